@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The judge: expected - observed = missing.
+
+A pure function of one Snapshot. It never guesses: a part of the snapshot that could not be read
+makes the verdict unknown for that part, and what is merely too much (duplicates, rules of others)
+is at most a warning.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from podwatch.decide.sentences import about_rule
+from podwatch.drivers import nftables
+from podwatch.words.network import Container, FirewallDriver, Setup
+from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.snapshot import Firewalld, Snapshot, Unknown
+from podwatch.words.verdict import (
+    Blocked,
+    BlockedKind,
+    Missing,
+    MissingKind,
+    State,
+    Verdict,
+    Warning,
+    WarningKind,
+)
+
+TRUSTED = "trusted"
+"""The firewalld zone netavark puts its subnets in (netavark src/firewall/firewalld.rs)."""
+
+
+def judge(snapshot: Snapshot) -> Verdict:
+    """Say what is missing, what is odd, what is unknown, and what forbids a repair."""
+    unknown = list(snapshot.unknown)
+    missing: list[Missing] = []
+    warnings: list[Warning] = []
+    rules: list[Rule] = []
+    setup = snapshot.setup
+    if setup is not None:
+        unknown.extend(Unknown(each.path, each.reason) for each in setup.bad_files)
+        setup, stale = _without_dead(setup, snapshot.containers)
+        warnings.extend(stale)
+        if setup.driver is FirewallDriver.NFTABLES and snapshot.rules is not None:
+            rules = nftables.expected_rules(setup, snapshot.rules)
+            missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
+            warnings.extend(_duplicates(rules, snapshot.rules))
+        if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
+            missing.extend(_missing_sources(setup, snapshot.firewalld))
+            warnings.extend(_firewalld_warnings(setup, snapshot.firewalld))
+    warnings.extend(_neighbours(snapshot))
+    blocked = tuple(_blocked(snapshot, setup))
+    return Verdict(
+        state=_state(missing, warnings, blocked, unknown),
+        missing=tuple(missing),
+        warnings=tuple(warnings),
+        blocked=blocked,
+        unknown=tuple(unknown),
+        all_container_ids=tuple(_container_ids(setup)) if setup else (),
+        expected_rules=len(rules),
+    )
+
+
+def _state(
+    missing: list[Missing],
+    warnings: list[Warning],
+    blocked: tuple[Blocked, ...],
+    unknown: list[Unknown],
+) -> State:
+    if missing:
+        return State.LOST
+    if unknown:
+        return State.UNKNOWN
+    if warnings or any(each.kind is not BlockedKind.BUSY for each in blocked):
+        return State.DEGRADED
+    return State.OK
+
+
+def _container_ids(setup: Setup) -> Iterable[str]:
+    return dict.fromkeys(each.container_id for each in setup.endpoints)
+
+
+def _without_dead(
+    setup: Setup, containers: Mapping[str, Container]
+) -> tuple[Setup, list[Warning]]:
+    """Leave out containers podman says are not running: their state files are left-overs.
+
+    A network namespace that dies without teardown leaves its state file behind (netavark 1.14).
+    """
+    dead = {
+        each.container_id
+        for each in setup.endpoints
+        if each.container_id in containers and not containers[each.container_id].running
+    }
+    if not dead:
+        return setup, []
+    living = tuple(each for each in setup.endpoints if each.container_id not in dead)
+    return (
+        Setup(setup.driver, setup.networks, living, setup.bad_files),
+        [
+            Warning(
+                WarningKind.STALE_STATE,
+                f"{containers[each].title}: not running, but netavark still has its state",
+                f"podman rm {containers[each].name}, or start it again",
+            )
+            for each in sorted(dead)
+        ],
+    )
+
+
+def _missing_rules(
+    rules: list[Rule], observed: Ruleset, snapshot: Snapshot, setup: Setup
+) -> list[Missing]:
+    on_network: dict[str, list[str]] = {}
+    for endpoint in setup.endpoints:
+        on_network.setdefault(endpoint.network_id, []).append(endpoint.container_id)
+    everyone = tuple(_container_ids(setup))
+    table = f"table {nftables.FAMILY} {nftables.TABLE}"
+
+    def missing(rule: Rule, kind: MissingKind, what: str) -> Missing:
+        if rule.container_id:
+            ids: tuple[str, ...] = (rule.container_id,)
+        elif rule.network_id:
+            ids = tuple(on_network.get(rule.network_id, ()))
+        else:
+            ids = everyone[:1] if rule.reloadable else everyone
+        # The only container of a network takes the subnet's chain with it when it is reloaded.
+        alone = bool(rule.network_id) and len(ids) == 1
+        container = snapshot.containers.get(rule.container_id)
+        return Missing(
+            kind,
+            what,
+            rule.text,
+            chain=rule.chain,
+            network=rule.network_name,
+            container=container.title if container else rule.container_id[:12],
+            container_ids=ids,
+            reloadable=(rule.reloadable or alone) and kind is not MissingKind.ORDER,
+        )
+
+    if not observed.present:
+        if not rules:
+            return []
+        count = f"{len(rules)} rules of {len(everyone)} containers"
+        return [
+            Missing(MissingKind.TABLE, f"{table} is gone ({count})", table, container_ids=everyone)
+        ]
+    found: list[Missing] = []
+    positions = {
+        name: {text: at for at, text in reversed(list(enumerate(chain.rules)))}
+        for name, chain in observed.chains.items()
+    }
+    ranks: dict[tuple[str, str], list[tuple[int, int, Rule]]] = {}
+    nothing: dict[str, int] = {}
+    for rule in rules:
+        if rule.kind is RuleKind.HOOK:
+            chain = observed.chains.get(rule.chain)
+            if chain is None or chain.hook not in rule.texts:
+                why = "is gone" if chain is None else f"is not hooked in ({rule.text})"
+                what = f"chain {rule.chain} {why}"
+                found.append(missing(rule, MissingKind.RULE, what))
+            continue
+        there = positions.get(rule.chain, nothing)
+        at = next((there[text] for text in rule.texts if text in there), None)
+        if at is None:
+            what = about_rule(rule, snapshot.containers)
+            found.append(missing(rule, MissingKind.RULE, what))
+        elif rule.order is not None:
+            ranks.setdefault((rule.chain, rule.order[0]), []).append((rule.order[1], at, rule))
+    for (name, _), placed in ranks.items():
+        for rule, before in _misplaced(placed):
+            what = f"chain {name}: “{rule.text}” stands behind “{before.text}”"
+            found.append(missing(rule, MissingKind.ORDER, what))
+    return found
+
+
+def _misplaced(placed: list[tuple[int, int, Rule]]) -> Iterable[tuple[Rule, Rule]]:
+    """Rules of a lower rank that stand behind a rule of a higher one."""
+    first: dict[int, tuple[int, Rule]] = {}
+    for rank, at, rule in placed:
+        if rank not in first or at < first[rank][0]:
+            first[rank] = (at, rule)
+    for rank, at, rule in placed:
+        behind = [later for higher, later in first.items() if higher > rank and later[0] < at]
+        if behind:
+            yield rule, min(behind, key=lambda each: each[0])[1]
+
+
+def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Warning]:
+    expected: dict[str, set[str]] = {}
+    wanted: Counter[tuple[str, str]] = Counter()
+    for rule in rules:
+        expected.setdefault(rule.chain, set()).update(rule.texts)
+        wanted[rule.chain, rule.text] += 1
+    extra = 0
+    for name, texts in expected.items():
+        chain = observed.chains.get(name)
+        if chain is None or len(chain.rules) == len(set(chain.rules)):
+            continue
+        counts = Counter(chain.rules)
+        extra += sum(
+            counts[text] - max(1, wanted[name, text]) for text in texts if counts[text] > 1
+        )
+    if extra <= 0:
+        return []
+    return [
+        Warning(
+            WarningKind.DUPLICATES,
+            f"{extra} rules are there more than once",
+            "harmless; netavark's own reload units add them at every firewalld reload",
+        )
+    ]
+
+
+def _missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
+    if not firewalld.running:
+        return []
+    found = []
+    for network_id, name, subnet in _subnets(setup):
+        if subnet not in firewalld.sources:
+            ids = tuple(e.container_id for e in setup.endpoints if e.network_id == network_id)
+            found.append(
+                Missing(
+                    MissingKind.SOURCE,
+                    f"network {name}: {subnet} is not a source of firewalld's zone {TRUSTED}",
+                    subnet,
+                    network=name,
+                    container_ids=ids,
+                )
+            )
+    return found
+
+
+def _subnets(setup: Setup) -> Iterable[tuple[str, str, str]]:
+    """(network id, network name, subnet) of every network that has a container."""
+    names = {each.network_id: each.network_name for each in setup.endpoints}
+    for network_id, name in names.items():
+        network = setup.networks.get(network_id)
+        if network is not None:
+            for subnet in network.subnets:
+                yield network_id, name or network.bridge, str(subnet)
+
+
+def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Warning]:
+    if not firewalld.running:
+        return
+    if not firewalld.in_kernel:
+        yield Warning(
+            WarningKind.FIREWALLD_TABLE,
+            "firewalld runs, but its table is not in the kernel: the host is unprotected",
+            "systemctl restart firewalld",
+        )
+    for _, name, subnet in _subnets(setup):
+        zone = firewalld.sources.get(subnet, TRUSTED)
+        if zone != TRUSTED:
+            yield Warning(
+                WarningKind.FOREIGN_ZONE,
+                f"network {name}: {subnet} is in firewalld's zone {zone}, not {TRUSTED}",
+                f"firewall-cmd --zone={TRUSTED} --change-source={subnet}, unless it is meant so",
+            )
+
+
+def _neighbours(snapshot: Snapshot) -> Iterable[Warning]:
+    for unit in snapshot.neighbours:
+        yield Warning(
+            WarningKind.NEIGHBOUR,
+            f"{unit} is active: it adds every port rule once more at each firewalld reload",
+            f"systemctl disable --now {unit} (podwatch does its work)",
+        )
+
+
+def _blocked(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
+    firewalld = snapshot.firewalld
+    if snapshot.paused:
+        yield Blocked(BlockedKind.PAUSED, snapshot.paused, "podwatch resume")
+    if firewalld is not None and firewalld.panic:
+        yield Blocked(
+            BlockedKind.PANIC,
+            "firewalld is in panic mode: all traffic is dropped on purpose",
+            "firewall-cmd --panic-off",
+        )
+    elif firewalld is not None and firewalld.reloading:
+        yield Blocked(BlockedKind.FIREWALLD_RELOADING, "firewalld is reloading")
+    publishes = setup is not None and any(
+        each.port_mappings or each.dns_port != 53 for each in setup.endpoints
+    )
+    if firewalld is not None and firewalld.strict_forward_ports and publishes:
+        yield Blocked(
+            BlockedKind.STRICT_FORWARD_PORTS,
+            "firewalld has StrictForwardPorts=yes: netavark refuses to publish ports, and a reload "
+            "would take running containers off the network",
+            "set StrictForwardPorts=no in /etc/firewalld/firewalld.conf, or publish no ports",
+            only_reload=True,
+        )
+    if snapshot.busy:
+        yield Blocked(BlockedKind.BUSY, snapshot.busy)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a missing rule means, in words a person understands."""
+
+from collections.abc import Mapping
+
+from podwatch.words.network import Container
+from podwatch.words.rules import Rule, RuleKind
+
+_OF_A_SUBNET = {
+    RuleKind.DNS_ACCEPT: "DNS from the containers is not accepted",
+    RuleKind.FORWARD_REPLIES: "replies to the containers are not forwarded",
+    RuleKind.FORWARD_OUT: "what the containers send is not forwarded",
+    RuleKind.SUBNET_JUMP: "what the containers send is not masqueraded (no jump to the chain)",
+    RuleKind.SUBNET_LOCAL: "containers do not see each other's own addresses (no accept rule)",
+    RuleKind.MASQUERADE: "what the containers send is not masqueraded (no masquerade rule)",
+}
+
+_OF_THE_HOST = {
+    "FORWARD": "for all networks",
+    "POSTROUTING": "masquerade of published ports seen from their own network",
+    "PREROUTING": "published ports seen from outside",
+    "OUTPUT": "published ports seen from the host itself",
+    "NETAVARK-HOSTPORT-SETMARK": "masquerade of published ports seen from their own network",
+    "NETAVARK-ISOLATION-3": "strict isolation",
+}
+
+
+def about_rule(rule: Rule, containers: Mapping[str, Container]) -> str:
+    """The sentence for a rule that is missing: whose, and what does not work without it."""
+    if rule.container_id:
+        container = containers.get(rule.container_id)
+        name = container.title if container else rule.container_id[:12]
+        if rule.kind is RuleKind.PORT_JUMP:
+            return f"{name}: {rule.subject} is not forwarded (no jump from {rule.chain})"
+        if rule.kind is RuleKind.PORT_MARK:
+            return f"{name}: {rule.subject} has no masquerade mark"
+        return f"{name}: {rule.subject} has no DNAT rule"
+    if rule.kind is RuleKind.HOST:
+        return f"chain {rule.chain}: “{rule.text}” ({_OF_THE_HOST.get(rule.chain, 'all networks')})"
+    network = f"network {rule.network_name}"
+    if rule.kind is RuleKind.ISOLATION:
+        return f"{network}: {rule.subject} is not isolated in {rule.chain}"
+    if rule.kind is RuleKind.DNS_REDIRECT:
+        return f"{network}: DNS to {rule.subject} is not redirected to aardvark-dns"
+    return f"{network} ({rule.subject}): {_OF_A_SUBNET.get(rule.kind, rule.text)}"

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors podwatch raises on purpose.
+
+Adapters wrap what the outside throws at them into one of these, with the name of the thing that
+failed and what to do; whoever handles the error logs it once. Anything else is a bug.
+
+    PodwatchError
+    ├── ConfigError       the configuration holds something that is not allowed
+    ├── Unreadable        something could not be read: unknown, never "lost"
+    │   ├── StateUnreadable     netavark's state directory
+    │   ├── RulesUnreadable     the firewall's rules
+    │   └── BusUnavailable      D-Bus, or a service on it, is absent, hung or refuses
+    └── RestoreFailed     a means of restoring did not work
+"""
+
+
+class PodwatchError(Exception):
+    """What podwatch can explain; `hint` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(PodwatchError):
+    """A configuration file holds an unknown key, a bad value, or cannot be parsed."""
+
+
+class Unreadable(PodwatchError):
+    """Something could not be read. The state is unknown, and unknown is never repaired."""
+
+
+class StateUnreadable(Unreadable):
+    """netavark's state directory, or a file in it, could not be read."""
+
+
+class RulesUnreadable(Unreadable):
+    """The firewall tool failed, timed out, or printed something that is not a listing."""
+
+
+class BusUnavailable(Unreadable):
+    """D-Bus, or the service asked on it, is absent, hung, or refused."""
+
+
+class RestoreFailed(PodwatchError):
+    """A means of restoring did not work; the next look says what is still missing."""

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Podman set up: networks, port mappings and containers, in netavark's own words.
+
+These are the facts expected rules are derived from. They own no I/O and no rule texts: reading
+them is the work of the adapters, turning them into rules that of the drivers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+Subnet = IPv4Network | IPv6Network
+
+
+class FirewallDriver(StrEnum):
+    """netavark's firewall drivers, and CNI; `UNKNOWN` where nothing says which."""
+
+    NFTABLES = "nftables"
+    IPTABLES = "iptables"
+    FIREWALLD = "firewalld"
+    NONE = "none"
+    CNI = "cni"
+    UNKNOWN = "unknown"
+
+
+class Isolation(StrEnum):
+    """A network's isolation from other networks (netavark's IsolateOption)."""
+
+    NEVER = "never"
+    NORMAL = "normal"
+    STRICT = "strict"
+
+
+@dataclass(frozen=True, slots=True)
+class PortMapping:
+    """A published port, or a run of `count` consecutive ones.
+
+    `host_ip` is None for every address of either family, and a wildcard address (0.0.0.0 or ::)
+    for every address of one family.
+    """
+
+    host_port: int
+    container_port: int
+    protocol: str
+    count: int = 1
+    host_ip: Address | None = None
+
+    def __str__(self) -> str:
+        last = self.host_port + self.count - 1
+        ports = str(self.host_port) if self.count == 1 else f"{self.host_port}-{last}"
+        if self.host_ip is None or self.host_ip.is_unspecified:
+            return f"{ports}/{self.protocol}"
+        host = f"[{self.host_ip}]" if self.host_ip.version == 6 else str(self.host_ip)
+        return f"{host}:{ports}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A bridge network that netavark set up on this host."""
+
+    id: str
+    bridge: str
+    subnets: tuple[Subnet, ...]
+    isolation: Isolation = Isolation.NEVER
+    dns_port: int = 53
+    internal: bool = False
+    outbound: tuple[Address, ...] = ()
+    hash_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One container's place on one network: its addresses there and its published ports."""
+
+    container_id: str
+    network_id: str
+    network_name: str
+    addresses: tuple[tuple[Address, Subnet], ...]
+    port_mappings: tuple[PortMapping, ...] | None = None
+    dns_port: int = 53
+    dns_servers: tuple[Address, ...] = ()
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A state file that could not be understood. What it stands for is unknown, not lost."""
+
+    path: str
+    reason: str
+    network_id: str = ""
+    container_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that netavark says it set up: what the expected rules are derived from."""
+
+    driver: FirewallDriver
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    endpoints: tuple[Endpoint, ...] = ()
+    bad_files: tuple[BadFile, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What podman knows of a container, for names and for what may be reloaded."""
+
+    id: str
+    name: str
+    running: bool = True
+    pod: str = ""
+    is_infra: bool = False
+    networks: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The name a person knows it by: the pod's for a pod's infra container."""
+        return f"pod {self.pod}" if self.is_infra and self.pod else self.name

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One look at the host: what is expected and what is observed, read at one moment.
+
+Everything the judge and the policy decide is decided from a Snapshot, never from the event that
+caused the look. A part that could not be read is None, with the reason in `unknown`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from podwatch.words.network import Container, Setup
+from podwatch.words.rules import Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Firewalld:
+    """firewalld as D-Bus and the kernel show it.
+
+    `sources` maps a source (a subnet, as text) to its runtime zone. `in_kernel` says whether its
+    table is loaded; `reloading`, whether the table that drops new connections during a reload is.
+    """
+
+    running: bool
+    sources: Mapping[str, str] = field(default_factory=dict)
+    in_kernel: bool = True
+    panic: bool = False
+    strict_forward_ports: bool = False
+    reloading: bool = False
+
+
+ABSENT_FIREWALLD = Firewalld(running=False, in_kernel=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Something that could not be read, and why."""
+
+    what: str
+    why: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who committed an nftables transaction, as the kernel says (the pid of the first namespace)."""
+
+    name: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one look found. `busy` names who is in the middle of a change, if anybody is."""
+
+    setup: Setup | None
+    rules: Ruleset | None
+    firewalld: Firewalld | None
+    containers: Mapping[str, Container] = field(default_factory=dict)
+    generation: int = 0
+    busy: str = ""
+    paused: str = ""
+    neighbours: tuple[str, ...] = ()
+    unknown: tuple[Unknown, ...] = ()

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a look amounts to: a state, everything that is missing, and what to tell a person."""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from podwatch.words.snapshot import Unknown
+
+
+class State(StrEnum):
+    """The state of the host's container networking, and of `podwatch status`."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    LOST = "lost"
+    UNKNOWN = "unknown"
+
+    @property
+    def exit_code(self) -> int:
+        """What monitors expect: 0 ok, 1 warning, 2 critical, 3 unknown."""
+        return ("ok", "degraded", "lost", "unknown").index(self.value)
+
+
+class ExitCode(IntEnum):
+    """Exit codes that are not a state's."""
+
+    USAGE = 64
+
+
+class MissingKind(StrEnum):
+    """What kind of thing is missing; each kind has its own means of restoring."""
+
+    TABLE = "table"
+    RULE = "rule"
+    ORDER = "order"
+    SOURCE = "source"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """One thing that is expected and was not observed.
+
+    `what` is a sentence for a person; `detail` the exact rule or source. `container_ids` are those
+    whose `podman network reload` would set it up again; `reloadable` is False where it would not.
+    """
+
+    kind: MissingKind
+    what: str
+    detail: str
+    chain: str = ""
+    network: str = ""
+    container: str = ""
+    container_ids: tuple[str, ...] = ()
+    reloadable: bool = True
+
+
+class WarningKind(StrEnum):
+    """Kinds of warnings: things that are not loss, and that podwatch does not repair."""
+
+    DUPLICATES = "duplicates"
+    FOREIGN_ZONE = "foreign_zone"
+    FIREWALLD_TABLE = "firewalld_table"
+    STALE_STATE = "stale_state"
+    NEIGHBOUR = "neighbour"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """Something worth telling; `advice` is what to do about it."""
+
+    kind: WarningKind
+    what: str
+    advice: str = ""
+
+
+class BlockedKind(StrEnum):
+    """Why podwatch must not repair now."""
+
+    PANIC = "panic"
+    STRICT_FORWARD_PORTS = "strict_forward_ports"
+    FIREWALLD_RELOADING = "firewalld_reloading"
+    PAUSED = "paused"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A reason not to repair; `only_reload` where it forbids no more than the reload command."""
+
+    kind: BlockedKind
+    what: str
+    advice: str = ""
+    only_reload: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the judge says of one snapshot."""
+
+    state: State
+    missing: tuple[Missing, ...] = ()
+    warnings: tuple[Warning, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    unknown: tuple[Unknown, ...] = ()
+    all_container_ids: tuple[str, ...] = ()
+    expected_rules: int = 0
+
+    @property
+    def missing_sources(self) -> tuple[Missing, ...]:
+        """What is missing in firewalld's zones."""
+        return tuple(each for each in self.missing if each.kind is MissingKind.SOURCE)
+
+    @property
+    def missing_rules(self) -> tuple[Missing, ...]:
+        """What is missing in the firewall driver's rules."""
+        return tuple(each for each in self.missing if each.kind is not MissingKind.SOURCE)
