@@ -13,7 +13,7 @@ from podwatch.decide.sentences import about_rule
 from podwatch.drivers import nftables
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
-from podwatch.words.snapshot import Firewalld, Snapshot, Unknown
+from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
 from podwatch.words.verdict import (
     Blocked,
     BlockedKind,
@@ -37,7 +37,9 @@ def judge(snapshot: Snapshot) -> Verdict:
     rules: list[Rule] = []
     setup = snapshot.setup
     if setup is not None:
-        unknown.extend(Unknown(each.path, each.reason) for each in setup.bad_files)
+        unknown.extend(
+            Unknown(Part.CONTAINER, each.path, each.reason) for each in setup.bad_files
+        )
         setup, stale = _without_dead(setup, snapshot.containers)
         warnings.extend(stale)
         if setup.driver is FirewallDriver.NFTABLES and snapshot.rules is not None:

@@ -7,6 +7,7 @@ caused the look. A part that could not be read is None, with the reason in `unkn
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from podwatch.words.network import Container, Setup
 from podwatch.words.rules import Ruleset
@@ -31,10 +32,20 @@ class Firewalld:
 ABSENT_FIREWALLD = Firewalld(running=False, in_kernel=False)
 
 
+class Part(StrEnum):
+    """The parts of a snapshot that can be unknown each by itself."""
+
+    SETUP = "setup"  # netavark's state directory as a whole
+    CONTAINER = "container"  # one state file
+    RULES = "rules"
+    FIREWALLD = "firewalld"
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """Something that could not be read, and why."""
 
+    part: Part
     what: str
     why: str
     hint: str = ""

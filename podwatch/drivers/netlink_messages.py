@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nf_tables' netlink messages: bytes in, words out. Pure.
+
+The kernel sends one message for each object a transaction added or deleted, and NEWGEN last, when
+the new rules can be read (Linux net/netfilter/nf_tables_api.c, nf_tables_commit). An aborted
+transaction sends nothing. This module reads the two attributes podwatch needs (whose table, and
+who committed) and skips the rest: decoding rules would cost more than the look it causes.
+
+Whatever the bytes are, nothing here raises: what cannot be read is left out.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from podwatch.words.snapshot import Writer
+
+SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES, linux/netfilter/nfnetlink.h
+GROUP = 7  # NFNLGRP_NFTABLES
+
+NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2  # linux/netfilter/nf_tables.h, enum nf_tables_msg_types
+NEWGEN, GETGEN = 15, 16
+_DELETIONS = frozenset({2, 5, 8, 11, 14, 20, 24, 26, 27, 28, 30, 31, 32})
+_TABLE_FIRST = frozenset({0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 18, 20, 22, 24, *range(26, 33)})
+
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+FAMILY_NUMBERS = {name: number for number, name in _FAMILIES.items()}
+"""nft's names of the families and the kernel's numbers (linux/netfilter.h, NFPROTO_*)."""
+
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_FAMILY = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
+_ATTRIBUTE = struct.Struct("=HH")
+_ERROR = 2  # NLMSG_ERROR
+_REQUEST = 1  # NLM_F_REQUEST
+_NAME_LIMIT = 256  # NFT_NAME_MAXLEN
+_TABLES_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """One object of a table (as "family name") was added, or deleted."""
+
+    table: str
+    deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A transaction ended, or the answer to a question for the generation."""
+
+    number: int
+    writer: Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """NLMSG_ERROR: the kernel's answer to a request; `errno` 0 is an acknowledgement."""
+
+    errno: int
+
+
+Message = Touched | Generation | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One committed transaction: who committed it, and which tables it touched.
+
+    `tables` and `deleted` hold "family name", e.g. "inet netavark"; `deleted` those of which any
+    object was deleted. The writer's name is a hint: a process may call itself anything.
+    """
+
+    generation: int
+    writer: Writer
+    tables: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
+
+
+def parse_messages(data: bytes | memoryview) -> Iterator[Message]:
+    """The messages in one datagram from a netfilter netlink socket.
+
+    Stops at a message whose length cannot be; leaves out messages of other subsystems.
+    """
+    at, end = 0, len(data)
+    while end - at >= _HEADER.size:
+        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size or length > end - at:
+            return
+        message = _parse_message(kind, data, at + _HEADER.size, at + length)
+        if message is not None:
+            yield message
+        at += (length + 3) & ~3
+
+
+def _parse_message(kind: int, data: bytes | memoryview, at: int, end: int) -> Message | None:
+    if kind == _ERROR:
+        if end - at < 4:
+            return None
+        (number,) = struct.unpack_from("=i", data, at)
+        return Refusal(-number)
+    if kind >> 8 != SUBSYSTEM or end - at < _FAMILY.size:
+        return None
+    code = kind & 0xFF
+    family = data[at]
+    at += _FAMILY.size
+    if code == NEWGEN:
+        return _generation(data, at, end)
+    if code not in _TABLE_FIRST or family not in _FAMILIES:
+        return None
+    for number, start, stop in _attributes(data, at, end):
+        # The table's name is attribute 1 of every kind of object.
+        if number == 1:
+            return Touched(f"{_FAMILIES[family]} {_text(data, start, stop)}", code in _DELETIONS)
+    return None
+
+
+def _generation(data: bytes | memoryview, at: int, end: int) -> Generation | None:
+    number, pid, name = None, 0, ""
+    for attribute, start, stop in _attributes(data, at, end):
+        if attribute == 1 and stop - start == 4:
+            number = int.from_bytes(data[start:stop], "big")
+        elif attribute == 2 and stop - start == 4:
+            pid = int.from_bytes(data[start:stop], "big")
+        elif attribute == 3:
+            name = _text(data, start, stop)
+    return None if number is None else Generation(number, Writer(name, pid))
+
+
+def _attributes(data: bytes | memoryview, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(type, start, end) of each attribute, until one whose length cannot be."""
+    while end - at >= 4:
+        length, number = _ATTRIBUTE.unpack_from(data, at)
+        if length < 4 or length > end - at:
+            return
+        yield number & 0x3FFF, at + 4, at + length
+        at += (length + 3) & ~3
+
+
+def _text(data: bytes | memoryview, start: int, stop: int) -> str:
+    raw = bytes(data[start : min(stop, start + _NAME_LIMIT)])
+    text = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
+class Transaction:
+    """Collects what a transaction touched until NEWGEN ends it.
+
+    `overflowed` says that it touched more tables than are kept: then nothing is known of it, and
+    the answer is the same as to a lost message, an unconditional look.
+    """
+
+    def __init__(self) -> None:
+        self._tables: set[str] = set()
+        self._deleted: set[str] = set()
+        self.overflowed = False
+
+    def forget(self) -> None:
+        """Messages were lost: what was collected belongs to no transaction any more."""
+        self._tables.clear()
+        self._deleted.clear()
+        self.overflowed = False
+
+    def feed(self, message: Message) -> Change | None:
+        """Take one message; a Change when it ended a transaction."""
+        if isinstance(message, Touched):
+            if len(self._tables) >= _TABLES_LIMIT and message.table not in self._tables:
+                self.overflowed = True
+                return None
+            self._tables.add(message.table)
+            if message.deleted:
+                self._deleted.add(message.table)
+            return None
+        if not isinstance(message, Generation):
+            return None
+        change = Change(
+            message.number, message.writer, frozenset(self._tables), frozenset(self._deleted)
+        )
+        self._tables.clear()
+        self._deleted.clear()
+        return change
+
+
+def request(code: int, *, family: str = "", table: str = "", sequence: int = 1) -> bytes:
+    """A request for one thing: GETGEN, or GETTABLE of one table.
+
+    Raises KeyError for a family nft does not have.
+    """
+    body = _FAMILY.pack(FAMILY_NUMBERS[family] if family else 0, 0, 0)
+    if table:
+        name = table.encode() + b"\0"
+        body += _ATTRIBUTE.pack(4 + len(name), 1) + name + bytes(-len(name) % 4)
+    header = _HEADER.pack(_HEADER.size + len(body), SUBSYSTEM << 8 | code, _REQUEST, sequence, 0)
+    return header + body
