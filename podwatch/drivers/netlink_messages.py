@@ -20,8 +20,9 @@ GROUP = 7  # NFNLGRP_NFTABLES
 
 NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2  # linux/netfilter/nf_tables.h, enum nf_tables_msg_types
 NEWGEN, GETGEN = 15, 16
-_DELETIONS = frozenset({2, 5, 8, 11, 14, 20, 24, 26, 27, 28, 30, 31, 32})
-_TABLE_FIRST = frozenset({0, 2, 3, 5, 6, 8, 9, 11, 12, 14, 18, 20, 22, 24, *range(26, 33)})
+_DELETIONS = frozenset({2, 5, 8, 11, 14, 20, 24})  # table, chain, rule, set, element, obj, flow
+_ADDITIONS = frozenset({0, 3, 6, 9, 12, 18, 22})
+_OF_A_TABLE = _DELETIONS | _ADDITIONS
 
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 FAMILY_NUMBERS = {name: number for number, name in _FAMILIES.items()}
@@ -105,7 +106,7 @@ def _parse_message(kind: int, data: bytes | memoryview, at: int, end: int) -> Me
     at += _FAMILY.size
     if code == NEWGEN:
         return _generation(data, at, end)
-    if code not in _TABLE_FIRST or family not in _FAMILIES:
+    if code not in _OF_A_TABLE or family not in _FAMILIES:
         return None
     for number, start, stop in _attributes(data, at, end):
         # The table's name is attribute 1 of every kind of object.

@@ -7,9 +7,10 @@ them, made canonical by `canonical` so that versions of nft that order or pad di
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from podwatch.drivers.saved import Repair
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 
@@ -350,3 +351,25 @@ def parse_listing(listing: str) -> Ruleset:
         elif text:
             rules.append(canonical(text))
     return Ruleset(present=True, chains=chains, listing=listing)
+
+
+def repair_script(repairs: Iterable[Repair]) -> str:
+    """One transaction, in nft's language, that makes the chains what they have to be.
+
+    All chains come first: a rule may jump to any of them. A base chain hooked in wrongly cannot
+    be changed, only made again.
+    """
+    todo = list(repairs)
+    table = f"{FAMILY} {TABLE}"
+    lines = [f"add table {table}"]
+    for each in todo:
+        if each.rehook:
+            lines += [f"flush chain {table} {each.name}", f"delete chain {table} {each.name}"]
+        if each.rehook or not each.exists:
+            hook = f" {{ {each.chain.hook} }}" if each.chain.hook else ""
+            lines.append(f"add chain {table} {each.name}{hook}")
+        else:
+            lines.append(f"flush chain {table} {each.name}")
+    for each in todo:
+        lines += [f"add rule {table} {each.name} {text}" for text in each.chain.rules]
+    return "\n".join(lines) + "\n"

@@ -106,11 +106,15 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What podman knows of a container, for names and for what may be reloaded."""
+    """What podman knows of a container, for names and for what may be reloaded.
+
+    A paused container counts as running: its rules have to be there, but it cannot be reloaded.
+    """
 
     id: str
     name: str
     running: bool = True
+    paused: bool = False
     pod: str = ""
     is_infra: bool = False
     networks: tuple[str, ...] = ()

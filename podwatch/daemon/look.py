@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking: one Snapshot of what is expected and what is observed, read at one moment.
+
+A look asks every adapter and turns what fails into `Unknown`; it decides nothing. netavark writes
+its state before its rules, so a snapshot is only good when nobody was in the middle of a change:
+podman's network lock was free and the ruleset's generation did not move while we read.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from podwatch.adapters.firewalld import FirewalldWatch
+from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.netlink import generation, table_exists
+from podwatch.adapters.podman import lock_holder
+from podwatch.adapters.statedir import StateDirectory
+from podwatch.adapters.systemd import Systemd
+from podwatch.drivers import nftables
+from podwatch.words.errors import Unreadable
+from podwatch.words.network import Container, FirewallDriver, Setup
+from podwatch.words.rules import Ruleset
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot, Unknown
+
+NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
+"""netavark's own reload units: they add every port rule again (netavark.md: netavark 1.9 to 2.1)."""
+
+_TRIES = 3
+
+
+@dataclass
+class Census:
+    """Podman's containers by id, and the state directory's stamp they were listed at."""
+
+    containers: Mapping[str, Container] = field(default_factory=dict)
+    stamp: object = None
+
+    def at(self, stamp: object) -> Mapping[str, Container]:
+        """The containers, for a state directory with this stamp.
+
+        Names are good for as long as the id exists; that a container is not running is only
+        believed while netavark's state is the same as when podman was asked.
+        """
+        if stamp == self.stamp:
+            return self.containers
+        return {key: replace(each, running=True) for key, each in self.containers.items()}
+
+
+class Looker:
+    """Reads everything a Snapshot is made of."""
+
+    def __init__(
+        self,
+        state: StateDirectory,
+        nft: Nftables,
+        firewalld: FirewalldWatch | None,
+        systemd: Systemd | None,
+    ) -> None:
+        self.state = state
+        self.nft = nft
+        self.firewalld = firewalld
+        self.systemd = systemd
+        self.census = Census()
+        self._setup: Setup | None = None
+
+    async def look(self, *, paused: str = "") -> Snapshot:
+        """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
+        unknown: list[Unknown] = []
+        asking = asyncio.ensure_future(self._firewalld(unknown))
+        neighbours = asyncio.ensure_future(self._neighbours())
+        setup, rules, at, busy = await self._rules(unknown)
+        firewalld = await asking
+        self._setup = setup
+        return Snapshot(
+            setup=setup,
+            rules=rules,
+            firewalld=firewalld,
+            containers=self.census.at(self.state.stamp),
+            generation=at,
+            busy=busy,
+            paused=paused,
+            neighbours=await neighbours,
+            unknown=tuple(unknown),
+        )
+
+    def take_census(self, containers: Mapping[str, Container], stamp: object) -> None:
+        """Keep podman's containers, listed after the state directory had this `stamp`.
+
+        A container netavark has state of and podman does not know was removed without teardown.
+        """
+        known = dict(containers)
+        if self._setup is not None and stamp == self.state.stamp:
+            for endpoint in self._setup.endpoints:
+                key = endpoint.container_id
+                if key not in known:
+                    known[key] = Container(key, key[:12], running=False)
+        self.census = Census(known, stamp)
+
+    @property
+    def wants_census(self) -> bool:
+        """Whether podman has to be asked: netavark's state has changed since it was."""
+        return self._setup is not None and self.census.stamp != self.state.stamp
+
+    async def _rules(
+        self, unknown: list[Unknown]
+    ) -> tuple[Setup | None, Ruleset | None, int, str]:
+        """Expected and observed of one generation, and who is in the middle of a change."""
+        setup: Setup | None = None
+        rules: Ruleset | None = None
+        before = after = 0
+        busy = ""
+        for _ in range(_TRIES):
+            busy = lock_holder()
+            try:
+                setup = self.state.read()
+            except Unreadable as exc:
+                unknown.append(Unknown(Part.SETUP, "netavark's state", str(exc), exc.hint))
+                return None, None, 0, busy
+            if setup.driver is not FirewallDriver.NFTABLES or not setup.endpoints:
+                return setup, None, 0, busy
+            stamp = self.state.stamp
+            try:
+                before = generation()
+                listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
+                after = generation()
+            except Unreadable as exc:
+                unknown.append(Unknown(Part.RULES, "nftables", str(exc), exc.hint))
+                return setup, None, 0, busy
+            rules = nftables.parse_listing(listing)
+            busy = busy or lock_holder()
+            if before == after and self._setup_unchanged(stamp):
+                return setup, rules, after, busy
+        return setup, rules, after, busy or "the rules change faster than they can be read"
+
+    def _setup_unchanged(self, stamp: object) -> bool:
+        try:
+            self.state.read()
+        except Unreadable:
+            return False
+        return self.state.stamp == stamp
+
+    async def _firewalld(self, unknown: list[Unknown]) -> Firewalld:
+        if self.firewalld is None:
+            return ABSENT_FIREWALLD
+        try:
+            found = await self.firewalld.read()
+            if not found.running:
+                return found
+            return replace(
+                found,
+                in_kernel=not found.in_kernel or table_exists("inet", "firewalld"),
+                reloading=not found.panic and table_exists("inet", "firewalld_policy_drop"),
+            )
+        except Unreadable as exc:
+            unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
+            return ABSENT_FIREWALLD
+
+    async def _neighbours(self) -> tuple[str, ...]:
+        if self.systemd is None:
+            return ()
+        try:
+            states = await self.systemd.active_states(NEIGHBOURS)
+        except Unreadable:
+            return ()  # only a courtesy: what they do is seen in the rules anyway
+        return tuple(name for name in NEIGHBOURS if states.get(name) == "active")

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Restoring: carrying out what the policy decided, one means at a time.
+
+Nothing here decides or repeats. Before `podman network reload` two things are made sure of, since
+a reload that fails half-way takes a container off the network for good (podman.md 3.5: its address
+is given back while its interface stays): the firewall tool that netavark will call works, and
+podman answers at all.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from podwatch.adapters import podman
+from podwatch.adapters.firewalld import FirewalldWatch
+from podwatch.adapters.lock import hold
+from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.systemd import Systemd
+from podwatch.daemon.saved_copy import SavedCopy
+from podwatch.daemon.look import Looker
+from podwatch.decide.policy import Decision, Method
+from podwatch.drivers import nftables, saved
+from podwatch.words.errors import PodwatchError, RestoreFailed
+from podwatch.words.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one means: whether it went through, and what to tell about it."""
+
+    method: Method
+    done: bool
+    detail: str
+
+
+class Restorer:
+    """Knows how each means of restoring is carried out on this host."""
+
+    def __init__(
+        self,
+        looker: Looker,
+        nft: Nftables,
+        firewalld: FirewalldWatch | None,
+        systemd: Systemd | None,
+        copy: SavedCopy,
+        *,
+        lock: Path,
+        at_once: int,
+        timeout_s: float,
+    ) -> None:
+        self.looker = looker
+        self.nft = nft
+        self.firewalld = firewalld
+        self.systemd = systemd
+        self.copy = copy
+        self.lock = lock
+        self.at_once = at_once
+        self.timeout_s = timeout_s
+
+    async def restore(
+        self, decision: Decision, snapshot: Snapshot, progress: Callable[[str], None]
+    ) -> Outcome:
+        """Carry out `decision`; `progress` is told what is under way. Never raises on failure."""
+        method = decision.method
+        assert method is not None
+        try:
+            with hold(self.lock):
+                if method is Method.SOURCES:
+                    detail = await self._trust(decision.subnets)
+                elif method is Method.REPLAY:
+                    detail = await self._replay(snapshot)
+                else:
+                    detail = await self._reload(decision, progress)
+        except PodwatchError as exc:
+            return Outcome(method, False, f"{exc}; {exc.hint}" if exc.hint else str(exc))
+        return Outcome(method, True, detail)
+
+    async def _trust(self, subnets: Iterable[str]) -> str:
+        if self.firewalld is None:
+            raise RestoreFailed("firewalld is not there to take a trusted source")
+        done = []
+        for subnet in subnets:
+            await self.firewalld.trust(subnet)
+            done.append(subnet)
+        return f"firewalld's zone trusted has {', '.join(done)} again"
+
+    async def _replay(self, snapshot: Snapshot) -> str:
+        copy = self.copy.current
+        if copy is None or snapshot.setup is None or snapshot.rules is None:
+            raise RestoreFailed("there is no verified copy of the rules")
+        rules = nftables.expected_rules(snapshot.setup, snapshot.rules)
+        todo = saved.repairs(copy, rules, snapshot.rules)
+        await self.nft.apply(nftables.repair_script(todo))
+        return f"{len(todo)} chains put back from the verified copy in one transaction"
+
+    async def _reload(self, decision: Decision, progress: Callable[[str], None]) -> str:
+        reason = await self.nft.tool_works()
+        if reason:
+            raise RestoreFailed(
+                f"not reloading: the nft program does not work: {reason}",
+                hint="a reload now would take containers off the network for good; repair nft first",
+            )
+        await self.refresh_census()
+        known = self.looker.census.containers
+        ids = [
+            each
+            for each in decision.container_ids
+            if each in known and known[each].running and not known[each].paused
+        ]
+        if not ids:
+            raise RestoreFailed("none of the containers can be reloaded: not running, or paused")
+        before = ""
+        if decision.method is Method.ESCALATE:
+            before = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
+            await self.nft.apply(f"delete table {nftables.FAMILY} {nftables.TABLE}\n")
+        progress(f"reloading the network of {len(ids)} containers")
+        failed = await self._reload_each(ids)
+        if failed and before:
+            # As it was, damaged, is better than gone.
+            table = f"table {nftables.FAMILY} {nftables.TABLE}"
+            await self.nft.apply(f"add {table}\ndelete {table}\n{before}")
+        if failed:
+            names = ", ".join(
+                f"{known[each].title} ({why})" for each, why in list(failed.items())[:5]
+            )
+            raise RestoreFailed(
+                f"podman network reload failed for {len(failed)} of {len(ids)} containers: {names}",
+                hint="journalctl -u 'podwatch-reload@*'",
+            )
+        what = "the table was deleted and " if before else ""
+        return f"{what}podman network reload of {len(ids)} containers"
+
+    async def _reload_each(self, ids: list[str]) -> dict[str, str]:
+        """Reload every one of `ids`; those that failed, with the reason."""
+        if self.systemd is None:
+            return await podman.reload_networks(
+                ids, at_once=self.at_once, timeout_s=self.timeout_s
+            )
+        units = {podman.reload_unit(each): each for each in ids}
+        results = await self.systemd.run_units(
+            list(units), at_once=self.at_once, timeout_s=self.timeout_s
+        )
+        return {
+            each: result.detail or result.result
+            for unit, each in units.items()
+            if (result := results[unit]).result != "done"
+        }
+
+    async def refresh_census(self) -> None:
+        """Ask podman for its containers. Raises Unreadable when podman does not answer."""
+        stamp = self.looker.state.stamp
+        containers = await podman.list_containers(self.systemd)
+        self.looker.take_census(containers, stamp)
+

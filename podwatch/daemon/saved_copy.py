@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The saved copy of the verified rules: in memory, and in a file that outlives podwatch.
+
+Taken whenever a look finds everything expected and nothing twice; what of it may be put back is
+decided by `podwatch.drivers.saved`. The file is a convenience: one that is damaged, of another
+version or of another driver is ignored with a warning, and the slower means have their turn.
+"""
+
+from pathlib import Path
+
+from podwatch.adapters.files import read_whole, write_whole
+from podwatch.drivers import nftables, saved
+from podwatch.words.errors import PodwatchError, StateUnreadable
+from podwatch.words.network import FirewallDriver
+from podwatch.words.snapshot import Snapshot
+
+LIMIT_BYTES = 64 * 1024 * 1024
+
+
+class SavedCopy:
+    """The newest verified copy, if there is one. `complaint` says why there is none on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.current: saved.SavedRules | None = None
+        self.complaint = ""
+
+    def load(self) -> None:
+        """Take up the copy an earlier podwatch left behind; `complaint` says if it is no good."""
+        try:
+            text = read_whole(self.path, limit_bytes=LIMIT_BYTES)
+            if text is not None:
+                self.current = saved.load(text, driver=FirewallDriver.NFTABLES)
+        except (StateUnreadable, ValueError, RecursionError) as exc:
+            self.complaint = f"ignoring the saved rules in {self.path}: {exc}"
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Copy the rules of a snapshot in which nothing is missing and nothing is twice.
+
+        Raises PodwatchError when the file cannot be written; the copy in memory is good all the
+        same.
+        """
+        if snapshot.setup is None or snapshot.rules is None or not snapshot.rules.present:
+            return
+        rules = nftables.expected_rules(snapshot.setup, snapshot.rules)
+        if not rules:
+            return
+        fresh = saved.save(snapshot.rules, rules)
+        if fresh == self.current:
+            return
+        self.current = fresh
+        self.complaint = ""
+        try:
+            write_whole(self.path, saved.dump(fresh, driver=FirewallDriver.NFTABLES), mode=0o600)
+        except PodwatchError as exc:
+            self.complaint = str(exc)
+            raise
+
+    def covers(self, snapshot: Snapshot) -> bool:
+        """Whether the copy holds something that this snapshot misses."""
+        if self.current is None or snapshot.setup is None or snapshot.rules is None:
+            return False
+        rules = nftables.expected_rules(snapshot.setup, snapshot.rules)
+        return saved.covers(self.current, rules, snapshot.rules)
