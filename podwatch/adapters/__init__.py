@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One outside thing each: the kernel, libnftables, firewalld, systemd, podman, files, processes.
+
+An adapter turns what its thing says into words and wraps what it throws into an error with a
+hint. Adapters do not import each other, with three exceptions that are their common ground:
+`command` starts processes, `worker` gives a blocking library a thread, `dbus` speaks D-Bus.
+"""

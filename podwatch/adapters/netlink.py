@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's nf_tables over raw netlink: who changed the ruleset, and is a table there.
+
+This is how podwatch hears of a loss within milliseconds and without polling. It owns the
+sockets; what the bytes mean is in `podwatch.drivers.netlink_messages`.
+
+A receiver that is too slow loses messages: the kernel says so once, with ENOBUFS, and NEWGEN may
+be among the lost (seen: Linux 6.18, 20,000 rules in one transaction). So an overrun means "look,
+whatever happened". NETLINK_NO_ENOBUFS would hide it and is not set.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+
+from podwatch.drivers.netlink_messages import (
+    FAMILY_NUMBERS,
+    GETGEN,
+    GETTABLE,
+    GROUP,
+    Change,
+    Generation,
+    Message,
+    Refusal,
+    Touched,
+    Transaction,
+    parse_messages,
+    request,
+)
+from podwatch.words.errors import RulesUnreadable
+
+__all__ = ["Change", "NftablesWatch", "generation", "table_exists"]
+
+NETLINK_NETFILTER = 12
+SO_RCVBUFFORCE = 33
+RECEIVE_BUFFER = 8 * 1024 * 1024
+"""Room for a transaction of more than 10,000 rules while the loop is busy with a look."""
+
+_DATAGRAM = 256 * 1024
+_AT_ONCE = 1024
+_TIMEOUT_S = 1.0
+_NO_PERMISSION = "podwatch needs CAP_NET_ADMIN in this network namespace: run it as root"
+
+
+class NftablesWatch:
+    """Says when a transaction was committed in this network namespace.
+
+    `on_change` gets each Change; `on_overrun` is called when messages were lost, after which
+    nothing short of a look tells what the ruleset is, and the next Change may name tables of the
+    transaction whose end was lost. Both are called from the loop and must not block. `received` counts datagrams, `overruns` losses.
+    """
+
+    def __init__(self, on_change: Callable[[Change], None], on_overrun: Callable[[], None]) -> None:
+        self.received = 0
+        self.overruns = 0
+        self._on_change = on_change
+        self._on_overrun = on_overrun
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._buffer = memoryview(bytearray(_DATAGRAM))
+        self._transaction = Transaction()
+
+    def open(self) -> None:
+        """Start to listen; what happens from here on is not missed.
+
+        Raises RulesUnreadable where the kernel refuses: no CAP_NET_ADMIN, or no nf_tables.
+        """
+        if self._socket is not None:
+            return
+        sock = _open_socket()
+        try:
+            sock.settimeout(0)
+            _enlarge(sock)
+            sock.bind((0, 1 << (GROUP - 1)))
+        except OSError as exc:
+            sock.close()
+            raise _wrapped("listen to nftables' notifications", exc) from exc
+        self._socket = sock
+        self._transaction.forget()
+
+    def close(self) -> None:
+        """Stop to listen. May be called more than once."""
+        if self._socket is None:
+            return
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop = None
+        self._socket.close()
+        self._socket = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have `loop` call `drain` whenever there is something to read. `open` comes first."""
+        if self._socket is None:
+            raise ValueError("NftablesWatch.attach before open")
+        self._loop = loop
+        loop.add_reader(self._socket, self.drain)
+
+    def drain(self) -> None:
+        """Read until there is nothing more, or until others on the loop deserve a turn.
+
+        The loop calls again while something is left.
+        """
+        for _ in range(_AT_ONCE):
+            if self._socket is None:  # closed by a callback
+                return
+            try:
+                size, _, flags, sender = self._socket.recvmsg_into([self._buffer])
+            except BlockingIOError:
+                return
+            except InterruptedError:
+                continue
+            except OSError as exc:
+                if exc.errno != errno.ENOBUFS:
+                    raise
+                self._lost()
+                continue
+            self.received += 1
+            if sender[0] != 0:  # not from the kernel: port 0 is the kernel's alone
+                continue
+            if flags & socket.MSG_TRUNC:
+                self._lost()
+                continue
+            for message in parse_messages(self._buffer[:size]):
+                self._take(message)
+
+    def _take(self, message: Message) -> None:
+        change = self._transaction.feed(message)
+        if change is None:
+            return
+        if self._transaction.overflowed:
+            self._lost()
+        self._on_change(change)
+
+    def _lost(self) -> None:
+        self.overruns += 1
+        self._transaction.forget()
+        self._on_overrun()
+
+
+def table_exists(family: str, name: str) -> bool:
+    """Whether one table exists, by NFT_MSG_GETTABLE: microseconds, and no process.
+
+    `family` is nft's name of it ("inet"). Raises RulesUnreadable for every answer but yes and no.
+    """
+    if family not in FAMILY_NUMBERS:
+        raise RulesUnreadable(f"no such nftables family: {family!r}")
+    answer = _ask(request(GETTABLE, family=family, table=name), f"table {family} {name}")
+    if isinstance(answer, Refusal):
+        if answer.errno == errno.ENOENT:
+            return False
+        raise _wrapped(f"ask for table {family} {name}", OSError(answer.errno, ""))
+    return True
+
+
+def generation() -> int:
+    """The ruleset's generation: it grows by one with each transaction of this namespace.
+
+    Raises RulesUnreadable where the kernel does not tell.
+    """
+    answer = _ask(request(GETGEN), "the ruleset's generation")
+    if isinstance(answer, Generation):
+        return answer.number
+    number = answer.errno if isinstance(answer, Refusal) else errno.EBADMSG
+    raise _wrapped("ask for the ruleset's generation", OSError(number, ""))
+
+
+def _ask(message: bytes, what: str) -> Message:
+    sock = _open_socket()
+    try:
+        sock.settimeout(_TIMEOUT_S)
+        sock.bind((0, 0))
+        sock.sendto(message, (0, 0))
+        for answer in _answers(sock):
+            if isinstance(answer, Touched | Generation) or answer.errno:
+                return answer
+    except OSError as exc:
+        raise _wrapped(f"ask for {what}", exc) from exc
+    finally:
+        sock.close()
+    raise RulesUnreadable(f"the kernel did not answer the question for {what}")
+
+
+def _answers(sock: socket.socket) -> Iterator[Message]:
+    for _ in range(8):
+        data, sender = sock.recvfrom(16384)
+        if sender[0] == 0:
+            yield from parse_messages(data)
+
+
+def _open_socket() -> socket.socket:
+    try:
+        return socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
+        )
+    except OSError as exc:
+        raise _wrapped("open a netfilter netlink socket", exc) from exc
+
+
+def _enlarge(sock: socket.socket) -> None:
+    """SO_RCVBUFFORCE passes net.core.rmem_max, for which it needs CAP_NET_ADMIN."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
+def _wrapped(what: str, exc: OSError) -> RulesUnreadable:
+    number = exc.errno or 0
+    reason = os.strerror(number) if number else str(exc)
+    hint = ""
+    if number in (errno.EPERM, errno.EACCES):
+        hint = _NO_PERMISSION
+    elif number in (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EINVAL, errno.EAFNOSUPPORT):
+        hint = "does this kernel have nf_tables? modprobe nf_tables"
+    return RulesUnreadable(f"cannot {what}: {reason}", hint=hint)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nf_tables' messages, as bytes."""
+
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.drivers.netlink_messages import (
+    GETGEN,
+    GETTABLE,
+    Change,
+    Generation,
+    Refusal,
+    Touched,
+    Transaction,
+    parse_messages,
+    request,
+)
+from podwatch.words.snapshot import Writer
+
+INET, IP = 1, 2
+NEWRULE, DELRULE, NEWGEN = 6, 8, 15
+
+
+def attribute(number: int, value: bytes) -> bytes:
+    """One netlink attribute, padded."""
+    return struct.pack("=HH", 4 + len(value), number) + value + bytes(-len(value) % 4)
+
+
+def message(code: int, body: bytes, *, family: int = INET, subsystem: int = 10) -> bytes:
+    """One nfnetlink message."""
+    body = struct.pack("=BBH", family, 0, 0) + body
+    return struct.pack("=IHHII", 16 + len(body), subsystem << 8 | code, 0, 0, 0) + body
+
+
+def rule(code: int, table: str, *, family: int = INET) -> bytes:
+    """A rule's message: table, chain, and something longer that nobody needs."""
+    return message(
+        code,
+        attribute(1, table.encode() + b"\0") + attribute(2, b"FORWARD\0") + attribute(4, b"x" * 90),
+        family=family,
+    )
+
+
+def newgen(number: int, name: bytes = b"nft\0", pid: int = 812) -> bytes:
+    """The message that ends a transaction."""
+    return message(
+        NEWGEN,
+        attribute(1, struct.pack(">I", number))
+        + attribute(2, struct.pack(">I", pid))
+        + attribute(3, name),
+        family=0,
+    )
+
+
+def changes(data: bytes) -> list[Change]:
+    """What a fresh transaction makes of the messages."""
+    transaction = Transaction()
+    fed = [transaction.feed(each) for each in parse_messages(data)]
+    return [each for each in fed if each is not None]
+
+
+def test_a_datagram_holds_several_messages() -> None:
+    """Messages of one datagram come out in their order, with family and table named as nft does."""
+    data = rule(NEWRULE, "netavark") + rule(DELRULE, "filter", family=IP) + newgen(7)
+
+    assert list(parse_messages(data)) == [
+        Touched("inet netavark", deleted=False),
+        Touched("ip filter", deleted=True),
+        Generation(7, Writer("nft", 812)),
+    ]
+
+
+def test_a_transaction_ends_with_its_generation() -> None:
+    """What was touched belongs to the generation that follows, and to no other."""
+    data = rule(NEWRULE, "netavark") + rule(DELRULE, "netavark") + newgen(7) + newgen(8)
+
+    assert changes(data) == [
+        Change(7, Writer("nft", 812), frozenset({"inet netavark"}), frozenset({"inet netavark"})),
+        Change(8, Writer("nft", 812)),
+    ]
+
+
+def test_a_loss_forgets_what_was_collected() -> None:
+    """After lost messages nothing collected before is told as part of a later transaction."""
+    transaction = Transaction()
+    for each in parse_messages(rule(NEWRULE, "netavark")):
+        transaction.feed(each)
+    transaction.forget()
+
+    assert transaction.feed(Generation(9, Writer("nft", 1))) == Change(9, Writer("nft", 1))
+
+
+def test_the_tables_of_a_transaction_are_bounded() -> None:
+    """A transaction over thousands of tables is not kept in full: it says it overflowed."""
+    transaction = Transaction()
+    for number in range(5000):
+        transaction.feed(Touched(f"ip t{number}", deleted=False))
+
+    assert transaction.overflowed
+    change = transaction.feed(Generation(1, Writer("nft", 1)))
+    assert change is not None
+    assert len(change.tables) == 1024
+
+
+def test_a_hostile_name_is_made_harmless() -> None:
+    """A process name or table name with control characters cannot reach a terminal."""
+    data = rule(NEWRULE, "a\x1b[2J\nb") + newgen(7, b"\xff\x1b]0;x\x07\0")
+    (change,) = changes(data)
+
+    assert change.tables == {"inet a?[2J?b"}
+    assert change.writer.name == "\ufffd?]0;x?"
+
+
+def test_other_subsystems_are_left_out() -> None:
+    """A conntrack message on the same family of sockets is not taken for one of nf_tables."""
+    assert list(parse_messages(message(NEWRULE, attribute(1, b"x\0"), subsystem=1))) == []
+
+
+def test_a_refusal_carries_its_errno() -> None:
+    """NLMSG_ERROR comes out as the positive errno the kernel answered."""
+    data = struct.pack("=IHHIIi", 36, 2, 0, 1, 0, -2) + bytes(16)
+
+    assert list(parse_messages(data)) == [Refusal(2)]
+
+
+def test_requests_are_read_by_the_same_rules() -> None:
+    """A request has the kernel's layout: whole words, and the lengths add up."""
+    for data in (request(GETGEN), request(GETTABLE, family="inet", table="netavark")):
+        (length,) = struct.unpack_from("=I", data)
+        assert length == len(data)
+        assert length % 4 == 0
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_survived(data: bytes) -> None:
+    """No bytes whatever make the parser raise."""
+    list(parse_messages(data))
+
+
+@given(st.integers(0, 200), st.binary(min_size=1, max_size=8))
+def test_a_damaged_datagram_is_survived(at: int, damage: bytes) -> None:
+    """A real datagram with bytes overwritten anywhere makes the parser raise nothing."""
+    data = bytearray(rule(NEWRULE, "netavark") + rule(DELRULE, "netavark") + newgen(7))
+    data[at : at + len(damage)] = damage
+
+    changes(bytes(data))
