@@ -85,13 +85,15 @@ class Restorer:
         return f"firewalld's zone trusted has {', '.join(done)} again"
 
     async def _replay(self, snapshot: Snapshot) -> str:
-        copy = self.copy.current
-        if copy is None or snapshot.setup is None or snapshot.rules is None:
-            raise RestoreFailed("there is no verified copy of the rules")
+        copy = self.copy.current or saved.SavedRules({}, {})
+        if snapshot.setup is None or snapshot.rules is None:
+            raise RestoreFailed("the rules could not be read")
         rules = nftables.expected_rules(snapshot.setup, snapshot.rules)
         todo = saved.repairs(copy, rules, snapshot.rules)
+        if not todo:
+            return "nothing had to be put back"
         await self.nft.apply(nftables.repair_script(todo))
-        return f"{len(todo)} chains put back from the verified copy in one transaction"
+        return f"{len(todo)} chains put right from the verified copy in one transaction"
 
     async def _reload(self, decision: Decision, progress: Callable[[str], None]) -> str:
         reason = await self.nft.tool_works()

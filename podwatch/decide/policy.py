@@ -17,7 +17,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from podwatch.words.snapshot import Part
-from podwatch.words.verdict import Blocked, BlockedKind, Missing, MissingKind, Verdict
+from podwatch.words.verdict import (
+    Blocked,
+    BlockedKind,
+    Missing,
+    MissingKind,
+    Verdict,
+    WarningKind,
+)
 
 
 class Method(StrEnum):
@@ -42,6 +49,7 @@ class Limits:
     calm: float = 3.0  # a fight is over when nothing was undone for so long
     backoff: float = 1.0
     backoff_max: float = 300.0
+    duplicates: bool = True  # put right what is there twice, when it has been quiet for `calm`
     limit: int = 10  # reloads and escalations in any window
     replay_limit: int = 100
     replay_burst: int = 5
@@ -122,12 +130,9 @@ def step(
         return memory, Decision(None, "could not look: unknown is not lost", now + pause)
     memory = replace(memory, unknowns=0)
     if not verdict.missing:
-        rested = replace(
-            memory, missing_since=None, held_since=None, tried=(), source_tries=0
-        )
-        return rested, Decision(None, "nothing is missing")
+        return _nothing_missing(memory, verdict, now, limits)
     if memory.missing_since is None:
-        memory = replace(memory, missing_since=now)
+        memory = replace(memory, missing_since=now, tried=())
 
     held = {each.kind: each for each in verdict.blocked}
     for kind in (BlockedKind.PAUSED, BlockedKind.PANIC):
@@ -160,6 +165,26 @@ def step(
     if decision.look_at is not None:
         wake.append(decision.look_at)
     return memory, replace(decision, look_at=min(wake) if wake else None)
+
+
+def _nothing_missing(
+    memory: Memory, verdict: Verdict, now: float, limits: Limits
+) -> tuple[Memory, Decision]:
+    """Rest; or put right what is there twice, in a quiet moment and once."""
+    memory = replace(memory, missing_since=None, held_since=None, source_tries=0)
+    twice = any(each.kind is WarningKind.DUPLICATES for each in verdict.warnings)
+    wanted = twice and limits.duplicates and Method.REPLAY in limits.methods
+    if not wanted or verdict.blocked or verdict.unknown or Method.REPLAY in memory.tried:
+        return memory, Decision(None, "nothing is missing")
+    ready = max(
+        memory.foreign_at + limits.calm,
+        memory.settle_until,
+        memory.next_replay,
+        _window_opens(memory.replays, limits.replay_limit, now, limits),
+    )
+    if now < ready:
+        return memory, Decision(None, "rules are there twice: waiting until it is quiet", ready)
+    return memory, Decision(Method.REPLAY, "rules are there more than once", now)
 
 
 def _about_rules(

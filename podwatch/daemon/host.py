@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host podwatch runs on: every adapter, opened and put together.
+
+The daemon and the one-shot commands use the same host. Whatever is absent (systemd, the system
+bus, firewalld) is None or says so itself: podwatch goes on with what there is.
+"""
+
+import os
+from pathlib import Path
+
+from podwatch.adapters.firewalld import FirewalldWatch
+from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.statedir import StateDirectory
+from podwatch.adapters.systemd import Systemd
+from podwatch.daemon.config import Config
+from podwatch.daemon.look import Looker
+from podwatch.daemon.restore import Restorer
+from podwatch.daemon.saved_copy import SavedCopy
+from podwatch.decide.policy import Limits, Method
+
+RUN_DIR = Path(os.environ.get("PODWATCH_RUN_DIR", "/run/podwatch"))
+
+
+class Host:
+    """The adapters of one host, and what is made of them."""
+
+    def __init__(
+        self, config: Config, firewalld: FirewalldWatch, systemd: Systemd | None, run_dir: Path
+    ) -> None:
+        self.run_dir = run_dir
+        self.state = StateDirectory()
+        self.nft = Nftables()
+        self.firewalld = firewalld
+        self.systemd = systemd
+        self.copy = SavedCopy(run_dir / "rules.json")
+        self.looker = Looker(self.state, self.nft, firewalld, systemd)
+        self.restorer = Restorer(
+            self.looker,
+            self.nft,
+            firewalld,
+            systemd,
+            self.copy,
+            lock=run_dir / "restore.lock",
+            at_once=config.restore.at_once,
+            timeout_s=config.restore.timeout,
+        )
+
+    def configure(self, config: Config) -> None:
+        """Take over what a changed configuration says of restoring."""
+        self.restorer.at_once = config.restore.at_once
+        self.restorer.timeout_s = config.restore.timeout
+
+    def close(self) -> None:
+        """Let go of everything; whatever a library still does, nobody waits for it."""
+        self.nft.close()
+        if self.systemd is not None:
+            self.systemd.close()
+
+
+def limits(config: Config) -> Limits:
+    """The policy's numbers, as configured."""
+    methods = {Method(word) for word in config.restore.methods}
+    if config.restore.escalate and Method.RELOAD in methods:
+        methods.add(Method.ESCALATE)
+    if config.firewalld.sources:
+        methods.add(Method.SOURCES)
+    restore = config.restore
+    return Limits(
+        methods=frozenset(methods),
+        quiet=restore.quiet,
+        quiet_cap=max(2.0, restore.quiet),
+        backoff=restore.backoff,
+        backoff_max=restore.backoff_max,
+        duplicates=restore.duplicates,
+        limit=restore.limit,
+        replay_limit=10 * restore.limit,
+        window=restore.window,
+    )

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop: something happened, or it is time → look → judge → policy → restore → look again.
+
+Watchers only say "look now". Everything else happens here, one look and one repair at a time, so
+that there is never a second opinion on the state of the host. What is told to the world goes
+through the Publisher.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from podwatch.adapters.netlink import Change
+from podwatch.daemon.config import Config
+from podwatch.daemon.host import Host, limits
+from podwatch.daemon.publish import Publisher
+from podwatch.daemon.restore import Outcome
+from podwatch.decide import policy
+from podwatch.decide.judge import judge
+from podwatch.drivers import nftables
+from podwatch.words.errors import PodwatchError, Unreadable
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import BlockedKind, Verdict
+
+_OURS = f"{nftables.FAMILY} {nftables.TABLE}"
+_FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
+
+CENSUS_QUIET_S = 0.5
+"""podman is asked for its containers when netavark's state has been the same for so long."""
+
+
+@dataclass
+class Hints:
+    """What the watchers said since the last look."""
+
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    urgent: bool = False
+    cause: str = ""
+
+    def take(self) -> None:
+        """Forget the hints: the look that begins now sees what they were about."""
+        self.woken.clear()
+        self.urgent = False
+
+
+class Loop:
+    """Looks, decides and restores until it is told to stop."""
+
+    def __init__(
+        self, host: Host, config: Config, publisher: Publisher, *, dry_run: bool = False
+    ) -> None:
+        self.host = host
+        self.publisher = publisher
+        self.dry_run = dry_run
+        self.hints = Hints(cause="what happened before podwatch started")
+        self.memory = policy.Memory()
+        self.last_look = policy.NEVER
+        self._acting = False
+        self._look_took = 0.0
+        self._census: asyncio.Task[None] | None = None
+        self._census_failed_at: object = None
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Take over a configuration; the next step goes by it."""
+        self.config = config
+        self.limits = limits(config)
+        self.host.configure(config)
+
+    # What the watchers call.
+
+    def on_change(self, change: Change) -> None:
+        """Somebody committed an nftables transaction."""
+        if not change.tables & (_FIREWALLD_TABLES | {_OURS}):
+            return
+        ours = _OURS in change.tables
+        deleted = _OURS in change.deleted
+        if self._acting:
+            return
+        if ours:
+            self.memory = policy.hinted(self.memory, time.monotonic())
+        self._wake(str(change.writer), urgent=deleted or not ours, names_cause=deleted)
+
+    def on_overrun(self) -> None:
+        """The kernel had more to tell than we could read: anything may have changed."""
+        self._wake("more changes than could be followed", urgent=True)
+
+    def on_firewalld(self, event: str, told: str, *, restarts: bool) -> None:
+        """firewalld said something; `restarts` where netavark's own units start their work."""
+        now = time.monotonic()
+        if restarts and self.publisher.has_neighbours:
+            self.memory = policy.hinted(
+                self.memory, now, settle_until=now + self.limits.settle
+            )
+        self._wake(told, urgent=True, names_cause=restarts)
+
+    def _wake(self, cause: str, *, urgent: bool, names_cause: bool = False) -> None:
+        if names_cause or not self.hints.cause:
+            self.hints.cause = cause
+        self.hints.urgent = self.hints.urgent or urgent
+        self.hints.woken.set()
+
+    # The loop.
+
+    async def run(self) -> None:
+        """Look for ever; ends only by being cancelled."""
+        while True:
+            self.hints.take()
+            began = time.monotonic()
+            snapshot = await self.host.looker.look(paused=self._held())
+            verdict = judge(snapshot)
+            now = time.monotonic()
+            self._look_took = now - began
+            self.last_look = now
+            self.memory, decision = policy.step(
+                self.memory, verdict, now, self.limits, can_replay=self._can_replay(snapshot, verdict)
+            )
+            if self._is_news(verdict, decision, now):
+                self.publisher.looked(
+                    snapshot, verdict, decision, cause=self.hints.cause, took_s=self._look_took
+                )
+                if not verdict.missing:
+                    self.hints.cause = ""
+            self._keep_copy(snapshot, verdict)
+            self._take_census()
+            if decision.method is not None and not self.dry_run:
+                await self._act(decision, snapshot)
+            else:
+                await self._rest(decision.look_at)
+
+    def _held(self) -> str:
+        return "" if self.config.restore.enabled else "restoring is switched off (restore.enabled)"
+
+    def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:
+        return bool(verdict.missing_rules) and self.host.copy.covers(snapshot)
+
+    def _is_news(self, verdict: Verdict, decision: policy.Decision, now: float) -> bool:
+        """Whether a verdict may be told: a loss that is netavark at work is not one.
+
+        netavark writes its state before its rules, so for some milliseconds at each start of a
+        container something is missing. It is a loss once it is acted on, or stays.
+        """
+        if not verdict.missing or decision.method is not None:
+            return True
+        stays = self.limits.quiet
+        if any(each.kind is BlockedKind.BUSY for each in verdict.blocked):
+            stays = self.limits.busy_cap
+        since = self.memory.missing_since
+        return since is not None and now - since >= stays
+
+    def _keep_copy(self, snapshot: Snapshot, verdict: Verdict) -> None:
+        whole = not (verdict.missing or verdict.unknown or verdict.has_duplicates or snapshot.busy)
+        if whole:
+            try:
+                self.host.copy.take(snapshot)
+            except PodwatchError as exc:
+                self.publisher.complain(exc)
+
+    async def _act(self, decision: policy.Decision, snapshot: Snapshot) -> None:
+        assert decision.method is not None
+        self._acting = True
+        began = time.monotonic()
+        try:
+            outcome: Outcome = await self.host.restorer.restore(
+                decision, snapshot, self.publisher.progress
+            )
+            # What we did ourselves is in the socket by now: it is no news.
+            self.host.drain()
+        finally:
+            self._acting = False
+        now = time.monotonic()
+        self.memory = policy.acted(
+            self.memory, decision.method, now, self.limits, done=outcome.done
+        )
+        self.publisher.acted(outcome, took_s=now - began)
+
+    async def _rest(self, look_at: float | None) -> None:
+        """Wait for a hint, or until it is time; never look more often than is cheap."""
+        due = self.last_look + self.config.look.interval
+        if look_at is not None:
+            due = min(due, look_at)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_at(loop.time() + max(0.0, due - time.monotonic()), self.hints.woken.set)
+        try:
+            await self.hints.woken.wait()
+        finally:
+            timer.cancel()
+        spacing = self._look_took if self.hints.urgent else 4 * self._look_took
+        pause = self.last_look + min(spacing, 1.0) - time.monotonic()
+        if pause > 0 and time.monotonic() < due:
+            await asyncio.sleep(pause)
+
+    # podman's containers: names, and who is not running any more.
+
+    def _take_census(self) -> None:
+        looker = self.host.looker
+        busy = self._census is not None and not self._census.done()
+        if busy or not looker.wants_census or looker.state.stamp == self._census_failed_at:
+            return
+        self._census = asyncio.create_task(self._ask_podman(), name="census")
+
+    async def _ask_podman(self) -> None:
+        state = self.host.looker.state
+        stamp: object = None
+        while stamp != state.stamp:
+            stamp = state.stamp
+            await asyncio.sleep(CENSUS_QUIET_S)
+        try:
+            await self.host.restorer.refresh_census()
+        except Unreadable as exc:
+            self._census_failed_at = stamp
+            self.publisher.complain(exc)
+            return
+        self._wake("podman's containers were listed", urgent=False)
+
+    def stop(self, done: Callable[[], None]) -> None:
+        """Stop what runs beside the loop."""
+        if self._census is not None:
+            self._census.cancel()
+        done()
