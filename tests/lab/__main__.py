@@ -1,19 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python3 -m tests.lab build [SUITE…]``: fill the cache of root file systems ahead of the tests."""
+"""The lab's own commands: ``python3 -m tests.lab build [SUITE…]`` fills the cache ahead of the tests,
+``record SUITE DIRECTORY [BACKEND]`` writes down what a real host shows (see ``record.py``).
+"""
 
 import sys
+from pathlib import Path
 
+from tests.lab.record import record
 from tests.lab.rootfs import SUITES, build
+
+USAGE = "usage: python3 -m tests.lab build [SUITE...] | record SUITE DIRECTORY [BACKEND]\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Build the root file systems named, or all, and print where each lies."""
-    if arguments[:1] != ["build"]:
-        sys.stderr.write("usage: python3 -m tests.lab build [SUITE...]\n")
-        return 64
-    for suite in arguments[1:] or SUITES:
-        sys.stdout.write(f"{suite} {build(suite)}\n")
-        sys.stdout.flush()
+    """Do what the arguments say and return the exit status."""
+    match arguments:
+        case ["build", *suites]:
+            for suite in suites or SUITES:
+                sys.stdout.write(f"{suite} {build(suite)}\n")
+                sys.stdout.flush()
+        case ["record", suite, directory, *backend] if len(backend) < 2:
+            names = record(suite, Path(directory), network_backend=backend[0] if backend else None)
+            sys.stdout.write("\n".join(names) + "\n")
+        case _:
+            sys.stderr.write(USAGE)
+            return 64
     return 0
 
 

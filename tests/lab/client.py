@@ -29,6 +29,7 @@ RESPONDER_PORT = 7000
 """Where the client greets (TCP) or answers (UDP) with the address it sees its caller under."""
 
 _CLIENT_LINK = "eth0"
+_TIED_TO_US = ("setpriv", "--pdeathsig", "KILL")
 _PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,8 +46,7 @@ class Client:
         """
         responder = Path(__file__).with_name("responder.py")
         self._responder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net"]
-            + [_PYTHON, "-I", str(responder), str(RESPONDER_PORT)],
+            [*_TIED_TO_US, "unshare", "--net", _PYTHON, "-I", responder, str(RESPONDER_PORT)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

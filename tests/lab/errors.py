@@ -2,7 +2,8 @@
 """What can go wrong in the lab itself, apart from what a test wants to find out.
 
 ``LabError`` is the root: the lab could not do its work, and the message says what to do about it.
-``CommandFailed`` is the one a test may want to catch: a command inside a host ended with an exit status that was not 0.
+``CommandFailed`` is the one a test may want to catch: a command inside a host ended with an exit
+status that was not 0.
 """
 
 
@@ -11,7 +12,7 @@ class LabError(RuntimeError):
 
 
 class CommandFailed(LabError):
-    """A command inside a lab host failed or ran out of time; ``stdout`` and ``stderr`` hold what it had said."""
+    """A command inside a lab host failed or ran out of time."""
 
     def __init__(self, message: str, *, stdout: str, stderr: str) -> None:
         """Keep what the command said beside the message.

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program behind ``watch.Watch``: new HTTP exchanges at a steady pace, and when each was answered.
+"""The program behind ``watch.Watch``: new HTTP exchanges at a steady pace, and when each was
+answered.
 
 It runs in the client's namespace as a process of its own (``python3 -I exchanges.py INTERVAL
 GIVE_UP ADDRESS,PORT...``), so that nothing the test does slows it down. Each port gets a *new*
 connection at every interval, whatever became of the earlier ones: the kernel repeats a lost SYN
 only after a second, so a prober that waits for its connection would see a loss of 10 ms as one of
 1000. It prints ``ready`` once every port has answered, stops at the end of its standard input,
-waits for the exchanges under way and prints one JSON object (``watch.PortReport`` says what is in it).
+waits for the exchanges under way and prints one JSON object (``watch.PortReport`` says what is in
+it).
 """
 
 import json

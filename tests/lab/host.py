@@ -197,8 +197,10 @@ class Host:
             options: further arguments of subprocess.Popen.
         """
         enter = ["nsenter", "--target", str(self.leader), "--all", "env", "-i", *_ENVIRONMENT]
-        options = {"stdin": subprocess.DEVNULL, "text": True, "errors": "replace"} | options
-        return subprocess.Popen([*enter, *argv], start_new_session=True, **options)
+        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True, "errors": "replace"}
+        process: subprocess.Popen[str]
+        process = subprocess.Popen([*enter, *argv], start_new_session=True, **settings | options)
+        return process
 
     def run(
         self,
@@ -309,7 +311,7 @@ class Host:
         return self.run(["systemctl", "is-active", unit], check=False).stdout.strip()
 
     def unit_show(self, unit: str, *properties: str) -> dict[str, str]:
-        """Return properties of a unit by name, as ``systemctl show`` prints them (all if none named)."""
+        """Return properties of a unit as ``systemctl show`` prints them; all if none is named."""
         wanted = [f"--property={','.join(properties)}"] if properties else []
         lines = self.run(["systemctl", "show", *wanted, unit]).stdout.splitlines()
         return {name: value for name, _, value in (line.partition("=") for line in lines)}

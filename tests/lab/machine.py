@@ -19,6 +19,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.lab.errors import LabError, tail
@@ -26,6 +27,8 @@ from tests.lab.rootfs import cache_directory
 
 _CGROUP = Path("/sys/fs/cgroup")
 _NSPAWN_RUN = Path("/run/systemd/nspawn")
+_TIED_TO_US = ("setpriv", "--pdeathsig", "TERM")
+_OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 _HALT = signal.SIGRTMIN + 4  # "systemd power off", systemd(1), SIGNALS
 _counter = itertools.count(1)
 
@@ -136,8 +139,7 @@ class Machine:
         ]
         with self.console.open("wb") as console:
             self._nspawn = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private"]
-                + ["sh", "-euc", script, "sh", *nspawn],
+                [*_TIED_TO_US, *_OWN_MOUNTS, "sh", "-euc", script, "sh", *nspawn],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -274,10 +276,10 @@ def _boot_script(
 
 def _remove(directory: Path) -> None:
     """Remove a machine's directory, its control groups, and what nspawn made for it in /run."""
-    for parent in _cgroup_parents():
-        if (parent / directory.name / "cgroup.kill").exists():
-            (parent / directory.name / "cgroup.kill").write_text("1", encoding="ascii")
-        until(lambda parent=parent: _remove_groups(parent / directory.name), 5)  # type: ignore[misc]
+    for group in [parent / directory.name for parent in _cgroup_parents()]:
+        if (group / "cgroup.kill").exists():
+            (group / "cgroup.kill").write_text("1", encoding="ascii")
+        until(partial(_remove_groups, group), 5)
     for part in ("propagate", "unix-export"):
         try:
             (_NSPAWN_RUN / part / directory.name).rmdir()
@@ -287,7 +289,10 @@ def _remove(directory: Path) -> None:
 
 
 def _remove_groups(group: Path) -> bool:
-    """Remove a control group with all below it; return whether it is gone (a dying process holds it)."""
+    """Remove a control group with all below it; return whether it is gone.
+
+    The kernel refuses until the last process in it is.
+    """
     for path, _, _ in os.walk(group, topdown=False):
         try:
             os.rmdir(path)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which Debian mirror to build root file systems from: the one this machine's own apt sources already name.
+"""Which Debian mirror to build root file systems from: the one this machine's own apt sources
+already name.
 
-A mirror is never written down here: whoever runs the tests has chosen one for the machine, and a second choice would be
-wrong behind a proxy or on an isolated network. ``PODWATCH_LAB_MIRROR`` overrides it where the machine is not a Debian.
+A mirror is never written down here: whoever runs the tests has chosen one for the machine, and a
+second choice would be wrong behind a proxy or on an isolated network. ``PODWATCH_LAB_MIRROR``
+overrides it where the machine is not a Debian.
 """
 
 import os
@@ -21,7 +23,7 @@ _ONE_LINE = re.compile(
 
 
 def parse_one_line(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (URI, suite) of each binary entry in a ``.list`` file of apt (sources.list(5), one-line style)."""
+    """Yield (URI, suite) of each binary entry in a ``.list`` file (sources.list(5))."""
     for line in text.splitlines():
         match = _ONE_LINE.match(line.split("#", 1)[0])
         if match is not None:
@@ -29,7 +31,7 @@ def parse_one_line(text: str) -> Iterator[tuple[str, str]]:
 
 
 def parse_deb822(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (URI, suite) of each enabled binary stanza in a ``.sources`` file of apt (sources.list(5), deb822 style)."""
+    """Yield (URI, suite) of each enabled binary stanza in a ``.sources`` file (sources.list(5))."""
     for stanza in re.split(r"\n\s*\n", text):
         fields: dict[str, str] = {}
         key = ""
@@ -60,7 +62,8 @@ def find_mirror(apt: Path = APT, release: Path = Path("/etc/os-release")) -> str
         release: the os-release(5) file that names this machine's suite.
 
     Raises:
-        LabError: no source names the machine's own suite, so nothing says where Debian is to be had.
+        LabError: no source names the machine's own suite, so nothing says where Debian is to be
+        had.
     """
     override = os.environ.get(OVERRIDE)
     if override:
@@ -80,6 +83,6 @@ def find_mirror(apt: Path = APT, release: Path = Path("/etc/os-release")) -> str
             if suite in wanted:
                 return uri
     raise LabError(
-        f"no source of Debian in {apt}/sources.list or {apt}/sources.list.d: name a mirror in {OVERRIDE}, "
-        "as the URI that holds dists/"
+        f"no source of Debian in {apt}/sources.list or {apt}/sources.list.d: "
+        f"name a mirror in {OVERRIDE}, as the URI that holds dists/"
     )

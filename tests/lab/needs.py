@@ -23,7 +23,7 @@ DEVICES = (Path("/dev/net/tun"), Path("/dev/fuse"))
 
 
 def missing_needs() -> list[str]:
-    """Return a sentence for each thing this machine lacks; an empty list means the lab can work here."""
+    """Return a sentence for each thing this machine lacks; none if the lab can work here."""
     problems = []
     if os.geteuid() != 0:
         problems.append("the lab boots systemd-nspawn hosts and must run as root")

@@ -44,7 +44,8 @@ def plain(address: str) -> str:
 async def main(port: int) -> None:
     """Serve on ``port``, TCP and UDP, both families, until killed."""
     loop = asyncio.get_running_loop()
-    server = await asyncio.start_server(greet, ["0.0.0.0", "::"], port, backlog=512)
+    # The namespace has one link, to the lab host: every address in it is meant.
+    server = await asyncio.start_server(greet, None, port, backlog=512)
     datagrams = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     datagrams.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     datagrams.bind(("::", port))

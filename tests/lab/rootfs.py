@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Building and caching the root file system of each Debian suite.
 
-A root file system is built once by mmdebstrap (about half a minute and 400 MB) and then only ever read: hosts boot from an
-overlay on top of it. It lives outside the repository, in ``$PODWATCH_LAB_CACHE`` or ``/var/cache/podwatch-lab``, under a
-name that holds a digest of everything that goes into it, so that a change of the recipe builds anew and nothing stale is
-used. It is built under another name and renamed when it is whole; a file lock keeps two runs from building at once.
+A root file system is built once by mmdebstrap (about half a minute and 400 MB) and then only ever
+read: hosts boot from an overlay on top of it. It lives outside the repository, in
+``$PODWATCH_LAB_CACHE`` or ``/var/cache/podwatch-lab``, under a name that holds a digest of
+everything that goes into it, so that a change of the recipe builds anew and nothing stale is used.
+It is built under another name and renamed when it is whole; a file lock keeps two runs from
+building at once.
 """
 
 import fcntl
@@ -28,25 +30,29 @@ DEFAULT_CACHE = Path("/var/cache/podwatch-lab")
 BUSYBOX_IMAGE = "/usr/share/podwatch-lab/busybox.tar"
 """Where, inside a host, the archive lies that ``podman import`` makes the containers' image of."""
 
-# catatonit: podman builds the pause image of a pod from it. dnsmasq-base: a LAN with DHCP. uidmap, slirp4netns, passt:
-# rootless containers. The python3-* packages are the runtime dependencies of podwatch, so that its package installs offline.
+# catatonit: podman builds the pause image of a pod from it. dnsmasq-base: a LAN with DHCP. uidmap,
+# slirp4netns, passt: rootless containers. The python3-* packages are the runtime dependencies of
+# podwatch, so that its package installs offline.
 PACKAGES = (
-    "systemd systemd-sysv dbus dbus-user-session polkitd firewalld podman netavark aardvark-dns nftables iptables iproute2 "
-    "curl busybox-static python3 python3-nftables python3-pystemd python3-structlog python3-dbus-next crun uidmap "
-    "slirp4netns passt catatonit dnsmasq-base ufw jq"
+    "systemd systemd-sysv dbus dbus-user-session polkitd firewalld podman netavark aardvark-dns "
+    "nftables iptables iproute2 curl busybox-static python3 python3-nftables python3-pystemd "
+    "python3-structlog python3-dbus-next crun uidmap slirp4netns passt catatonit dnsmasq-base "
+    "ufw jq"
 ).split()
 SUITE_PACKAGES = {"bookworm": ["containernetworking-plugins"]}
 
 # There is no pids controller where the tests run, and podman refuses a limit it cannot set.
 _CONTAINERS_CONF = "[containers]\npids_limit = 0\n"
-# bookworm: crun 1.8.1 wants to raise RLIMIT_MEMLOCK and cannot; its podman 4.3.1 does without cgroups altogether.
+# bookworm: crun 1.8.1 wants to raise RLIMIT_MEMLOCK and cannot; its podman 4.3.1 does without
+# cgroups altogether.
 _CONTAINERS_CONF_BOOKWORM = (
     '[containers]\npids_limit = 0\ncgroups = "disabled"\n'
     'default_ulimits = ["memlock=8388608:8388608", "nofile=20000:20000", "nproc=9000:9000"]\n'
     '[engine]\ncgroup_manager = "cgroupfs"\n'
 )
 
-# Timers that would start work of their own in the middle of a measurement, on a host without a network to work on.
+# Timers that would start work of their own in the middle of a measurement, on a host without a
+# network to work on.
 _QUIET_UNITS = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -55,14 +61,16 @@ _QUIET_UNITS = (
     "fstrim.timer",
     "logrotate.timer",
 )
-# There are no modules to load in a container: the unit would fail, and every host would be `degraded`.
+# There are no modules to load in a container: the unit would fail, and every host would be
+# `degraded`.
 _MASKED_UNITS = ("systemd-modules-load.service",)
 _FILES = {
     "/etc/hostname": "lab\n",
     "/etc/hosts": "127.0.0.1 localhost\n127.0.1.1 lab\n::1 localhost\n",
     # The client's address: a query goes out, and nobody answers it.
     "/etc/resolv.conf": "nameserver 192.0.2.2\noptions timeout:1 attempts:1\n",
-    # Newer than anything in /usr, or systemd would rebuild ldconfig's and the journal catalog's caches at each boot.
+    # Newer than anything in /usr, or systemd would rebuild ldconfig's and the journal catalog's
+    # caches at each boot.
     "/etc/.updated": "",
     "/var/.updated": "",
 }
@@ -74,8 +82,8 @@ def containers_conf(suite: str, *, network_backend: str | None = None) -> str:
     """Return the containers.conf that lets podman of ``suite`` run inside a lab host.
 
     Args:
-        suite: one of SUITES.
-        network_backend: ``"cni"`` for the CNI plugins (bookworm only), ``None`` for podman's own choice.
+        suite: one of SUITES. network_backend: ``"cni"`` for the CNI plugins (bookworm only),
+        ``None`` for podman's own choice.
     """
     text = _CONTAINERS_CONF_BOOKWORM if suite == "bookworm" else _CONTAINERS_CONF
     return (
@@ -86,7 +94,7 @@ def containers_conf(suite: str, *, network_backend: str | None = None) -> str:
 
 
 def cache_directory() -> Path:
-    """Return the directory of built root file systems and of the hosts that run; it is created if need be."""
+    """Return the directory of root file systems and running hosts; it is made if need be."""
     path = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE)
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -104,7 +112,8 @@ def build(suite: str) -> Path:
         suite: one of SUITES.
 
     Raises:
-        LabError: the suite is not known, this machine lacks a program, or the build failed; then the message holds the last
+        LabError: the suite is not known, this machine lacks a program, or the build failed; then
+        the message holds the last
             lines of the build's log and the log's path.
     """
     if suite not in SUITES:
@@ -162,7 +171,7 @@ def _bootstrap(suite: str, target: Path, log: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         said = tail(log.read_text(encoding="utf-8", errors="replace"))
         raise LabError(
-            f"mmdebstrap of {suite} failed with status {code}; its whole log is {log}, which ends:\n{said}"
+            f"mmdebstrap of {suite} failed with status {code}; its log {log} ends:\n{said}"
         )
 
 
@@ -192,7 +201,8 @@ def _settle(suite: str, root: Path) -> None:
     )
     with tarfile.open(image, "w") as archive:
         archive.add(busybox, "busybox")
-        # The host's own /usr, mounted over the empty one, makes its python3 run in the container too.
+        # The host's own /usr, mounted over the empty one, makes its python3 run in the container
+        # too.
         for name in ("usr", "tmp", "etc"):
             member = tarfile.TarInfo(name)
             member.type, member.mode = tarfile.DIRTYPE, 0o755

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of settings: what may be configured, its default, and what is allowed.
+
+Each section of the configuration is a frozen dataclass, each field of it one setting that carries
+its own description. The parser (config.py), `podwatch.conf` with every default, and the man page
+are all made from this one table, so that none of them can tell another story.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from textwrap import wrap
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class LogLevel(StrEnum):
+    """How much is logged, the most talkative first."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Form(Generic[T]):
+    """A form of values: what is `allowed` in words, how to read one from TOML, how to write it.
+
+    `read` raises ValueError for what is not allowed.
+    """
+
+    allowed: str
+    read: Callable[[object], T]
+    write: Callable[[T], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of the table."""
+
+    section: str
+    key: str
+    form: Form[Any]
+    default: Any
+    help: str
+    since: str
+
+    @property
+    def name(self) -> str:
+        """The name it is spoken of by: section.key."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def default_text(self) -> str:
+        """The default, as it is written in TOML."""
+        return self.form.write(self.default)
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|min|h|d)")
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in seconds as a person writes it: "300ms", "5s", "10m"; `read` takes it back."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds >= _UNITS[unit] and math.isclose(seconds % _UNITS[unit], 0.0, abs_tol=1e-9):
+            return f"{seconds / _UNITS[unit]:.0f}{unit}"
+    number, unit = (seconds, "s") if seconds > 1 or seconds == 0 else (seconds * 1000, "ms")
+    return f"{number:.3f}".rstrip("0").rstrip(".") + unit
+
+
+def durations(least: float, most: float) -> Form[float]:
+    """Durations between `least` and `most` seconds."""
+
+    def read(value: object) -> float:
+        if isinstance(value, str):
+            found = _DURATION.fullmatch(value.strip())
+            if found is None:
+                raise ValueError("not a duration")
+            seconds = float(found[1]) * _UNITS[found[2]]
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            seconds = float(value)
+        else:
+            raise ValueError("not a duration")
+        # Written so that nan, which TOML has, is refused too.
+        if not least <= seconds <= most:
+            raise ValueError("out of range")
+        return seconds
+
+    between = f"from {duration_text(least)} to {duration_text(most)}"
+    allowed = f'a number of seconds, or a text like "300ms", "5s", "10m", "1h"; {between}'
+    return Form(allowed, read, lambda seconds: f'"{duration_text(seconds)}"')
+
+
+def wholes(least: int, most: int) -> Form[int]:
+    """Whole numbers between `least` and `most`."""
+
+    def read(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError("not a whole number")
+        if not least <= value <= most:
+            raise ValueError("out of range")
+        return value
+
+    return Form(f"a whole number from {least} to {most}", read, str)
+
+
+def _read_switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("not true or false")
+    return value
+
+
+SWITCH = Form("true or false", _read_switch, lambda value: "true" if value else "false")
+
+W = TypeVar("W", bound=StrEnum)
+
+
+def one_of(words: type[W]) -> Form[W]:
+    """One word of a closed set."""
+
+    def read(value: object) -> W:
+        if not isinstance(value, str):
+            raise ValueError("not a text")
+        return words(value)
+
+    return Form(_either(words), read, lambda word: f'"{word}"')
+
+
+def some_of(words: tuple[str, ...]) -> Form[tuple[str, ...]]:
+    """A list of words of a closed set, at least one, none twice."""
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or not value:
+            raise ValueError("not a list of words")
+        if any(each not in words for each in value) or len(set(value)) != len(value):
+            raise ValueError("a word that is not allowed, or the same one twice")
+        return tuple(value)
+
+    def write(value: tuple[str, ...]) -> str:
+        return "[" + ", ".join(f'"{word}"' for word in value) + "]"
+
+    return Form(f"a list of {_either(words)}: at least one, none twice", read, write)
+
+
+def _either(words: type[StrEnum] | tuple[str, ...]) -> str:
+    texts = [f'"{word}"' for word in words]
+    return ", ".join(texts[:-1]) + f" or {texts[-1]}"
+
+
+def setting(form: Form[T], text: str, *, default: T, since: str = "0.1.0") -> T:
+    """A dataclass field that is a setting. Typed as its value, like dataclasses.field is."""
+    return field(default=default, metadata={"form": form, "help": text, "since": since})
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """When podwatch looks at the rules."""
+
+    interval: float = setting(
+        durations(10, 86400),
+        "How often podwatch looks at everything although nothing happened. This is a safety net: "
+        "a loss is noticed by itself within milliseconds.",
+        default=300.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """What podwatch does about a loss."""
+
+    enabled: bool = setting(
+        SWITCH,
+        "Whether to put back what is missing. When false, podwatch only watches and reports.",
+        default=True,
+    )
+    methods: tuple[str, ...] = setting(
+        some_of(("replay", "reload")),
+        "The means of putting rules back. replay: put a copy of the rules, taken when they were "
+        "verified to be complete, back in one transaction; no container is touched. "
+        'reload: run "podman network reload" for the containers that miss something. '
+        "The least disruptive one that can do it is used first.",
+        default=("replay", "reload"),
+    )
+    escalate: bool = setting(
+        SWITCH,
+        "Whether to delete netavark's nftables table and reload all its containers when rules are "
+        "still missing after everything else. Published ports do not answer for a moment.",
+        default=True,
+    )
+    duplicates: bool = setting(
+        SWITCH,
+        "Whether to put a chain right that holds the same rule more than once, as netavark's own "
+        "reload units leave it.",
+        default=True,
+    )
+    quiet: float = setting(
+        durations(0, 60),
+        "How long nobody must have changed the rules before the reload command is used.",
+        default=0.3,
+    )
+    limit: int = setting(
+        wholes(1, 1000),
+        "How many rounds of the reload command there may be in any window.",
+        default=10,
+    )
+    window: float = setting(
+        durations(1, 86400),
+        "The window in which those rounds are counted.",
+        default=300.0,
+    )
+    backoff: float = setting(
+        durations(0.1, 3600),
+        "The pause after an attempt that did not help. It doubles with each further one.",
+        default=1.0,
+    )
+    backoff_max: float = setting(
+        durations(1, 86400),
+        "The longest such pause; not less than backoff.",
+        default=300.0,
+    )
+    at_once: int = setting(
+        wholes(1, 16),
+        'How many "podman network reload" processes may run at the same time.',
+        default=2,
+    )
+    timeout: float = setting(
+        durations(5, 3600),
+        'How long one "podman network reload" may take.',
+        default=120.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Firewalld:
+    """What podwatch does with firewalld."""
+
+    sources: bool = setting(
+        SWITCH,
+        "Whether to put the networks' subnets back among the sources of firewalld's zone trusted.",
+        default=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Dhcp:
+    """What podwatch does with netavark's DHCP proxy."""
+
+    manage: bool = setting(
+        SWITCH,
+        "Whether to keep the DHCP proxy's socket listening while a macvlan network needs it.",
+        default=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What podwatch tells the journal."""
+
+    level: LogLevel = setting(  # noqa: RUF009 - an enum member cannot change
+        one_of(LogLevel), "The least important kind to log.", default=LogLevel.INFO
+    )
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "look": Look,
+    "restore": Restore,
+    "firewalld": Firewalld,
+    "dhcp": Dhcp,
+    "log": Log,
+}
+
+
+def _table() -> tuple[Setting, ...]:
+    return tuple(
+        Setting(
+            section,
+            each.name,
+            each.metadata["form"],
+            each.default,
+            each.metadata["help"],
+            each.metadata["since"],
+        )
+        for section, owner in SECTIONS.items()
+        for each in fields(owner)
+    )
+
+
+SETTINGS: tuple[Setting, ...] = _table()
+"""Every setting, in the order it is documented in."""
+
+_HEAD = """\
+# SPDX-License-Identifier: Apache-2.0
+#
+# podwatch.conf: every setting of podwatch, with its default.
+#
+# Do not change this file: an upgrade replaces it. Write what you want to change into
+# /etc/podwatch/podwatch.conf, or into a file of its own, /etc/podwatch/podwatch.conf.d/NAME.conf.
+# All are read, in this order and the files of the directory sorted by name; of each setting the
+# last value counts. The format is TOML.
+#
+# After a change: systemctl reload podwatch
+# What is in effect, and which file says so: podwatch config
+"""
+
+
+def documented_defaults() -> str:
+    """The text of podwatch.conf: every setting commented out at its default, and explained."""
+    lines = [_HEAD]
+    for section, owner in SECTIONS.items():
+        lines.append(f"\n# {owner.__doc__}\n[{section}]\n")
+        for each in SETTINGS:
+            if each.section == section:
+                about = wrap(each.help, 97) + wrap(f"Allowed: {each.form.allowed}.", 97)
+                lines.extend(f"# {line}\n" for line in about)
+                lines.append(f"#{each.key} = {each.default_text}\n\n")
+        lines[-1] = lines[-1][:-1]
+    return "".join(lines)

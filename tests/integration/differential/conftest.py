@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the differential tests need: root, and the root file systems netavark is taken from."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.differential.configurations import BUSY_HOST
+from tests.integration.differential.stage import Stage
+from tests.lab import rootfs
+from tests.lab.needs import missing_needs
+
+SUITES = ("trixie", "forky")
+"""netavark 1.14 with nft 1.1.3, and netavark 1.17 with nft 1.1.7."""
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def netavark_root(request: pytest.FixtureRequest) -> Path:
+    """The root file system of a suite; it is built if this machine does not have it yet."""
+    problems = missing_needs()
+    if problems and os.environ.get("CI") != "true":
+        pytest.skip("; ".join(problems))
+    return rootfs.build(str(request.param))
+
+
+@pytest.fixture(scope="module")
+def busy_stage(netavark_root: Path) -> Iterator[Stage]:
+    """A stage on which the real netavark has set up every feature at once."""
+    with Stage(netavark_root) as stage:
+        for box in BUSY_HOST.boxes:
+            stage.netavark("setup", box.document(), BUSY_HOST.dns_port)
+        yield stage
