@@ -142,11 +142,7 @@ class Restorer:
         results = await self.systemd.run_units(
             list(units), at_once=self.at_once, timeout_s=self.timeout_s
         )
-        return {
-            each: result.detail or result.result
-            for unit, each in units.items()
-            if (result := results[unit]).result != "done"
-        }
+        return {each: results[unit] for unit, each in units.items() if results[unit] != "done"}
 
     async def refresh_census(self) -> None:
         """Ask podman for its containers. Raises Unreadable when podman does not answer."""

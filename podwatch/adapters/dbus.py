@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The system bus, kept connected. The only module that knows dbus_next.
+
+dbus_next's traps, absorbed here: a call on a bus that died waits for ever (every call has a time
+limit), a dead bus must be disconnected before the next is made or it leaks its descriptor, and
+proxies introspect firewalld's very large interfaces (plain messages are sent instead).
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dbus_next import BusType, Message, MessageFlag, MessageType
+from dbus_next.aio import MessageBus
+
+from podwatch.words.errors import BusUnavailable
+
+CALL_TIMEOUT_S = 2.0
+_RETRY_S = 30.0
+_SOCKET = Path("/run/dbus/system_bus_socket")
+_DBUS = "org.freedesktop.DBus"
+
+
+class SystemBus:
+    """A connection to the system bus that comes back by itself.
+
+    `on_signal` gets (sender, interface, member, body) of every signal matched by `rules`;
+    `on_state` is told when the bus is there and when it has gone.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[str] = (),
+        on_signal: Callable[[str, str, str, list[Any]], None] | None = None,
+        on_state: Callable[[bool], None] | None = None,
+    ) -> None:
+        self._rules = list(rules)
+        self._on_signal = on_signal
+        self._on_state = on_state
+        self._bus: MessageBus | None = None
+        self._turn = asyncio.Lock()
+        self.problem = "not connected yet"
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a living connection."""
+        return self._bus is not None and self._bus.connected
+
+    async def run(self) -> None:
+        """Stay connected for ever; an absent bus is normal and asked for again, ever rarer."""
+        pause = 0.2
+        while True:
+            try:
+                bus = await self.connect()
+            except BusUnavailable:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _RETRY_S)
+                continue
+            pause = 0.2
+            if self._on_state:
+                self._on_state(True)  # noqa: FBT003 - a callback's one argument
+            try:
+                await bus.wait_for_disconnect()
+            except (EOFError, OSError):
+                pass  # the bus went away: that is what was waited for
+            self._drop(bus)
+            self.problem = "the system bus went away"
+            if self._on_state:
+                self._on_state(False)  # noqa: FBT003 - a callback's one argument
+            await asyncio.sleep(pause)
+
+    async def connect(self) -> MessageBus:
+        """The living connection, made now if there is none. Raises BusUnavailable."""
+        async with self._turn:
+            if self._bus is not None and self._bus.connected:
+                return self._bus
+            if "DBUS_SYSTEM_BUS_ADDRESS" not in os.environ and not _SOCKET.exists():
+                self.problem = f"no system bus: {_SOCKET} does not exist"
+                raise BusUnavailable(self.problem)
+            bus = MessageBus(bus_type=BusType.SYSTEM)
+            try:
+                await asyncio.wait_for(bus.connect(), CALL_TIMEOUT_S)
+                bus.add_message_handler(self._received)
+                self._bus = bus
+                for rule in self._rules:
+                    await self._send(bus, _DBUS, "/org/freedesktop/DBus", _DBUS, "AddMatch", "s", [rule])
+            except Exception as exc:  # connection errors of many types, from sockets and dbus_next
+                self._drop(bus)
+                self.problem = f"the system bus does not answer: {exc!r}"
+                raise BusUnavailable(self.problem) from exc
+            self.problem = ""
+            return bus
+
+    async def call(
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+    ) -> list[Any]:
+        """Call a method and return its results. Never starts the service.
+
+        Raises BusUnavailable, whose `hint` is the D-Bus error's name where the service refused.
+        """
+        bus = await self.connect()
+        return await self._send(bus, destination, path, interface, member, signature, list(body))
+
+    async def owner(self, name: str) -> str:
+        """The unique name of a service's owner; "" when nobody owns it. Raises BusUnavailable."""
+        try:
+            found = await self.call(_DBUS, "/org/freedesktop/DBus", _DBUS, "GetNameOwner", "s", [name])
+        except BusUnavailable as exc:
+            if exc.hint.endswith("NameHasNoOwner"):
+                return ""
+            raise
+        return str(found[0])
+
+    async def _send(
+        self,
+        bus: MessageBus,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str,
+        body: list[Any],
+    ) -> list[Any]:
+        message = Message(
+            destination=destination,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=body,
+            flags=MessageFlag.NO_AUTOSTART,
+        )
+        try:
+            reply = await asyncio.wait_for(bus.call(message), CALL_TIMEOUT_S)
+        except TimeoutError:
+            raise BusUnavailable(
+                f"{destination}: {member}: no answer after {CALL_TIMEOUT_S:g} s"
+            ) from None
+        except (EOFError, OSError) as exc:
+            raise BusUnavailable(f"{destination}: {member}: the bus went away") from exc
+        if reply is None:
+            return []
+        if reply.message_type is MessageType.ERROR:
+            told = reply.body[0] if reply.body else ""
+            raise BusUnavailable(f"{destination}: {member}: {told}", hint=str(reply.error_name))
+        return list(reply.body)
+
+    def _received(self, message: Message) -> None:
+        if message.message_type is MessageType.SIGNAL and self._on_signal is not None:
+            self._on_signal(
+                str(message.sender), str(message.interface), str(message.member), message.body
+            )
+
+    def _drop(self, bus: MessageBus) -> None:
+        try:
+            bus.disconnect()
+        except Exception:  # noqa: S110 - it is dead already; only its descriptor is of interest
+            pass
+        if self._bus is bus:
+            self._bus = None

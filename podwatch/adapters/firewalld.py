@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""firewalld over D-Bus: what it says of its zones, what happens to it, and trusted sources.
+
+Its answers are its memory, not the kernel's state: whether its tables are loaded is for the caller
+to find out. Signals are hints; `Reloaded` comes after the rules, but up to 2.3.1 the name on the
+bus comes before them, so a new owner is first asked something: firewalld is single-threaded, and
+its answer means that its start is over.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from podwatch.adapters.dbus import SystemBus
+from podwatch.words.errors import BusUnavailable
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld
+
+NAME = "org.fedoraproject.FirewallD1"
+PATH = "/org/fedoraproject/FirewallD1"
+TRUSTED = "trusted"
+_RULES = (
+    f"type='signal',sender='{NAME}',interface='{NAME}'",
+    f"type='signal',sender='{NAME}',interface='{NAME}.zone'",
+    f"type='signal',sender='{NAME}',interface='{NAME}.direct'",
+    "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"
+    f"member='NameOwnerChanged',arg0='{NAME}'",
+)
+
+
+class FirewalldEvent(StrEnum):
+    """What can happen to firewalld, in words a person understands."""
+
+    RELOADED = "firewalld reloaded"
+    STARTED = "firewalld started"
+    STOPPED = "firewalld stopped"
+    PANIC = "firewalld's panic mode changed"
+    SOURCES = "the sources of a firewalld zone changed"
+    DIRECT = "a direct rule was added to firewalld"
+    BUS_LOST = "the system bus went away"
+    BUS_BACK = "the system bus is there"
+
+
+_SIGNALS = {
+    "Reloaded": FirewalldEvent.RELOADED,
+    "PanicModeEnabled": FirewalldEvent.PANIC,
+    "PanicModeDisabled": FirewalldEvent.PANIC,
+    "SourceAdded": FirewalldEvent.SOURCES,
+    "SourceRemoved": FirewalldEvent.SOURCES,
+    "ZoneOfSourceChanged": FirewalldEvent.SOURCES,
+    "RuleAdded": FirewalldEvent.DIRECT,
+    "ChainAdded": FirewalldEvent.DIRECT,
+    "PassthroughAdded": FirewalldEvent.DIRECT,
+}
+
+
+class FirewalldWatch:
+    """firewalld, watched and asked over one connection."""
+
+    def __init__(self, on_event: Callable[[FirewalldEvent], None] | None = None) -> None:
+        self._on_event = on_event or (lambda _: None)
+        self._barriers: set[asyncio.Task[None]] = set()
+        self.bus = SystemBus(_RULES, self._signal, self._state)
+
+    async def run(self) -> None:
+        """Keep listening for ever."""
+        await self.bus.run()
+
+    async def read(self) -> Firewalld:
+        """What firewalld says now. `in_kernel` says whether a table of its should be in the kernel.
+
+        No bus, or no firewalld on it, is an answer; one that hangs or refuses raises
+        BusUnavailable.
+        """
+        if not self.bus.connected:
+            try:
+                await self.bus.connect()
+            except BusUnavailable as exc:
+                if exc.__cause__ is None:
+                    return ABSENT_FIREWALLD  # there is no bus on this host
+                raise
+        if not await self.bus.owner(NAME):
+            return ABSENT_FIREWALLD
+        zones = (await self._ask(f"{NAME}.zone", "getActiveZones"))[0]
+        panic = (await self._ask(NAME, "queryPanicMode"))[0]
+        settings = (
+            await self.bus.call(
+                NAME,
+                f"{PATH}/config",
+                "org.freedesktop.DBus.Properties",
+                "GetAll",
+                "s",
+                [f"{NAME}.config"],
+            )
+        )[0]
+        return Firewalld(
+            running=True,
+            sources={
+                source: zone for zone, found in zones.items() for source in found.get("sources", [])
+            },
+            in_kernel=_text(settings, "FirewallBackend") == "nftables",
+            panic=bool(panic),
+            strict_forward_ports=_text(settings, "StrictForwardPorts").lower() in ("yes", "true"),
+        )
+
+    async def trust(self, subnet: str) -> None:
+        """Make `subnet` a source of the zone trusted, at runtime, as netavark does.
+
+        netavark src/firewall/firewalld.rs: changeZoneOfSource, since addSource refuses a source
+        that is in another zone. Raises BusUnavailable.
+        """
+        await self._ask(f"{NAME}.zone", "changeZoneOfSource", "ss", [TRUSTED, subnet])
+
+    def describe(self) -> str:
+        """One word for a watcher that is well, else what is wrong with it."""
+        return "connected" if self.bus.connected else self.bus.problem
+
+    async def _ask(
+        self, interface: str, member: str, signature: str = "", body: list[Any] | None = None
+    ) -> list[Any]:
+        return await self.bus.call(NAME, PATH, interface, member, signature, body or [])
+
+    def _signal(self, sender: str, interface: str, member: str, body: list[Any]) -> None:
+        if member == "NameOwnerChanged" and body and body[0] == NAME:
+            if body[2]:
+                task = asyncio.ensure_future(self._started())
+                self._barriers.add(task)
+                task.add_done_callback(self._barriers.discard)
+            else:
+                self._on_event(FirewalldEvent.STOPPED)
+        elif interface.startswith(NAME) and member in _SIGNALS:
+            # The bus matched the sender: whoever is not the owner of the name is not heard.
+            self._on_event(_SIGNALS[member])
+
+    async def _started(self) -> None:
+        try:
+            await self._ask(NAME, "getDefaultZone")
+        except BusUnavailable:
+            pass  # it hangs or has gone again: the look will say so
+        self._on_event(FirewalldEvent.STARTED)
+
+    def _state(self, there: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        self._on_event(FirewalldEvent.BUS_BACK if there else FirewalldEvent.BUS_LOST)
+
+
+def _text(settings: dict[str, Any], key: str) -> str:
+    value = settings.get(key)
+    return str(getattr(value, "value", value) or "")

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""podman: who holds its network lock, which containers there are, and reloading their network.
+
+The daemon runs locked up, podman must not: where systemd runs the host, podman is started as a
+unit of its own (`podwatch-inspect.service`, `podwatch-reload@ID.service`), elsewhere as a child.
+"""
+
+import asyncio
+import fcntl
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from podwatch.adapters.command import run
+from podwatch.adapters.files import read_whole
+from podwatch.adapters.systemd import Systemd
+from podwatch.drivers.podman_json import parse_ps
+from podwatch.words.errors import RestoreFailed, StateUnreadable
+from podwatch.words.network import Container
+
+LOCKS = (
+    "/run/lock/netavark.lock",  # Podman 4.4 and later (libnetwork/netavark/const.go)
+    "/etc/containers/networks/netavark.lock",  # Podman 4.0 to 4.3
+)
+INSPECT_UNIT = "podwatch-inspect.service"
+LISTING = Path("/run/podwatch/podman.json")
+LISTING_LIMIT_BYTES = 64 * 1024 * 1024
+PS_TIMEOUT_S = 15.0
+
+_F_OFD_GETLK = 36  # <fcntl.h>; Python has no name for it
+_FLOCK = struct.Struct("hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid on 64-bit Linux
+
+
+def lock_holder() -> str:
+    """Say that podman is changing a network right now; empty when it is not.
+
+    The lock is only asked about (F_OFD_GETLK), never taken: podman does not wait for podwatch.
+    """
+    for path in LOCKS:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue  # not this version's, or no network was ever set up
+        try:
+            question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            answer = fcntl.fcntl(descriptor, _F_OFD_GETLK, question)
+            if _FLOCK.unpack(answer)[0] != fcntl.F_UNLCK:
+                return "podman is changing a network"
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
+    return ""
+
+
+async def list_containers(systemd: Systemd | None) -> dict[str, Container]:
+    """Podman's containers by id.
+
+    Raises StateUnreadable when podman fails, does not answer in time, or prints something else.
+    """
+    if systemd is None:
+        argv = ["podman", "ps", "--all", "--format", "json"]
+        result = await run(argv, timeout_s=PS_TIMEOUT_S)
+        if result.failure:
+            raise StateUnreadable(f"podman ps: {result.failure}", hint="run it by hand")
+        return parse_ps(result.stdout)
+    done = await systemd.run_units([INSPECT_UNIT], at_once=1, timeout_s=PS_TIMEOUT_S)
+    if done[INSPECT_UNIT] != "done":
+        raise StateUnreadable(
+            f"podman ps did not answer: {INSPECT_UNIT}: {done[INSPECT_UNIT]}",
+            hint=f"journalctl -u {INSPECT_UNIT}",
+        )
+    return parse_ps(read_whole(LISTING, limit_bytes=LISTING_LIMIT_BYTES) or "")
+
+
+def reload_unit(container_id: str) -> str:
+    """The unit that reloads one container's network. Raises RestoreFailed for no full id."""
+    if len(container_id) != 64 or not set(container_id) <= set("0123456789abcdef"):
+        raise RestoreFailed(f"{container_id[:80]!r} is not the full id of a container")
+    return f"podwatch-reload@{container_id}.service"
+
+
+async def reload_networks(
+    ids: Sequence[str], *, at_once: int, timeout_s: float
+) -> dict[str, str]:
+    """Run `podman network reload` for each container, `at_once` at a time, as our own children.
+
+    Returns those that failed, with the reason.
+    """
+    turns = asyncio.Semaphore(at_once)
+
+    async def one(container_id: str) -> tuple[str, str]:
+        reload_unit(container_id)
+        async with turns:
+            result = await run(["podman", "network", "reload", container_id], timeout_s=timeout_s)
+        return container_id, result.failure
+
+    done = await asyncio.gather(*(one(each) for each in ids))
+    return {container_id: failure for container_id, failure in done if failure}

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""netavark's state directory, read so that a look at a thousand containers costs a directory scan.
+
+Files are parsed once and again only when their inode, size or time changed. Everything in the
+directory is treated as hostile: only regular files of a bounded size and number are read, links
+are not followed. A file that makes no sense stands for itself alone: its container is unknown.
+"""
+
+import os
+from pathlib import Path
+
+from podwatch.drivers.state import LIMIT_BYTES, parse_driver, parse_endpoint, parse_network
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Network, Setup
+
+DEFAULT_PATH = Path("/run/containers/networks/firewall")
+"""Root podman's; netavark src/firewall/state.rs, constants.rs DEFAULT_CONFIG_DIR."""
+
+MOST_FILES = 20_000
+
+_Stamp = tuple[int, int, int]
+_Parsed = Network | Endpoint | BadFile
+
+
+class StateDirectory:
+    """The directory, with what was parsed of it before.
+
+    `stamp` changes whenever a file does; it is that of the last `read`.
+    """
+
+    def __init__(self, path: Path = DEFAULT_PATH) -> None:
+        self.path = path
+        self.stamp: object = None
+        self._parsed: dict[str, tuple[_Stamp, _Parsed]] = {}
+
+    def read(self) -> Setup:
+        """What netavark says it set up; nothing where there is no directory.
+
+        Raises StateUnreadable, naming the path, when the directory itself cannot be read.
+        """
+        driver = self._driver()
+        found: dict[str, tuple[_Stamp, _Parsed]] = {}
+        networks: dict[str, Network] = {}
+        endpoints: list[Endpoint] = []
+        bad: list[BadFile] = []
+        for kind in ("networks", "ports"):
+            for name, stamp in self._scan(kind):
+                key = f"{kind}/{name}"
+                known = self._parsed.get(key)
+                parsed = known[1] if known and known[0] == stamp else self._parse(kind, name)
+                if parsed is None:
+                    continue
+                found[key] = (stamp, parsed)
+                if isinstance(parsed, Network):
+                    networks[name] = parsed
+                elif isinstance(parsed, Endpoint):
+                    endpoints.append(parsed)
+                else:
+                    bad.append(parsed)
+        self._parsed = found
+        self.stamp = hash(tuple((key, each[0]) for key, each in found.items()))
+        return Setup(driver, networks, tuple(endpoints), tuple(bad))
+
+    def _driver(self) -> FirewallDriver:
+        path = self.path / "firewall-driver"
+        try:
+            text = _text(path)
+            return FirewallDriver.UNKNOWN if text is None else parse_driver(text)
+        except StateUnreadable as exc:
+            raise StateUnreadable(f"{path}: {exc}", hint=exc.hint) from exc
+
+    def _scan(self, kind: str) -> list[tuple[str, _Stamp]]:
+        directory = self.path / kind
+        entries: list[tuple[str, _Stamp]] = []
+        try:
+            with os.scandir(directory) as scan:
+                for entry in scan:
+                    try:
+                        info = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # a container stopped between the two calls
+                    entries.append((entry.name, (info.st_ino, info.st_mtime_ns, info.st_size)))
+                    if len(entries) > MOST_FILES:
+                        raise StateUnreadable(
+                            f"{directory} holds more than {MOST_FILES} files",
+                            hint="remove what netavark did not put there",
+                        )
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise StateUnreadable(
+                f"cannot read {directory}: {exc.strerror}", hint="podwatch has to run as root"
+            ) from exc
+        return sorted(entries)
+
+    def _parse(self, kind: str, name: str) -> _Parsed | None:
+        path = self.path / kind / name
+        network_id, _, container_id = name.partition("_")
+        try:
+            text = _text(path)
+            if text is None:
+                return None
+            if kind == "networks":
+                return parse_network(text, network_id=name)
+            return parse_endpoint(text, network_id=network_id, container_id=container_id)
+        except StateUnreadable as exc:
+            return BadFile(str(path), str(exc), network_id, container_id)
+
+
+def _text(path: Path) -> str | None:
+    """The text of a regular file of a sensible size; None when it has gone.
+
+    Raises StateUnreadable for anything else.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise StateUnreadable(f"cannot be opened: {exc.strerror}") from exc
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            data = file.read(LIMIT_BYTES + 1)
+        except OSError as exc:
+            raise StateUnreadable(f"cannot be read: {exc.strerror}") from exc
+    if data is None or len(data) > LIMIT_BYTES:
+        raise StateUnreadable(f"not a file of at most {LIMIT_BYTES} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        raise StateUnreadable("not UTF-8") from exc

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podman ps -a --format json`, of Podman 3 to 5, as containers. Pure."""
+
+import json
+from typing import Any
+
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import Container
+
+_ENDED = frozenset({"exited", "dead", "removing"})
+
+
+def parse_ps(text: str) -> dict[str, Container]:
+    """Containers by id. Unknown keys are ignored; a container without an id is passed over.
+
+    A container counts as running unless podman says that it has ended: one that is just being set
+    up already has its rules. Raises StateUnreadable for anything but a JSON list.
+    """
+    try:
+        data = json.loads(text or "[]")
+    except (ValueError, RecursionError) as exc:
+        raise StateUnreadable(f"podman ps printed something else than JSON: {exc}") from exc
+    if data is None:
+        return {}
+    if not isinstance(data, list):
+        raise StateUnreadable("podman ps printed JSON, but not a list")
+    found = (_container(each) for each in data if isinstance(each, dict))
+    return {each.id: each for each in found if each.id}
+
+
+def _container(data: dict[str, Any]) -> Container:
+    key = _text(data, "Id") or _text(data, "ID")
+    names = data.get("Names")
+    first = names[0] if isinstance(names, list) and names else names
+    state = (_text(data, "State") or _text(data, "Status")).lower()
+    networks = data.get("Networks")
+    return Container(
+        id=key,
+        name=first if isinstance(first, str) and first else key[:12],
+        running=state not in _ENDED and not data.get("Exited"),
+        paused=state == "paused",
+        pod=_text(data, "PodName"),
+        is_infra=data.get("IsInfra") is True,
+        networks=tuple(each for each in networks if isinstance(each, str))
+        if isinstance(networks, list)
+        else (),
+    )
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""
