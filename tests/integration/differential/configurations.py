@@ -143,6 +143,7 @@ ODD = Net("odd", ("10.91.16.0/20", "fd12:0:0:50::/60"))
 TIGHT = Net("tight", ("10.92.0.16/28", "fd13::1:0/112"))
 LONG = Net("a-network-with-a-name-" + "n" * 180, ("10.93.0.0/24",), bridge="exactly15-chars")
 
+ANY_FOUR, ANY_SIX = "0.0.0.0", "::"  # noqa: S104 - only told to netavark, nothing listens
 WEB = Port(8080, 80)
 DNS_UDP = Port(5353, 53, "udp")
 SIGNALS = Port(2905, 2905, "sctp")
@@ -163,7 +164,13 @@ def _host_ips(*addresses: str) -> tuple[Port, ...]:
     )
 
 
-EVERYTHING = (WEB, DNS_UDP, SIGNALS, RANGE, *_host_ips("192.0.2.1", "2001:db8::1", "0.0.0.0", "::"))
+EVERYTHING = (
+    WEB,
+    DNS_UDP,
+    SIGNALS,
+    RANGE,
+    *_host_ips("192.0.2.1", "2001:db8::1", ANY_FOUR, ANY_SIX),
+)
 
 BUSY_HOST = Configuration(
     "busy host",
@@ -186,7 +193,9 @@ CONFIGURATIONS = (
     _one("tcp", FOUR, WEB),
     _one("udp", FOUR, DNS_UDP),
     _one("sctp", FOUR, SIGNALS),
-    _one("the same port of three protocols", FOUR, *(Port(7, 7, p) for p in ("tcp", "udp", "sctp"))),
+    _one(
+        "the same port of three protocols", FOUR, *(Port(7, 7, p) for p in ("tcp", "udp", "sctp"))
+    ),
     _one("range", FOUR, RANGE),
     _one("udp range on one address", DUAL, Port(6000, 6100, "udp", 4, "192.0.2.1")),
     _one("range of zero", FOUR, Port(8080, 80, count=0)),
@@ -194,12 +203,15 @@ CONFIGURATIONS = (
     _one("host ip v4", DUAL, *_host_ips("192.0.2.1")),
     _one("host ip v6", DUAL, *_host_ips("2001:db8::1")),
     _one("host ips that are written in odd ways", DUAL, *_host_ips("2001:DB8:0:0:1::", "::1")),
-    _one("host ip of the other family only", FOUR, *_host_ips("2001:db8::1", "::")),
-    _one("one port on several addresses", DUAL, *(Port(8080, 80, host_ip=h) for h in (
-        "127.0.0.1", "192.0.2.1", "2001:db8::1", "::1"))),
-    _one("wildcard v4", DUAL, *_host_ips("0.0.0.0")),
-    _one("wildcard v6", DUAL, *_host_ips("::")),
-    _one("both wildcards", DUAL, *(Port(8080, 80, host_ip=h) for h in ("0.0.0.0", "::"))),
+    _one("host ip of the other family only", FOUR, *_host_ips("2001:db8::1", ANY_SIX)),
+    _one(
+        "one port on several addresses",
+        DUAL,
+        *(Port(8080, 80, host_ip=h) for h in ("127.0.0.1", "192.0.2.1", "2001:db8::1", "::1")),
+    ),
+    _one("wildcard v4", DUAL, *_host_ips(ANY_FOUR)),
+    _one("wildcard v6", DUAL, *_host_ips(ANY_SIX)),
+    _one("both wildcards", DUAL, *(Port(8080, 80, host_ip=h) for h in (ANY_FOUR, ANY_SIX))),
     _one("dual stack", DUAL, *EVERYTHING),
     _one("v6 only", SIX, *EVERYTHING),
     _one("isolation normal", NORMAL, WEB),
@@ -219,14 +231,18 @@ CONFIGURATIONS = (
     _one("the default network", PODMAN, WEB),
     Configuration(
         "several containers",
-        tuple(Box(f"c{n}", (DUAL,), (Port(8000 + n, 80), Port(9000 + 9 * n, 1, "udp", 3)), 10 + n)
-              for n in range(4)),
+        tuple(
+            Box(f"c{n}", (DUAL,), (Port(8000 + n, 80), Port(9000 + 9 * n, 1, "udp", 3)), 10 + n)
+            for n in range(4)
+        ),
     ),
     Configuration(
         "one container publishes, its neighbour does not",
         (Box("loud", (PODMAN,), (WEB,), 10), Box("quiet", (PODMAN,), (), 11)),
     ),
-    Configuration("one container on three networks", (Box("web", (FOUR, DUAL, STRICT), EVERYTHING),)),
+    Configuration(
+        "one container on three networks", (Box("web", (FOUR, DUAL, STRICT), EVERYTHING),)
+    ),
     Configuration("internal beside open", (Box("web", (FOUR, INTERNAL), (WEB,)),)),
     Configuration(
         "all isolations, the open network last",

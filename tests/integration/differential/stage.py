@@ -9,7 +9,7 @@ There is no system bus on it, so netavark talks to no firewalld.
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +23,11 @@ NETAVARK = "/usr/lib/podman/netavark"
 AARDVARK = "/usr/lib/podman/aardvark-dns"
 RUN_DIRECTORY = "/run/containers/networks"
 LIMIT_S = 30
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
+_HOLDER = (
+    "setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-child --propagation private"
+)
 _SCRIPT = """
 mount -t tmpfs stage /mnt
 mkdir /mnt/upper /mnt/work /mnt/root
@@ -34,7 +38,7 @@ mount -t tmpfs run /mnt/root/run
 mount -t tmpfs tmp /mnt/root/tmp
 mount --rbind /dev /mnt/root/dev
 ip link set lo up
-exec chroot /mnt/root /bin/sh -c 'echo ready; exec sleep infinity'
+exec chroot /mnt/root /bin/sh -c 'mkdir -p "$0"; echo ready; exec sleep infinity' "$2"
 """
 
 
@@ -44,8 +48,7 @@ class Stage:
     def __init__(self, rootfs: Path) -> None:
         """Set the stage up over `rootfs`, which is never written to."""
         self._holder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork"]
-            + ["--kill-child", "--propagation", "private", "sh", "-euc", _SCRIPT, "sh", str(rootfs)],
+            [*_HOLDER.split(), "sh", "-euc", _SCRIPT, "sh", str(rootfs), RUN_DIRECTORY],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )
@@ -110,14 +113,13 @@ class Stage:
 
     def listing(self) -> str:
         """The table, as the suite's nft lists it; empty when there is none."""
-        return self.nft("list", "table", FAMILY, TABLE) if self._has_table() else ""
+        return _unless_absent(lambda: self.nft("list", "table", FAMILY, TABLE))
 
     def listing_of_this_machine(self) -> str:
         """The same table, as the nft of the machine that runs the tests lists it."""
-        if not self._has_table():
-            return ""
-        enter = ["nsenter", "-t", str(self._leader), "--net"]
-        return _run([*enter, "nft", "list", "table", FAMILY, TABLE], "", None)
+        command = ["nsenter", "-t", str(self._leader), "--net"]
+        command += ["nft", "list", "table", FAMILY, TABLE]
+        return _unless_absent(lambda: _run(command, "", None))
 
     def observed(self) -> Ruleset:
         """The table as podwatch reads it."""
@@ -138,9 +140,14 @@ class Stage:
         endpoints = [parse_endpoint(text) for text in _texts(state / "ports")]
         return Setup(driver, {each.id: each for each in networks}, tuple(endpoints))
 
-    def _has_table(self) -> bool:
-        tables = self.nft("list", "tables").splitlines()
-        return f"table {FAMILY} {TABLE}" in tables
+
+def _unless_absent(listing: Callable[[], str]) -> str:
+    try:
+        return listing()
+    except AssertionError as exc:
+        if "No such file or directory" not in str(exc):
+            raise
+        return ""
 
 
 def _texts(directory: Path) -> list[str]:
@@ -157,7 +164,7 @@ def _run(command: Sequence[str], text: str, environment: Mapping[str, str] | Non
         text=True,
         timeout=LIMIT_S,
         check=False,
-        env=os.environ | {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"} | dict(environment or {}),
+        env=os.environ | _ENVIRONMENT | dict(environment or {}),
     )
     assert done.returncode == 0, (
         f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}"
