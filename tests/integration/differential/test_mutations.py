@@ -283,3 +283,35 @@ def test_lost_port_rules_name_the_container_whose_reload_heals_them(whole: Whole
     whole.stage.netavark("teardown", box.document(), BUSY_HOST.dns_port)
     whole.stage.netavark("setup", box.document(), BUSY_HOST.dns_port)
     assert whole.judge().state is State.OK
+
+
+def as_netavark_2_1(listing: str) -> str:
+    """The same table as netavark 2.1 would have installed it (its src/firewall/nft.rs).
+
+    Its dnat rules mark the connection, FORWARD accepts what is marked before it looks at the
+    isolation, and the IPv6 multicast range is the right one.
+    """
+    marked = re.sub(
+        r"(dport \d+) (dnat ip6? to \S+)", r"\1 ct mark set meta mark | 0x1000 \2", listing
+    )
+    # A redirect of DNS is not marked.
+    marked = marked.replace("th dport 53 ct mark set meta mark | 0x1000 ", "th dport 53 ")
+    accept = "ct mark & 0x1000 == 0x1000 accept"
+    marked = marked.replace("ct state invalid drop\n", f"ct state invalid drop\n\t\t{accept}\n")
+    return marked.replace("!= ::/8 ", "!= ff00::/8 ")
+
+
+def test_rules_of_netavark_2_1_are_known(whole: Whole) -> None:
+    """The rules of netavark 2.1, in the kernel, are what is expected; its own rule is missed."""
+    newer = as_netavark_2_1(whole.listing)
+    assert newer.count("ct mark set") > 10
+    whole.stage.replace_table(newer)
+    verdict = whole.judge()
+    assert (verdict.state, verdict.missing, verdict.warnings) == (State.OK, (), ())
+    assert verdict.expected_rules == len(whole.rules) + 1
+    for chain, text, handle in handles(whole.stage):
+        if text.startswith("ct mark &"):
+            whole.stage.nft("delete", "rule", FAMILY, TABLE, chain, "handle", handle)
+    (missing,) = whole.judge().missing
+    assert missing.detail == "ct mark & 0x1000 == 0x1000 accept"
+    assert missing.chain == "FORWARD"
