@@ -85,7 +85,9 @@ class SystemBus:
                 bus.add_message_handler(self._received)
                 self._bus = bus
                 for rule in self._rules:
-                    await self._send(bus, _DBUS, "/org/freedesktop/DBus", _DBUS, "AddMatch", "s", [rule])
+                    await self._send(
+                        bus, _DBUS, "/org/freedesktop/DBus", _DBUS, "AddMatch", "s", [rule]
+                    )
             except Exception as exc:  # connection errors of many types, from sockets and dbus_next
                 self._drop(bus)
                 self.problem = f"the system bus does not answer: {exc!r}"
@@ -112,7 +114,9 @@ class SystemBus:
     async def owner(self, name: str) -> str:
         """The unique name of a service's owner; "" when nobody owns it. Raises BusUnavailable."""
         try:
-            found = await self.call(_DBUS, "/org/freedesktop/DBus", _DBUS, "GetNameOwner", "s", [name])
+            found = await self.call(
+                _DBUS, "/org/freedesktop/DBus", _DBUS, "GetNameOwner", "s", [name]
+            )
         except BusUnavailable as exc:
             if exc.hint.endswith("NameHasNoOwner"):
                 return ""

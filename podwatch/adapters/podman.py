@@ -81,9 +81,7 @@ def reload_unit(container_id: str) -> str:
     return f"podwatch-reload@{container_id}.service"
 
 
-async def reload_networks(
-    ids: Sequence[str], *, at_once: int, timeout_s: float
-) -> dict[str, str]:
+async def reload_networks(ids: Sequence[str], *, at_once: int, timeout_s: float) -> dict[str, str]:
     """Run `podman network reload` for each container, `at_once` at a time, as our own children.
 
     Returns those that failed, with the reason.

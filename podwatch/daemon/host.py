@@ -6,6 +6,7 @@ bus, firewalld) is None or says so itself: podwatch goes on with what there is.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from podwatch.adapters.firewalld import FirewalldWatch
@@ -32,6 +33,7 @@ class Host:
         self.nft = Nftables()
         self.firewalld = firewalld
         self.systemd = systemd
+        self.drain: Callable[[], None] = lambda: None
         self.copy = SavedCopy(run_dir / "rules.json")
         self.looker = Looker(self.state, self.nft, firewalld, systemd)
         self.restorer = Restorer(

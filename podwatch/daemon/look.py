@@ -101,9 +101,7 @@ class Looker:
         """Whether podman has to be asked: netavark's state has changed since it was."""
         return self._setup is not None and self.census.stamp != self.state.stamp
 
-    async def _rules(
-        self, unknown: list[Unknown]
-    ) -> tuple[Setup | None, Ruleset | None, int, str]:
+    async def _rules(self, unknown: list[Unknown]) -> tuple[Setup | None, Ruleset | None, int, str]:
         """Expected and observed of one generation, and who is in the middle of a change."""
         setup: Setup | None = None
         rules: Ruleset | None = None

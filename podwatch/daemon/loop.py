@@ -8,7 +8,6 @@ through the Publisher.
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from podwatch.adapters.netlink import Change
@@ -86,13 +85,11 @@ class Loop:
         """The kernel had more to tell than we could read: anything may have changed."""
         self._wake("more changes than could be followed", urgent=True)
 
-    def on_firewalld(self, event: str, told: str, *, restarts: bool) -> None:
+    def on_firewalld(self, told: str, *, restarts: bool) -> None:
         """firewalld said something; `restarts` where netavark's own units start their work."""
         now = time.monotonic()
         if restarts and self.publisher.has_neighbours:
-            self.memory = policy.hinted(
-                self.memory, now, settle_until=now + self.limits.settle
-            )
+            self.memory = policy.hinted(self.memory, now, settle_until=now + self.limits.settle)
         self._wake(told, urgent=True, names_cause=restarts)
 
     def _wake(self, cause: str, *, urgent: bool, names_cause: bool = False) -> None:
@@ -114,7 +111,11 @@ class Loop:
             self._look_took = now - began
             self.last_look = now
             self.memory, decision = policy.step(
-                self.memory, verdict, now, self.limits, can_replay=self._can_replay(snapshot, verdict)
+                self.memory,
+                verdict,
+                now,
+                self.limits,
+                can_replay=self._can_replay(snapshot, verdict),
             )
             if self._is_news(verdict, decision, now):
                 self.publisher.looked(
@@ -214,8 +215,17 @@ class Loop:
             return
         self._wake("podman's containers were listed", urgent=False)
 
-    def stop(self, done: Callable[[], None]) -> None:
+    def look_now(self, why: str) -> None:
+        """Look although nothing changed on the host."""
+        self._wake(why, urgent=True)
+
+    def is_alive(self) -> bool:
+        """Whether a look is not overdue: the loop neither hangs nor has ended."""
+        if self._acting:
+            return True  # every means of restoring has time limits of its own
+        return time.monotonic() - self.last_look < self.config.look.interval + 60
+
+    def stop(self) -> None:
         """Stop what runs beside the loop."""
         if self._census is not None:
             self._census.cancel()
-        done()

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from podwatch.adapters import podman
 from podwatch.adapters.firewalld import FirewalldWatch
-from podwatch.adapters.lock import hold
 from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.lock import hold
 from podwatch.adapters.systemd import Systemd
-from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.daemon.look import Looker
+from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import nftables, saved
 from podwatch.words.errors import PodwatchError, RestoreFailed
@@ -135,9 +135,7 @@ class Restorer:
     async def _reload_each(self, ids: list[str]) -> dict[str, str]:
         """Reload every one of `ids`; those that failed, with the reason."""
         if self.systemd is None:
-            return await podman.reload_networks(
-                ids, at_once=self.at_once, timeout_s=self.timeout_s
-            )
+            return await podman.reload_networks(ids, at_once=self.at_once, timeout_s=self.timeout_s)
         units = {podman.reload_unit(each): each for each in ids}
         results = await self.systemd.run_units(
             list(units), at_once=self.at_once, timeout_s=self.timeout_s
@@ -149,4 +147,3 @@ class Restorer:
         stamp = self.looker.state.stamp
         containers = await podman.list_containers(self.systemd)
         self.looker.take_census(containers, stamp)
-

@@ -37,9 +37,7 @@ def judge(snapshot: Snapshot) -> Verdict:
     rules: list[Rule] = []
     setup = snapshot.setup
     if setup is not None:
-        unknown.extend(
-            Unknown(Part.CONTAINER, each.path, each.reason) for each in setup.bad_files
-        )
+        unknown.extend(Unknown(Part.CONTAINER, each.path, each.reason) for each in setup.bad_files)
         setup, stale = _without_dead(setup, snapshot.containers)
         warnings.extend(stale)
         if setup.driver is FirewallDriver.NFTABLES and snapshot.rules is not None:
@@ -81,9 +79,7 @@ def _container_ids(setup: Setup) -> Iterable[str]:
     return dict.fromkeys(each.container_id for each in setup.endpoints)
 
 
-def _without_dead(
-    setup: Setup, containers: Mapping[str, Container]
-) -> tuple[Setup, list[Warning]]:
+def _without_dead(setup: Setup, containers: Mapping[str, Container]) -> tuple[Setup, list[Warning]]:
     """Leave out containers podman says are not running: their state files are left-overs.
 
     A network namespace that dies without teardown leaves its state file behind (netavark 1.14).

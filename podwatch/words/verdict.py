@@ -115,3 +115,8 @@ class Verdict:
     def missing_rules(self) -> tuple[Missing, ...]:
         """What is missing in the firewall driver's rules."""
         return tuple(each for each in self.missing if each.kind is not MissingKind.SOURCE)
+
+    @property
+    def has_duplicates(self) -> bool:
+        """Whether rules are there more than once."""
+        return any(each.kind is WarningKind.DUPLICATES for each in self.warnings)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podwatch check` and `podwatch restore`: the daemon's own look and means, used once."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from podwatch.daemon.config import Config, load
+from podwatch.daemon.host import Host, limits
+from podwatch.daemon.publish import document
+from podwatch.daemon.service import look_once
+from podwatch.decide import policy
+from podwatch.decide.judge import judge
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import State, Verdict
+
+PATIENCE_S = 60.0
+"""How long `podwatch restore` waits for what it must wait for."""
+
+
+async def check(run_dir: Path) -> dict[str, Any]:
+    """Look once; the status document of what was seen."""
+    host = await look_once(load(), run_dir)
+    try:
+        snapshot, verdict = await _settled_look(host)
+        return {**document(snapshot, verdict), "last_look": {"at": time.time()}}
+    finally:
+        host.close()
+
+
+async def restore(run_dir: Path, *, dry_run: bool) -> State:
+    """Look, do what the policy says until nothing is missing, and print each step."""
+    config = load()
+    run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    host = await look_once(config, run_dir)
+    host.copy.load()
+    try:
+        return await _restore(host, config, dry_run=dry_run)
+    finally:
+        host.close()
+
+
+async def _settled_look(host: Host) -> tuple[Snapshot, Verdict]:
+    """A look nobody was in the middle of a change of, if there is one to be had in a second."""
+    for _ in range(10):
+        snapshot = await host.looker.look()
+        verdict = judge(snapshot)
+        if not (snapshot.busy and verdict.missing):
+            break
+        await asyncio.sleep(0.1)
+    return snapshot, verdict
+
+
+async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
+    memory = policy.Memory()
+    rules = limits(config)
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        snapshot = await host.looker.look()
+        verdict = judge(snapshot)
+        now = time.monotonic()
+        can_replay = bool(verdict.missing_rules) and host.copy.covers(snapshot)
+        memory, decision = policy.step(memory, verdict, now, rules, can_replay=can_replay)
+        if not verdict.missing and decision.method is None:
+            print(f"{verdict.state}: nothing is missing")
+            return verdict.state
+        if decision.method is None:
+            if decision.look_at is None or decision.look_at > end:
+                print(f"{verdict.state}: {decision.why}")
+                return verdict.state
+            await asyncio.sleep(max(0.0, decision.look_at - now))
+            continue
+        for each in verdict.missing:
+            print(f"missing: {each.what}")
+        print(f"{'would ' if dry_run else ''}{decision.method}: {decision.why}")
+        if dry_run:
+            return verdict.state
+        outcome = await host.restorer.restore(decision, snapshot, print)
+        print(f"{'done' if outcome.done else 'failed'}: {outcome.detail}")
+        memory = policy.acted(memory, decision.method, time.monotonic(), rules, done=outcome.done)

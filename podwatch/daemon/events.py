@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of events podwatch logs, each with the id of its entry in podwatch.catalog."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of event: its MESSAGE_ID, and its level as structlog names it."""
+
+    message_id: str
+    level: str
+
+
+class Event(Enum):
+    """Every kind of event; packaging/podwatch.catalog explains each for `journalctl -x`."""
+
+    STARTED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a01", "info")
+    STOPPED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a02", "info")
+    LOSS_FOUND = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a03", "warning")
+    RESTORED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a04", "warning")
+    RESTORE_FAILED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a05", "error")
+    BLOCKED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a06", "warning")
+    UNKNOWN = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a07", "warning")
+    CONFIG_RELOADED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a08", "info")
+    CONFIG_REFUSED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a09", "error")
+    COMPLAINT = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0a", "warning")
+    PROGRESS = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0b", "info")

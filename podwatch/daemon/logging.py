@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logging: structlog to journald's native socket, with fields; or as readable text to stderr."""
+
+import sys
+from typing import Any
+
+import structlog
+
+from podwatch.adapters.journal import connected_to_journal, send
+from podwatch.daemon.events import Event
+
+_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3}
+
+
+def configure(level: str) -> None:
+    """Send what is at least of `level` to the journal under systemd, else to stderr."""
+    last: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event=0)
+    if connected_to_journal():
+        last = _to_journal
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            {"debug": 10, "info": 20, "warning": 30, "error": 40}[level]
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def log(event: Event, message: str, **fields: str | int | float) -> None:
+    """Log one event: a sentence for people, fields for programs."""
+    logger = structlog.get_logger()
+    getattr(logger, event.value.level)(message, message_id=event.value.message_id, **fields)
+
+
+def _to_journal(_logger: Any, level: str, entry: dict[str, Any]) -> str:
+    message = entry.pop("event")
+    message_id = entry.pop("message_id", "")
+    entry.pop("level", None)
+    entry.pop("timestamp", None)
+    fields: dict[str, str | int | float] = {
+        "MESSAGE": message,
+        "PRIORITY": _PRIORITY.get(level, 6),
+        "SYSLOG_IDENTIFIER": "podwatch",
+    }
+    if message_id:
+        fields["MESSAGE_ID"] = message_id
+    fields.update({f"PODWATCH_{key.upper()}": value for key, value in entry.items()})
+    if send(fields):
+        raise structlog.DropEvent
+    return f"<{_PRIORITY.get(level, 6)}>{message}"

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service: watchers, loop, heartbeat and signals in one TaskGroup, from start to SIGTERM."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from podwatch import __version__
+from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
+from podwatch.adapters.lock import hold
+from podwatch.adapters.netlink import Change, NftablesWatch
+from podwatch.adapters.systemd import Systemd, notify
+from podwatch.daemon import logging
+from podwatch.daemon.config import Config, load
+from podwatch.daemon.events import Event
+from podwatch.daemon.host import Host
+from podwatch.daemon.loop import Loop
+from podwatch.daemon.publish import HEARTBEAT_S, Publisher
+from podwatch.words.errors import ConfigError, PodwatchError
+
+_RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
+
+
+async def serve(config: Config, paths: list[Path], run_dir: Path, *, dry_run: bool) -> None:
+    """Watch and restore until SIGTERM or SIGINT.
+
+    `paths` are the configuration's files, read again at SIGHUP. Raises PodwatchError when podwatch
+    cannot begin: another one runs, or the kernel refuses to tell of changes.
+    """
+    run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with hold(run_dir / "run.lock"):
+        await _Service(config, paths, run_dir, dry_run=dry_run).run()
+
+
+class _Service:
+    def __init__(self, config: Config, paths: list[Path], run_dir: Path, *, dry_run: bool) -> None:
+        self.paths = paths
+        self.firewalld = FirewalldWatch(self._on_firewalld)
+        self.netlink = NftablesWatch(self._on_change, self._on_overrun)
+        systemd = Systemd() if Systemd.is_there() else None
+        self.host = Host(config, self.firewalld, systemd, run_dir)
+        self.host.drain = self.netlink.drain
+        self.publisher = Publisher(
+            run_dir / "status.json", self._watchers, _status, dry_run=dry_run
+        )
+        self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
+        self.stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        self.netlink.open()
+        loop = asyncio.get_running_loop()
+        self.netlink.attach(loop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_config)
+        self.host.copy.load()
+        if self.host.copy.complaint:
+            logging.log(Event.COMPLAINT, self.host.copy.complaint)
+        logging.log(Event.STARTED, f"podwatch {__version__} watches Podman's network rules")
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self.firewalld.run(), name="firewalld"),
+                    group.create_task(self.loop.run(), name="loop"),
+                    group.create_task(self._beat(), name="heartbeat"),
+                ]
+                notify(ready=1)
+                await self.stopping.wait()
+                notify(stopping=1)
+                self.loop.stop()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self.netlink.close()
+            self.host.close()
+        logging.log(Event.STOPPED, "podwatch stopped: lost rules are not put back any more")
+
+    async def _beat(self) -> None:
+        """Feed the watchdog and the heartbeat, while the loop itself is alive."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            if self.loop.is_alive():
+                notify(watchdog=1)
+                self.publisher.beat()
+
+    def _watchers(self) -> Mapping[str, str]:
+        return {
+            "nftables": "listening"
+            if not self.netlink.overruns
+            else f"listening, {self.netlink.overruns} times too slow for the kernel",
+            "firewalld": self.firewalld.describe(),
+            "systemd": "running the host" if self.host.systemd else "not running the host",
+        }
+
+    def _on_change(self, change: Change) -> None:
+        self.loop.on_change(change)
+
+    def _on_overrun(self) -> None:
+        self.loop.on_overrun()
+
+    def _on_firewalld(self, event: FirewalldEvent) -> None:
+        self.loop.on_firewalld(str(event), restarts=event in _RESTARTS)
+
+    def _reload_config(self) -> None:
+        try:
+            self.loop.configure(load(self.paths))
+        except ConfigError as exc:
+            logging.log(Event.CONFIG_REFUSED, f"keeping the configuration: {exc}")
+            return
+        logging.configure(self.loop.config.log.level)
+        logging.log(Event.CONFIG_RELOADED, "the configuration was read again")
+        self.loop.look_now("the configuration changed")
+
+
+def _status(text: str) -> None:
+    notify(status=text)
+
+
+async def look_once(config: Config, run_dir: Path) -> Host:
+    """A host for one look by hand, with podman's names if podman answers; close it when done."""
+    systemd = Systemd() if Systemd.is_there() and os.geteuid() == 0 else None
+    host = Host(config, FirewalldWatch(), systemd, run_dir)
+    await host.looker.look()
+    if host.looker.wants_census:
+        try:
+            await host.restorer.refresh_census()
+        except PodwatchError:
+            pass  # names are a courtesy: ids do as well
+    return host
