@@ -147,7 +147,7 @@ class _Exit:
 
 
 class _Stream:
-    """What comes out of one pipe: all of it is read, so that the writer never waits; some is kept."""
+    """What comes out of one pipe: all of it is read, as much as is wanted kept."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, limit: int) -> None:
         self.data = bytearray()

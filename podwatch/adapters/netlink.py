@@ -49,8 +49,8 @@ class NftablesWatch:
 
     `on_change` gets each Change; `on_overrun` is called when messages were lost, after which
     nothing short of a look tells what the ruleset is, and the next Change may name tables of the
-    transaction whose end was lost. Both are called from the loop and must not block. `received` counts
-    datagrams, `overruns` losses.
+    transaction whose end was lost. Both are called from the loop and must not block.
+    `received` counts datagrams, `overruns` losses.
     """
 
     def __init__(self, on_change: Callable[[Change], None], on_overrun: Callable[[], None]) -> None:

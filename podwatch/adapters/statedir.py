@@ -124,7 +124,7 @@ def _text(path: Path) -> str | None:
             data = file.read(LIMIT_BYTES + 1)
         except OSError as exc:
             raise StateUnreadable(f"cannot be read: {exc.strerror}") from exc
-    if data is None or len(data) > LIMIT_BYTES:
+    if len(data) > LIMIT_BYTES:
         raise StateUnreadable(f"not a file of at most {LIMIT_BYTES} bytes")
     try:
         return data.decode()

@@ -40,15 +40,17 @@ class Systemd:
         """
         rounds = -(-len(names) // at_once)
         limit = rounds * timeout_s + CALL_TIMEOUT_S
-        return await self._call(
+        results: dict[str, str] = await self._call(
             lambda bus: _run_units(bus, list(names), at_once, timeout_s), "StartUnit", limit
         )
+        return results
 
     async def active_states(self, names: Sequence[str]) -> dict[str, str]:
         """ActiveState of each unit; "" for one that does not exist. Raises BusUnavailable."""
-        return await self._call(
+        states: dict[str, str] = await self._call(
             lambda bus: {name: self._active_state(bus, name) for name in names}, "ActiveState"
         )
+        return states
 
     def close(self) -> None:
         """Give up whatever is waited for."""

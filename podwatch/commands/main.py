@@ -116,7 +116,7 @@ def _status(arguments: argparse.Namespace) -> int:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         print(render.status(document, now=now, colour=colour, everything=arguments.all))
     try:
-        return State(document.get("state")).exit_code
+        return State(str(document.get("state"))).exit_code
     except ValueError:
         return State.UNKNOWN.exit_code
 

@@ -76,6 +76,6 @@ async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
         print(f"{'would ' if dry_run else ''}{decision.method}: {decision.why}")
         if dry_run:
             return verdict.state
-        outcome = await host.restorer.restore(decision, snapshot, print)
+        outcome = await host.restorer.restore(decision.method, decision, snapshot, print)
         print(f"{'done' if outcome.done else 'failed'}: {outcome.detail}")
         memory = policy.acted(memory, decision.method, time.monotonic(), rules, done=outcome.done)

@@ -23,7 +23,7 @@ from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot, Unknown
 
 NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
-"""netavark's own reload units: they add every port rule again (netavark.md: netavark 1.9 to 2.1)."""
+"""netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
 
 _TRIES = 3
 

@@ -126,7 +126,7 @@ class Loop:
             self._keep_copy(snapshot, verdict)
             self._take_census()
             if decision.method is not None and not self.dry_run:
-                await self._act(decision, snapshot)
+                await self._act(decision.method, decision, snapshot)
             else:
                 await self._rest(decision.look_at)
 
@@ -158,22 +158,21 @@ class Loop:
             except PodwatchError as exc:
                 self.publisher.complain(exc)
 
-    async def _act(self, decision: policy.Decision, snapshot: Snapshot) -> None:
-        assert decision.method is not None
+    async def _act(
+        self, method: policy.Method, decision: policy.Decision, snapshot: Snapshot
+    ) -> None:
         self._acting = True
         began = time.monotonic()
         try:
             outcome: Outcome = await self.host.restorer.restore(
-                decision, snapshot, self.publisher.progress
+                method, decision, snapshot, self.publisher.progress
             )
             # What we did ourselves is in the socket by now: it is no news.
             self.host.drain()
         finally:
             self._acting = False
         now = time.monotonic()
-        self.memory = policy.acted(
-            self.memory, decision.method, now, self.limits, done=outcome.done
-        )
+        self.memory = policy.acted(self.memory, method, now, self.limits, done=outcome.done)
         self.publisher.acted(outcome, took_s=now - began)
 
     async def _rest(self, look_at: float | None) -> None:

@@ -58,11 +58,13 @@ class Restorer:
         self.timeout_s = timeout_s
 
     async def restore(
-        self, decision: Decision, snapshot: Snapshot, progress: Callable[[str], None]
+        self,
+        method: Method,
+        decision: Decision,
+        snapshot: Snapshot,
+        progress: Callable[[str], None],
     ) -> Outcome:
         """Carry out `decision`; `progress` is told what is under way. Never raises on failure."""
-        method = decision.method
-        assert method is not None
         try:
             with hold(self.lock):
                 if method is Method.SOURCES:
@@ -72,8 +74,10 @@ class Restorer:
                 else:
                     detail = await self._reload(decision, progress)
         except PodwatchError as exc:
-            return Outcome(method, False, f"{exc}; {exc.hint}" if exc.hint else str(exc))
-        return Outcome(method, True, detail)
+            return Outcome(
+                method, done=False, detail=f"{exc}; {exc.hint}" if exc.hint else str(exc)
+            )
+        return Outcome(method, done=True, detail=detail)
 
     async def _trust(self, subnets: Iterable[str]) -> str:
         if self.firewalld is None:
@@ -100,7 +104,7 @@ class Restorer:
         if reason:
             raise RestoreFailed(
                 f"not reloading: the nft program does not work: {reason}",
-                hint="a reload now would take containers off the network for good; repair nft first",
+                hint="repair nft first: a reload now would take containers off the network",
             )
         await self.refresh_census()
         known = self.looker.census.containers

@@ -19,9 +19,9 @@ from podwatch.words.verdict import (
     BlockedKind,
     Missing,
     MissingKind,
+    Notice,
     State,
     Verdict,
-    Warning,
     WarningKind,
 )
 
@@ -33,7 +33,7 @@ def judge(snapshot: Snapshot) -> Verdict:
     """Say what is missing, what is odd, what is unknown, and what forbids a repair."""
     unknown = list(snapshot.unknown)
     missing: list[Missing] = []
-    warnings: list[Warning] = []
+    warnings: list[Notice] = []
     rules: list[Rule] = []
     setup = snapshot.setup
     if setup is not None:
@@ -62,7 +62,7 @@ def judge(snapshot: Snapshot) -> Verdict:
 
 def _state(
     missing: list[Missing],
-    warnings: list[Warning],
+    warnings: list[Notice],
     blocked: tuple[Blocked, ...],
     unknown: list[Unknown],
 ) -> State:
@@ -79,7 +79,7 @@ def _container_ids(setup: Setup) -> Iterable[str]:
     return dict.fromkeys(each.container_id for each in setup.endpoints)
 
 
-def _without_dead(setup: Setup, containers: Mapping[str, Container]) -> tuple[Setup, list[Warning]]:
+def _without_dead(setup: Setup, containers: Mapping[str, Container]) -> tuple[Setup, list[Notice]]:
     """Leave out containers podman says are not running: their state files are left-overs.
 
     A network namespace that dies without teardown leaves its state file behind (netavark 1.14).
@@ -95,7 +95,7 @@ def _without_dead(setup: Setup, containers: Mapping[str, Container]) -> tuple[Se
     return (
         Setup(setup.driver, setup.networks, living, setup.bad_files),
         [
-            Warning(
+            Notice(
                 WarningKind.STALE_STATE,
                 f"{containers[each].title}: not running, but netavark still has its state",
                 f"podman rm {containers[each].name}, or start it again",
@@ -183,7 +183,7 @@ def _misplaced(placed: list[tuple[int, int, Rule]]) -> Iterable[tuple[Rule, Rule
             yield rule, min(behind, key=lambda each: each[0])[1]
 
 
-def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Warning]:
+def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
     expected: dict[str, set[str]] = {}
     wanted: Counter[tuple[str, str]] = Counter()
     for rule in rules:
@@ -201,7 +201,7 @@ def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Warning]:
     if extra <= 0:
         return []
     return [
-        Warning(
+        Notice(
             WarningKind.DUPLICATES,
             f"{extra} rules are there more than once",
             "harmless; netavark's own reload units add them at every firewalld reload",
@@ -238,11 +238,11 @@ def _subnets(setup: Setup) -> Iterable[tuple[str, str, str]]:
                 yield network_id, name or network.bridge, str(subnet)
 
 
-def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Warning]:
+def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
     if not firewalld.running:
         return
     if not firewalld.in_kernel:
-        yield Warning(
+        yield Notice(
             WarningKind.FIREWALLD_TABLE,
             "firewalld runs, but its table is not in the kernel: the host is unprotected",
             "systemctl restart firewalld",
@@ -250,16 +250,16 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Warning]
     for _, name, subnet in _subnets(setup):
         zone = firewalld.sources.get(subnet, TRUSTED)
         if zone != TRUSTED:
-            yield Warning(
+            yield Notice(
                 WarningKind.FOREIGN_ZONE,
                 f"network {name}: {subnet} is in firewalld's zone {zone}, not {TRUSTED}",
                 f"firewall-cmd --zone={TRUSTED} --change-source={subnet}, unless it is meant so",
             )
 
 
-def _neighbours(snapshot: Snapshot) -> Iterable[Warning]:
+def _neighbours(snapshot: Snapshot) -> Iterable[Notice]:
     for unit in snapshot.neighbours:
-        yield Warning(
+        yield Notice(
             WarningKind.NEIGHBOUR,
             f"{unit} is active: it adds every port rule once more at each firewalld reload",
             f"systemctl disable --now {unit} (podwatch does its work)",

@@ -53,7 +53,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who committed an nftables transaction, as the kernel says (the pid of the first namespace)."""
+    """Who committed an nftables transaction, by name and pid as the first namespace counts."""
 
     name: str
     pid: int

@@ -66,7 +66,7 @@ class WarningKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:
+class Notice:
     """Something worth telling; `advice` is what to do about it."""
 
     kind: WarningKind
@@ -100,7 +100,7 @@ class Verdict:
 
     state: State
     missing: tuple[Missing, ...] = ()
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[Notice, ...] = ()
     blocked: tuple[Blocked, ...] = ()
     unknown: tuple[Unknown, ...] = ()
     all_container_ids: tuple[str, ...] = ()
