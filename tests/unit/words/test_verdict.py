@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""States, exit codes and the parts of a verdict."""
+
+import pytest
+
+from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable, Unreadable
+from podwatch.words.snapshot import Writer
+from podwatch.words.verdict import ExitCode, Missing, MissingKind, State, Verdict
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [(State.OK, 0), (State.DEGRADED, 1), (State.LOST, 2), (State.UNKNOWN, 3)],
+)
+def test_exit_codes_are_those_of_monitors(state: State, code: int) -> None:
+    """0 to 3 as Nagios-style monitors expect them, and 64 for wrong usage is none of them."""
+    assert state.exit_code == code
+    assert ExitCode.USAGE not in {each.exit_code for each in State}
+
+
+def test_every_missing_thing_has_one_means() -> None:
+    """What is missing in firewalld and what is missing in the rules are all that is missing."""
+    missing = tuple(Missing(kind, "what", "detail") for kind in MissingKind)
+    verdict = Verdict(State.LOST, missing)
+    assert [each.kind for each in verdict.missing_sources] == [MissingKind.SOURCE]
+    assert set(verdict.missing_sources) | set(verdict.missing_rules) == set(missing)
+    assert not set(verdict.missing_sources) & set(verdict.missing_rules)
+
+
+def test_errors_carry_a_hint() -> None:
+    """An error says what to do, and what could not be read is told from what is wrong."""
+    error = StateUnreadable("no", hint="look there")
+    assert (str(error), error.hint) == ("no", "look there")
+    assert isinstance(error, Unreadable)
+    assert not isinstance(ConfigError("no"), Unreadable)
+    assert issubclass(Unreadable, PodwatchError)
+    assert ConfigError("no").hint == ""
+
+
+def test_a_writer_is_shown_with_its_process() -> None:
+    """Who changed the rules is told by name and process id."""
+    assert str(Writer("nft", 42)) == "nft (pid 42)"
