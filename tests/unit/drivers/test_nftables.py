@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nftables driver's expected rules, over the differences between netavark 1.10 and 2.1.
+
+The versions of Debian are compared with the real netavark (tests/integration/differential); here
+are those of which there is no program to run. Their listings follow src/firewall/nft.rs at their
+tags, printed as nft 1.1 prints them.
+"""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.drivers.nftables import canonical, expected_rules, parse_listing, subnet_chain
+from podwatch.words.network import (
+    Endpoint,
+    FirewallDriver,
+    Isolation,
+    Network,
+    PortMapping,
+    Setup,
+)
+from podwatch.words.rules import Rule, RuleKind, Ruleset
+
+FOUR, SIX = ip_network("10.89.3.0/24"), ip_network("fd10:88:a::/64")
+NETWORK = Network(
+    id="ec79dd0cad82083c8ac5",
+    bridge="podman1",
+    subnets=(FOUR, SIX),
+    isolation=Isolation.STRICT,
+)
+ENDPOINT = Endpoint(
+    container_id="2d0d2f1b",
+    network_id=NETWORK.id,
+    network_name="dual",
+    addresses=((ip_address("10.89.3.2"), FOUR), (ip_address("fd10:88:a::2"), SIX)),
+    port_mappings=(
+        PortMapping(8080, 80, "tcp"),
+        PortMapping(5353, 53, "udp", host_ip=ip_address("192.0.2.5")),
+        PortMapping(9000, 9100, "tcp", 2, ip_address(0)),
+    ),
+    dns_port=1053,
+    dns_servers=(ip_address("10.89.3.1"), ip_address("fd10:88:a::1")),
+)
+SETUP = Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}, (ENDPOINT,))
+
+V1_14 = """
+table inet netavark {
+	chain INPUT {
+		type filter hook input priority filter; policy accept;
+		ip saddr 10.89.3.0/24 meta l4proto { tcp, udp } th dport 53 accept
+		ip6 saddr fd10:88:a::/64 meta l4proto { tcp, udp } th dport 53 accept
+	}
+
+	chain FORWARD {
+		type filter hook forward priority filter; policy accept;
+		ct state invalid drop
+		jump NETAVARK-ISOLATION-1
+		ip daddr 10.89.3.0/24 ct state established,related accept
+		ip saddr 10.89.3.0/24 accept
+		ip6 daddr fd10:88:a::/64 ct state established,related accept
+		ip6 saddr fd10:88:a::/64 accept
+	}
+
+	chain POSTROUTING {
+		type nat hook postrouting priority srcnat; policy accept;
+		meta mark & 0x00002000 == 0x00002000 masquerade
+		ip saddr 10.89.3.0/24 jump nv_ec79dd0c_10_89_3_0_nm24
+		ip6 saddr fd10:88:a::/64 jump nv_ec79dd0c_fd10-88-a--_nm64
+	}
+
+	chain PREROUTING {
+		type nat hook prerouting priority dstnat; policy accept;
+		fib daddr type local jump NETAVARK-HOSTPORT-DNAT
+	}
+
+	chain OUTPUT {
+		type nat hook output priority dstnat; policy accept;
+		fib daddr type local jump NETAVARK-HOSTPORT-DNAT
+	}
+
+	chain NETAVARK-HOSTPORT-DNAT {
+		ip6 daddr fd10:88:a::1 meta l4proto { tcp, udp } th dport 53 dnat ip6 to [fd10:88:a::1]:1053
+		ip daddr 10.89.3.1 meta l4proto { tcp, udp } th dport 53 dnat ip to 10.89.3.1:1053
+		tcp dport 8080 jump nv_ec79dd0c_10_89_3_0_nm24_dnat
+		ip daddr 192.0.2.5 udp dport 5353 jump nv_ec79dd0c_10_89_3_0_nm24_dnat
+		tcp dport 9000-9001 jump nv_ec79dd0c_10_89_3_0_nm24_dnat
+		tcp dport 8080 jump nv_ec79dd0c_fd10-88-a--_nm64_dnat
+	}
+
+	chain NETAVARK-HOSTPORT-SETMARK {
+		meta mark set meta mark | 0x00002000
+	}
+
+	chain NETAVARK-ISOLATION-1 {
+		iifname "podman1" oifname != "podman1" jump NETAVARK-ISOLATION-3
+	}
+
+	chain NETAVARK-ISOLATION-2 {
+		oifname "podman1" drop
+	}
+
+	chain NETAVARK-ISOLATION-3 {
+		jump NETAVARK-ISOLATION-2
+	}
+
+	chain nv_ec79dd0c_10_89_3_0_nm24 {
+		ip daddr 10.89.3.0/24 accept
+		ip daddr != 224.0.0.0/4 masquerade
+	}
+
+	chain nv_ec79dd0c_fd10-88-a--_nm64 {
+		ip6 daddr fd10:88:a::/64 accept
+		ip6 daddr != ::/8 masquerade
+	}
+
+	chain nv_ec79dd0c_10_89_3_0_nm24_dnat {
+		ip saddr 10.89.3.0/24 tcp dport 8080 jump NETAVARK-HOSTPORT-SETMARK
+		ip saddr 127.0.0.1 tcp dport 8080 jump NETAVARK-HOSTPORT-SETMARK
+		tcp dport 8080 dnat ip to 10.89.3.2:80
+		ip saddr 10.89.3.0/24 ip daddr 192.0.2.5 udp dport 5353 jump NETAVARK-HOSTPORT-SETMARK
+		ip saddr 127.0.0.1 ip daddr 192.0.2.5 udp dport 5353 jump NETAVARK-HOSTPORT-SETMARK
+		ip daddr 192.0.2.5 udp dport 5353 dnat ip to 10.89.3.2:53
+		ip saddr 10.89.3.0/24 tcp dport 9000-9001 jump NETAVARK-HOSTPORT-SETMARK
+		ip saddr 127.0.0.1 tcp dport 9000-9001 jump NETAVARK-HOSTPORT-SETMARK
+		tcp dport 9000 dnat ip to 10.89.3.2:9100
+		tcp dport 9001 dnat ip to 10.89.3.2:9101
+	}
+
+	chain nv_ec79dd0c_fd10-88-a--_nm64_dnat {
+		ip6 saddr fd10:88:a::/64 tcp dport 8080 jump NETAVARK-HOSTPORT-SETMARK
+		tcp dport 8080 dnat ip6 to [fd10:88:a::2]:80
+	}
+}
+"""
+
+Changes = tuple[tuple[str, str], ...]
+
+UDP_ONLY: Changes = (("meta l4proto { tcp, udp } th dport 53", "udp dport 53"),)
+NO_HOST_IN_JUMP: Changes = (
+    ("ip daddr 192.0.2.5 udp dport 5353 jump nv_", "udp dport 5353 jump nv_"),
+)
+RIGHT_MULTICAST: Changes = (("!= ::/8 ", "!= ff00::/8 "),)
+CONNECTION_MARK: Changes = (
+    ("dnat ip to 10.89.3.2", "ct mark set meta mark | 0x00001000 dnat ip to 10.89.3.2"),
+    ("dnat ip6 to [fd10:88:a::2]", "ct mark set meta mark | 0x00001000 dnat ip6 to [fd10:88:a::2]"),
+    (
+        "ct state invalid drop\n",
+        "ct state invalid drop\n\t\tct mark & 0x00001000 == 0x00001000 accept\n",
+    ),
+)
+VERSIONS: dict[str, Changes] = {
+    "1.10 to 1.12.1": UDP_ONLY + NO_HOST_IN_JUMP,
+    "1.12.2 to 1.13.0": NO_HOST_IN_JUMP,
+    "1.13.1 to 1.17": (),
+    "2.0": RIGHT_MULTICAST,
+    "2.1": RIGHT_MULTICAST + CONNECTION_MARK,
+}
+
+
+def listing(changes: Changes) -> str:
+    """The listing of 1.14 with the texts another version has in their place."""
+    text = V1_14
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def unmatched(setup: Setup, observed: Ruleset) -> tuple[list[Rule], list[tuple[str, str]]]:
+    """Expected rules that are not observed, and observed rules nobody expects."""
+    rules = expected_rules(setup, observed)
+    known: set[tuple[str, str]] = set()
+    missing = []
+    for rule in rules:
+        chain = observed.chains.get(rule.chain)
+        there = () if chain is None else chain.rules
+        if rule.kind is RuleKind.HOOK:
+            there = () if chain is None else (chain.hook,)
+        found = [text for text in rule.texts if text in there]
+        known.update((rule.chain, text) for text in found)
+        if not found:
+            missing.append(rule)
+    extra = [
+        (name, text)
+        for name, chain in observed.chains.items()
+        for text in chain.rules
+        if (name, text) not in known
+    ]
+    return missing, extra
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_rules_of_every_version_are_expected(version: str) -> None:
+    """What each version of netavark installs is what is expected of it: nothing less or more."""
+    observed = parse_listing(listing(VERSIONS[version]))
+    assert unmatched(SETUP, observed) == ([], [])
+
+
+def test_the_mark_rule_is_expected_of_2_1_only() -> None:
+    """FORWARD's accept rule for marked connections is missed where dnat rules set the mark."""
+    accept = "ct mark & 0x1000 == 0x1000 accept"
+    new = listing(VERSIONS["2.1"])
+    lacking = new.replace("\t\tct mark & 0x00001000 == 0x00001000 accept\n", "")
+    (rule,), extra = unmatched(SETUP, parse_listing(lacking))
+    assert (rule.chain, rule.text, extra) == ("FORWARD", accept, [])
+    old = expected_rules(SETUP, parse_listing(V1_14))
+    assert accept not in {rule.text for rule in old}
+
+
+OUTBOUND = replace(NETWORK, outbound=(ip_address("192.0.2.9"), ip_address("2001:db8::9")))
+
+
+def test_an_outbound_address_replaces_the_masquerade() -> None:
+    """netavark 2.0 writes snat to the outbound address of each family, and no masquerade."""
+    text = listing(
+        (
+            ("ip daddr != 224.0.0.0/4 masquerade", "ip daddr != 224.0.0.0/4 snat ip to 192.0.2.9"),
+            ("ip6 daddr != ::/8 masquerade", "ip6 daddr != ff00::/8 snat ip6 to 2001:db8::9"),
+        )
+    )
+    setup = replace(SETUP, networks={NETWORK.id: OUTBOUND})
+    assert unmatched(setup, parse_listing(text)) == ([], [])
+    missing, _ = unmatched(setup, parse_listing(V1_14))
+    assert [rule.kind for rule in missing] == [RuleKind.MASQUERADE] * 2
+
+
+def test_an_outbound_address_of_one_family_leaves_the_other() -> None:
+    """An IPv4 outbound address does not change how IPv6 is masqueraded."""
+    network = replace(NETWORK, outbound=(ip_address("192.0.2.9"),))
+    setup = replace(SETUP, networks={NETWORK.id: network})
+    rules = expected_rules(setup, Ruleset(present=False))
+    texts = [rule.text for rule in rules if rule.kind is RuleKind.MASQUERADE]
+    assert texts == [
+        "ip daddr != 224.0.0.0/4 snat ip to 192.0.2.9",
+        "ip6 daddr != ff00::/8 masquerade",
+    ]
+
+
+def test_an_internal_network_has_dns_and_isolation_only() -> None:
+    """Later netavark writes state for internal networks with DNS: no way out, no ports."""
+    network = replace(NETWORK, internal=True)
+    endpoint = replace(ENDPOINT, internal=True)
+    setup = Setup(FirewallDriver.NFTABLES, {network.id: network}, (endpoint,))
+    rules = expected_rules(setup, Ruleset(present=False))
+    kinds = {rule.kind for rule in rules if rule.network_id}
+    assert kinds == {RuleKind.DNS_ACCEPT, RuleKind.ISOLATION, RuleKind.DNS_REDIRECT}
+
+
+@pytest.mark.parametrize(
+    ("isolation", "texts"),
+    [
+        (Isolation.NEVER, [("3", 'oifname "podman1" drop')]),
+        (
+            Isolation.NORMAL,
+            [
+                ("1", 'iifname "podman1" oifname != "podman1" jump NETAVARK-ISOLATION-2'),
+                ("2", 'oifname "podman1" drop'),
+            ],
+        ),
+        (
+            Isolation.STRICT,
+            [
+                ("1", 'iifname "podman1" oifname != "podman1" jump NETAVARK-ISOLATION-3'),
+                ("2", 'oifname "podman1" drop'),
+            ],
+        ),
+    ],
+)
+def test_isolation(isolation: Isolation, texts: list[tuple[str, str]]) -> None:
+    """Each kind of isolation has its own rules in netavark's three isolation chains."""
+    setup = replace(SETUP, networks={NETWORK.id: replace(NETWORK, isolation=isolation)})
+    rules = expected_rules(setup, Ruleset(present=False))
+    found = [(r.chain[-1], r.text) for r in rules if r.kind is RuleKind.ISOLATION]
+    assert found == texts
+
+
+def test_nothing_is_expected_without_a_container() -> None:
+    """Networks alone, as a teardown leaves them for a moment, make no rule expected."""
+    for setup in (
+        Setup(FirewallDriver.NFTABLES),
+        Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}),
+    ):
+        assert expected_rules(setup, parse_listing(V1_14)) == []
+
+
+def test_a_network_without_its_file_has_its_ports_only() -> None:
+    """With a network's file unreadable, its containers' port rules are expected all the same."""
+    rules = expected_rules(replace(SETUP, networks={}), Ruleset(present=False))
+    owned = {rule.kind for rule in rules if rule.network_id}
+    assert owned == {
+        RuleKind.PORT_JUMP,
+        RuleKind.PORT_MARK,
+        RuleKind.PORT_DNAT,
+        RuleKind.DNS_REDIRECT,
+    }
+
+
+def test_dns_is_redirected_once_for_each_server() -> None:
+    """Two containers on a network share its redirects; a v4 container asks for no v6 one."""
+    four_only = replace(ENDPOINT, addresses=ENDPOINT.addresses[:1], container_id="aa")
+    setup = replace(SETUP, endpoints=(four_only, replace(four_only, container_id="bb")))
+    rules = expected_rules(setup, Ruleset(present=False))
+    assert [r.subject for r in rules if r.kind is RuleKind.DNS_REDIRECT] == ["10.89.3.1"]
+    setup = replace(SETUP, endpoints=(four_only, ENDPOINT))
+    rules = expected_rules(setup, Ruleset(present=False))
+    assert [r.subject for r in rules if r.kind is RuleKind.DNS_REDIRECT] == [
+        "10.89.3.1",
+        "fd10:88:a::1",
+    ]
+
+
+def test_port_rules_belong_to_their_container() -> None:
+    """A port's rules name container and network, and say which port goes where."""
+    rules = expected_rules(SETUP, Ruleset(present=False))
+    ports = [rule for rule in rules if rule.container_id]
+    assert {rule.kind for rule in ports} == {
+        RuleKind.PORT_JUMP,
+        RuleKind.PORT_MARK,
+        RuleKind.PORT_DNAT,
+    }
+    assert all(rule.network_name == "dual" and rule.reloadable for rule in ports)
+    dnat = [rule.subject for rule in ports if rule.kind is RuleKind.PORT_DNAT]
+    assert dnat == [
+        "8080/tcp → 10.89.3.2:80",
+        "192.0.2.5:5353/udp → 10.89.3.2:53",
+        "9000/tcp → 10.89.3.2:9100",
+        "9001/tcp → 10.89.3.2:9101",
+        "8080/tcp → [fd10:88:a::2]:80",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("network_id", "subnet", "chain"),
+    [
+        ("53ce4390f2ad", "10.88.0.0/16", "nv_53ce4390_10_88_0_0_nm16"),
+        ("ec79dd0cad82", "fd10:88:a::/64", "nv_ec79dd0c_fd10-88-a--_nm64"),
+        ("abc", "10.0.0.0/8", "nv_abc_10_0_0_0_nm8"),
+    ],
+)
+def test_subnet_chains_are_named_as_netavark_names_them(
+    network_id: str, subnet: str, chain: str
+) -> None:
+    """The first eight characters of the network's id and the subnet without special characters."""
+    assert subnet_chain(network_id, ip_network(subnet)) == chain
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("meta mark & 0x00002000 == 0x00002000 accept", "meta mark & 0x2000 == 0x2000 accept"),
+        ("meta mark 0x00000000", "meta mark 0x0"),
+        ("meta l4proto { udp, tcp } accept", "meta l4proto { tcp, udp } accept"),
+        ("ct state related,established accept", "ct state established,related accept"),
+        ("tcp dport 80 accept", "tcp dport 80 accept"),
+    ],
+)
+def test_spellings_have_one_form(text: str, form: str) -> None:
+    """What versions of nft write differently is compared in one form."""
+    assert canonical(text) == form
+
+
+@given(st.lists(st.sampled_from([*"{} ,0x", "ct state ", "{ ", " }", ", ", "0x00", "new", "b"])))
+def test_the_form_is_stable(pieces: list[str]) -> None:
+    """A text in its one form stays as it is, whatever it says."""
+    text = "".join(pieces)
+    assert canonical(canonical(text)) == canonical(text)
+
+
+def test_no_listing_is_no_table() -> None:
+    """An empty listing is an absent table; an empty table is a table."""
+    assert not parse_listing("").present
+    assert not parse_listing("\n \n").present
+    assert parse_listing("table inet netavark {\n}\n").present
+
+
+@pytest.mark.parametrize(
+    ("hook", "priority"),
+    [
+        ("dstnat", -100),
+        ("-100", -100),
+        ("srcnat", 100),
+        ("filter", 0),
+        ("0", 0),
+        ("dstnat - 5", -105),
+        ("filter + 10", 10),
+    ],
+)
+def test_priorities_are_compared_as_numbers(hook: str, priority: int) -> None:
+    """nft prints a hook's priority by name or number, as it likes."""
+    text = (
+        "table inet netavark {\n\tchain OUTPUT {\n"
+        f"\t\ttype nat hook output priority {hook}; policy accept;\n\t}}\n}}\n"
+    )
+    observed = parse_listing(text).chains["OUTPUT"]
+    assert observed.hook == f"type nat hook output priority {priority}; policy accept;"
+    assert observed.rules == ()
+
+
+def test_foreign_things_are_kept_as_rules() -> None:
+    """Sets, comments, counters and policies of others do not confuse the parser."""
+    text = V1_14.replace(
+        "\tchain INPUT {\n",
+        "\tset s {\n\t\ttype ipv4_addr\n\t\telements = { 10.0.0.1,\n\t\t\t     10.0.0.2 }\n\t}\n\n"
+        '\tchain MINE {\n\t\tcounter packets 0 bytes 0 comment "chain { }"\n\t}\n\n'
+        "\tchain INPUT {\n",
+    )
+    observed = parse_listing(text)
+    assert observed.chains["MINE"].rules == ('counter packets 0 bytes 0 comment "chain { }"',)
+    assert unmatched(SETUP, observed)[0] == []
+    assert "elements" not in str(observed.chains)
+
+
+@given(st.text())
+def test_any_listing_is_parsed(text: str) -> None:
+    """No text whatever makes the parser raise, and it keeps the text it was given."""
+    observed = parse_listing(text)
+    assert observed.present == bool(text.strip())
+    assert observed.listing == (text if observed.present else "")
+
+
+@given(st.lists(st.sampled_from(V1_14.splitlines()), max_size=60))
+def test_any_lines_of_a_listing_are_parsed(lines: list[str]) -> None:
+    """A listing cut up and shuffled does not make the parser raise."""
+    parse_listing("\n".join(lines))
