@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The firewalld adapter with real firewalld 1.3.3, 2.3.1 and 2.5.2 on a bus of the test's own."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
+from podwatch.words.errors import BusUnavailable
+from podwatch.words.snapshot import ABSENT_FIREWALLD
+from tests.integration.firewall_stage import SUITES, FirewallStage
+from tests.integration.namespace import in_private_network
+
+pytestmark = pytest.mark.integration
+
+SUBNET = "10.88.0.0/16"
+
+
+class Listener:
+    """A running watch, and everything it said."""
+
+    def __init__(self) -> None:
+        self.events: list[FirewalldEvent] = []
+        self.said = asyncio.Event()
+        self.watch = FirewalldWatch(self._event)
+
+    def _event(self, event: FirewalldEvent) -> None:
+        self.events.append(event)
+        self.said.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for `condition`, looking again whenever the watch said something."""
+        async with asyncio.timeout(20):
+            while not condition():
+                self.said.clear()
+                await self.said.wait()
+
+    async def hear(self, event: FirewalldEvent) -> None:
+        """Wait for `event`."""
+        await self.until(lambda: event in self.events)
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[Listener]:
+    """A watch whose task runs for the block; connected at its start."""
+    listener = Listener()
+    task = asyncio.ensure_future(listener.watch.run())
+    try:
+        await listener.hear(FirewalldEvent.BUS_BACK)
+        yield listener
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@in_private_network
+def test_a_reload_is_heard_and_takes_the_trusted_source(suite: str) -> None:
+    """Reloaded is heard; the runtime source is gone after it, and trust() brings it back."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            watch = listener.watch
+            await watch.trust(SUBNET)
+            await listener.hear(FirewalldEvent.SOURCES)
+            before = await watch.read()
+            assert before.running
+            assert before.sources == {SUBNET: "trusted"}
+            assert not before.panic
+            assert not before.strict_forward_ports
+            assert before.in_kernel
+            await asyncio.to_thread(stage.firewall_cmd, "--reload")
+            await listener.hear(FirewalldEvent.RELOADED)
+            assert SUBNET not in (await watch.read()).sources
+            await watch.trust(SUBNET)
+            await watch.trust(SUBNET)
+            assert (await watch.read()).sources == {SUBNET: "trusted"}
+
+    with FirewallStage(suite) as stage:
+        stage.start_bus()
+        stage.start_firewalld()
+        asyncio.run(body(stage))
+
+
+@in_private_network
+def test_a_source_moves_from_another_zone() -> None:
+    """trust() takes a subnet out of the zone it is in; the source is never in two zones."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            stage.firewall_cmd("--zone=work", f"--add-source={SUBNET}")
+            assert (await listener.watch.read()).sources == {SUBNET: "work"}
+            await listener.watch.trust(SUBNET)
+            assert (await listener.watch.read()).sources == {SUBNET: "trusted"}
+            with pytest.raises(BusUnavailable, match="INVALID_ADDR"):
+                await listener.watch.trust("not a subnet")
+
+    with FirewallStage("trixie") as stage:
+        stage.start_bus()
+        stage.start_firewalld()
+        asyncio.run(body(stage))
+
+
+@in_private_network
+def test_panic_mode_is_heard_and_read() -> None:
+    """panic is told as an event when it begins and ends, and read() says which it is."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            stage.firewall_cmd("--panic-on")
+            await listener.hear(FirewalldEvent.PANIC)
+            assert (await listener.watch.read()).panic
+            listener.events.clear()
+            stage.firewall_cmd("--panic-off")
+            await listener.hear(FirewalldEvent.PANIC)
+            assert not (await listener.watch.read()).panic
+
+    with FirewallStage("trixie") as stage:
+        stage.start_bus()
+        stage.start_firewalld()
+        asyncio.run(body(stage))
+
+
+@in_private_network
+def test_strict_forward_ports_is_read() -> None:
+    """StrictForwardPorts=yes in firewalld.conf is seen in read()."""
+
+    async def body() -> None:
+        async with listening() as listener:
+            assert (await listener.watch.read()).strict_forward_ports
+
+    with FirewallStage("trixie") as stage:
+        path = stage.root / "etc/firewalld/firewalld.conf"
+        text = path.read_text()
+        assert "StrictForwardPorts=no" in text
+        path.write_text(text.replace("StrictForwardPorts=no", "StrictForwardPorts=yes"))
+        stage.start_bus()
+        stage.start_firewalld()
+        asyncio.run(body())
+
+
+@in_private_network
+def test_a_direct_rule_is_heard() -> None:
+    """The first direct rule, which makes firewalld flush iptables without Reloaded, is heard."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            rule = ("--direct", "--add-rule", "ipv4", "filter", "INPUT", "0", "-j", "ACCEPT")
+            stage.firewall_cmd(*rule)
+            await listener.hear(FirewalldEvent.DIRECT)
+
+    with FirewallStage("trixie") as stage:
+        stage.start_bus()
+        stage.start_firewalld()
+        asyncio.run(body(stage))
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@in_private_network
+def test_a_start_is_told_when_its_rules_are_there(suite: str) -> None:
+    """At STARTED firewalld's table is loaded, though its bus name may come first (1.3.3, 2.3.1)."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            assert await listener.watch.read() == ABSENT_FIREWALLD
+            stage.start_firewalld(wait=False)
+            await listener.hear(FirewalldEvent.STARTED)
+            listing = subprocess.run(
+                ["nft", "list", "table", "inet", "firewalld"], capture_output=True, text=True
+            )
+            assert "chain filter_INPUT" in listing.stdout
+            assert (await listener.watch.read()).running
+            stage.stop_firewalld(signal.SIGKILL)
+            await listener.hear(FirewalldEvent.STOPPED)
+            assert await listener.watch.read() == ABSENT_FIREWALLD
+
+    with FirewallStage(suite) as stage:
+        stage.start_bus()
+        asyncio.run(body(stage))
+
+
+@in_private_network
+def test_firewalld_is_never_activated() -> None:
+    """read() and trust() without firewalld do not make the bus start it."""
+
+    async def body() -> None:
+        async with listening() as listener:
+            assert await listener.watch.read() == ABSENT_FIREWALLD
+            with pytest.raises(BusUnavailable, match="changeZoneOfSource"):
+                await listener.watch.trust(SUBNET)
+
+    with FirewallStage("trixie") as stage:
+        services = stage.root / "usr/share/dbus-1/system-services"
+        (services / "org.fedoraproject.FirewallD1.service").write_text(
+            "[D-BUS Service]\nName=org.fedoraproject.FirewallD1\nUser=root\n"
+            "Exec=/usr/bin/touch /activated\n"
+        )
+        stage.start_bus()
+        asyncio.run(body())
+        assert not (stage.root / "activated").exists()
+
+
+@in_private_network
+def test_a_firewalld_that_hangs_is_unknown_within_seconds() -> None:
+    """read() of a stopped process raises BusUnavailable in time, and works again afterwards."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            stage.freeze_firewalld(frozen=True)
+            began = time.monotonic()
+            with pytest.raises(BusUnavailable, match="no answer"):
+                await listener.watch.read()
+            assert time.monotonic() - began < 4
+            stage.freeze_firewalld(frozen=False)
+            assert (await listener.watch.read()).running
+
+    with FirewallStage("trixie") as stage:
+        stage.start_bus()
+        stage.start_firewalld()
+        asyncio.run(body(stage))
+
+
+@in_private_network
+def test_the_bus_comes_and_goes() -> None:
+    """A killed bus is told, calls fail at once, and after each restart it is connected again."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            watch = listener.watch
+            descriptors = 0
+            for turn in range(6):
+                listener.events.clear()
+                stage.stop_bus()
+                await listener.hear(FirewalldEvent.BUS_LOST)
+                began = time.monotonic()
+                assert not watch.bus.connected
+                assert "connected" != watch.describe()
+                with pytest.raises(BusUnavailable):
+                    await watch.trust(SUBNET)
+                assert time.monotonic() - began < 3
+                stage.start_bus()
+                await listener.hear(FirewalldEvent.BUS_BACK)
+                assert watch.describe() == "connected"
+                assert await watch.read() == ABSENT_FIREWALLD
+                if turn == 1:
+                    descriptors = len(os.listdir("/proc/self/fd"))
+            assert len(os.listdir("/proc/self/fd")) <= descriptors
+
+    with FirewallStage("trixie") as stage:
+        stage.start_bus()
+        asyncio.run(body(stage))
+
+
+@in_private_network
+def test_signals_are_heard_after_the_bus_was_restarted() -> None:
+    """The matches are made anew on the new bus: a reload after it is heard."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            stage.stop_firewalld()
+            stage.stop_bus()
+            await listener.hear(FirewalldEvent.BUS_LOST)
+            listener.events.clear()
+            stage.start_bus()
+            await listener.hear(FirewalldEvent.BUS_BACK)
+            stage.start_firewalld(wait=False)
+            await listener.hear(FirewalldEvent.STARTED)
+            await asyncio.to_thread(stage.firewall_cmd, "--reload")
+            await listener.hear(FirewalldEvent.RELOADED)
+
+    with FirewallStage("trixie") as stage:
+        stage.start_bus()
+        stage.start_firewalld()
+        asyncio.run(body(stage))
+
+
+@in_private_network
+def test_reloaded_from_somebody_else_is_not_heard() -> None:
+    """A Reloaded signal whose sender does not own firewalld's name is ignored."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            forged = ("/org/fedoraproject/FirewallD1", "org.fedoraproject.FirewallD1.Reloaded")
+            stage.run("dbus-send", "--system", "--type=signal", *forged)
+            stage.firewall_cmd("--zone=work", f"--add-source={SUBNET}")
+            await listener.hear(FirewalldEvent.SOURCES)
+            assert FirewalldEvent.RELOADED not in listener.events
+
+    with FirewallStage("trixie") as stage:
+        stage.start_bus()
+        stage.start_firewalld()
+        asyncio.run(body(stage))
+
+
+@in_private_network
+def test_without_a_bus_firewalld_is_absent() -> None:
+    """On a host without a system bus read() answers "absent" and describe() says why."""
+
+    async def body() -> None:
+        watch = FirewalldWatch()
+        assert await watch.read() == ABSENT_FIREWALLD
+        assert "no system bus" in watch.describe()
+
+    os.environ.pop("DBUS_SYSTEM_BUS_ADDRESS", None)
+    subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
+    asyncio.run(body())
