@@ -1,53 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
-"""journald's native protocol: one datagram of fields for each entry.
+"""The journal, in its native protocol, so that entries keep their fields.
 
-Format: https://systemd.io/JOURNAL_NATIVE_PROTOCOL (NAME=value lines; a value with a newline in it
-is written as NAME, its length as 64 bits little-endian, and the value).
+One datagram for each entry (systemd docs/JOURNAL_NATIVE_PROTOCOL.md): `NAME=value` and a newline,
+or, for a value of several lines, the name, a newline, its length as 64 bits little endian, the
+value and a newline.
 """
 
+import errno
 import os
 import re
 import socket
 import struct
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
-SOCKET = Path("/run/systemd/journal/socket")
+SOCKET = "/run/systemd/journal/socket"
 LIMIT_BYTES = 48 * 1024
-"""A longer value is cut: the socket takes datagrams of about 200 KB."""
+"""The longest value sent; journald itself cuts fields when it forwards them to syslog."""
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_LENGTH = struct.Struct("<Q")
 
 
 def connected_to_journal() -> bool:
-    """Whether stderr goes to the journal (systemd.exec(5), $JOURNAL_STREAM)."""
+    """Whether stderr goes to the journal (systemd.exec(5), JOURNAL_STREAM= "device:inode")."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
-        info = os.fstat(sys.stderr.fileno())
+        found = os.fstat(2)
+        return (found.st_dev, found.st_ino) == (int(device), int(inode))
     except (OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{info.st_dev}:{info.st_ino}"
+        return False  # no stderr, or not started by systemd
 
 
-def send(fields: Mapping[str, str | int | float]) -> bool:
-    """Write one entry; fields whose name the journal would not take are left out.
+def encode(fields: Mapping[str, str | int]) -> bytes:
+    """One entry's datagram. Names the journal would refuse are left out, long values are cut."""
+    parts: list[bytes] = []
+    for name, value in fields.items():
+        if _NAME.fullmatch(name) is None:
+            continue
+        data = str(value).encode("utf-8", "replace")[:LIMIT_BYTES]
+        if b"\n" in data:
+            parts += [name.encode(), b"\n", _LENGTH.pack(len(data)), data, b"\n"]
+        else:
+            parts += [name.encode(), b"=", data, b"\n"]
+    return b"".join(parts)
 
-    Returns False when the journal does not take it: the caller has another way to be heard.
+
+def send(fields: Mapping[str, str | int], *, path: str = SOCKET) -> bool:
+    """Send one entry; False when the journal did not take it. Never raises, never waits.
+
+    An entry larger than a datagram goes as a sealed memory file, as journald wants it.
     """
-    datagram = b"".join(
-        _field(name, str(value).encode("utf-8", "replace")[:LIMIT_BYTES])
-        for name, value in fields.items()
-        if _NAME.fullmatch(name)
-    )
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
-            sock.sendto(datagram, str(SOCKET))
-    except OSError:
+    entry = encode(fields)
+    if not entry:
         return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0)
+        try:
+            sock.sendto(entry, path)
+        except OSError as exc:
+            if exc.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
+                return False  # no journal here, or its queue is full: logging must not stop us
+            return _send_file(sock, entry, path)
     return True
 
 
-def _field(name: str, value: bytes) -> bytes:
-    if b"\n" in value:
-        return name.encode() + b"\n" + struct.pack("<Q", len(value)) + value + b"\n"
-    return name.encode() + b"=" + value + b"\n"
+def _send_file(sock: socket.socket, entry: bytes, path: str) -> bool:
+    import fcntl
+
+    fd = os.memfd_create("podwatch-journal", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(fd, "wb", closefd=False) as file:
+            file.write(entry)
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+        descriptors = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=i", fd))
+        sock.sendmsg([b""], [descriptors], 0, path)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
