@@ -9,16 +9,19 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from podwatch import __version__
-from podwatch.words.errors import ConfigError, PodwatchError
+from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable
 from podwatch.words.verdict import ExitCode, State
 
-RUN_DIR = Path(os.environ.get("PODWATCH_RUN_DIR", "/run/podwatch"))
-_STATUS_LIMIT_BYTES = 64 * 1024 * 1024
+if TYPE_CHECKING:
+    from podwatch.daemon.config import Config
+
+_SIGINT_EXIT = 130
+_SIGPIPE_EXIT = 141
 
 
 class _Parser(argparse.ArgumentParser):
@@ -28,19 +31,22 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
-    arguments = _parser().parse_args(argv)
+    """Run one command; returns its exit code. Wrong usage exits by SystemExit, as argparse does."""
     try:
-        return int(arguments.command(arguments))
+        arguments = _parser().parse_args(argv)
+        code = int(arguments.command(arguments))
+        sys.stdout.flush()
+        return code
     except ConfigError as exc:
         return _complain(exc, ExitCode.USAGE)
     except PodwatchError as exc:
         return _complain(exc, State.UNKNOWN.exit_code)
     except KeyboardInterrupt:
-        return 130
+        return _SIGINT_EXIT
     except BrokenPipeError:
+        # Whoever read is gone. The interpreter flushes at its end, and must find no broken pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _SIGPIPE_EXIT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,93 +54,116 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"podwatch {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def add(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+    def add(
+        name: str, function: Callable[[argparse.Namespace], int], text: str, *, config: bool = True
+    ) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(command=function)
+        if config:
+            command.add_argument(
+                "--config", type=Path, metavar="FILE", help="read this configuration file alone"
+            )
         return command
 
     run = add("run", _run, "watch and restore, in the foreground")
     run.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
-    run.add_argument("--config", type=Path, metavar="FILE", help="read this file alone")
-    status = add("status", _status, "what the daemon sees; exit code 0 ok to 3 unknown")
-    status.add_argument("--json", action="store_true", help="the whole status document")
-    status.add_argument("--all", action="store_true", help="name everything that is missing")
-    check = add("check", _check, "look once, without the daemon; exit code as status")
+    status = add(
+        "status", _status, "what the daemon sees; exits with 0 ok to 3 unknown", config=False
+    )
+    status.add_argument("--json", action="store_true", help="print the whole status document")
+    status.add_argument("--all", action="store_true", help="name everything, and all containers")
+    check = add("check", _check, "look once, without the daemon; exits as status does")
     check.add_argument("--json", action="store_true", help="print what was seen as JSON")
+    check.add_argument("--all", action="store_true", help="name everything, and all containers")
     restore = add("restore", _restore, "look, repair, look again")
     restore.add_argument("--dry-run", action="store_true", help="only say what would be done")
     config = add("config", _config, "the settings in effect, and which file each is from")
-    config.add_argument("--default", action="store_true", help="every setting, explained")
+    config.add_argument("--default", action="store_true", help="print every setting, explained")
+    add("version", _version, "print the version", config=False)
     return parser
 
 
 def _complain(exc: PodwatchError, code: int) -> int:
-    print(f"podwatch: {exc}", file=sys.stderr)
+    from podwatch.words.text import clean
+
+    first, *more = [clean(line) for line in str(exc).splitlines() or [""]]
+    print(f"podwatch: {first}", *(f"  {line}" for line in more), sep="\n", file=sys.stderr)
     if exc.hint:
-        print(f"  → {exc.hint}", file=sys.stderr)
+        print(f"  → {clean(exc.hint)}", file=sys.stderr)
     return code
+
+
+def _run_dir() -> Path:
+    return Path(os.environ.get("PODWATCH_RUN_DIR", "/run/podwatch"))
+
+
+def _config_of(arguments: argparse.Namespace) -> "tuple[Config, list[Path]]":
+    """The configuration, and the files it was read from."""
+    from podwatch.daemon.config import DEFAULT_PATHS, load
+
+    paths = [arguments.config] if arguments.config else list(DEFAULT_PATHS)
+    return load(paths, must_exist=bool(arguments.config)), paths
+
+
+def _need_root(command: str) -> None:
+    if os.geteuid() != 0:
+        raise PodwatchError(f"{command} needs root", hint=f"sudo podwatch {command}")
+
+
+def _colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _show(text: str) -> None:
+    """Print for a person, on whatever terminal it is."""
+    from podwatch.commands import render
+
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = render.plain(text)
+    print(text)
+
+
+def _show_json(document: Mapping[str, Any]) -> None:
+    print(json.dumps(document, indent=1))
 
 
 def _run(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from podwatch.daemon import logging
-    from podwatch.daemon.config import DEFAULT_PATHS, load
     from podwatch.daemon.service import serve
 
-    paths = [arguments.config] if arguments.config else list(DEFAULT_PATHS)
-    config = load(paths, must_exist=bool(arguments.config))
+    config, paths = _config_of(arguments)
     logging.configure(config.log.level)
     _need_root("run")
-    asyncio.run(serve(config, paths, RUN_DIR, dry_run=arguments.dry_run))
+    asyncio.run(serve(config, paths, _run_dir(), dry_run=arguments.dry_run))
     return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from podwatch.adapters.files import read_whole
     from podwatch.commands import render
+    from podwatch.daemon.status import read_status, why_not_running
 
-    path = RUN_DIR / "status.json"
-    text = read_whole(path, limit_bytes=_STATUS_LIMIT_BYTES)
     document: dict[str, Any] = {}
-    if text is not None:
-        try:
-            document = json.loads(text)
-        except ValueError:
-            document = {}
-    now = time.time()
-    if not _is_alive(path, document, now):
-        advice = "systemctl start podwatch; journalctl -u podwatch; or look once: podwatch check"
+    try:
+        document = read_status(_run_dir() / "status.json")
+        why = why_not_running(document, time.time())
+    except StateUnreadable as exc:
+        why = str(exc)
+    if why:
         if arguments.json:
-            print(json.dumps({"state": "unknown", "summary": "the daemon is not running"}))
+            summary = f"the daemon is not running: {why}"
+            _show_json({**document, "state": State.UNKNOWN, "summary": summary})
         else:
-            print(f"● podwatch: unknown, the daemon is not running\n    → {advice}")
+            _show(render.not_running(why, colour=_colour()))
         return State.UNKNOWN.exit_code
     if arguments.json:
-        print(text, end="")
+        _show_json(document)
     else:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(render.status(document, now=now, colour=colour, everything=arguments.all))
-    try:
-        return State(str(document.get("state"))).exit_code
-    except ValueError:
-        return State.UNKNOWN.exit_code
-
-
-def _is_alive(path: Path, document: dict[str, Any], now: float) -> bool:
-    """Whether the daemon that wrote the document still shows signs of life."""
-    pid, beat = document.get("pid"), document.get("heartbeat_every")
-    if not isinstance(pid, int) or not isinstance(beat, int | float):
-        return False
-    try:
-        return Path(f"/proc/{pid}").exists() and now - path.stat().st_mtime < 3 * beat
-    except OSError:
-        return False
-
-
-def _need_root(command: str) -> None:
-    if os.geteuid() != 0:
-        raise PodwatchError(f"{command} needs root", hint=f"sudo podwatch {command}")
+        _show(render.status(document, now=time.time(), colour=_colour(), everything=arguments.all))
+    return State(document["state"]).exit_code
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -143,13 +172,13 @@ def _check(arguments: argparse.Namespace) -> int:
     from podwatch.commands import render
     from podwatch.commands.once import check
 
+    config, _ = _config_of(arguments)
     _need_root("check")
-    document = asyncio.run(check(RUN_DIR))
+    document = asyncio.run(check(_run_dir(), config))
     if arguments.json:
-        print(json.dumps(document, indent=1))
+        _show_json(document)
     else:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print(render.status(document, now=time.time(), colour=colour, everything=True))
+        _show(render.status(document, now=time.time(), colour=_colour(), everything=arguments.all))
     return State(document["state"]).exit_code
 
 
@@ -158,23 +187,29 @@ def _restore(arguments: argparse.Namespace) -> int:
 
     from podwatch.commands.once import restore
 
+    config, _ = _config_of(arguments)
     _need_root("restore")
-    return asyncio.run(restore(RUN_DIR, dry_run=arguments.dry_run)).exit_code
+    return asyncio.run(restore(_run_dir(), config, dry_run=arguments.dry_run)).exit_code
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    from podwatch.daemon.config import load
     from podwatch.daemon.settings import documented_defaults
 
     if arguments.default:
         print(documented_defaults(), end="")
         return 0
+    config, _ = _config_of(arguments)
     section = ""
-    for owner, key, value, origin in load().effective():
+    for owner, key, value, origin in config.effective():
         if owner != section:
             print(f"[{owner}]")
             section = owner
         print(f"{key} = {value}  # {origin}")
+    return 0
+
+
+def _version(arguments: argparse.Namespace) -> int:
+    print(f"podwatch {__version__}")
     return 0
 
 

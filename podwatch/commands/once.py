@@ -6,32 +6,46 @@ import time
 from pathlib import Path
 from typing import Any
 
-from podwatch.daemon.config import Config, load
+from podwatch import __version__
+from podwatch.daemon.config import Config
+from podwatch.daemon.document import document
 from podwatch.daemon.host import Host, limits
-from podwatch.daemon.publish import document
 from podwatch.daemon.service import look_once
+from podwatch.daemon.status import SCHEMA
 from podwatch.decide import policy
 from podwatch.decide.judge import judge
 from podwatch.words.snapshot import Snapshot
+from podwatch.words.text import clean
 from podwatch.words.verdict import State, Verdict
 
 PATIENCE_S = 60.0
 """How long `podwatch restore` waits for what it must wait for."""
 
 
-async def check(run_dir: Path) -> dict[str, Any]:
-    """Look once; the status document of what was seen."""
-    host = await look_once(load(), run_dir)
+async def check(run_dir: Path, config: Config) -> dict[str, Any]:
+    """Look once; the status document of what was seen (see daemon/status.py)."""
+    host = await look_once(config, run_dir)
     try:
+        began = time.monotonic()
         snapshot, verdict = await _settled_look(host)
-        return {**document(snapshot, verdict), "last_look": {"at": time.time()}}
+        look = {
+            "at": time.time(),
+            "took_ms": round((time.monotonic() - began) * 1000, 1),
+            "generation": snapshot.generation,
+            "cause": "by hand",
+        }
+        return {
+            "schema": SCHEMA,
+            "version": __version__,
+            **document(snapshot, verdict),
+            "last_look": look,
+        }
     finally:
         host.close()
 
 
-async def restore(run_dir: Path, *, dry_run: bool) -> State:
+async def restore(run_dir: Path, config: Config, *, dry_run: bool) -> State:
     """Look, do what the policy says until nothing is missing, and print each step."""
-    config = load()
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     host = await look_once(config, run_dir)
     host.copy.load()
@@ -67,15 +81,15 @@ async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
             return verdict.state
         if decision.method is None:
             if decision.look_at is None or decision.look_at > end:
-                print(f"{verdict.state}: {decision.why}")
+                print(f"{verdict.state}: {clean(decision.why)}")
                 return verdict.state
             await asyncio.sleep(max(0.0, decision.look_at - now))
             continue
         for each in verdict.missing:
-            print(f"missing: {each.what}")
-        print(f"{'would ' if dry_run else ''}{decision.method}: {decision.why}")
+            print(f"missing: {clean(each.what)}")
+        print(f"{'would ' if dry_run else ''}{decision.method}: {clean(decision.why)}")
         if dry_run:
             return verdict.state
         outcome = await host.restorer.restore(decision.method, decision, snapshot, print)
-        print(f"{'done' if outcome.done else 'failed'}: {outcome.detail}")
+        print(f"{'done' if outcome.done else 'failed'}: {clean(outcome.detail)}")
         memory = policy.acted(memory, decision.method, time.monotonic(), rules, done=outcome.done)

@@ -1,70 +1,172 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The status document as text for a person: one glance on a healthy host. Pure."""
+"""The status document as text for a person: one glance on a healthy host. Pure.
 
-from collections.abc import Mapping
+Everything in the document may come from elsewhere (names of containers, of programs, messages of
+tools), so that every text goes through `clean` on its way to a terminal.
+"""
+
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-_DOT = {"ok": "32", "degraded": "33", "lost": "31", "unknown": "35"}
+from podwatch.daemon.status import complete
+from podwatch.words.text import ago, clean
+
+_COLOURS = {"ok": "32", "degraded": "33", "lost": "31", "unknown": "35"}
 _MOST = 10
+_WIDEST = 24
+
+_PLAIN = str.maketrans(
+    {"●": "*", "→": "->", "✗": "x", "“": '"', "”": '"', "…": "...", "–": "-", "×": "x"}
+)
 
 
 def status(document: Mapping[str, Any], *, now: float, colour: bool, everything: bool) -> str:
     """`podwatch status`: the state, what is missing, why, and what to do.
 
-    `now` is in seconds since the epoch; at most ten missing things unless `everything`.
+    `document` is that of status.SHAPE, or a part of it; `now` is in seconds since the epoch. Ten
+    entries of a list at most, unless `everything`.
     """
-    state = str(document.get("state", "unknown"))
-    dot = f"\x1b[{_DOT.get(state, '0')}m●\x1b[0m" if colour else "●"
-    lines = [f"{dot} podwatch: {state}, {clean(document.get('summary', ''))}"]
-    missing = _dicts(document, "missing")
-    shown = missing if everything else missing[:_MOST]
-    lines += [f"    ✗ {clean(each.get('what'))}" for each in shown]
-    if len(missing) > len(shown):
-        lines.append(f"    and {len(missing) - len(shown)} more: podwatch status --all")
-    if document.get("restoring"):
-        lines.append(f"    restoring: {clean(document['restoring'])}")
-    elif missing and document.get("next_try"):
-        lines.append(f"    next: {clean(document['next_try'])}")
-    for key, mark in (("blocked", "not repairing: "), ("warnings", "")):
-        for each in _dicts(document, key):
-            lines.append(f"    ! {mark}{clean(each.get('what'))}")
-            if each.get("advice"):
-                lines.append(f"      → {clean(each['advice'])}")
-    for each in _dicts(document, "unknown")[:_MOST]:
-        lines.append(f"    ? {clean(each.get('what'))}: {clean(each.get('why'))}")
-        if each.get("hint"):
-            lines.append(f"      → {clean(each['hint'])}")
-    look = document.get("last_look")
-    if isinstance(look, dict) and isinstance(look.get("at"), int | float):
-        driver = clean(document.get("driver", ""))
-        lines.append(f"  last look {ago(now - look['at'])} ago, firewall driver {driver}")
-    incident = document.get("last_incident")
-    if isinstance(incident, dict) and isinstance(incident.get("began"), int | float):
-        lines.append(f"  last incident {ago(now - incident['began'])} ago:")
-        text = incident.get("line") or f"going on; cause: {incident.get('cause')}"
-        lines.append(f"    {clean(text)}")
+    document = complete(document)
+    most = 10_000 if everything else _MOST
+    lines = [_head(document, colour=colour), *_missing(document, most)]
+    lines += _repair(document, now)
+    lines += _notices(document, most)
+    lines += _watchers(document)
+    lines.append(_moments(document, now))
+    if document["networks"]:
+        lines.append(_networks(document["networks"], most))
+    if everything:
+        lines += _containers(document["containers"])
+    lines += _incident(document["last_incident"])
+    return "\n".join(line for line in lines if line)
+
+
+def not_running(why: str, *, colour: bool) -> str:
+    """`podwatch status` without a daemon: why it is taken for that, and what to do."""
+    return (
+        f"{_dot('unknown', colour=colour)} podwatch: unknown, the daemon is not running\n"
+        f"    {clean(why)}\n"
+        "      → systemctl start podwatch\n"
+        "      → journalctl -u podwatch   (why it ended)\n"
+        "      → podwatch check           (one look without it)"
+    )
+
+
+def plain(text: str) -> str:
+    """`text` for a terminal that knows ASCII alone."""
+    return text.translate(_PLAIN).encode("ascii", "replace").decode()
+
+
+def _dot(state: str, *, colour: bool) -> str:
+    return f"\x1b[{_COLOURS.get(state, '0')}m●\x1b[0m" if colour else "●"
+
+
+def _head(document: Mapping[str, Any], *, colour: bool) -> str:
+    state, summary = clean(document["state"]), clean(document["summary"])
+    dry = " (dry run: nothing is repaired)" if document["dry_run"] else ""
+    return f"{_dot(state, colour=colour)} podwatch: {state}, {summary}{dry}"
+
+
+def _missing(document: Mapping[str, Any], most: int) -> Iterator[str]:
+    """What is missing, each line below the container, or else the network, that it belongs to."""
+    missing = document["missing"]
+    groups: dict[str, list[str]] = {}
+    for each in missing[:most]:
+        whose = each["container"] or (f"network {each['network']}" if each["network"] else "host")
+        groups.setdefault(clean(whose), []).append(_without(clean(each["what"]), clean(whose)))
+    width = min(max(map(len, groups), default=0), _WIDEST)
+    for whose, sentences in groups.items():
+        for number, sentence in enumerate(sentences):
+            yield f"    {whose if number == 0 else '':{width}}  {sentence}"
+    more = max(document["missing_count"], len(missing)) - min(len(missing), most)
+    if more > 0:
+        yield f"    and {more} more" + (" (--all names them)" if most == _MOST else "")
+
+
+def _without(sentence: str, whose: str) -> str:
+    """A sentence without the name that stands before it already."""
+    for mark in (f"{whose}: ", f"{whose} "):
+        if sentence.startswith(mark):
+            return sentence[len(mark) :]
+    return sentence
+
+
+def _repair(document: Mapping[str, Any], now: float) -> Iterator[str]:
+    if document["restoring"]:
+        yield f"    restoring: {clean(document['restoring'])}"
+    elif document["missing"] and document["next_try"]:
+        wait = document["next_look_at"] - now
+        when = f" (next look in {wait:.0f} s)" if wait >= 1 else ""
+        yield f"    not restoring now: {clean(document['next_try'])}{when}"
+
+
+def _notices(document: Mapping[str, Any], most: int) -> Iterator[str]:
+    """What forbids a repair, what is odd, what could not be seen; each with what to do."""
+    for key, mark, advice in (
+        ("blocked", "no repair: ", "advice"),
+        ("warnings", "warning: ", "advice"),
+        ("unknown", "unknown: ", "hint"),
+    ):
+        entries = document[key]
+        for each in entries[:most]:
+            why = f": {clean(each['why'])}" if each.get("why") else ""
+            yield f"    {mark}{clean(each['what'])}{why}"
+            if each[advice]:
+                yield f"      → {clean(each[advice])}"
+        if len(entries) > most:
+            yield f"    {mark}and {len(entries) - most} more (--all names them)"
+
+
+def _watchers(document: Mapping[str, Any]) -> Iterator[str]:
+    """Those that are not well. What a watcher that is well says begins with its own word for it."""
     for name, well in (("nftables", "listening"), ("firewalld", "connected")):
-        told = str(dict(document.get("watchers") or {}).get(name, well))
-        if told != well:
-            lines.append(f"  goes without {name}: {clean(told)}")
-    if document.get("dry_run"):
-        lines.append("  dry run: nothing is repaired")
-    return "\n".join(lines)
+        told = clean(document["watchers"][name])
+        if told and not told.startswith(well):
+            yield f"    goes without {name}: {told}"
 
 
-def ago(seconds: float) -> str:
-    """A duration as a person says it."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"
+def _moments(document: Mapping[str, Any], now: float) -> str:
+    parts = []
+    if document["since"]:
+        parts.append(f"{clean(document['state'])} for {ago(now - document['since'])}")
+    look = document["last_look"]
+    if look["at"]:
+        cause = f" ({clean(look['cause'])})" if look["cause"] else ""
+        parts.append(f"last look {ago(now - look['at'])} ago{cause}")
+    if document["last_incident"]["began"]:
+        parts.append(f"last incident {ago(now - document['last_incident']['began'])} ago")
+    return f"    {', '.join(parts)}" if parts else ""
 
 
-def clean(value: object) -> str:
-    """Text from elsewhere, with nothing in it that a terminal would obey."""
-    return "".join(c if c.isprintable() else "�" for c in str(value))
+def _networks(networks: list[dict[str, Any]], most: int) -> str:
+    names = []
+    for each in networks[:most]:
+        isolation = {"normal": ", isolated", "strict": ", strictly isolated"}
+        names.append(
+            f"{clean(each['name'])} ({each['containers']}{isolation.get(each['isolation'], '')})"
+        )
+    if len(networks) > most:
+        names.append(f"and {len(networks) - most} more")
+    return f"    networks: {', '.join(names)}"
 
 
-def _dicts(document: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    value = document.get(key)
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+def _containers(containers: list[dict[str, Any]]) -> Iterator[str]:
+    width = min(max((len(clean(each["name"])) for each in containers), default=0), _WIDEST)
+    for each in containers:
+        places = ", ".join(
+            " ".join([place["network"], *place["addresses"]]) for place in each["networks"]
+        )
+        yield f"    {clean(each['name']):{width}}  {clean(places)}"
+        for port in each["ports"]:
+            yield f"    {'':{width}}    {clean(port)}"
+
+
+def _incident(incident: Mapping[str, Any]) -> Iterator[str]:
+    if not incident["began"]:
+        return
+    if incident["line"]:
+        yield f"    {clean(incident['line'])}"
+        return
+    cause = clean(incident["cause"] or "not known")
+    tried = "; ".join(incident["tried"][-5:])
+    yield f"    going on; cause: {cause}" + (f"; tried: {clean(tried)}" if tried else "")

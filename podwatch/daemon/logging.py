@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logging: structlog to journald's native socket, with fields; or as readable text to stderr."""
+"""Logging: structlog to journald's native socket, with fields; or as readable text to stderr.
 
+The journal gets a sentence (MESSAGE), its PRIORITY, the MESSAGE_ID of its kind, and PODWATCH_*
+fields; a terminal gets the sentence, and what to do. structlog has no
+renderer for the journal, and the standard library's none that keeps fields.
+"""
+
+import os
 import sys
+from types import MappingProxyType
 from typing import Any
 
 import structlog
 
 from podwatch.adapters.journal import connected_to_journal, send
 from podwatch.daemon.events import Event
+from podwatch.words.text import clean
 
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 
 
 def configure(level: str) -> None:
     """Send what is at least of `level` to the journal under systemd, else to stderr."""
-    last: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event=0)
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    last: Any = _Text(colour=colour)
     if connected_to_journal():
         last = _to_journal
     structlog.configure(
@@ -37,19 +46,37 @@ def log(event: Event, message: str, **fields: str | int | float) -> None:
     getattr(logger, event.value.level)(message, message_id=event.value.message_id, **fields)
 
 
+class _Text:
+    """A line for a person: time, level, sentence; what a terminal would obey is taken out."""
+
+    _COLOURS = MappingProxyType({"debug": "2", "info": "32", "warning": "33", "error": "31"})
+
+    def __init__(self, *, colour: bool) -> None:
+        self._colour = colour
+
+    def __call__(self, _logger: Any, level: str, entry: dict[str, Any]) -> str:
+        name = f"{level:7}"
+        if self._colour:
+            name = f"\x1b[{self._COLOURS.get(level, '0')}m{name}\x1b[0m"
+        line = f"{entry['timestamp']} {name} {clean(entry['event'])}"
+        if advice := entry.get("advice") or entry.get("hint"):
+            line += f" (→ {clean(advice)})"
+        return line
+
+
 def _to_journal(_logger: Any, level: str, entry: dict[str, Any]) -> str:
     message = entry.pop("event")
     message_id = entry.pop("message_id", "")
     entry.pop("level", None)
     entry.pop("timestamp", None)
-    fields: dict[str, str | int | float] = {
+    fields: dict[str, str | int] = {
         "MESSAGE": message,
         "PRIORITY": _PRIORITY.get(level, 6),
         "SYSLOG_IDENTIFIER": "podwatch",
     }
     if message_id:
         fields["MESSAGE_ID"] = message_id
-    fields.update({f"PODWATCH_{key.upper()}": value for key, value in entry.items()})
+    fields.update({f"PODWATCH_{key.upper()}": str(value) for key, value in entry.items()})
     if send(fields):
         raise structlog.DropEvent
     return f"<{_PRIORITY.get(level, 6)}>{message}"

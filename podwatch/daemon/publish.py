@@ -1,116 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishing: the status document, and the journal's account of every incident.
+"""Publishing: status.json, the journal's account of every incident, systemd's status line.
 
-`/run/podwatch/status.json` is written whole whenever something changed; its modification time is
-the heartbeat. Schema 1: state, summary, driver, missing, warnings, blocked, unknown, networks,
-containers, last_look, last_incident, watchers, restoring, next_try, counters; times are seconds
-since the epoch, durations end in `_ms`.
+What stands in status.json is described in status.py, what a look contributes is built in
+document.py. Nothing here decides anything; what is told once is not told again.
 """
 
 import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from podwatch import __version__
 from podwatch.adapters.files import write_whole
+from podwatch.daemon.document import MOST, document
 from podwatch.daemon.events import Event
+from podwatch.daemon.incident import Incident
 from podwatch.daemon.logging import log
 from podwatch.daemon.restore import Outcome
+from podwatch.daemon.status import SCHEMA
 from podwatch.decide.policy import Decision
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.verdict import BlockedKind, State, Verdict
+from podwatch.words.text import lasted, listed
+from podwatch.words.verdict import BlockedKind, Verdict
 
-SCHEMA = 1
 HEARTBEAT_S = 20.0
-MOST = 2000
-"""Entries of a list at most, so that the document stays bounded."""
-
-
-@dataclass
-class Incident:
-    """One loss, from the look that found it to the look that found everything back."""
-
-    began: float
-    cause: str
-    missing: list[str]
-    tried: list[str] = field(default_factory=list)
-    restored_at: float | None = None
-    took_ms: int = 0
-    line: str = ""
-
-
-def document(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
-    """What one look found, as the status document has it."""
-    setup = snapshot.setup
-    endpoints = setup.endpoints if setup else ()
-    networks = {each.network_id: each.network_name for each in endpoints}
-    return {
-        "state": verdict.state,
-        "summary": summary(snapshot, verdict),
-        "driver": setup.driver if setup else "unknown",
-        "missing": [
-            {
-                "kind": each.kind,
-                "what": each.what,
-                "detail": each.detail,
-                "network": each.network,
-                "container": each.container,
-            }
-            for each in verdict.missing[:MOST]
-        ],
-        "warnings": [asdict(each) for each in verdict.warnings[:MOST]],
-        "blocked": [asdict(each) for each in verdict.blocked],
-        "unknown": [asdict(each) for each in verdict.unknown[:MOST]],
-        "networks": [
-            {
-                "id": key,
-                "name": name,
-                "bridge": network.bridge,
-                "subnets": [str(each) for each in network.subnets],
-                "isolation": network.isolation,
-            }
-            for key, name in networks.items()
-            if setup is not None and (network := setup.networks.get(key)) is not None
-        ],
-        "containers": [
-            {
-                "id": each.container_id,
-                "name": _title(snapshot, each.container_id),
-                "network": each.network_name,
-                "addresses": [str(address) for address, _ in each.addresses],
-                "ports": [str(mapping) for mapping in each.port_mappings or ()],
-            }
-            for each in endpoints[:MOST]
-        ],
-    }
-
-
-def summary(snapshot: Snapshot, verdict: Verdict) -> str:
-    """The state in one sentence."""
-    containers = len(verdict.all_container_ids)
-    networks = len({each.network_id for each in snapshot.setup.endpoints}) if snapshot.setup else 0
-    place = f"{_count(containers, 'container')} on {_count(networks, 'network')}"
-    if verdict.state is State.LOST:
-        return f"{_count(len(verdict.missing), 'thing')} missing, {place}"
-    if verdict.state is State.UNKNOWN:
-        return f"could not see everything: {verdict.unknown[0].what}: {verdict.unknown[0].why}"
-    if not containers:
-        return "no container needs rules on this host"
-    return f"{place}, all {verdict.expected_rules} rules in place"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _title(snapshot: Snapshot, container_id: str) -> str:
-    container = snapshot.containers.get(container_id)
-    return container.title if container else container_id[:12]
 
 
 class Publisher:
@@ -133,6 +50,7 @@ class Publisher:
         self._notify = notify
         self._dry_run = dry_run
         self._document: dict[str, Any] = {}
+        self._started = self._since = time.time()
         self._told: object = None
         self._complaints: set[str] = set()
 
@@ -154,8 +72,13 @@ class Publisher:
         elif self.incident is not None and not verdict.unknown:
             self._healed(self.incident, now)
         self._tell(verdict)
+        if verdict.state != self._document.get("state"):
+            self._since = now
         self._document = document(snapshot, verdict)
+        self._document["since"] = self._since
         self._document["next_try"] = decision.why if verdict.missing else ""
+        wait = None if decision.look_at is None else decision.look_at - time.monotonic()
+        self._document["next_look_at"] = None if wait is None else now + wait
         self._document["last_look"] = {
             "at": now,
             "took_ms": round(took_s * 1000, 1),
@@ -169,7 +92,7 @@ class Publisher:
         """A means of restoring was tried."""
         if outcome.done:
             if self.incident is not None:
-                self.incident.tried.append(f"{outcome.detail} ({took_s * 1000:.0f} ms)")
+                self.incident.tried.append(f"{outcome.detail} in {lasted(took_s)}")
             return
         self.counters["failed"] += 1
         if self.incident is not None:
@@ -195,6 +118,7 @@ class Publisher:
             "schema": SCHEMA,
             "version": __version__,
             "pid": os.getpid(),
+            "started": self._started,
             "heartbeat_every": HEARTBEAT_S,
             "dry_run": self._dry_run,
             **self._document,
@@ -216,33 +140,29 @@ class Publisher:
             self.write()
 
     def _missing(self, verdict: Verdict, decision: Decision, cause: str, now: float) -> None:
-        if self.incident is None:
-            sentences = [each.what for each in verdict.missing[:MOST]]
-            self.incident = Incident(now, cause, sentences)
-            self.counters["incidents"] += 1
-            log(
-                Event.LOSS_FOUND,
-                f"missing: {listed(sentences)}; cause: {cause}",
-                cause=cause,
-                missing="\n".join(sentences),
-                decision=decision.method or "none",
-            )
+        if self.incident is not None:
+            self.incident.note(verdict)
+            return
+        self.incident = Incident(now, cause)
+        self.incident.note(verdict)
+        self.counters["incidents"] += 1
+        log(
+            Event.LOSS_FOUND,
+            f"missing: {listed(self.incident.missing)}; cause: {cause}",
+            cause=cause,
+            missing="\n".join(self.incident.missing),
+            decision=decision.method or "none",
+        )
 
     def _healed(self, incident: Incident, now: float) -> None:
-        incident.restored_at = now
-        incident.took_ms = round((now - incident.began) * 1000)
-        how = "; ".join(incident.tried[-5:]) or "by somebody else"
-        incident.line = (
-            f"restored in {incident.took_ms} ms and verified: {listed(incident.missing)}; "
-            f"cause: {incident.cause}; how: {how}"
-        )
+        incident.end(now)
         self.counters["restored"] += 1
         self._complaints.clear()
         log(
             Event.RESTORED,
             incident.line,
             cause=incident.cause,
-            how=how,
+            how="; ".join(incident.tried),
             took_ms=incident.took_ms,
             missing="\n".join(incident.missing),
         )
@@ -263,10 +183,3 @@ class Publisher:
             log(Event.BLOCKED, f"not repairing: {blocked.what}", advice=blocked.advice)
         for unknown in verdict.unknown[:20]:
             log(Event.UNKNOWN, f"unknown: {unknown.what}: {unknown.why}", hint=unknown.hint)
-
-
-def listed(sentences: list[str], most: int = 3) -> str:
-    """The first few of many sentences, and how many more there are."""
-    shown = "; ".join(sentences[:most])
-    more = len(sentences) - most
-    return f"{shown}; and {more} more" if more > 0 else shown

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The status document of one look: what `status.json` and `podwatch check --json` say. Pure.
+
+The whole document, with what only a running daemon can say, is described by status.SHAPE.
+"""
+
+from dataclasses import asdict
+from itertools import chain
+from typing import Any
+
+from podwatch.words.network import Address, Endpoint, PortMapping, Setup
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.text import counted
+from podwatch.words.verdict import State, Verdict
+
+MOST = 2000
+"""Entries of a list at most, so that the document stays bounded."""
+
+
+def document(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
+    """What one look found."""
+    return {
+        "state": verdict.state,
+        "summary": summary(snapshot, verdict),
+        "driver": snapshot.setup.driver if snapshot.setup else "unknown",
+        "missing": [
+            {
+                "kind": each.kind,
+                "what": each.what,
+                "detail": each.detail,
+                "network": each.network,
+                "container": each.container,
+            }
+            for each in verdict.missing[:MOST]
+        ],
+        "missing_count": len(verdict.missing),
+        "warnings": [asdict(each) for each in verdict.warnings[:MOST]],
+        "blocked": [asdict(each) for each in verdict.blocked[:MOST]],
+        "unknown": [asdict(each) for each in verdict.unknown[:MOST]],
+        "neighbours": list(snapshot.neighbours),
+        "networks": _networks(snapshot.setup) if snapshot.setup else [],
+        "containers": _containers(snapshot, verdict),
+    }
+
+
+def summary(snapshot: Snapshot, verdict: Verdict) -> str:
+    """The state in one sentence."""
+    endpoints = snapshot.setup.endpoints if snapshot.setup else ()
+    containers = len(verdict.all_container_ids)
+    networks = len({each.network_id for each in endpoints})
+    place = f"{counted(containers, 'container')} on {counted(networks, 'network')}"
+    if verdict.state is State.LOST:
+        things = counted(len(verdict.missing), "thing")
+        return f"{things} {'is' if len(verdict.missing) == 1 else 'are'} missing, {place}"
+    if verdict.state is State.UNKNOWN:
+        return f"could not see everything: {verdict.unknown[0].what}"
+    if not containers:
+        return "no container needs rules on this host"
+    driver = snapshot.setup.driver if snapshot.setup else "unknown"
+    return f"{place}, {counted(verdict.expected_rules, 'rule')} in place ({driver})"
+
+
+def _networks(setup: Setup) -> list[dict[str, Any]]:
+    names: dict[str, str] = {}
+    on_it: dict[str, set[str]] = {}
+    for endpoint in setup.endpoints:
+        names[endpoint.network_id] = endpoint.network_name
+        on_it.setdefault(endpoint.network_id, set()).add(endpoint.container_id)
+    return [
+        {
+            "id": key,
+            "name": name or network.bridge,
+            "bridge": network.bridge,
+            "subnets": [str(each) for each in network.subnets],
+            "isolation": network.isolation,
+            "containers": len(on_it[key]),
+        }
+        for key, name in list(names.items())[:MOST]
+        if (network := setup.networks.get(key)) is not None
+    ]
+
+
+def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
+    places: dict[str, list[Endpoint]] = {}
+    for endpoint in snapshot.setup.endpoints if snapshot.setup else ():
+        places.setdefault(endpoint.container_id, []).append(endpoint)
+    missing: dict[str, int] = {}
+    for each in verdict.missing:
+        # What is shared by many has no container of its own, and is nobody's in particular.
+        for container_id in each.container_ids if each.container else ():
+            missing[container_id] = missing.get(container_id, 0) + 1
+    found = []
+    for container_id, endpoints in list(places.items())[:MOST]:
+        known = snapshot.containers.get(container_id)
+        found.append(
+            {
+                "id": container_id,
+                "name": known.title if known else container_id[:12],
+                "pod": known.pod if known else "",
+                "networks": [
+                    {
+                        "network": each.network_name,
+                        "addresses": [str(address) for address, _ in each.addresses],
+                    }
+                    for each in endpoints
+                ],
+                "ports": list(chain.from_iterable(map(_ports, endpoints)))[:MOST],
+                "missing": missing.get(container_id, 0),
+            }
+        )
+    return found
+
+
+def _ports(endpoint: Endpoint) -> list[str]:
+    """Each published port with where it leads: "8080/tcp → 10.88.0.3:80"."""
+    return [
+        f"{mapping} → {_target(address, mapping)}"
+        for mapping in endpoint.port_mappings or ()
+        for address, _ in endpoint.addresses
+        if mapping.host_ip is None or mapping.host_ip.version == address.version
+    ]
+
+
+def _target(address: Address, mapping: PortMapping) -> str:
+    host = str(address) if address.version == 4 else f"[{address}]"
+    last = mapping.container_port + mapping.count - 1
+    return f"{host}:{mapping.container_port}" + (f"-{last}" if mapping.count > 1 else "")

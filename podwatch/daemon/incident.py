@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An incident: one loss, from the look that found it to the look that found everything back.
+
+Its `line` is the one canonical line that the journal and `podwatch status` tell of it: what was
+lost, who did it, how it was restored, and how long that took.
+"""
+
+from dataclasses import dataclass, field
+
+from podwatch.words.text import counted, lasted, listed
+from podwatch.words.verdict import MissingKind, Verdict
+
+MOST = 2000
+"""Sentences of an incident at most, so that a store of them stays bounded."""
+
+
+@dataclass
+class Incident:
+    """What was missing (in sentences and in numbers), why, what was tried, and how it ended.
+
+    `began` and `restored_at` are seconds since the epoch. `missing`, `rules`, `sources` and
+    `containers` grow when a later look finds more of it. `verified` is True when a look after the
+    last attempt found everything there.
+    """
+
+    began: float
+    cause: str
+    missing: list[str] = field(default_factory=list)
+    rules: int = 0
+    sources: int = 0
+    containers: int = 0
+    tried: list[str] = field(default_factory=list)
+    restored_at: float | None = None
+    verified: bool = False
+    took_ms: int = 0
+    line: str = ""
+
+    def note(self, verdict: Verdict) -> None:
+        """Take in what a look found missing; what was known already is not counted twice."""
+        known = set(self.missing)
+        fresh = dict.fromkeys(each.what for each in verdict.missing)
+        self.missing += [what for what in fresh if what not in known][: MOST - len(known)]
+        rules = verdict.missing_rules
+        gone = any(each.kind is MissingKind.TABLE for each in rules)
+        self.rules = max(self.rules, verdict.expected_rules if gone else len(rules))
+        self.sources = max(self.sources, len(verdict.missing_sources))
+        touched = {name for each in rules for name in each.container_ids}
+        self.containers = max(self.containers, len(touched))
+
+    def end(self, now: float) -> None:
+        """Everything is there again, as a look at `now` found."""
+        self.restored_at = now
+        self.verified = True
+        self.took_ms = max(0, round((now - self.began) * 1000))
+        how = "; ".join(self.tried[-5:]) or "by somebody else"
+        self.line = (
+            f"restored {self.amount} in {lasted(self.took_ms / 1000)}, verified: "
+            f"{listed(self.missing)}; cause: {self.cause or 'not known'}; how: {how}"
+        )
+
+    @property
+    def amount(self) -> str:
+        """How much was missing: "42 rules of 8 containers and 1 trusted source"."""
+        parts = []
+        if self.rules:
+            whose = f" of {counted(self.containers, 'container')}" if self.containers else ""
+            parts.append(counted(self.rules, "rule") + whose)
+        if self.sources:
+            parts.append(counted(self.sources, "trusted source"))
+        return " and ".join(parts)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading status.json, and what stands in it: the schema is SHAPE, written and read by it.
+
+`/run/podwatch/status.json` is replaced whole whenever something changed. Its modification time is
+the heartbeat: a document older than three times `heartbeat_every` is that of a daemon that hangs
+or is gone. Times are seconds since the epoch, durations end in `_ms`. Within a schema fields are
+only added; a reader takes no offence at those it does not know.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from podwatch.adapters.files import read_whole
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.verdict import State
+
+SCHEMA = 1
+
+_LIMIT_BYTES = 64 * 1024 * 1024
+_MOST = 10_000
+
+SHAPE: Mapping[str, Any] = {
+    "schema": SCHEMA,
+    "version": "",  # of podwatch
+    "pid": 0,
+    "started": 0.0,
+    "heartbeat_every": 0.0,  # seconds
+    "dry_run": False,
+    "state": "unknown",  # ok, degraded, lost or unknown
+    "since": 0.0,  # when the state became this
+    "summary": "",
+    "driver": "",  # netavark's firewall driver
+    "missing": [{"kind": "", "what": "", "detail": "", "network": "", "container": ""}],
+    "missing_count": 0,  # `missing` holds no more than the first 2000
+    "warnings": [{"kind": "", "what": "", "advice": ""}],
+    "blocked": [{"kind": "", "what": "", "advice": "", "only_reload": False}],
+    "unknown": [{"part": "", "what": "", "why": "", "hint": ""}],
+    "neighbours": [""],  # active units that add rules of their own
+    "networks": [
+        {"id": "", "name": "", "bridge": "", "subnets": [""], "isolation": "", "containers": 0}
+    ],
+    "containers": [
+        {
+            "id": "",
+            "name": "",
+            "pod": "",
+            "networks": [{"network": "", "addresses": [""]}],
+            "ports": [""],
+            "missing": 0,
+        }
+    ],
+    "last_look": {"at": 0.0, "took_ms": 0.0, "generation": 0, "cause": ""},
+    "last_incident": {  # began 0: there was none
+        "began": 0.0,
+        "cause": "",
+        "missing": [""],
+        "rules": 0,
+        "sources": 0,
+        "containers": 0,
+        "tried": [""],
+        "restored_at": 0.0,  # 0: not yet
+        "verified": False,
+        "took_ms": 0,
+        "line": "",
+    },
+    "watchers": {"nftables": "", "firewalld": "", "systemd": ""},
+    "restoring": "",  # what is under way
+    "next_try": "",  # what is waited for while something is missing
+    "next_look_at": 0.0,  # 0: when something happens
+    "counters": {"looks": 0, "incidents": 0, "restored": 0, "failed": 0},
+}
+"""Every field with its empty value; of a list, the empty value of its entries."""
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """The status document at `path`, every field of SHAPE in its place.
+
+    `heartbeat` is added: when the daemon last showed that it lives. What has the wrong type is
+    taken for its empty value. Raises StateUnreadable when there is no file, or none of this schema.
+    """
+    text = read_whole(path, limit_bytes=_LIMIT_BYTES)
+    if text is None:
+        raise StateUnreadable(f"{path} does not exist")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise StateUnreadable(f"{path}: not JSON: {exc}") from exc
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        schema = found.get("schema") if isinstance(found, dict) else None
+        raise StateUnreadable(f"{path}: schema {schema!r}, where {SCHEMA} is understood")
+    try:
+        heartbeat = path.stat().st_mtime
+    except OSError as exc:
+        raise StateUnreadable(f"{path}: {exc.strerror}") from exc
+    document = {**complete(found), "heartbeat": heartbeat}
+    if document["state"] not in list(State):
+        raise StateUnreadable(f"{path}: no such state: {document['state']!r}")
+    return document
+
+
+def complete(document: Mapping[str, Any]) -> dict[str, Any]:
+    """`document` with every field of SHAPE in its place; what it has beside them stays."""
+    return {**document, **_fit(document, SHAPE)}
+
+
+def why_not_running(document: Mapping[str, Any], now: float, proc: Path = Path("/proc")) -> str:
+    """Why the daemon that wrote `document` cannot be taken for running; "" when it runs.
+
+    `now` is in seconds since the epoch.
+    """
+    pid = document["pid"]
+    try:
+        command = (proc / str(pid) / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        # Under hidepid= the processes of others do not show in /proc, but they take signals.
+        if not _exists(pid):
+            return f"its process, {pid}, is gone"
+    except OSError:
+        pass  # there, but not for us to read
+    else:
+        if b"podwatch" not in command:
+            return f"its process, {pid}, is gone (another program has the number)"
+    silent = abs(now - document["heartbeat"])
+    if silent > 3 * document["heartbeat_every"]:
+        return f"its process, {pid}, gave no sign of life for {silent:.0f} s"
+    return ""
+
+
+def _exists(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _fit(value: Any, shape: Any) -> Any:
+    """`value` with everything in it that `shape` has, and of the same types."""
+    if isinstance(shape, dict):
+        given = value if isinstance(value, dict) else {}
+        return {key: _fit(given.get(key), each) for key, each in shape.items()}
+    if isinstance(shape, list):
+        return [_fit(each, shape[0]) for each in value[:_MOST]] if isinstance(value, list) else []
+    if isinstance(shape, bool) or isinstance(value, bool):
+        return value if isinstance(shape, bool) and isinstance(value, bool) else shape
+    if isinstance(shape, int | float):
+        # Written so that nan and infinity, which Python's JSON has, are refused.
+        return value if isinstance(value, int | float) and abs(value) < 1e15 else shape
+    return value if isinstance(value, str) else shape

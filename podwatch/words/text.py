@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small texts that every face of podwatch says alike: counts, short lists, durations. Pure."""
+
+from collections.abc import Sequence
+
+
+def clean(value: object) -> str:
+    """Text from elsewhere (a program's name, a file's content), with nothing a terminal obeys."""
+    text = str(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 rule", "2 rules"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def listed(sentences: Sequence[str], most: int = 3) -> str:
+    """The first few of many sentences, and how many more there are."""
+    shown = "; ".join(sentences[:most])
+    more = len(sentences) - most
+    return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def lasted(seconds: float) -> str:
+    """A short duration as a person says it: "12 ms", "2.1 s", "95 s"."""
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def ago(seconds: float) -> str:
+    """How long something is past, in one unit: "3 s", "5 min", "2 h", "4 d"."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"
