@@ -5,9 +5,10 @@ pystemd blocks, so everything runs on one worker thread with a bus connection of
 that hangs is given up together with both.
 """
 
+import errno
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from podwatch.words.errors import BusUnavailable
 
 CALL_TIMEOUT_S = 5.0
 _BOOTED = Path("/run/systemd/system")
+_NOT_CONNECTED = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ESHUTDOWN, errno.EPIPE})
 
 
 class Systemd:
     """The host's service manager, or nothing if systemd does not run the host."""
 
     def __init__(self) -> None:
-        self._worker: Worker[Any] = Worker("systemd", _connect)
+        # Two threads: while jobs are waited for, states can still be asked.
+        self._jobs: Worker[_Jobs] = Worker("systemd-jobs", _Jobs)
+        self._states: Worker[Any] = Worker("systemd-states", _connect)
         self._units: dict[str, Any] = {}
 
     @staticmethod
@@ -41,20 +45,26 @@ class Systemd:
         rounds = -(-len(names) // at_once)
         limit = rounds * timeout_s + CALL_TIMEOUT_S
         results: dict[str, str] = await self._call(
-            lambda bus: _run_units(bus, list(names), at_once, timeout_s), "StartUnit", limit
+            self._jobs,
+            lambda jobs: jobs.run(list(names), at_once, timeout_s),
+            "StartUnit",
+            limit,
         )
         return results
 
     async def active_states(self, names: Sequence[str]) -> dict[str, str]:
         """ActiveState of each unit; "" for one that does not exist. Raises BusUnavailable."""
         states: dict[str, str] = await self._call(
-            lambda bus: {name: self._active_state(bus, name) for name in names}, "ActiveState"
+            self._states,
+            lambda bus: {name: self._active_state(bus, name) for name in names},
+            "ActiveState",
         )
         return states
 
     def close(self) -> None:
         """Give up whatever is waited for."""
-        self._worker.close()
+        self._jobs.close()
+        self._states.close()
         self._units.clear()
 
     def _active_state(self, bus: Any, name: str) -> str:
@@ -68,14 +78,15 @@ class Systemd:
             return ""
         return str(unit.Unit.ActiveState.decode())
 
-    async def _call(self, function: Any, what: str, timeout_s: float = CALL_TIMEOUT_S) -> Any:
+    async def _call(
+        self, worker: Worker[Any], function: Any, what: str, timeout_s: float = CALL_TIMEOUT_S
+    ) -> Any:
         try:
-            return await self._worker.call(function, timeout_s=timeout_s)
+            return await worker.call(function, timeout_s=timeout_s)
         except TimeoutError:
-            self.close()
             raise BusUnavailable(f"systemd: {what}: no answer after {timeout_s:g} s") from None
         except Exception as exc:  # pystemd raises whatever sd-bus reports, by many names
-            self.close()
+            self.close()  # the next call connects anew
             raise BusUnavailable(
                 f"systemd: {what}: {exc}", hint="is the system bus up? systemctl status dbus"
             ) from exc
@@ -89,54 +100,83 @@ def _connect() -> Any:
     return bus
 
 
-def _run_units(bus: Any, names: list[str], at_once: int, timeout_s: float) -> dict[str, str]:
-    from pystemd.systemd1 import Manager
+class _Jobs:
+    """A connection that hears how jobs end.
 
-    ended: dict[str, str] = {}
+    pystemd keeps no reference to a signal's callback, and nothing takes a match away again (0.11
+    to 0.15): so there is one callback for the life of the connection, kept here beside it.
+    """
 
-    def removed(message: Any, *_: Any, **__: Any) -> None:
-        message.process_reply(True)  # noqa: FBT003 - pystemd's signature
-        _, _, unit, result = message.body
-        ended[unit.decode()] = result.decode()
+    def __init__(self) -> None:
+        from pystemd.systemd1 import Manager
 
-    bus.match_signal(
-        b"org.freedesktop.systemd1",
-        b"/org/freedesktop/systemd1",
-        b"org.freedesktop.systemd1.Manager",
-        b"JobRemoved",
-        removed,
-        None,
-    )
-    manager = Manager(bus=bus)
-    manager.load()
-    manager.Manager.Subscribe()
-    waiting = list(names)
-    started: dict[str, float] = {}
-    results: dict[str, str] = {}
-    try:
+        self.bus = _connect()
+        self.ended: dict[bytes, str] = {}
+        ended = self.ended
+
+        def removed(message: Any, *_: Any, **__: Any) -> None:
+            message.process_reply(True)  # noqa: FBT003 - pystemd's signature
+            body = message.body
+            ended[body[1]] = body[3].decode()
+
+        self._removed = removed
+        self.bus.match_signal(
+            b"org.freedesktop.systemd1",
+            b"/org/freedesktop/systemd1",
+            b"org.freedesktop.systemd1.Manager",
+            b"JobRemoved",
+            removed,
+            None,
+        )
+        self._manager = Manager(bus=self.bus)
+        self._manager.load()
+        self._manager.Manager.Subscribe()
+
+    def run(self, names: list[str], at_once: int, timeout_s: float) -> dict[str, str]:
+        """Start units, wait for their jobs; how each ended."""
+        waiting = list(names)
+        started: dict[bytes, tuple[str, float]] = {}
+        results: dict[str, str] = {}
         while waiting or started:
             while waiting and len(started) < at_once:
                 name = waiting.pop(0)
-                manager.Manager.StartUnit(name.encode(), b"replace")
-                started[name] = time.monotonic() + timeout_s
-            _process(bus, min(started.values()) - time.monotonic(), lambda: bool(ended))
+                try:
+                    job = self._manager.Manager.StartUnit(name.encode(), b"replace")
+                except Exception as exc:  # sd-bus' error, in a class made of its name
+                    if -getattr(exc, "errno", 0) in _NOT_CONNECTED:
+                        raise
+                    results[name] = f"systemd would not start it: {exc}"
+                    continue
+                started[job] = (name, time.monotonic() + timeout_s)
+            if started:
+                first = min(limit for _, limit in started.values())
+                _process(self.bus, first - time.monotonic(), self._any_ended(started))
             now = time.monotonic()
-            for name in list(started):
-                if name in ended or now >= started[name]:
-                    results[name] = ended.pop(name, "timeout")
-                    del started[name]
-            ended.clear()
-    finally:
-        manager.Manager.Unsubscribe()
-    return results
+            for job, (name, limit) in list(started.items()):
+                if job in self.ended or now >= limit:
+                    results[name] = self.ended.get(job, "timeout")
+                    del started[job]
+            self.ended.clear()  # whatever else is in it is not ours
+        return results
+
+    def _any_ended(self, started: dict[bytes, tuple[str, float]]) -> Callable[[], bool]:
+        return lambda: not started.keys().isdisjoint(self.ended)
 
 
-def _process(bus: Any, limit_s: float, is_done: Any) -> None:
-    """Handle what arrives on the bus until something of interest has, or until the limit."""
+_DRAIN = 256
+"""Calls of process() that surely empty sd-bus's queue: it holds our job signals alone."""
+
+
+def _process(bus: Any, limit_s: float, is_done: Callable[[], bool]) -> None:
+    """Handle what arrives on the bus until something of interest has, or until the limit.
+
+    pystemd's process() does not tell whether it did anything (0.11 to 0.13), and its wait() would
+    stop every other thread; what is queued already does not make the descriptor readable.
+    """
     end = time.monotonic() + max(limit_s, 0.0)
-    while not is_done():
-        while bus.process():
-            pass
+    while True:
+        for _ in range(_DRAIN):
+            bus.process()
         left = end - time.monotonic()
         if is_done() or left <= 0:
             return
