@@ -95,6 +95,7 @@ def hinted(memory: Memory, now: float, *, settle_until: float = NEVER) -> Memory
         foreign_at=now,
         settle_until=max(memory.settle_until, settle_until),
         tried=(),
+        next_sources=min(memory.next_sources, now + 1.0),
     )
 
 
@@ -148,6 +149,8 @@ def step(
 
     wake: list[float] = []
     sources = verdict.missing_sources
+    if not sources:
+        memory = replace(memory, source_tries=0)
     if sources and Method.SOURCES in limits.methods and Part.FIREWALLD not in unknown:
         if now >= memory.next_sources:
             subnets = tuple(each.detail for each in sources)
@@ -164,7 +167,8 @@ def step(
             return memory, decision
     if decision.look_at is not None:
         wake.append(decision.look_at)
-    return memory, replace(decision, look_at=min(wake) if wake else None)
+    # Where nothing may be done, somebody's setting may change without an event that tells.
+    return memory, replace(decision, look_at=min(wake, default=now + limits.backoff_max))
 
 
 def _nothing_missing(
@@ -221,7 +225,8 @@ def _about_rules(
     method, ids, why = _reload_or_escalate(memory, verdict, limits, unknown)
     since = now if memory.missing_since is None else memory.missing_since
     quiet = max(since, memory.foreign_at) + limits.quiet
-    ready = max(min(quiet, since + limits.quiet_cap), memory.settle_until)
+    settled = min(memory.settle_until, since + limits.hold_cap)
+    ready = max(min(quiet, since + limits.quiet_cap), settled)
     if method is not Method.ESCALATE or Method.RELOAD not in memory.tried:
         ready = max(ready, _after_fight(memory, memory.next_reload, memory.rounds, limits.calm))
     ready = max(ready, _window_opens(memory.rounds, limits.limit, now, limits))
