@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A lab host with the built package installed and its containers running: what every test starts from.
+
+Owns the waiting: everything here waits for a condition, up to a limit, and says what it last saw.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab.containers import ContainerSet, standard_set
+from tests.lab.host import Host, Result
+
+TOP = Path(__file__).resolve().parent.parent.parent
+STATUS = "/run/podwatch/status.json"
+CONFIG = "/etc/podwatch/podwatch.conf"
+
+
+def built_package() -> Path:
+    """The deb that `make test` built in its stage before the end-to-end tests."""
+    packages = sorted((TOP / "dist").glob("podwatch_*_all.deb"))
+    if not packages:
+        raise AssertionError("no package in dist/: make deb")
+    return packages[-1]
+
+
+@dataclass
+class Installed:
+    """The host, its containers, and what podwatch says there."""
+
+    host: Host
+    containers: ContainerSet
+
+    def status(self) -> dict[str, Any]:
+        """The status document as it is now."""
+        document: dict[str, Any] = json.loads(self.host.read(STATUS))
+        return document
+
+    def check(self) -> Result:
+        """One look by `podwatch check`."""
+        return self.host.run(["podwatch", "check"], check=False)
+
+    def until(self, condition: Callable[[], bool], what: str, limit_s: float = 15.0) -> float:
+        """Wait for a condition; the seconds it took. Fails, naming `what` and the status."""
+        began = time.monotonic()
+        while not condition():
+            if time.monotonic() - began > limit_s:
+                told = self.host.run(["podwatch", "status", "--all"], check=False).stdout
+                journal = self.host.journal("podwatch")[-3000:]
+                raise AssertionError(f"not {what} within {limit_s} s:\n{told}\n{journal}")
+            time.sleep(0.02)
+        return time.monotonic() - began
+
+    def until_whole(self, limit_s: float = 15.0) -> float:
+        """Wait until every port answers, every container gets out, and `check` finds all."""
+        return self.until(
+            lambda: not self.containers.probe_all() and self.check().code == 0, "whole", limit_s
+        )
+
+    def incidents(self) -> int:
+        """How many losses podwatch has seen since it started."""
+        return int(self.status()["counters"]["incidents"])
+
+    def reloads(self) -> int:
+        """How many times a container's network was reloaded since the host booted."""
+        script = "journalctl --no-pager --quiet _PID=1 | grep -c 'Starting podwatch-reload@'"
+        return int(self.host.shell(script, check=False).stdout)
+
+    @contextmanager
+    def configured(self, text: str) -> Iterator[None]:
+        """Run podwatch with this configuration for the block."""
+        self.host.write(CONFIG, text)
+        self.host.run(["systemctl", "reload", "podwatch"])
+        try:
+            yield
+        finally:
+            self.host.run(["rm", "-f", CONFIG])
+            self.host.run(["systemctl", "reload", "podwatch"])
+
+
+@contextmanager
+def installed(suite: str) -> Iterator[Installed]:
+    """Boot a host of this suite, install the package, start the standard containers."""
+    with Host(suite) as host:
+        host.install(built_package())
+        there = Installed(host, standard_set(host))
+        there.until_whole(30)
+        yield there

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a repair would do harm there is none: the state says why, and it heals when that ends."""
+
+import pytest
+
+from tests.e2e.installed import Installed
+
+pytestmark = pytest.mark.e2e
+
+RELOAD_ONLY = '[restore]\nmethods = ["reload"]\nbackoff = "200ms"\nbackoff_max = "2s"\n'
+_STRICT = (
+    "sed -i '/^StrictForwardPorts/d' /etc/firewalld/firewalld.conf; "
+    "echo StrictForwardPorts={} >> /etc/firewalld/firewalld.conf; systemctl restart firewalld"
+)
+
+
+def _blocked(there: Installed, kind: str) -> bool:
+    return any(each["kind"] == kind for each in there.status()["blocked"])
+
+
+def test_panic_mode(there: Installed) -> None:
+    """In firewalld's panic mode nothing is put back; afterwards everything is."""
+    there.host.run(["firewall-cmd", "--panic-on"])
+    there.until(lambda: _blocked(there, "panic"), "blocked by panic mode")
+    there.host.nft("delete", "table", "inet", "netavark")
+    there.until(lambda: there.status()["state"] == "lost", "lost")
+
+    assert "inet netavark" not in there.host.nft("list", "tables")
+
+    there.host.run(["firewall-cmd", "--panic-off"])
+    there.until_whole()
+
+
+def test_strict_forward_ports(there: Installed) -> None:
+    """Under StrictForwardPorts=yes no network is reloaded, and every container keeps its own."""
+    with there.configured(RELOAD_ONLY):
+        there.host.shell(_STRICT.format("yes"))
+        there.until(lambda: _blocked(there, "strict_forward_ports"), "blocked by strict ports")
+        before = there.reloads()
+        there.host.nft("flush", "chain", "inet", "netavark", "FORWARD")
+        there.until(lambda: there.status()["state"] == "lost", "lost")
+
+        assert there.reloads() == before
+
+        there.host.shell(_STRICT.format("no"))
+        there.until_whole(20)
+
+
+def test_a_failing_nft(there: Installed) -> None:
+    """With an nft program that fails no network is reloaded; with a working one it heals."""
+    with there.configured(RELOAD_ONLY):
+        before = there.reloads()
+        there.host.nft("flush", "chain", "inet", "netavark", "FORWARD")
+        there.host.shell(
+            "mv /usr/sbin/nft /usr/sbin/nft.real; printf '#!/bin/sh\\nexit 1\\n' > /usr/sbin/nft; "
+            "chmod 755 /usr/sbin/nft"
+        )
+        try:
+            failed = there.status()["counters"]["failed"]
+            there.host.run(["nft.real", "delete", "table", "inet", "netavark"])
+            there.until(lambda: there.status()["counters"]["failed"] > failed, "refused")
+            after = there.reloads()
+        finally:
+            there.host.run(["mv", "/usr/sbin/nft.real", "/usr/sbin/nft"])
+        there.until_whole(20)
+
+    assert after - before <= len(there.containers.containers)
+
+
+def test_a_hanging_podman(there: Installed) -> None:
+    """A podman that hangs costs no container its network, and is not piled up."""
+    with there.configured(RELOAD_ONLY):
+        there.host.shell(
+            "mv /usr/bin/podman /usr/bin/podman.real; "
+            "printf '#!/bin/sh\\nexec sleep 600\\n' > /usr/bin/podman; chmod 755 /usr/bin/podman"
+        )
+        try:
+            failed = there.status()["counters"]["failed"]
+            before = there.reloads()
+            there.host.nft("flush", "chain", "inet", "netavark", "FORWARD")
+            there.until(lambda: there.status()["counters"]["failed"] > failed, "refused", 40)
+            assert there.reloads() == before
+            running = there.host.shell("pgrep -fc 'sleep 600' || true").stdout
+            assert int(running) <= 2
+            assert "NETAVARK-HOSTPORT-DNAT" in there.host.nft("list", "table", "inet", "netavark")
+        finally:
+            there.host.shell(
+                "mv /usr/bin/podman.real /usr/bin/podman; systemctl stop podwatch-inspect.service"
+            )
+        there.until_whole(30)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every fault is healed, seen from outside; by the saved copy, and by the reload command alone."""
+
+import pytest
+
+from tests.e2e.installed import Installed
+from tests.lab.faults import ALL, Fault
+
+pytestmark = pytest.mark.e2e
+
+PARTIAL = (
+    "nft flush chain inet netavark FORWARD",
+    "nft flush table inet netavark",
+    "nft delete table inet netavark",
+    "one rule deleted",
+)
+
+
+@pytest.mark.parametrize("fault", ALL, ids=str)
+def test_every_fault_is_healed(there: Installed, fault: Fault) -> None:
+    """After any fault all ports answer, all containers get out, and a look finds everything."""
+    fault.strike(there.host)
+
+    there.until_whole(8)
+
+
+def test_no_container_was_touched(there: Installed) -> None:
+    """The saved copy heals all of it: no network was reloaded."""
+    assert there.reloads() == 0
+
+
+@pytest.mark.parametrize("fault", [each for each in ALL if each.name in PARTIAL], ids=str)
+def test_the_reload_command_alone_heals_too(there: Installed, fault: Fault) -> None:
+    """Partial losses that `podman network reload --all` leaves are repaired by escalation."""
+    with there.configured('[restore]\nmethods = ["reload"]\nbackoff = "200ms"\n'):
+        before = there.reloads()
+        fault.strike(there.host)
+        there.until_whole(12)
+
+    assert there.reloads() > before
+
+
+def test_an_incident_says_what_who_and_how(there: Installed) -> None:
+    """The journal's account names the loss, its cause and the means, and is found by its id."""
+    cursor = there.host.journal_cursor()
+    there.host.run(["nft", "delete", "table", "inet", "netavark"])
+    there.until_whole(8)
+
+    entries = there.host.journal_json("podwatch", since_cursor=cursor)
+    told = [str(each["MESSAGE"]) for each in entries if each.get("PODWATCH_HOW")]
+
+    assert any("table inet netavark is gone" in each for each in told)
+    assert any("cause: nft (pid" in each for each in told)
+    assert all(each.get("MESSAGE_ID") for each in entries if "PODWATCH_HOW" in each)

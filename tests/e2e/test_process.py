@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon itself: killed, started late, fought, fed with bad input, and without systemd."""
+
+import json
+import time
+
+import pytest
+
+from tests.e2e.installed import CONFIG, STATUS, Installed
+
+pytestmark = pytest.mark.e2e
+
+_PORTS = "/run/containers/networks/firewall/ports"
+
+
+def _main_pid(there: Installed) -> str:
+    return there.host.unit_show("podwatch", "MainPID")["MainPID"]
+
+
+def test_killed(there: Installed) -> None:
+    """SIGKILL at any time: systemd starts podwatch again, and what was lost meanwhile heals."""
+    for pause in (0.0, 0.01, 0.03, 0.1):
+        pid = _main_pid(there)
+        there.host.nft("delete", "table", "inet", "netavark")
+        time.sleep(pause)  # the moment of the kill is what varies
+        there.host.run(["kill", "-KILL", pid])
+        there.until(lambda old=pid: _main_pid(there) not in (old, "0"), "started again")
+        there.until_whole()
+
+
+def test_the_copy_outlives_podwatch(there: Installed) -> None:
+    """Restarted between the verified look and the loss, podwatch still needs no reload."""
+    before = there.reloads()
+    there.host.run(["systemctl", "stop", "podwatch"])
+    there.host.nft("delete", "table", "inet", "netavark")
+    there.host.run(["systemctl", "start", "podwatch"])
+    there.until_whole()
+
+    assert there.reloads() == before
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"version": 99}', '{"version": 1, "driver": "x"}'])
+def test_a_damaged_copy_is_ignored(there: Installed, text: str) -> None:
+    """A copy that is torn or of another version is ignored, and the reload command heals."""
+    before = there.reloads()
+    there.host.run(["systemctl", "stop", "podwatch"])
+    there.host.write("/run/podwatch/rules.json", text)
+    there.host.nft("delete", "table", "inet", "netavark")
+    there.host.run(["systemctl", "start", "podwatch"])
+    there.until_whole(20)
+
+    assert there.reloads() > before
+
+
+def test_the_bus_restarted(there: Installed) -> None:
+    """After a restart of dbus podwatch is connected again, and a lost source comes back."""
+    pid = _main_pid(there)
+    there.host.shell("systemctl restart dbus; systemctl restart firewalld", timeout=60)
+    there.until(lambda: there.status()["watchers"].get("firewalld") == "connected", "connected", 40)
+    there.host.run(["firewall-cmd", "--reload"])
+    there.until_whole(20)
+
+    assert _main_pid(there) == pid
+
+
+def test_a_fight_is_bounded(there: Installed) -> None:
+    """Somebody who flushes for 30 s costs a bounded number of repairs; then all heals."""
+    before = there.reloads()
+    there.host.shell(
+        "end=$(($(date +%s) + 30)); while [ $(date +%s) -lt $end ]; do nft flush ruleset; "
+        "sleep 0.2; done",
+        timeout=60,
+    )
+    running = int(there.host.shell("pgrep -c podman || true").stdout)
+    there.until_whole(30)
+
+    assert there.reloads() - before <= 10 * len(there.containers.containers)
+    assert running <= 4
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[look]\nintervall = 5\n", "look.intervall"),
+        ('[restore]\nquiet = "soon"\n', "restore.quiet"),
+        ("[restore]\nenabled = 1\n", "restore.enabled"),
+        ("[nonsense]\n", "[nonsense]"),
+        ("= broken", "not TOML"),
+    ],
+)
+def test_a_bad_configuration_is_refused(there: Installed, text: str, named: str) -> None:
+    """A bad file is named with its setting, and the configuration in effect stays."""
+    pid = _main_pid(there)
+    cursor = there.host.journal_cursor()
+    with there.configured(text):
+        there.until(
+            lambda: named in there.host.journal("podwatch", since_cursor=cursor), f"told: {named}"
+        )
+        assert CONFIG in there.host.journal("podwatch", since_cursor=cursor)
+    there.until_whole()
+
+    assert _main_pid(there) == pid
+
+
+def test_a_corrupt_state_file_is_one_unknown(there: Installed) -> None:
+    """A state file that makes no sense makes its container unknown and nobody lost."""
+    before = there.incidents()
+    name = there.host.shell(f"ls {_PORTS} | head -n 1").stdout.strip()
+    text = there.host.read(f"{_PORTS}/{name}")
+    there.host.write(f"{_PORTS}/{name}", text[: len(text) // 2])
+    try:
+        told = json.loads(there.host.run(["podwatch", "check", "--json"], check=False).stdout)
+    finally:
+        there.host.write(f"{_PORTS}/{name}", text)
+
+    assert told["state"] == "unknown"
+    assert any(name in each["what"] for each in told["unknown"])
+    assert not told["missing"]
+    assert there.incidents() == before
+
+
+def test_anybody_may_ask_for_status(there: Installed) -> None:
+    """A user without privileges reads the status; `check` tells them it needs root."""
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "podwatch"]
+    status = there.host.run([*as_nobody, "status"], check=False)
+    check = there.host.run([*as_nobody, "check"], check=False)
+
+    assert status.code == 0, status
+    assert check.code == 3
+    assert "root" in check.stderr
+
+
+def test_usage_and_absence(there: Installed) -> None:
+    """Wrong usage exits 64; a daemon that does not run is unknown, with what to do."""
+    assert there.host.run(["podwatch", "--nonsense"], check=False).code == 64
+    began = time.monotonic()
+    there.host.run(["systemctl", "stop", "podwatch"])
+    assert time.monotonic() - began < 3
+    told = there.host.run(["podwatch", "status"], check=False)
+    there.host.run(["systemctl", "start", "podwatch"])
+
+    assert told.code == 3
+    assert "systemctl start podwatch" in told.stdout
+
+
+def test_restore_by_hand(there: Installed) -> None:
+    """Without the daemon `podwatch restore` heals; its dry run only says what it would do."""
+    there.host.run(["systemctl", "stop", "podwatch"])
+    there.host.nft("flush", "chain", "inet", "netavark", "FORWARD")
+    dry = there.host.run(["podwatch", "restore", "--dry-run"], check=False)
+    lost = there.check()
+    wet = there.host.run(["podwatch", "restore"], check=False)
+    whole = there.check()
+    there.host.run(["systemctl", "start", "podwatch"])
+
+    assert (dry.code, lost.code, wet.code, whole.code) == (2, 2, 0, 0)
+    assert "would" in dry.stdout
+
+
+def test_without_systemd_and_without_a_bus(there: Installed) -> None:
+    """In bare namespaces `podwatch run` repairs a flush by running podman itself."""
+    there.host.run(["sh", "-c", _BARE], timeout=90)
+
+
+_BARE = f"""
+exec unshare --net --mount --pid --fork --mount-proc sh -eux -c '
+mount -t tmpfs tmpfs /run
+mkdir -p /run/lock /var/tmp/bare && mount -t tmpfs tmpfs /var/lib/containers
+ip link set lo up
+tar -C / -c bin/busybox 2>/dev/null | podman import - local/busybox >/dev/null ||
+    tar -C / -ch usr/bin/busybox | podman import - local/busybox >/dev/null
+podman run -d --name bare --cgroups=disabled -p 8099:80 local/busybox \
+    $(tar -C / -c bin/busybox >/dev/null 2>&1 && echo /bin/busybox || echo /usr/bin/busybox) \
+    sleep 300
+podwatch run & pid=$!
+whole() {{ podwatch check >/dev/null 2>&1; }}
+for i in $(seq 100); do [ -e {STATUS} ] && whole && break; sleep 0.1; done
+rm -f /run/podwatch/rules.json
+nft flush ruleset
+for i in $(seq 100); do nft list table inet netavark >/dev/null 2>&1 && whole && break; sleep 0.1; done
+whole
+nft list chain inet netavark NETAVARK-HOSTPORT-DNAT | grep 8099
+kill $pid; wait $pid
+podman rm -f -t 0 bare
+'
+"""

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ways to take containers off the network, for the tests and for the demonstration."""
+
+from dataclasses import dataclass
+
+from tests.lab.host import Host
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way: its name as a person types it, and the shell script that does it on a host."""
+
+    name: str
+    script: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def strike(self, host: Host) -> None:
+        """Do it."""
+        host.shell(self.script)
+
+
+_FIRST_DNAT = (
+    "nft -a list chain inet netavark NETAVARK-HOSTPORT-DNAT | sed -n 's/.*dport.*# handle //p'"
+)
+
+DEMONSTRATED = (
+    Fault("firewall-cmd --reload", "firewall-cmd --reload"),
+    Fault("systemctl restart firewalld", "systemctl restart firewalld"),
+    Fault("nft flush ruleset", "nft flush ruleset"),
+    Fault("nft delete table inet netavark", "nft delete table inet netavark"),
+    Fault("nft flush chain inet netavark FORWARD", "nft flush chain inet netavark FORWARD"),
+    Fault(
+        "one rule deleted",
+        f"nft delete rule inet netavark NETAVARK-HOSTPORT-DNAT handle $({_FIRST_DNAT} | head -n 1)",
+    ),
+)
+
+ALL = (
+    *DEMONSTRATED,
+    Fault("firewall-cmd --complete-reload", "firewall-cmd --complete-reload"),
+    Fault("firewalld stopped, started", "systemctl stop firewalld; systemctl start firewalld"),
+    Fault(
+        "firewalld killed, started",
+        "systemctl kill -s KILL firewalld; systemctl reset-failed firewalld; "
+        "systemctl start firewalld",
+    ),
+    Fault("systemctl restart nftables", "systemctl restart nftables"),
+    Fault("nft flush table inet netavark", "nft flush table inet netavark"),
+)
