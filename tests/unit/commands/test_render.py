@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `podwatch status` prints, word for word."""
+
+from typing import Any
+
+import pytest
+
+from podwatch.commands import render
+
+NOW = 1_000_000.0
+
+HEALTHY: dict[str, Any] = {
+    "state": "ok",
+    "summary": "3 containers on 2 networks, 57 rules in place (nftables)",
+    "since": NOW - 7300,
+    "networks": [
+        {"name": "podman", "containers": 2, "isolation": "never"},
+        {"name": "apart", "containers": 1, "isolation": "strict"},
+    ],
+    "containers": [
+        {
+            "name": "web",
+            "networks": [{"network": "podman", "addresses": ["10.88.0.3"]}],
+            "ports": ["8080/tcp → 10.88.0.3:80"],
+        }
+    ],
+    "last_look": {"at": NOW - 3, "cause": "nft (pid 812)"},
+    "last_incident": {
+        "began": NOW - 7302,
+        "line": "restored 42 rules of 8 containers in 2.1 s, verified: table inet netavark is gone",
+    },
+    "watchers": {"nftables": "listening", "firewalld": "connected"},
+}
+
+
+def missing(what: str, container: str = "", network: str = "") -> dict[str, str]:
+    """One entry of what is missing."""
+    return {"what": what, "container": container, "network": network}
+
+
+def text(document: dict[str, Any], *, everything: bool = False) -> str:
+    """The document as text, without colours."""
+    return render.status(document, now=NOW, colour=False, everything=everything)
+
+
+def test_a_healthy_host_is_one_glance() -> None:
+    """On a healthy host there are four lines: state, moments, networks, last incident."""
+    assert text(HEALTHY) == (
+        "● podwatch: ok, 3 containers on 2 networks, 57 rules in place (nftables)\n"
+        "    ok for 2 h, last look 3 s ago (nft (pid 812)), last incident 2 h ago\n"
+        "    networks: podman (2), apart (1, strictly isolated)\n"
+        "    restored 42 rules of 8 containers in 2.1 s, verified: table inet netavark is gone"
+    )
+
+
+def test_everything_lists_containers_and_ports() -> None:
+    """--all adds each container with its addresses and where its ports lead."""
+    assert "    web  podman 10.88.0.3\n           8080/tcp → 10.88.0.3:80\n" in text(
+        HEALTHY, everything=True
+    )
+
+
+def test_a_loss_is_grouped_by_container_and_network() -> None:
+    """What is missing stands below its container or network, which is named once."""
+    document = {
+        "state": "lost",
+        "summary": "4 things are missing, 2 containers on 1 network",
+        "missing": [
+            missing("web: 8080/tcp → 10.88.0.3:80 has no DNAT rule", "web", "podman"),
+            missing("network podman: 10.88.0.0/16 is not a source", network="podman"),
+            missing("web: 8443/tcp → 10.88.0.3:443 has no DNAT rule", "web", "podman"),
+            missing("chain OUTPUT is gone"),
+        ],
+        "restoring": "podman network reload of 2 containers",
+    }
+
+    assert text(document) == (
+        "● podwatch: lost, 4 things are missing, 2 containers on 1 network\n"
+        "    web             8080/tcp → 10.88.0.3:80 has no DNAT rule\n"
+        "                    8443/tcp → 10.88.0.3:443 has no DNAT rule\n"
+        "    network podman  10.88.0.0/16 is not a source\n"
+        "    host            chain OUTPUT is gone\n"
+        "    restoring: podman network reload of 2 containers"
+    )
+
+
+def test_a_long_loss_is_cut_and_says_so() -> None:
+    """Ten missing things are named, then how many more; --all names them."""
+    document = {
+        "state": "lost",
+        "missing": [missing(f"web: {port}/tcp", "web") for port in range(2000)],
+        "missing_count": 2500,
+    }
+
+    assert text(document).endswith("         9/tcp\n    and 2490 more (--all names them)")
+    assert text(document, everything=True).endswith("         1999/tcp\n    and 500 more")
+
+
+def test_waiting_says_for_what_and_until_when() -> None:
+    """While nothing is done about a loss, the reason and the next look are told."""
+    document = {
+        "state": "lost",
+        "missing": [missing("x")],
+        "next_try": "waiting until it is time",
+        "next_look_at": NOW + 12,
+    }
+
+    assert "    not restoring now: waiting until it is time (next look in 12 s)" in text(document)
+
+
+def test_what_is_blocked_odd_or_unknown_comes_with_advice() -> None:
+    """Each reason, warning and unknown thing has its advice on the line below."""
+    document = {
+        "state": "unknown",
+        "summary": "could not see everything: nftables",
+        "blocked": [{"what": "panic mode", "advice": "firewall-cmd --panic-off"}],
+        "warnings": [{"what": "netavark-firewalld-reload.service is active", "advice": "stop it"}],
+        "unknown": [{"what": "nftables", "why": "timed out", "hint": "nft list tables"}],
+    }
+
+    assert text(document) == (
+        "● podwatch: unknown, could not see everything: nftables\n"
+        "    no repair: panic mode\n"
+        "      → firewall-cmd --panic-off\n"
+        "    warning: netavark-firewalld-reload.service is active\n"
+        "      → stop it\n"
+        "    unknown: nftables: timed out\n"
+        "      → nft list tables"
+    )
+
+
+@pytest.mark.parametrize(
+    ("watchers", "line"),
+    [
+        ({"nftables": "listening", "firewalld": "connected"}, ""),
+        ({"nftables": "listening, 3 times too slow for the kernel"}, ""),
+        ({"firewalld": "no system bus"}, "    goes without firewalld: no system bus"),
+    ],
+)
+def test_a_watcher_is_only_told_of_when_it_is_not_well(watchers: dict[str, str], line: str) -> None:
+    """Watchers that are well take no line."""
+    printed = text({"state": "ok", "watchers": watchers}).splitlines()[1:]
+
+    assert printed == ([line] if line else [])
+
+
+def test_an_incident_that_goes_on_tells_cause_and_attempts() -> None:
+    """Before the end of an incident there is no canonical line: cause and attempts are told."""
+    document = {
+        "state": "lost",
+        "last_incident": {"began": NOW - 61, "cause": "nft (pid 1)", "tried": ["reload failed"]},
+    }
+
+    assert text(document).endswith("    going on; cause: nft (pid 1); tried: reload failed")
+
+
+def test_colour_is_in_the_dot_alone() -> None:
+    """On a terminal the dot has the state's colour, and nothing else has one."""
+    printed = render.status({"state": "lost"}, now=NOW, colour=True, everything=False)
+
+    assert printed.startswith("\x1b[31m●\x1b[0m podwatch: lost")
+    assert printed.count("\x1b") == 2
+
+
+def test_texts_from_elsewhere_cannot_steer_the_terminal() -> None:
+    """Control characters anywhere in the document are made harmless."""
+    evil = "a\x1b[2Jb\nc\u202e"
+    document = {
+        "state": "lost",
+        "summary": evil,
+        "missing": [missing(evil, evil, evil)],
+        "warnings": [{"what": evil, "advice": evil}],
+        "unknown": [{"what": evil, "why": evil, "hint": evil}],
+        "networks": [{"name": evil, "containers": 1, "isolation": evil}],
+        "containers": [
+            {"name": evil, "networks": [{"network": evil, "addresses": [evil]}], "ports": [evil]}
+        ],
+        "last_look": {"at": NOW, "cause": evil},
+        "last_incident": {"began": NOW, "line": evil},
+        "watchers": {"firewalld": evil},
+        "restoring": evil,
+    }
+
+    printed = text(document, everything=True)
+
+    assert all(line.isprintable() for line in printed.split("\n"))
+    assert all(line.startswith(("● ", "    ")) for line in printed.split("\n"))
+
+
+def test_a_document_of_nothing_is_printed() -> None:
+    """A document that holds nothing, or only wrong types, is unknown rather than a crash."""
+    assert text({}) == "● podwatch: unknown, "
+    assert text({"missing": 3, "networks": [None], "last_look": []}).startswith("● podwatch: unk")
+
+
+def test_plain_text_is_ascii_that_reads_well() -> None:
+    """Where the terminal knows ASCII alone, dots and arrows become ASCII ones."""
+    assert render.plain("● web: 80/tcp → 10.88.0.3 “x” é") == '* web: 80/tcp -> 10.88.0.3 "x" ?'
+
+
+def test_a_daemon_that_does_not_run_is_told_with_what_to_do() -> None:
+    """Without a daemon the reason and the commands to type are printed."""
+    printed = render.not_running("its process, 12, is gone", colour=False)
+
+    assert printed.startswith(
+        "● podwatch: unknown, the daemon is not running\n    its process, 12,"
+    )
+    assert "systemctl start podwatch" in printed
+    assert "journalctl -u podwatch" in printed
