@@ -24,6 +24,12 @@ class Systemd:
     """The host's service manager, or nothing if systemd does not run the host."""
 
     def __init__(self) -> None:
+        # Here and not on the threads: two that import its parts at once can stop each other
+        # (Python 3.14: "deadlock detected by _ModuleLock('pystemd.systemd1')").
+        import pystemd.dbuslib
+        import pystemd.systemd1
+
+        _ = pystemd.systemd1, pystemd.dbuslib
         # Two threads: while jobs are waited for, states can still be asked.
         self._jobs: Worker[_Jobs] = Worker("systemd-jobs", _Jobs)
         self._states: Worker[Any] = Worker("systemd-states", _connect)
