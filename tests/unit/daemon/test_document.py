@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one look contributes to the status document."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from podwatch.daemon.document import MOST, document, summary
+from podwatch.words.network import (
+    Container,
+    Endpoint,
+    FirewallDriver,
+    Isolation,
+    Network,
+    PortMapping,
+    Setup,
+)
+from podwatch.words.snapshot import Part, Snapshot, Unknown
+from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+
+WEB, DB = "a" * 64, "b" * 64
+NET = "c" * 64
+IPV4 = (ip_address("10.88.0.3"), ip_network("10.88.0.0/16"))
+IPV6 = (ip_address("fd00::3"), ip_network("fd00::/64"))
+
+SNAPSHOT = Snapshot(
+    setup=Setup(
+        FirewallDriver.NFTABLES,
+        {NET: Network(NET, "podman1", (IPV4[1], IPV6[1]), Isolation.STRICT)},
+        (
+            Endpoint(
+                WEB,
+                NET,
+                "dual",
+                (IPV4, IPV6),
+                (
+                    PortMapping(8080, 80, "tcp"),
+                    PortMapping(9000, 90, "udp", 3, ip_address("192.0.2.1")),
+                ),
+            ),
+            Endpoint(DB, NET, "dual", (IPV4,)),
+        ),
+    ),
+    rules=None,
+    firewalld=None,
+    containers={WEB: Container(WEB, "web", pod="front")},
+)
+
+
+def test_networks_and_containers_are_told_with_their_ports() -> None:
+    """Each network counts its containers; each port says where it leads, by address family."""
+    missing = (
+        Missing(MissingKind.RULE, "web: x", "x", container="web", container_ids=(WEB,)),
+        Missing(MissingKind.RULE, "network dual: y", "y", container_ids=(WEB, DB)),
+    )
+
+    found = document(SNAPSHOT, Verdict(State.LOST, missing, all_container_ids=(WEB, DB)))
+
+    assert found["networks"] == [
+        {
+            "id": NET,
+            "name": "dual",
+            "bridge": "podman1",
+            "subnets": ["10.88.0.0/16", "fd00::/64"],
+            "isolation": "strict",
+            "containers": 2,
+        }
+    ]
+    web, db = found["containers"]
+    assert (web["name"], web["pod"], web["missing"]) == ("web", "front", 1)
+    assert web["networks"] == [{"network": "dual", "addresses": ["10.88.0.3", "fd00::3"]}]
+    assert web["ports"] == [
+        "8080/tcp → 10.88.0.3:80",
+        "8080/tcp → [fd00::3]:80",
+        "192.0.2.1:9000-9002/udp → 10.88.0.3:90-92",
+    ]
+    assert (db["name"], db["ports"], db["missing"]) == ("b" * 12, [], 0)
+
+
+def test_lists_are_bounded_and_the_number_is_told() -> None:
+    """However much is missing the document stays bounded, and says how much there is."""
+    missing = tuple(Missing(MissingKind.RULE, f"{n}", "") for n in range(MOST + 7))
+
+    found = document(SNAPSHOT, Verdict(State.LOST, missing))
+
+    assert len(found["missing"]) == MOST
+    assert found["missing_count"] == MOST + 7
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "verdict", "says"),
+    [
+        (
+            SNAPSHOT,
+            Verdict(State.OK, all_container_ids=(WEB, DB), expected_rules=57),
+            "2 containers on 1 network, 57 rules in place (nftables)",
+        ),
+        (
+            SNAPSHOT,
+            Verdict(
+                State.LOST,
+                (Missing(MissingKind.RULE, "x", ""),),
+                all_container_ids=(WEB, DB),
+            ),
+            "1 thing is missing, 2 containers on 1 network",
+        ),
+        (
+            Snapshot(None, None, None),
+            Verdict(State.UNKNOWN, unknown=(Unknown(Part.SETUP, "netavark's state", "gone"),)),
+            "could not see everything: netavark's state",
+        ),
+        (
+            Snapshot(Setup(FirewallDriver.UNKNOWN), None, None),
+            Verdict(State.OK),
+            "no container needs rules on this host",
+        ),
+    ],
+    ids=["ok", "lost", "unknown", "empty"],
+)
+def test_the_summary_is_one_sentence(snapshot: Snapshot, verdict: Verdict, says: str) -> None:
+    """Each state has its sentence."""
+    assert summary(snapshot, verdict) == says

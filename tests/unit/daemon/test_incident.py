@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An incident, and the one line that is told of it."""
+
+from podwatch.daemon.incident import MOST, Incident
+from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+
+RULE = Missing(
+    MissingKind.RULE, "web: 8080/tcp has no DNAT rule", "dnat", "c", container_ids=("a" * 64,)
+)
+SOURCE = Missing(MissingKind.SOURCE, "network podman: 10.88.0.0/16 is not a source", "10.88.0.0/16")
+TABLE = Missing(
+    MissingKind.TABLE, "table inet netavark is gone", "t", container_ids=("a" * 64, "b" * 64)
+)
+
+
+def verdict(*missing: Missing, expected: int = 42) -> Verdict:
+    """A verdict with these missing things."""
+    return Verdict(State.LOST, missing=missing, expected_rules=expected)
+
+
+def test_the_line_tells_what_who_how_and_how_long() -> None:
+    """The canonical line of a restored incident."""
+    incident = Incident(100.0, "nft (pid 812)")
+    incident.note(verdict(TABLE))
+    incident.tried.append("podman network reload of 2 containers in 2.0 s")
+    incident.end(102.1)
+
+    assert incident.line == (
+        "restored 42 rules of 2 containers in 2.1 s, verified: table inet netavark is gone; "
+        "cause: nft (pid 812); how: podman network reload of 2 containers in 2.0 s"
+    )
+    assert (incident.verified, incident.restored_at, incident.took_ms) == (True, 102.1, 2100)
+
+
+def test_what_comes_back_without_us_is_told_so() -> None:
+    """Nothing was tried: somebody else restored it; an unknown cause is called unknown."""
+    incident = Incident(100.0, "")
+    incident.note(verdict(RULE, SOURCE))
+    incident.end(100.012)
+
+    assert incident.line == (
+        "restored 1 rule of 1 container and 1 trusted source in 12 ms, verified: "
+        "web: 8080/tcp has no DNAT rule; network podman: 10.88.0.0/16 is not a source; "
+        "cause: not known; how: by somebody else"
+    )
+
+
+def test_a_loss_that_grows_is_one_incident_with_all_of_it() -> None:
+    """Later looks add what they find, and nothing is counted twice."""
+    incident = Incident(100.0, "nft")
+    incident.note(verdict(SOURCE))
+    incident.note(verdict(SOURCE, RULE))
+    incident.note(verdict(RULE))
+
+    assert incident.missing == [SOURCE.what, RULE.what]
+    assert (incident.rules, incident.sources, incident.containers) == (1, 1, 1)
+
+
+def test_an_incident_is_bounded() -> None:
+    """However much is missing, an incident keeps a bounded number of sentences."""
+    many = [Missing(MissingKind.RULE, f"thing {n}", "") for n in range(MOST + 500)]
+    incident = Incident(100.0, "nft")
+    incident.note(verdict(*many[:1000]))
+    incident.note(verdict(*many))
+    incident.note(verdict(*reversed(many)))
+
+    assert len(incident.missing) == MOST
+    assert incident.rules == MOST + 500

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publishing: what is written and logged, when, and how often."""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from podwatch.daemon import publish
+from podwatch.daemon.events import Event
+from podwatch.daemon.publish import Publisher
+from podwatch.daemon.restore import Outcome
+from podwatch.daemon.status import SHAPE, read_status
+from podwatch.decide.policy import Decision, Method
+from podwatch.words.errors import PodwatchError
+from podwatch.words.network import FirewallDriver, Setup
+from podwatch.words.snapshot import Part, Snapshot, Unknown
+from podwatch.words.verdict import Blocked, BlockedKind, Missing, MissingKind, State, Verdict
+
+SNAPSHOT = Snapshot(Setup(FirewallDriver.NFTABLES), None, None, generation=7)
+FINE = Verdict(State.OK)
+RULE = Missing(MissingKind.RULE, "web: 8080/tcp has no DNAT rule", "dnat", container_ids=("a",))
+LOST = Verdict(State.LOST, (RULE,))
+REST = Decision(None, "nothing is missing")
+
+
+class Stage:
+    """A publisher, with everything it logs and tells systemd."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / "status.json"
+        self.logged: list[tuple[Event, str]] = []
+        self.notified: list[str] = []
+        self.publisher = Publisher(
+            self.path,
+            lambda: {"nftables": "listening", "firewalld": "connected", "systemd": "yes"},
+            self.notified.append,
+        )
+
+    def log(self, event: Event, message: str, **_fields: object) -> None:
+        """Stands in for logging.log."""
+        self.logged.append((event, message))
+
+    def looked(self, verdict: Verdict, decision: Decision = REST, cause: str = "nft (1)") -> None:
+        """A look with this verdict is over."""
+        self.publisher.looked(SNAPSHOT, verdict, decision, cause=cause, took_s=0.0042)
+
+    @property
+    def events(self) -> list[Event]:
+        """The kinds of what was logged."""
+        return [event for event, _ in self.logged]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A publisher on its stage."""
+    made = Stage(tmp_path)
+    monkeypatch.setattr(publish, "log", made.log)
+    return made
+
+
+def test_what_is_written_is_what_is_described(stage: Stage) -> None:
+    """The document has every field of SHAPE but the heartbeat's, and none beside."""
+    stage.looked(LOST)
+    document = read_status(stage.path)
+
+    assert set(document) - {"heartbeat"} == set(SHAPE)
+    assert set(document["last_incident"]) == set(SHAPE["last_incident"])
+    for key in ("missing", "warnings", "blocked", "unknown", "networks", "containers"):
+        assert all(set(each) == set(SHAPE[key][0]) for each in document[key])
+    assert document["last_look"]["took_ms"] == 4.2
+    assert document["last_look"]["generation"] == 7
+    assert document["pid"] == os.getpid()
+
+
+def test_anybody_may_read_it(stage: Stage) -> None:
+    """The file's mode is 0644 whatever the umask, and nothing is left beside it."""
+    before = os.umask(0o077)
+    try:
+        stage.looked(FINE)
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(stage.path.stat().st_mode) == 0o644
+    assert [each.name for each in stage.path.parent.iterdir()] == ["status.json"]
+
+
+def test_an_incident_is_logged_when_it_begins_and_when_it_ends(stage: Stage) -> None:
+    """One loss, however often it is looked at, is one incident with two entries."""
+    stage.looked(LOST)
+    stage.looked(LOST)
+    stage.publisher.acted(Outcome(Method.RELOAD, done=True, detail="reload of 1"), took_s=2)
+    stage.looked(FINE)
+
+    assert stage.events == [Event.LOSS_FOUND, Event.RESTORED]
+    assert stage.logged[0][1] == "missing: web: 8080/tcp has no DNAT rule; cause: nft (1)"
+    assert "how: reload of 1 in 2.0 s" in stage.logged[1][1]
+    document = read_status(stage.path)
+    assert document["last_incident"]["line"] == stage.logged[1][1]
+    assert document["counters"] == {"looks": 3, "incidents": 1, "restored": 1, "failed": 0}
+
+
+def test_an_incident_does_not_end_unseen(stage: Stage) -> None:
+    """While something is unknown nothing is called restored."""
+    stage.looked(LOST)
+    stage.looked(Verdict(State.UNKNOWN, unknown=(Unknown(Part.RULES, "nftables", "timed out"),)))
+
+    assert Event.RESTORED not in stage.events
+    assert read_status(stage.path)["last_incident"]["verified"] is False
+
+
+def test_a_means_that_failed_is_logged_and_counted(stage: Stage) -> None:
+    """A failure is an entry of its own, and part of the incident's story."""
+    stage.looked(LOST)
+    stage.publisher.acted(Outcome(Method.RELOAD, done=False, detail="podman: exit 125"), took_s=2)
+    stage.looked(FINE)
+
+    assert stage.logged[1] == (Event.RESTORE_FAILED, "reload: podman: exit 125")
+    assert "how: reload failed" in stage.logged[2][1]
+
+
+def test_a_reason_not_to_repair_is_logged_once(stage: Stage) -> None:
+    """What stays the same is not logged again; when it comes back, it is."""
+    panic = Verdict(State.LOST, (RULE,), blocked=(Blocked(BlockedKind.PANIC, "panic mode"),))
+    for verdict in (panic, panic, LOST, panic):
+        stage.looked(verdict)
+
+    assert stage.events.count(Event.BLOCKED) == 2
+
+
+def test_the_state_has_been_so_since_it_changed(stage: Stage) -> None:
+    """`since` moves with the state, not with the looks."""
+    stage.looked(FINE)
+    first = read_status(stage.path)["since"]
+    stage.looked(FINE)
+    assert read_status(stage.path)["since"] == first
+    stage.looked(LOST)
+    assert read_status(stage.path)["since"] > first
+
+
+def test_the_next_look_is_told_in_the_time_of_day(stage: Stage) -> None:
+    """The policy's moment, by another clock, is published as seconds since the epoch."""
+    stage.looked(LOST, Decision(None, "waiting", look_at=time.monotonic() + 30))
+
+    document = read_status(stage.path)
+    assert document["next_try"] == "waiting"
+    assert document["next_look_at"] == pytest.approx(time.time() + 30, abs=2)
+
+
+def test_a_beat_touches_the_file_and_brings_it_back(stage: Stage) -> None:
+    """The heartbeat is the file's time; a file somebody removed is written again."""
+    stage.looked(LOST)
+    os.utime(stage.path, (5000, 5000))
+    stage.publisher.beat()
+    assert read_status(stage.path)["heartbeat"] == pytest.approx(time.time(), abs=5)
+
+    stage.path.unlink()
+    stage.publisher.beat()
+    assert read_status(stage.path)["state"] == "lost"
+
+
+def test_a_directory_that_cannot_be_written_is_told_once(tmp_path: Path, stage: Stage) -> None:
+    """A status that cannot be written is a complaint in the journal, not the daemon's end."""
+    stage.publisher.path = tmp_path / "gone" / "status.json"
+    stage.looked(FINE)
+    stage.looked(FINE)
+
+    assert stage.events == [Event.COMPLAINT]
+    assert "No such file or directory" in stage.logged[0][1]
+
+
+def test_the_same_complaint_is_logged_once(stage: Stage) -> None:
+    """What podwatch goes without is said once, with what to do."""
+    for _ in range(3):
+        stage.publisher.complain(PodwatchError("podman: not found", hint="install it"))
+
+    assert stage.logged == [(Event.COMPLAINT, "podman: not found; install it")]
+
+
+def test_the_service_manager_is_told_the_state(stage: Stage) -> None:
+    """`systemctl status podwatch` shows the state in one line."""
+    stage.looked(FINE)
+
+    assert stage.notified == ["ok: no container needs rules on this host"]
