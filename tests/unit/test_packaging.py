@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be said of the package and its units without building or booting anything."""
+
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import podwatch
+
+TOP = Path(__file__).resolve().parent.parent.parent
+
+
+def test_one_version() -> None:
+    """The Debian changelog names the version of the code."""
+    first = (TOP / "packaging/debian/changelog").read_text().splitlines()[0]
+
+    assert first.startswith(f"podwatch ({podwatch.__version__}) ")
+
+
+def test_runtime_libraries_are_debian_dependencies() -> None:
+    """Every library pyproject.toml asks for, and nftables, is a dependency of the package."""
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    libraries = {line.split(">=")[0] for line in project["dependencies"]} | {"nftables"}
+    control = (TOP / "packaging/debian/control").read_text()
+    depends = control.split("\nDepends:")[1].split("\nRecommends:")[0]
+
+    named = {name.strip().removeprefix("python3-") for name in depends.split(",")}
+
+    assert libraries <= named
+
+
+def test_sandbox_exposure() -> None:
+    """systemd rates the exposure of podwatch.service at 2.0 or less."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is missing (package systemd)")
+    analysis = subprocess.run(
+        [
+            *("systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager"),
+            TOP / "units/podwatch.service",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert analysis.returncode == 0, analysis.stdout[-300:] + analysis.stderr
