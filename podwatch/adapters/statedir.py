@@ -7,6 +7,9 @@ are not followed. A file that makes no sense stands for itself alone: its contai
 """
 
 import os
+import re
+import stat
+import time
 from pathlib import Path
 
 from podwatch.drivers.state import LIMIT_BYTES, parse_driver, parse_endpoint, parse_network
@@ -17,7 +20,9 @@ DEFAULT_PATH = Path("/run/containers/networks/firewall")
 """Root podman's; netavark src/firewall/state.rs, constants.rs DEFAULT_CONFIG_DIR."""
 
 MOST_FILES = 20_000
+_TICK_NS = 50_000_000
 
+_ID = re.compile("[0-9a-f]{64}")
 _Stamp = tuple[int, int, int]
 _Parsed = Network | Endpoint | BadFile
 
@@ -40,6 +45,7 @@ class StateDirectory:
         """
         driver = self._driver()
         found: dict[str, tuple[_Stamp, _Parsed]] = {}
+        stamps: list[tuple[str, _Stamp]] = []
         networks: dict[str, Network] = {}
         endpoints: list[Endpoint] = []
         bad: list[BadFile] = []
@@ -50,7 +56,11 @@ class StateDirectory:
                 parsed = known[1] if known and known[0] == stamp else self._parse(kind, name)
                 if parsed is None:
                     continue
-                found[key] = (stamp, parsed)
+                # A file written twice within one tick of the clock keeps its time: one that is so
+                # young is read again.
+                young = time.time_ns() - stamp[1] < _TICK_NS
+                found[key] = ((0, 0, -1) if young else stamp, parsed)
+                stamps.append((key, stamp))
                 if isinstance(parsed, Network):
                     networks[name] = parsed
                 elif isinstance(parsed, Endpoint):
@@ -58,7 +68,7 @@ class StateDirectory:
                 else:
                     bad.append(parsed)
         self._parsed = found
-        self.stamp = hash(tuple((key, each[0]) for key, each in found.items()))
+        self.stamp = hash(tuple(stamps))
         return Setup(driver, networks, tuple(endpoints), tuple(bad))
 
     def _driver(self) -> FirewallDriver:
@@ -104,7 +114,18 @@ class StateDirectory:
                 return parse_network(text, network_id=name)
             return parse_endpoint(text, network_id=network_id, container_id=container_id)
         except StateUnreadable as exc:
-            return BadFile(str(path), str(exc), network_id, container_id)
+            return BadFile(_printable(path), str(exc), _id(network_id), _id(container_id))
+
+
+def _id(text: str) -> str:
+    """A full id out of a file's name; "" for anything else."""
+    return text if _ID.fullmatch(text) else ""
+
+
+def _printable(path: Path) -> str:
+    """A path that can be shown: what is in it is anybody's."""
+    text = os.fsencode(path).decode("utf-8", "replace")
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _text(path: Path) -> str | None:
@@ -119,11 +140,16 @@ def _text(path: Path) -> str | None:
         return None
     except OSError as exc:
         raise StateUnreadable(f"cannot be opened: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "rb") as file:
-        try:
+    try:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode):
+            raise StateUnreadable("not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(LIMIT_BYTES + 1)
-        except OSError as exc:
-            raise StateUnreadable(f"cannot be read: {exc.strerror}") from exc
+    except OSError as exc:
+        raise StateUnreadable(f"cannot be read: {exc.strerror}") from exc
+    finally:
+        os.close(descriptor)
     if len(data) > LIMIT_BYTES:
         raise StateUnreadable(f"not a file of at most {LIMIT_BYTES} bytes")
     try:
