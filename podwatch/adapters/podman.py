@@ -22,6 +22,8 @@ from podwatch.words.network import Container
 LOCKS = (
     "/run/lock/netavark.lock",  # Podman 4.4 and later (libnetwork/netavark/const.go)
     "/etc/containers/networks/netavark.lock",  # Podman 4.0 to 4.3
+    "/run/lock/podman-cni.lock",  # CNI, Podman 4.4 and later
+    "/etc/cni/net.d/cni.lock",  # CNI before
 )
 INSPECT_UNIT = "podwatch-inspect.service"
 LISTING = Path("/run/podwatch/podman.json")
@@ -60,7 +62,7 @@ async def list_containers(systemd: Systemd | None) -> dict[str, Container]:
     Raises StateUnreadable when podman fails, does not answer in time, or prints something else.
     """
     if systemd is None:
-        argv = ["podman", "ps", "--all", "--format", "json"]
+        argv = ["podman", "ps", "--all", "--pod", "--format", "json"]
         result = await run(argv, timeout_s=PS_TIMEOUT_S)
         if result.failure:
             raise StateUnreadable(f"podman ps: {result.failure}", hint="run it by hand")

@@ -14,10 +14,11 @@ def parse_ps(text: str) -> dict[str, Container]:
     """Containers by id. Unknown keys are ignored; a container without an id is passed over.
 
     A container counts as running unless podman says that it has ended: one that is just being set
-    up already has its rules. Raises StateUnreadable for anything but a JSON list.
+    up already has its rules. Raises StateUnreadable for anything but a JSON list; so for no text at
+    all, which podman prints only when it failed: without containers it prints [].
     """
     try:
-        data = json.loads(text or "[]")
+        data = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise StateUnreadable(f"podman ps printed something else than JSON: {exc}") from exc
     if data is None:

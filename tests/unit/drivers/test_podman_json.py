@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podman ps --format json` of Podman 3 to 5."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.drivers.podman_json import parse_ps
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import Container
+
+DATA = Path(__file__).parents[2] / "data"
+ID = "c" * 64
+
+
+def one(**fields: object) -> Container:
+    """The container podman describes by these fields."""
+    return parse_ps(json.dumps([{"Id": ID, "Names": ["web"], "State": "running", **fields}]))[ID]
+
+
+@pytest.mark.parametrize("suite", ["trixie", "forky"])
+def test_a_recorded_listing_is_read(suite: str) -> None:
+    """The standard set as podman 5 prints it: names, networks, and the pod's infra container."""
+    found = parse_ps((DATA / f"{suite}-standard/ps.json").read_text())
+    by_name = {each.name: each for each in found.values()}
+
+    assert {"web-a", "web-b", "dual-web", "pod-web", "host-web", "none-web"} <= set(by_name)
+    assert by_name["dual-web"].networks == ("dual",)
+    assert by_name["none-web"].networks == ()
+    assert [each.is_infra for each in found.values()].count(True) == 1
+    assert all(len(each.id) == 64 and each.running for each in found.values())
+
+
+@pytest.mark.parametrize(
+    ("state", "running", "paused"),
+    [
+        ("running", True, False),
+        ("paused", True, True),
+        ("initialized", True, False),
+        ("stopping", True, False),
+        ("exited", False, False),
+        ("removing", False, False),
+    ],
+)
+def test_states_are_told_apart(state: str, running: bool, paused: bool) -> None:  # noqa: FBT001
+    """A container has rules until podman says that it ended; a paused one has, and is told."""
+    container = one(State=state)
+
+    assert (container.running, container.paused) == (running, paused)
+
+
+def test_podman_4_and_3_are_read_too() -> None:
+    """Shapes of older versions: an exited flag, names as text, a missing network list."""
+    assert not one(State="", Exited=True).running
+    assert one(Names="web").name == "web"
+    assert one(Names=None).name == ID[:12]
+    assert one(Networks=None).networks == ()
+
+
+def test_a_pods_infra_container_is_called_after_its_pod() -> None:
+    """The infra container's title is the pod's name, which is how its owner knows it."""
+    assert one(IsInfra=True, PodName="shop", Names=["d00d-infra"]).title == "pod shop"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "{", "Error: no storage", '{"a": 1}', "[" * 100_000])
+def test_what_is_no_listing_is_unknown(text: str) -> None:
+    """Anything but a JSON list raises: it must never look like "no containers"."""
+    with pytest.raises(StateUnreadable):
+        parse_ps(text)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "[]\n"])
+def test_no_containers_is_an_answer(text: str) -> None:
+    """Podman's two ways of printing an empty list are no containers."""
+    assert parse_ps(text) == {}
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+_KEYS = st.sampled_from(
+    ["Id", "ID", "Names", "State", "Status", "Networks", "PodName", "IsInfra", "Exited"]
+)
+
+
+@given(st.lists(st.dictionaries(_KEYS, _JSON) | _JSON))
+def test_strange_fields_are_survived(data: list[object]) -> None:
+    """Fields of any kind raise nothing."""
+    parse_ps(json.dumps(data))
