@@ -8,7 +8,7 @@ tools), so that every text goes through `clean` on its way to a terminal.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from podwatch.daemon.status import complete
+from podwatch.daemon.status import ailing, complete
 from podwatch.words.text import ago, clean
 
 _COLOURS = {"ok": "32", "degraded": "33", "lost": "31", "unknown": "35"}
@@ -118,11 +118,8 @@ def _notices(document: Mapping[str, Any], most: int) -> Iterator[str]:
 
 
 def _watchers(document: Mapping[str, Any]) -> Iterator[str]:
-    """Those that are not well. What a watcher that is well says begins with its own word for it."""
-    for name, well in (("nftables", "listening"), ("firewalld", "connected")):
-        told = clean(document["watchers"][name])
-        if told and not told.startswith(well):
-            yield f"    goes without {name}: {told}"
+    for name, told in ailing(document["watchers"]).items():
+        yield f"    goes without {name}: {clean(told)}"
 
 
 def _moments(document: Mapping[str, Any], now: float) -> str:

@@ -20,7 +20,7 @@ from podwatch.daemon.events import Event
 from podwatch.daemon.incident import Incident
 from podwatch.daemon.logging import log
 from podwatch.daemon.restore import Outcome
-from podwatch.daemon.status import SCHEMA
+from podwatch.daemon.status import SCHEMA, ailing
 from podwatch.decide.policy import Decision
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Snapshot
@@ -53,6 +53,7 @@ class Publisher:
         self._started = self._since = time.time()
         self._told: object = None
         self._complaints: set[str] = set()
+        self._ailing: dict[str, str] = {}
 
     def looked(
         self,
@@ -113,6 +114,7 @@ class Publisher:
 
     def write(self, *, restoring: str = "") -> None:
         """Write the status document as it is now."""
+        self._follow_watchers()
         last = self.incident or self.last
         whole = {
             "schema": SCHEMA,
@@ -134,10 +136,20 @@ class Publisher:
 
     def beat(self) -> None:
         """Show that podwatch is alive."""
+        self._follow_watchers()
         try:
             os.utime(self.path)
         except OSError:
             self.write()
+
+    def _follow_watchers(self) -> None:
+        """Log each watcher that stops or begins to be well, once."""
+        now = ailing(self._watchers())
+        before, self._ailing = self._ailing, now
+        for name in now.keys() - before.keys():
+            log(Event.WATCHER_LOST, f"goes without {name}: {now[name]}", watcher=name)
+        for name in before.keys() - now.keys():
+            log(Event.WATCHER_BACK, f"listens to {name} again", watcher=name)
 
     def _missing(self, verdict: Verdict, decision: Decision, cause: str, now: float) -> None:
         if self.incident is not None:
@@ -162,7 +174,7 @@ class Publisher:
             Event.RESTORED,
             incident.line,
             cause=incident.cause,
-            how="; ".join(incident.tried),
+            how="; ".join(incident.tried) or "by somebody else",
             took_ms=incident.took_ms,
             missing="\n".join(incident.missing),
         )

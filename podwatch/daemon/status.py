@@ -106,6 +106,21 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, **_fit(document, SHAPE)}
 
 
+_WELL = {"nftables": "listening", "firewalld": "connected"}
+
+
+def ailing(watchers: Mapping[str, str]) -> dict[str, str]:
+    """Of `watchers`, those that are not well, with what they say is wrong.
+
+    What one that is well says begins with its own word for it.
+    """
+    return {
+        name: told
+        for name, well in _WELL.items()
+        if (told := watchers.get(name, "")) and not told.startswith(well)
+    }
+
+
 def why_not_running(document: Mapping[str, Any], now: float, proc: Path = Path("/proc")) -> str:
     """Why the daemon that wrote `document` cannot be taken for running; "" when it runs.
 

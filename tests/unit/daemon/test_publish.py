@@ -33,11 +33,8 @@ class Stage:
         self.path = run_dir / "status.json"
         self.logged: list[tuple[Event, str]] = []
         self.notified: list[str] = []
-        self.publisher = Publisher(
-            self.path,
-            lambda: {"nftables": "listening", "firewalld": "connected", "systemd": "yes"},
-            self.notified.append,
-        )
+        self.watchers = {"nftables": "listening", "firewalld": "connected", "systemd": "yes"}
+        self.publisher = Publisher(self.path, lambda: self.watchers, self.notified.append)
 
     def log(self, event: Event, message: str, **_fields: object) -> None:
         """Stands in for logging.log."""
@@ -169,6 +166,22 @@ def test_a_directory_that_cannot_be_written_is_told_once(tmp_path: Path, stage: 
 
     assert stage.events == [Event.COMPLAINT]
     assert "No such file or directory" in stage.logged[0][1]
+
+
+def test_a_watcher_that_goes_and_comes_is_logged_once_each(stage: Stage) -> None:
+    """A bus that goes away is one entry, its return another, also when nothing is looked at."""
+    stage.looked(FINE)
+    stage.watchers["firewalld"] = "the system bus went away"
+    stage.publisher.beat()
+    stage.watchers["firewalld"] = "the system bus does not answer"
+    stage.looked(FINE)
+    stage.watchers["firewalld"] = "connected"
+    stage.looked(FINE)
+
+    assert stage.logged == [
+        (Event.WATCHER_LOST, "goes without firewalld: the system bus went away"),
+        (Event.WATCHER_BACK, "listens to firewalld again"),
+    ]
 
 
 def test_the_same_complaint_is_logged_once(stage: Stage) -> None:
