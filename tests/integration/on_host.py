@@ -72,6 +72,16 @@ async def lock() -> object:
     return found
 
 
+async def sandboxed() -> object:
+    """Whether podman's lock was seen held within a while, by a process in podwatch's sandbox."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if podman.lock_holder():
+            return True
+        await asyncio.sleep(0.001)
+    return False
+
+
 async def containers() -> object:
     """Names by both ways of asking podman, reloads by both ways, and the state directory."""
     systemd = Systemd()

@@ -90,6 +90,25 @@ def test_podmans_lock_is_seen(host: Host) -> None:
         assert after == "", command
 
 
+def test_podmans_lock_is_seen_from_the_sandbox(host: Host) -> None:
+    """A process under podwatch.service's restrictions sees the lock that podman holds."""
+    leave_out = ("Type=", "ExecStart=", "ExecReload=", "Restart", "WatchdogSec=", "TimeoutStop")
+    lines = (SOURCE / "units/podwatch.service").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(leave_out)]
+    kept[kept.index("[Service]")] = (
+        "[Service]\nType=oneshot\nEnvironment=PYTHONPATH=/src PYTHONDONTWRITEBYTECODE=1\n"
+        "ExecStart=/usr/bin/python3 /src/tests/integration/on_host.py sandboxed"
+    )
+    host.write("/etc/systemd/system/sandboxed.service", "\n".join(kept))
+    host.shell(
+        "systemctl daemon-reload; systemctl start --no-block sandboxed.service; "
+        "for i in $(seq 100); do podman network reload w1; "
+        "case $(systemctl show -p ActiveState --value sandboxed.service) in "
+        "inactive|failed) break;; esac; done"
+    )
+    assert "true" in host.journal("sandboxed.service", output="cat").split()
+
+
 def test_containers_are_listed_and_reloaded_both_ways(host: Host) -> None:
     """The units and the child processes agree on podman's containers, and both reload them."""
     found = ask(host, "containers")

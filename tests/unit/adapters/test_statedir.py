@@ -12,6 +12,7 @@ import pytest
 
 from podwatch.adapters import statedir
 from podwatch.adapters.statedir import StateDirectory
+from podwatch.drivers.state import parse_endpoint
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Setup
 
@@ -152,13 +153,12 @@ def test_only_what_changed_is_parsed_again(
     state = StateDirectory(directory)
     first, stamp = state.read(), state.stamp
     parsed: list[str] = []
-    real = statedir.parse_endpoint
 
     def counted(text: str, *, network_id: str, container_id: str) -> Endpoint:
         parsed.append(f"{network_id}_{container_id}")
-        return real(text, network_id=network_id, container_id=container_id)
+        return parse_endpoint(text, network_id=network_id, container_id=container_id)
 
-    monkeypatch.setattr(statedir, "parse_endpoint", counted)
+    monkeypatch.setattr("podwatch.adapters.statedir.parse_endpoint", counted)
 
     assert state.read() == first
     assert (parsed, state.stamp) == ([], stamp)
