@@ -69,6 +69,7 @@ class Memory:
     settle_until: float = NEVER
     tried: tuple[Method, ...] = ()  # in this incident, since somebody else last changed anything
     rounds: tuple[float, ...] = ()  # reloads and escalations
+    vain: int = 0  # reloads and escalations since nothing was missing
     replays: tuple[float, ...] = ()
     source_tries: int = 0
     unknowns: int = 0
@@ -116,8 +117,10 @@ def acted(memory: Memory, method: Method, now: float, limits: Limits, *, done: b
             memory, tried=(*memory.tried, method), replays=replays, next_replay=now + pause
         )
     rounds = (*(at for at in memory.rounds if at > since), now)
-    pause = min(limits.backoff * 2 ** min(len(rounds) - 1, 20), limits.backoff_max)
-    return replace(memory, tried=tried, rounds=rounds, next_reload=now + pause)
+    vain = memory.vain + 1
+    doublings = max(len(rounds), vain) - 1  # those of the window alone would never reach the cap
+    pause = min(limits.backoff * 2 ** min(doublings, 20), limits.backoff_max)
+    return replace(memory, tried=tried, rounds=rounds, vain=vain, next_reload=now + pause)
 
 
 def step(
@@ -175,7 +178,7 @@ def _nothing_missing(
     memory: Memory, verdict: Verdict, now: float, limits: Limits
 ) -> tuple[Memory, Decision]:
     """Rest; or put right what is there twice, in a quiet moment and once."""
-    memory = replace(memory, missing_since=None, held_since=None, source_tries=0)
+    memory = replace(memory, missing_since=None, held_since=None, vain=0, source_tries=0)
     twice = any(each.kind is WarningKind.DUPLICATES for each in verdict.warnings)
     wanted = twice and limits.duplicates and Method.REPLAY in limits.methods
     if not wanted or verdict.blocked or verdict.unknown or Method.REPLAY in memory.tried:
