@@ -282,6 +282,20 @@ def test_vain_reloads_back_off() -> None:
     assert max(pauses) <= LIMITS.backoff_max
 
 
+def test_the_pauses_reach_the_longest_one() -> None:
+    """A reload that never helps is tried rarer and rarer, beyond the window that counts rounds."""
+    memory, now = since(verdict(TABLE)), 100.0
+    pauses: list[float] = []
+    while len(pauses) < 14:
+        now = max(now, memory.next_reload, *(at + LIMITS.window for at in memory.rounds[:-9]))
+        memory = after(Method.RELOAD, memory, now)
+        pauses.append(memory.next_reload - now)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LIMITS.backoff_max
+    rested, _ = step(memory, verdict(), now, LIMITS)
+    assert rested.vain == 0
+
+
 def test_what_somebody_undid_is_repaired_after_a_calm_moment() -> None:
     """A loss by somebody else's hand does not wait out the pause of the last repair."""
     memory = Memory()
@@ -355,6 +369,16 @@ def test_somebody_busy_is_waited_for() -> None:
     late = decide(case, 1000.0, memory)
     assert late.method is None
     assert late.look_at == 1001.0
+
+
+def test_sources_wait_for_netavark_at_work() -> None:
+    """netavark writes its state before it trusts a subnet: that moment is no loss."""
+    case = verdict(SOURCE, blocked=[BlockedKind.BUSY])
+    memory, decision = step(Memory(), case, 100.0, LIMITS)
+    assert decision.method is None
+    assert decision.look_at is not None
+    assert 100.0 < decision.look_at <= 101.0
+    assert decide(case, 100.0 + LIMITS.busy_cap, memory).method is Method.SOURCES
 
 
 @pytest.mark.parametrize("part", [Part.RULES, Part.SETUP])
