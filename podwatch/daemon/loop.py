@@ -117,7 +117,8 @@ class Loop:
                 self.limits,
                 can_replay=self._can_replay(snapshot, verdict),
             )
-            if self._is_news(verdict, decision, now):
+            told_at = self._tell_at(verdict, decision, now)
+            if now >= told_at:
                 self.publisher.looked(
                     snapshot, verdict, decision, cause=self.hints.cause, took_s=self._look_took
                 )
@@ -128,7 +129,8 @@ class Loop:
             if decision.method is not None and not self.dry_run:
                 await self._act(decision.method, decision, snapshot)
             else:
-                await self._rest(decision.look_at)
+                due = [at for at in (decision.look_at, told_at) if at is not None and at > now]
+                await self._rest(min(due, default=None))
 
     def _held(self) -> str:
         return "" if self.config.restore.enabled else "restoring is switched off (restore.enabled)"
@@ -136,19 +138,19 @@ class Loop:
     def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:
         return bool(verdict.missing_rules) and self.host.copy.covers(snapshot)
 
-    def _is_news(self, verdict: Verdict, decision: policy.Decision, now: float) -> bool:
-        """Whether a verdict may be told: a loss that is netavark at work is not one.
+    def _tell_at(self, verdict: Verdict, decision: policy.Decision, now: float) -> float:
+        """When a verdict may be told: a loss that is netavark at work is not one.
 
         netavark writes its state before its rules, so for some milliseconds at each start of a
         container something is missing. It is a loss once it is acted on, or stays.
         """
         if not verdict.missing or decision.method is not None:
-            return True
+            return now
         stays = self.limits.quiet
         if any(each.kind is BlockedKind.BUSY for each in verdict.blocked):
             stays = self.limits.busy_cap
         since = self.memory.missing_since
-        return since is not None and now - since >= stays
+        return now if since is None else since + stays
 
     def _keep_copy(self, snapshot: Snapshot, verdict: Verdict) -> None:
         whole = not (verdict.missing or verdict.unknown or verdict.has_duplicates or snapshot.busy)

@@ -247,17 +247,6 @@ class Firewalld:
 
 
 @dataclass(frozen=True, slots=True)
-class Dhcp:
-    """What podwatch does with netavark's DHCP proxy."""
-
-    manage: bool = setting(
-        SWITCH,
-        "Whether to keep the DHCP proxy's socket listening while a macvlan network needs it.",
-        default=True,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Log:
     """What podwatch tells the journal."""
 
@@ -270,7 +259,6 @@ SECTIONS: dict[str, type[Any]] = {
     "look": Look,
     "restore": Restore,
     "firewalld": Firewalld,
-    "dhcp": Dhcp,
     "log": Log,
 }
 

@@ -70,7 +70,8 @@ def _state(
         return State.LOST
     if unknown:
         return State.UNKNOWN
-    if warnings or any(each.kind is not BlockedKind.BUSY for each in blocked):
+    tells = any(each.kind is not WarningKind.NEIGHBOUR for each in warnings)
+    if tells or any(each.kind is not BlockedKind.BUSY for each in blocked):
         return State.DEGRADED
     return State.OK
 

@@ -154,7 +154,12 @@ def step(
     sources = verdict.missing_sources
     if not sources:
         memory = replace(memory, source_tries=0)
-    if sources and Method.SOURCES in limits.methods and Part.FIREWALLD not in unknown:
+    # netavark adds its sources after it has written its state: while it works they are not lost.
+    works = BlockedKind.BUSY in held and now < since + limits.busy_cap
+    may_trust = Method.SOURCES in limits.methods and Part.FIREWALLD not in unknown
+    if sources and works:
+        wake.append(now + 0.05)
+    elif sources and may_trust:
         if now >= memory.next_sources:
             subnets = tuple(each.detail for each in sources)
             return memory, Decision(

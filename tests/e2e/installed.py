@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A lab host with the built package installed and its containers running: what every test starts from.
+"""A lab host with the built package installed and its containers running.
 
 Owns the waiting: everything here waits for a condition, up to a limit, and says what it last saw.
 """

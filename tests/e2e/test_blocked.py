@@ -43,7 +43,8 @@ def test_strict_forward_ports(there: Installed) -> None:
         assert there.reloads() == before
 
         there.host.shell(_STRICT.format("no"))
-        there.until_whole(20)
+        there.until(lambda: not there.status()["missing"], "healed", 20)
+    there.until_whole(20)
 
 
 def test_a_failing_nft(there: Installed) -> None:

@@ -27,6 +27,10 @@ def _rules(there: Installed) -> list[tuple[str, str, str]]:
     return found
 
 
+def _until_told(there: Installed, incidents: int, what: str) -> None:
+    there.until(lambda: there.incidents() == incidents, what, 8)
+
+
 def test_each_rule_comes_back(there: Installed) -> None:
     """Deleting any one rule is one incident, names one thing, and the table reads as before."""
     whole = _table(there)
@@ -37,7 +41,7 @@ def test_each_rule_comes_back(there: Installed) -> None:
         handle = _rules(there)[at][2]
         there.host.nft("delete", "rule", "inet", "netavark", chain, "handle", handle)
         there.until(lambda: _table(there) == whole, f"as before: {chain}: {text}", 8)
-        there.until(lambda n=before: there.incidents() == n + 1, f"told: {chain}: {text}", 8)
+        _until_told(there, before + 1, f"told: {chain}: {text}")
         there.until(lambda: there.status()["state"] == "ok", "ok", 8)
         missing = there.status()["last_incident"]["missing"]
         assert len(missing) == 1, (chain, text, missing)

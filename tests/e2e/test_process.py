@@ -17,6 +17,10 @@ def _main_pid(there: Installed) -> str:
     return there.host.unit_show("podwatch", "MainPID")["MainPID"]
 
 
+def _until_another(there: Installed, pid: str) -> None:
+    there.until(lambda: _main_pid(there) not in (pid, "0"), "started again")
+
+
 def test_killed(there: Installed) -> None:
     """SIGKILL at any time: systemd starts podwatch again, and what was lost meanwhile heals."""
     for pause in (0.0, 0.01, 0.03, 0.1):
@@ -24,7 +28,7 @@ def test_killed(there: Installed) -> None:
         there.host.nft("delete", "table", "inet", "netavark")
         time.sleep(pause)  # the moment of the kill is what varies
         there.host.run(["kill", "-KILL", pid])
-        there.until(lambda old=pid: _main_pid(there) not in (old, "0"), "started again")
+        _until_another(there, pid)
         there.until_whole()
 
 
