@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's own commands: ``python3 -m tests.lab build [SUITE…]`` fills the cache ahead of the tests,
-``record SUITE DIRECTORY [BACKEND]`` writes down what a real host shows (see ``record.py``).
+"""The lab's own commands.
+
+``python3 -m tests.lab build [SUITE…]`` fills the cache ahead of the tests; ``record SUITE DIRECTORY
+[BACKEND]`` writes down what a real host shows (see ``record.py``).
 """
 
 import sys

@@ -40,7 +40,7 @@ class Probe:
     protocol: str = "tcp"
 
     def ask(self, client: Client, timeout: float = 2.0) -> str | None:
-        """Ask once; return None if the container answered, else a sentence to say so."""
+        """Ask once; return None if the container answered, else say what was heard."""
         if self.protocol == "tcp":
             answer = client.http(self.port, self.address, timeout)
             good = answer == self.container
@@ -56,14 +56,14 @@ class Probe:
 
 @dataclass(frozen=True)
 class Container:
-    """A container of the lab: its kind, how to reach it, and where its own connections come from."""
+    """A container of the lab: its kind, how to reach it, and where its connections come from."""
 
     name: str
     kind: str
     """default, dual-stack, isolated, pod, macvlan, none or host."""
     probes: tuple[Probe, ...] = ()
     seen_as: str | None = HOST_V4
-    """The address the client sees it under: the host's if masqueraded; None if it has no network."""
+    """The address the client sees it under: the host's if masqueraded; None without a network."""
     seen_as_v6: str | None = None
 
 
