@@ -60,7 +60,8 @@ def test_names_what_was_left_out(
     """A skipped test is named with its reason after everything else."""
     _, lines = closing(SKIPS, "", tmp_path, monkeypatch, capfd)
 
-    assert lines[-3:-1] == ["LEFT OUT:", "  test_some.test_skips: no such tool"]
+    assert lines[-3] == "LEFT OUT:"
+    assert lines[-2].endswith("test_some.test_skips: no such tool")
 
 
 def test_a_stage_that_cannot_run(
