@@ -11,10 +11,10 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from podwatch.adapters.command import run
 from podwatch.adapters.files import read_whole
-from podwatch.adapters.systemd import Systemd
 from podwatch.drivers.podman_json import parse_ps
 from podwatch.words.errors import RestoreFailed, StateUnreadable
 from podwatch.words.network import Container
@@ -56,7 +56,16 @@ def lock_holder() -> str:
     return ""
 
 
-async def list_containers(systemd: Systemd | None) -> dict[str, Container]:
+class Units(Protocol):
+    """What runs podman's units: systemd's adapter, which this one does not need to know."""
+
+    async def run_units(
+        self, names: Sequence[str], *, at_once: int, timeout_s: float
+    ) -> dict[str, str]:
+        """Start units and wait for their end; the result of each by its name."""
+
+
+async def list_containers(systemd: Units | None) -> dict[str, Container]:
     """Podman's containers by id.
 
     Raises StateUnreadable when podman fails, does not answer in time, or prints something else.

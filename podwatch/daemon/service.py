@@ -49,6 +49,7 @@ class _Service:
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
+        """Watch and restore until told to stop; SIGTERM and SIGINT do."""
         self.netlink.open()
         loop = asyncio.get_running_loop()
         self.netlink.attach(loop)
