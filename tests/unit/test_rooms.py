@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The walls of the house: which room may import which, and what every file has to have.
+
+The rooms, each importing only those before it: words, drivers, decide (all three pure), adapters,
+daemon, commands. This test reads the imports, so an arrow the wrong way fails before it is used.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("words", "drivers", "decide", "adapters", "daemon", "commands")
+PURE = {"words", "drivers", "decide"}
+IMPURE_MODULES = {
+    "asyncio",
+    "ctypes",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "random",
+    "select",
+    "shutil",
+    "signal",
+    "socket",
+    "structlog",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+}
+IMPURE_CALLS = {"open", "print", "input"}
+SHARED_BY_ADAPTERS = {"command", "dbus", "files", "worker"}
+"""The adapters that are tools of the others: running a program, the bus, files, a worker thread."""
+NAMES_THAT_SAY_NOTHING = {
+    "utils",
+    "util",
+    "helpers",
+    "helper",
+    "manager",
+    "handler",
+    "common",
+    "misc",
+}
+LONGEST_LINES = 450
+
+SOURCES = sorted((ROOT / "podwatch").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+PROGRAM_AND_TESTS = [*SOURCES, *TESTS]
+
+
+def name_of(path: Path) -> str:
+    """A file as it is called from the top of the repository."""
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """A file, parsed."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def room_of(path: Path) -> str:
+    """The room a file of the program lives in; empty for the package's own files."""
+    parts = path.relative_to(ROOT / "podwatch").parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, anywhere in it; names imported from one as dotted names too."""
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: a relative import"
+            assert node.module is not None
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def in_room(room: str) -> list[Path]:
+    """The files of a room."""
+    return [path for path in SOURCES if room_of(path) == room]
+
+
+def test_every_file_is_in_a_room() -> None:
+    """The program has these rooms and no others, and nothing but its version lies in the hall."""
+    assert {room_of(path) for path in SOURCES} == {"", *ROOMS}
+    assert {path.name for path in in_room("")} <= {"__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_arrows_go_one_way(path: Path) -> None:
+    """A room imports itself and those before it, never one behind it."""
+    room = room_of(path)
+    allowed = set(ROOMS[: ROOMS.index(room) + 1]) if room else set(ROOMS)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "podwatch" and len(parts) > 1 and parts[1] in ROOMS:
+            assert parts[1] in allowed, f"{name_of(path)} imports {name}"
+        assert parts[0] != "tests", f"{name_of(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if room_of(p) in PURE], ids=name_of)
+def test_pure_rooms_touch_nothing(path: Path) -> None:
+    """No input, no output, no clock, no logging: neither by an import nor by a built-in."""
+    modules = {name.split(".")[0] for name in imports(path)}
+    assert not modules & IMPURE_MODULES, name_of(path)
+    calls = {
+        node.func.id
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & IMPURE_CALLS, name_of(path)
+
+
+@pytest.mark.parametrize("path", in_room("adapters"), ids=name_of)
+def test_adapters_do_not_know_each_other(path: Path) -> None:
+    """An adapter is of one outside thing; what it needs of another is given to it."""
+    known = set[str]() if path.stem in SHARED_BY_ADAPTERS else SHARED_BY_ADAPTERS
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[:2] == ["podwatch", "adapters"] and len(parts) > 2:
+            assert parts[2] in known | {path.stem}, f"{name_of(path)} imports {name}"
+
+
+def test_the_bus_is_touched_by_one_module() -> None:
+    """dbus-next could be replaced by changing one file."""
+    assert [name_of(p) for p in SOURCES if any(n.startswith("dbus_next") for n in imports(p))] in (
+        [],
+        ["podwatch/adapters/dbus.py"],
+    )
+
+
+@pytest.mark.parametrize("path", PROGRAM_AND_TESTS, ids=name_of)
+def test_every_file_says_what_it_is(path: Path) -> None:
+    """The licence in the first line, a docstring that says why the file exists, a telling name."""
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# SPDX-License-Identifier: Apache-2.0\n")
+    assert ast.get_docstring(tree(path))
+    assert not set(path.stem.split("_")) & NAMES_THAT_SAY_NOTHING
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_are_short_enough_to_read(path: Path) -> None:
+    """A module is one thing, and one can read it in one go."""
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_LINES
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_what_is_public_is_explained(path: Path) -> None:
+    """Public classes, functions and methods have a docstring; an override has its original's."""
+    scopes: list[ast.Module | ast.ClassDef] = [tree(path)]
+    scopes += [node for node in tree(path).body if isinstance(node, ast.ClassDef)]
+    lacking = [
+        f"{name_of(path)}:{node.lineno} {node.name}"
+        for scope in scopes
+        if isinstance(scope, ast.Module) or not (scope.bases or scope.name.startswith("_"))
+        for node in scope.body
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert lacking == []
+
+
+@pytest.mark.parametrize("path", [p for p in TESTS if p.name.startswith("test_")], ids=name_of)
+def test_every_test_states_its_fact(path: Path) -> None:
+    """Each test has a docstring, and no two tests of a scope have the same name."""
+    for scope in ast.walk(tree(path)):
+        if not isinstance(scope, (ast.Module, ast.ClassDef)):
+            continue
+        tests = [
+            node
+            for node in scope.body
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            and node.name.startswith("test_")
+        ]
+        lacking = [f"{node.name}:{node.lineno}" for node in tests if not ast.get_docstring(node)]
+        assert lacking == [], name_of(path)
+        assert len({node.name for node in tests}) == len(tests), name_of(path)
