@@ -22,6 +22,7 @@ from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import nftables, saved
 from podwatch.words.errors import PodwatchError, RestoreFailed
 from podwatch.words.snapshot import Snapshot
+from podwatch.words.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Restorer:
         if not todo:
             return "nothing had to be put back"
         await self.nft.apply(nftables.repair_script(todo))
-        return f"{len(todo)} chains put right from the verified copy in one transaction"
+        return f"{counted(len(todo), 'chain')} put right from the verified copy in one transaction"
 
     async def _reload(self, decision: Decision, progress: Callable[[str], None]) -> str:
         reason = await self.nft.tool_works()

@@ -181,7 +181,9 @@ whole() {{ podwatch check >/dev/null 2>&1; }}
 for i in $(seq 100); do [ -e {STATUS} ] && whole && break; sleep 0.1; done
 rm -f /run/podwatch/rules.json
 nft flush ruleset
-for i in $(seq 100); do nft list table inet netavark >/dev/null 2>&1 && whole && break; sleep 0.1; done
+for i in $(seq 100); do
+    nft list table inet netavark >/dev/null 2>&1 && whole && break; sleep 0.1
+done
 whole
 nft list chain inet netavark NETAVARK-HOSTPORT-DNAT | grep 8099
 kill $pid; wait $pid

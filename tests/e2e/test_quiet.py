@@ -12,7 +12,9 @@ _CHURN = """
 for c in "$@"; do podman restart -t 0 "$c" >/dev/null; podman rename "$c" "r$c"; done
 for c in "$@"; do podman stop -t 0 "r$c" >/dev/null; done
 for c in "$@"; do podman start "r$c" >/dev/null; done
-for i in 1 2 3 4 5; do podman network create n$i >/dev/null; podman network rm n$i >/dev/null; done
+for i in 1 2 3 4 5; do
+    podman network create n$i >/dev/null; podman network rm n$i >/dev/null
+done
 """
 
 

@@ -58,7 +58,7 @@ def test_effective_values_name_their_origin(tmp_path: Path) -> None:
     [
         ("[restore]\nlimitt = 3", "restore.limitt: no such setting; is limit meant?"),
         ("[look]\nlevel = 'info'", "look.level: no such setting; is log.level meant?"),
-        ("[dhcp]\nzzz = 1", "dhcp.zzz: no such setting; there is manage"),
+        ("[firewalld]\nzzz = 1", "firewalld.zzz: no such setting; there is sources"),
         ("[restor]\nlimit = 3", "[restor]: no such section; is restore meant?"),
         ("interval = 3", "interval: a setting must stand below its [section] (is look.interval me"),
         ("log = 'debug'", "log: must be a section, written [log]"),
