@@ -68,6 +68,8 @@ class Client:
         Args:
             leader: process id of the host's PID 1, as this machine counts.
         """
+        # After a reboot the kernel may still be taking the former pair down.
+        self.run(["sh", "-c", f"ip link delete {_CLIENT_LINK} 2>/dev/null || true"])
         self.run(["ip", "link", "set", "lo", "up"])
         ends = ["name", HOST_LINK, "netns", str(leader)]
         self.run(["ip", "link", "add", _CLIENT_LINK, "type", "veth", "peer", *ends])

@@ -161,9 +161,8 @@ class Host:
         Raises:
             LabError: it did not come up again.
         """
-        before = self.leader
         self.run(["systemctl", "reboot"], check=False)
-        self.machine.await_leader(other_than=before)
+        self.machine.reboot()
         self.client.attach(self.leader)
         self.await_running()
 

@@ -30,6 +30,7 @@ _NSPAWN_RUN = Path("/run/systemd/nspawn")
 _TIED_TO_US = ("setpriv", "--pdeathsig", "TERM")
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 _HALT = signal.SIGRTMIN + 4  # "systemd power off", systemd(1), SIGNALS
+_REBOOT = 133  # EXIT_FORCE_RESTART, nspawn.c of systemd 252
 _counter = itertools.count(1)
 
 
@@ -91,6 +92,7 @@ class Machine:
         self.console = self.directory / "console.log"
         self.leader = 0
         self._nspawn: subprocess.Popen[bytes] | None = None
+        self._binds: dict[Path, str] = {}
 
     def boot(
         self,
@@ -115,6 +117,33 @@ class Machine:
         machine_id = self.upper / "etc/machine-id"
         machine_id.parent.mkdir(exist_ok=True)
         machine_id.write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
+        self._binds = dict(binds or {})
+        self._launch(enable, disable)
+        self.await_leader(limit_s)
+
+    def reboot(self, limit_s: float = 60.0) -> None:
+        """Wait for a machine that was told to reboot to go down, and boot it again.
+
+        With --keep-unit nspawn leaves the second half to its caller and ends with status 133.
+
+        Args:
+            limit_s: the longest wait for each half in seconds.
+
+        Raises:
+            LabError: it did not go down, went down for another reason, or did not come up.
+        """
+        gone = until(lambda: self.ended, limit_s)
+        if self._nspawn is None or not gone or self._nspawn.returncode != _REBOOT:
+            raise LabError(f"{self.name} did not reboot; its console ends:\n{self.console_tail()}")
+        self.leader = 0
+        # The mark by which the kernel refuses a volatile overlay that may have been cut short.
+        shutil.rmtree(self.directory / "work/work/incompat", ignore_errors=True)
+        _forget(self.name)
+        self._launch()
+        self.await_leader(limit_s)
+
+    def _launch(self, enable: Sequence[str] = (), disable: Sequence[str] = ()) -> None:
+        """Start nspawn in a mount namespace and control groups of its own."""
         groups = [parent / self.name for parent in _cgroup_parents()]
         for group in groups:
             group.mkdir(exist_ok=True)
@@ -132,12 +161,12 @@ class Machine:
             "--bind=/dev/fuse",
             # podman's overlay storage refuses to sit on an overlay.
             f"--bind={self.directory / 'containers'}:/var/lib/containers",
-            *(f"--bind-ro={source}:{target}" for source, target in (binds or {}).items()),
+            *(f"--bind-ro={source}:{target}" for source, target in self._binds.items()),
             f"--machine={self.name}",
             "--hostname=lab",
             "--console=pipe",
         ]
-        with self.console.open("wb") as console:
+        with self.console.open("ab") as console:
             self._nspawn = subprocess.Popen(
                 [*_TIED_TO_US, *_OWN_MOUNTS, "sh", "-euc", script, "sh", *nspawn],
                 stdin=subprocess.DEVNULL,
@@ -146,19 +175,17 @@ class Machine:
                 env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
                 start_new_session=True,
             )
-        self.await_leader(limit_s)
 
-    def await_leader(self, limit_s: float = 60.0, *, other_than: int = 0) -> None:
+    def await_leader(self, limit_s: float = 60.0) -> None:
         """Wait for PID 1 of the machine to exist, and take note of it.
 
         Args:
             limit_s: the longest wait in seconds.
-            other_than: the process id that PID 1 had before a reboot.
 
         Raises:
             LabError: nspawn ended, or none appeared in time.
         """
-        if not until(lambda: self.ended or self._find_leader(other_than), limit_s) or self.ended:
+        if not until(lambda: self.ended or self._find_leader(), limit_s) or self.ended:
             raise LabError(f"{self.name} did not start; its console ends:\n{self.console_tail()}")
 
     @property
@@ -209,7 +236,7 @@ class Machine:
         _remove(self.directory)
         self._lock.close()
 
-    def _find_leader(self, other_than: int) -> bool:
+    def _find_leader(self) -> bool:
         assert self._nspawn is not None
         own = os.stat("/proc/self/ns/pid").st_ino
         for pid in children_of(self._nspawn.pid):
@@ -218,7 +245,7 @@ class Machine:
                 command = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
             except (FileNotFoundError, ProcessLookupError):  # it ended while being looked at
                 continue
-            if there != own and command in ("systemd", "init") and pid != other_than:
+            if there != own and command in ("systemd", "init"):
                 self.leader = pid
                 return True
         return False
@@ -275,17 +302,22 @@ def _boot_script(
 
 
 def _remove(directory: Path) -> None:
-    """Remove a machine's directory, its control groups, and what nspawn made for it in /run."""
-    for group in [parent / directory.name for parent in _cgroup_parents()]:
+    """Remove a machine's directory and whatever else it owned."""
+    _forget(directory.name)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _forget(name: str) -> None:
+    """Remove the control groups of a machine that ended, and what nspawn made for it in /run."""
+    for group in [parent / name for parent in _cgroup_parents()]:
         if (group / "cgroup.kill").exists():
             (group / "cgroup.kill").write_text("1", encoding="ascii")
         until(partial(_remove_groups, group), 5)
     for part in ("propagate", "unix-export"):
         try:
-            (_NSPAWN_RUN / part / directory.name).rmdir()
+            (_NSPAWN_RUN / part / name).rmdir()
         except OSError:  # not there: this nspawn does not make it, or has removed it
             continue
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _remove_groups(group: Path) -> bool:

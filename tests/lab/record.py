@@ -30,6 +30,10 @@ _STATE = {
     "state": "/run/containers/networks/firewall",
     "cni": "/var/lib/cni/results",
 }
+_INFO = {
+    "host": ("distribution", "networkBackend", "networkBackendInfo", "ociRuntime", "cgroupManager"),
+    "version": ("Version", "APIVersion"),
+}
 
 
 def record(suite: str, directory: Path, *, network_backend: str | None = None) -> list[str]:
@@ -65,6 +69,13 @@ def record(suite: str, directory: Path, *, network_backend: str | None = None) -
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".json"):
-            text = json.dumps(json.loads(text), indent=1) + "\n"
+            document = json.loads(text)
+            if name == "info.json":  # the rest tells of the computer the lab ran on
+                document = {part: _only(document[part], keys) for part, keys in _INFO.items()}
+            text = json.dumps(document, indent=1) + "\n"
         target.write_text(text, encoding="utf-8")
     return sorted(texts)
+
+
+def _only(document: dict[str, object], keys: tuple[str, ...]) -> dict[str, object]:
+    return {key: document[key] for key in keys if key in document}
