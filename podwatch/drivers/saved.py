@@ -96,7 +96,7 @@ def _has_use(gone: Repair, repairs: Iterable[Repair], wanted: Mapping[str, set[s
 def _merged(was: Chain | None, now: Chain | None, over: frozenset[str], wanted: set[str]) -> Chain:
     here = now.rules if now else ()
     if was is None:
-        return Chain("", _once(here, wanted))
+        return Chain(now.hook if now else "", _once(here, wanted))
     there = set(here)
     wiped = not here
     kept = [
