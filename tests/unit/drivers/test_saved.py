@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The saved copy of the rules: what it brings back, what it leaves alone, and its file."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.drivers.nftables import repair_script
+from podwatch.drivers.saved import Repair, SavedRules, covers, dump, load, repairs, save
+from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
+
+HOOK = "type filter hook forward priority 0; policy accept;"
+WHOLE = {
+    "FORWARD": Chain(HOOK, ("a", "jump X", "foreign", "b", "c")),
+    "X": Chain("", ("x", "y")),
+    "EMPTY": Chain("", ()),
+}
+EXPECTED = {"FORWARD": ("a", "jump X", "b", "c"), "X": ("x", "y")}
+
+
+def rules(expected: Mapping[str, tuple[str, ...]] = EXPECTED) -> list[Rule]:
+    """Rules with these texts, each with an older spelling that is not in use, and the hook."""
+    hook = Rule("FORWARD", (HOOK,), RuleKind.HOOK)
+    return [hook] + [
+        Rule(chain, (f"old {text}", text), RuleKind.HOST)
+        for chain, texts in expected.items()
+        for text in texts
+    ]
+
+
+def ruleset(**changes: tuple[str, ...] | None) -> Ruleset:
+    """The whole ruleset with some chains holding other rules, or gone."""
+    chains = dict(WHOLE)
+    for name, texts in changes.items():
+        if texts is None:
+            del chains[name]
+        else:
+            chains[name] = Chain(WHOLE[name].hook if name in WHOLE else "", texts)
+    return Ruleset(present=True, chains=chains)
+
+
+COPY = save(Ruleset(present=True, chains=WHOLE), rules())
+
+
+def put_back(observed: Ruleset, wanted: list[Rule] | None = None) -> dict[str, Chain]:
+    """The chains after the repair."""
+    chains = dict(observed.chains)
+    for each in repairs(COPY, rules() if wanted is None else wanted, observed):
+        assert each.exists == (each.name in chains)
+        chains[each.name] = each.chain
+    return chains
+
+
+def test_what_is_whole_is_not_touched() -> None:
+    """With everything in place there is nothing to repair and nothing the copy would bring."""
+    assert repairs(COPY, rules(), ruleset()) == []
+    assert not covers(COPY, rules(), ruleset())
+
+
+@pytest.mark.parametrize(
+    ("now", "then"),
+    [
+        ((), ("a", "jump X", "foreign", "b", "c")),
+        (("a", "jump X", "foreign", "c"), ("a", "jump X", "foreign", "b", "c")),
+        (("c", "b", "foreign", "jump X", "a"), ("a", "jump X", "foreign", "b", "c")),
+        (("a", "a", "jump X", "b", "b", "c"), ("a", "jump X", "b", "c")),
+        (("new", "a", "b", "c"), ("new", "a", "jump X", "b", "c")),
+        (("a", "jump X", "b", "new", "c"), ("a", "jump X", "b", "new", "c")),
+        (("a", "jump X", "b", "c", "new", "new"), ("a", "jump X", "b", "c", "new", "new")),
+    ],
+)
+def test_a_chain_is_put_right(now: tuple[str, ...], then: tuple[str, ...]) -> None:
+    """Lost rules come back at their place, in order and once; what others added stays."""
+    assert put_back(ruleset(FORWARD=now))["FORWARD"].rules == then
+
+
+def test_a_chain_that_is_gone_comes_back_with_its_hook() -> None:
+    """A base chain is made again with its hook, and a chain that is jumped to before its jump."""
+    after = put_back(ruleset(FORWARD=None, X=None))
+    assert after["FORWARD"] == WHOLE["FORWARD"]
+    assert after["X"] == WHOLE["X"]
+
+
+def test_a_wrong_hook_is_put_right() -> None:
+    """A chain that is hooked in elsewhere has to be made again."""
+    chains = {**WHOLE, "FORWARD": Chain("", WHOLE["FORWARD"].rules)}
+    observed = Ruleset(present=True, chains=chains)
+    (repair,) = repairs(COPY, rules(), observed)
+    assert (repair.name, repair.chain, repair.rehook) == ("FORWARD", WHOLE["FORWARD"], True)
+    assert covers(COPY, rules(), observed)
+
+
+def test_what_is_not_expected_any_more_stays_gone() -> None:
+    """The rules of a container that has gone since are not brought back by an old copy."""
+    wanted = rules({"FORWARD": ("a", "jump X", "c"), "X": ("x", "y")})
+    after = put_back(ruleset(FORWARD=()), wanted)
+    assert after["FORWARD"].rules == ("a", "jump X", "foreign", "c")
+
+
+def test_what_the_copy_does_not_know_it_does_not_cover() -> None:
+    """A rule that was not there when the copy was taken cannot be brought by it."""
+    wanted = rules({"FORWARD": ("a", "jump X", "b", "c", "later"), "X": ("x", "y")})
+    assert not covers(COPY, wanted, ruleset())
+    assert covers(COPY, wanted, ruleset(X=("y",)))
+
+
+def test_an_empty_chain_nobody_needs_stays_gone() -> None:
+    """A chain without rules that nothing jumps to is not made again."""
+    assert repairs(COPY, rules(), ruleset(EMPTY=None)) == []
+
+
+def test_rules_with_sets_of_others_stay_gone() -> None:
+    """A foreign rule that names a set cannot be put back without the set."""
+    chains = {**WHOLE, "X": Chain("", ("x", "ip saddr @mine drop", "y"))}
+    copy = save(Ruleset(present=True, chains=chains), rules())
+    (repair,) = repairs(copy, rules(), ruleset(X=()))
+    assert repair.chain.rules == ("x", "y")
+
+
+damaged = st.fixed_dictionaries(
+    {},
+    optional={
+        name: st.none()
+        | st.lists(st.sampled_from([*WHOLE[name].rules, "new", "other"]), max_size=8).map(tuple)
+        for name in WHOLE
+    },
+)
+
+
+@given(damaged)
+def test_any_damage_is_put_right(damage: dict[str, tuple[str, ...] | None]) -> None:
+    """After any damage what is expected is there once and in order, and what is others' is kept."""
+    observed = ruleset(**damage)
+    after = put_back(observed)
+    for name, texts in EXPECTED.items():
+        assert tuple(text for text in after[name].rules if text in texts) == texts
+        assert after[name].hook == WHOLE[name].hook
+    for name, chain in observed.chains.items():
+        theirs = [text for text in chain.rules if text not in EXPECTED.get(name, ())]
+        kept = list(after[name].rules)
+        for text in set(theirs):
+            assert kept.count(text) >= min(theirs.count(text), 1)
+    assert repairs(COPY, rules(), Ruleset(present=True, chains=after)) == []
+
+
+@given(damaged)
+def test_the_script_makes_chains_before_it_jumps_to_them(
+    damage: dict[str, tuple[str, ...] | None],
+) -> None:
+    """In the transaction every chain is made before any rule, and emptied before it is filled."""
+    todo = repairs(COPY, rules(), ruleset(**damage))
+    lines = repair_script(todo).splitlines()
+    first_rule = next((at for at, line in enumerate(lines) if line.startswith("add rule")), 0)
+    last_chain = max(at for at, line in enumerate(lines) if not line.startswith("add rule"))
+    assert not first_rule or last_chain < first_rule
+    for each in todo:
+        assert f"inet netavark {each.name}" in "\n".join(lines)
+
+
+def test_the_script_of_a_repair() -> None:
+    """The transaction for a chain that is gone, one to be emptied and one hooked in wrongly."""
+    todo = [
+        Repair("NEW", Chain("", ("x",)), exists=False, rehook=False),
+        Repair("OLD", Chain("", ("y",)), exists=True, rehook=False),
+        Repair("FORWARD", Chain(HOOK, ()), exists=True, rehook=True),
+    ]
+    assert repair_script(todo).splitlines() == [
+        "add table inet netavark",
+        "add chain inet netavark NEW",
+        "flush chain inet netavark OLD",
+        "flush chain inet netavark FORWARD",
+        "delete chain inet netavark FORWARD",
+        f"add chain inet netavark FORWARD {{ {HOOK} }}",
+        "add rule inet netavark NEW x",
+        "add rule inet netavark OLD y",
+    ]
+
+
+def test_a_copy_survives_its_file() -> None:
+    """What is written is what is read."""
+    assert load(dump(COPY, driver="nftables"), driver="nftables") == COPY
+
+
+GOOD: dict[str, Any] = json.loads(dump(COPY, driver="nftables"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        json.dumps({**GOOD, "version": 0}),
+        json.dumps({**GOOD, "driver": "iptables"}),
+        json.dumps({key: value for key, value in GOOD.items() if key != "chains"}),
+        json.dumps({**GOOD, "chains": {"X": []}}),
+        json.dumps({**GOOD, "chains": {"X": "text"}}),
+        json.dumps({**GOOD, "chains": {"X": ["", 7]}}),
+        json.dumps({**GOOD, "expected": None}),
+    ],
+)
+def test_a_damaged_file_is_an_error(text: str) -> None:
+    """Half a file, another version's or another driver's is refused as a whole."""
+    with pytest.raises(ValueError, match=r"."):
+        load(text, driver="nftables")
+
+
+def test_a_base_chain_the_copy_does_not_know_keeps_its_hook() -> None:
+    """Somebody's base chain made since the copy was taken is not unhooked, only left alone."""
+    chains = {**WHOLE, "THEIRS": Chain("type nat hook input priority 5; policy accept;", ("drop",))}
+    assert repairs(COPY, rules(), Ruleset(present=True, chains=chains)) == []
+
+
+def test_an_empty_copy_brings_nothing() -> None:
+    """Without a copy nothing is covered, and only duplicates are put right."""
+    empty = SavedRules({}, {})
+    assert not covers(empty, rules(), Ruleset(present=False))
+    assert repairs(empty, rules(), ruleset()) == []
+    (repair,) = repairs(empty, rules(), ruleset(X=("x", "y", "x")))
+    assert repair.chain == Chain("", ("x", "y"))
