@@ -19,9 +19,12 @@ PARTIAL = (
 @pytest.mark.parametrize("fault", ALL, ids=str)
 def test_every_fault_is_healed(there: Installed, fault: Fault) -> None:
     """After any fault all ports answer, all containers get out, and a look finds everything."""
+    before = there.incidents()
     fault.strike(there.host)
-
+    there.until(lambda: there.incidents() > before, "noticed", 8)
     there.until_whole(8)
+
+    assert there.status()["last_incident"]["took_ms"] < 1000
 
 
 def test_no_container_was_touched(there: Installed) -> None:
@@ -37,6 +40,7 @@ def test_the_reload_command_alone_heals_too(there: Installed, fault: Fault) -> N
         fault.strike(there.host)
         there.until_whole(12)
 
+    assert there.status()["last_incident"]["took_ms"] < 5000
     assert there.reloads() > before
 
 

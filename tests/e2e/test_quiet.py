@@ -36,7 +36,8 @@ def test_rules_of_others_are_no_loss(there: Installed) -> None:
     before = there.incidents()
     there.host.shell(
         "nft add table inet theirs; nft add chain inet theirs c; "
-        "nft add rule inet theirs c accept; nft flush table inet theirs; nft delete table inet theirs"
+        "nft add rule inet theirs c accept; nft flush table inet theirs; "
+        "nft delete table inet theirs"
     )
     there.until_whole(8)
 
