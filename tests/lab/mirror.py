@@ -23,15 +23,15 @@ _ONE_LINE = re.compile(
 
 
 def parse_one_line(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (URI, suite) of each binary entry in a ``.list`` file (sources.list(5))."""
+    """Yield (URI, suite) of each binary entry of main in a ``.list`` file (sources.list(5))."""
     for line in text.splitlines():
         match = _ONE_LINE.match(line.split("#", 1)[0])
-        if match is not None:
+        if match is not None and "main" in match["components"].split():
             yield match["uri"], match["suite"]
 
 
 def parse_deb822(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (URI, suite) of each enabled binary stanza in a ``.sources`` file (sources.list(5))."""
+    """Yield (URI, suite) of each enabled stanza of main in a ``.sources`` file (sources.list(5))."""
     for stanza in re.split(r"\n\s*\n", text):
         fields: dict[str, str] = {}
         key = ""
@@ -46,6 +46,8 @@ def parse_deb822(text: str) -> Iterator[tuple[str, str]]:
                 key = name.strip().lower()
                 fields[key] = value.strip()
         if "deb" not in fields.get("types", "").split():
+            continue
+        if "main" not in fields.get("components", "").split():
             continue
         if fields.get("enabled", "yes").lower() in ("no", "false", "without", "off", "disable"):
             continue
@@ -72,16 +74,18 @@ def find_mirror(apt: Path = APT, release: Path = Path("/etc/os-release")) -> str
         r'^VERSION_CODENAME="?([a-z]+)"?$', release.read_text(encoding="utf-8"), re.MULTILINE
     )
     is_debian = re.search(r'^ID="?debian"?$', release.read_text(encoding="utf-8"), re.MULTILINE)
-    wanted = {"stable", "testing", "unstable", "sid"} | ({codename[1]} if codename else set())
     files = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
+    mirrors: dict[str, str] = {}
     for file in files if is_debian else ():
-        if not file.is_file():
-            continue
-        text = file.read_text(encoding="utf-8")
-        entries = parse_deb822(text) if file.suffix == ".sources" else parse_one_line(text)
-        for uri, suite in entries:
-            if suite in wanted:
-                return uri
+        if file.is_file():
+            text = file.read_text(encoding="utf-8")
+            entries = parse_deb822(text) if file.suffix == ".sources" else parse_one_line(text)
+            for uri, suite in entries:
+                mirrors.setdefault(suite, uri)
+    # The names third parties use too come last.
+    for suite in (*([codename[1]] if codename else []), "unstable", "sid", "testing", "stable"):
+        if suite in mirrors:
+            return mirrors[suite]
     raise LabError(
         f"no source of Debian in {apt}/sources.list or {apt}/sources.list.d: "
         f"name a mirror in {OVERRIDE}, as the URI that holds dists/"
