@@ -31,7 +31,7 @@ def parse_one_line(text: str) -> Iterator[tuple[str, str]]:
 
 
 def parse_deb822(text: str) -> Iterator[tuple[str, str]]:
-    """Yield (URI, suite) of each enabled stanza of main in a ``.sources`` file (sources.list(5))."""
+    """Yield (URI, suite) of each enabled entry of main in a ``.sources`` file (sources.list(5))."""
     for stanza in re.split(r"\n\s*\n", text):
         fields: dict[str, str] = {}
         key = ""
