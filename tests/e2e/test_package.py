@@ -54,7 +54,7 @@ def test_reload_reaches_the_daemon(host: Host) -> None:
 
 def test_listing_is_whole_and_private(host: Host) -> None:
     """podwatch-inspect.service replaces what an interrupted run left, and only root reads it."""
-    # podwatch starts the same unit whenever it wants to look, and must not while the file is spoilt.
+    # podwatch starts the same unit whenever it looks, and must not while the file is spoilt.
     host.run(["systemctl", "stop", "podwatch", "podwatch-inspect"])
     host.write(f"{LISTING}.new", "left behind " * 1000)
     host.run(["systemctl", "start", "podwatch-inspect"])
