@@ -17,7 +17,7 @@ from podwatch.daemon.config import Config
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.saved_copy import SavedCopy
-from podwatch.decide.policy import Limits, Method
+from podwatch.decide.policy import QUIET_CAP_S, Limits, Method
 
 RUN_DIR = Path(os.environ.get("PODWATCH_RUN_DIR", "/run/podwatch"))
 
@@ -70,7 +70,7 @@ def limits(config: Config) -> Limits:
     return Limits(
         methods=frozenset(methods),
         quiet=restore.quiet,
-        quiet_cap=max(2.0, restore.quiet),
+        quiet_cap=max(QUIET_CAP_S, restore.quiet),
         backoff=restore.backoff,
         backoff_max=restore.backoff_max,
         duplicates=restore.duplicates,

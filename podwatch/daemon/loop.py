@@ -25,6 +25,9 @@ from podwatch.words.verdict import BlockedKind, Verdict
 _OURS = f"{nftables.FAMILY} {nftables.TABLE}"
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 
+_OF_ONE_TRANSACTION = frozenset({policy.Method.REPLAY, policy.Method.SOURCES})
+"""What commits at most one transaction to netavark's table: any other is somebody else's."""
+
 CENSUS_QUIET_S = 0.5
 """podman is asked for its containers when netavark's state has been the same for so long."""
 
@@ -56,6 +59,7 @@ class Loop:
         self.memory = policy.Memory()
         self.last_look = policy.NEVER
         self._acting = False
+        self._meanwhile = 0
         self._look_took = 0.0
         self._census: asyncio.Task[None] | None = None
         self._census_failed_at: object = None
@@ -76,6 +80,7 @@ class Loop:
         ours = _OURS in change.tables
         deleted = _OURS in change.deleted
         if self._acting:
+            self._meanwhile += ours
             return
         if ours:
             self.memory = policy.hinted(self.memory, time.monotonic())
@@ -163,7 +168,7 @@ class Loop:
     async def _act(
         self, method: policy.Method, decision: policy.Decision, snapshot: Snapshot
     ) -> None:
-        self._acting = True
+        self._acting, self._meanwhile = True, 0
         began = time.monotonic()
         try:
             outcome: Outcome = await self.host.restorer.restore(
@@ -175,6 +180,8 @@ class Loop:
             self._acting = False
         now = time.monotonic()
         self.memory = policy.acted(self.memory, method, now, self.limits, done=outcome.done)
+        if self._meanwhile > (method is policy.Method.REPLAY) and method in _OF_ONE_TRANSACTION:
+            self.memory = policy.hinted(self.memory, now)  # somebody else was at it too
         self.publisher.acted(outcome, took_s=now - began)
 
     async def _rest(self, look_at: float | None) -> None:

@@ -24,6 +24,8 @@ from podwatch.words.errors import PodwatchError, RestoreFailed
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 
+_TABLE = f"table {nftables.FAMILY} {nftables.TABLE}"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -119,13 +121,12 @@ class Restorer:
         before = ""
         if decision.method is Method.ESCALATE:
             before = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
-            await self.nft.apply(f"delete table {nftables.FAMILY} {nftables.TABLE}\n")
+            await self.nft.apply(f"add {_TABLE}\ndelete {_TABLE}\n")
         progress(f"reloading the network of {len(ids)} containers")
         failed = await self._reload_each(ids)
         if failed and before:
             # As it was, damaged, is better than gone.
-            table = f"table {nftables.FAMILY} {nftables.TABLE}"
-            await self.nft.apply(f"add {table}\ndelete {table}\n{before}")
+            await self.nft.apply(f"add {_TABLE}\ndelete {_TABLE}\n{before}")
         if failed:
             names = ", ".join(
                 f"{known[each].title} ({why})" for each, why in list(failed.items())[:5]

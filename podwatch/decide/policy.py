@@ -36,13 +36,18 @@ class Method(StrEnum):
     ESCALATE = "escalate"
 
 
+QUIET_CAP_S = 30.0
+"""A reload that somebody flushes away half-way can take its container off the network for good, so
+while somebody is at it a reload waits this long."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The policy's numbers; times in seconds."""
 
     methods: frozenset[Method] = frozenset(Method)
     quiet: float = 0.3  # nobody changes anything for so long before a reload
-    quiet_cap: float = 2.0  # but a loss waits no longer than this for it
+    quiet_cap: float = QUIET_CAP_S  # but a loss waits no longer than this for it
     settle: float = 1.5  # netavark's own reload units get so long to do their work
     hold_cap: float = 10.0  # a firewalld reload that takes longer is stuck
     busy_cap: float = 2.0  # podman's lock held longer than this does not stop a replay
@@ -117,6 +122,8 @@ def acted(memory: Memory, method: Method, now: float, limits: Limits, *, done: b
             memory, tried=(*memory.tried, method), replays=replays, next_replay=now + pause
         )
     rounds = (*(at for at in memory.rounds if at > since), now)
+    # After a reload the rules are others than those the copy did not help with.
+    tried = tuple(each for each in tried if each is not Method.REPLAY)
     vain = memory.vain + 1
     doublings = max(len(rounds), vain) - 1  # those of the window alone would never reach the cap
     pause = min(limits.backoff * 2 ** min(doublings, 20), limits.backoff_max)
