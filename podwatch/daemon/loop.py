@@ -92,9 +92,11 @@ class Loop:
 
     def on_firewalld(self, told: str, *, restarts: bool) -> None:
         """firewalld said something; `restarts` where netavark's own units start their work."""
-        now = time.monotonic()
-        if restarts and self.publisher.has_neighbours:
-            self.memory = policy.hinted(self.memory, now, settle_until=now + self.limits.settle)
+        if restarts:
+            now = time.monotonic()
+            works = self.publisher.has_neighbours
+            settle_until = now + self.limits.settle if works else policy.NEVER
+            self.memory = policy.hinted(self.memory, now, settle_until=settle_until)
         self._wake(told, urgent=True, names_cause=restarts)
 
     def _wake(self, cause: str, *, urgent: bool, names_cause: bool = False) -> None:
