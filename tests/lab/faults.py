@@ -43,8 +43,9 @@ ALL = (
     Fault("firewalld stopped, started", "systemctl stop firewalld; systemctl start firewalld"),
     Fault(
         "firewalld killed, started",
-        "systemctl kill -s KILL firewalld; systemctl reset-failed firewalld; "
-        "systemctl start firewalld",
+        "systemctl kill -s KILL firewalld; "
+        "timeout 10 sh -c 'while systemctl is-active -q firewalld; do sleep 0.05; done'; "
+        "systemctl reset-failed firewalld; systemctl start firewalld",
     ),
     Fault("systemctl restart nftables", "systemctl restart nftables"),
     Fault("nft flush table inet netavark", "nft flush table inet netavark"),
