@@ -92,7 +92,7 @@ class Restorer:
         return f"firewalld's zone trusted has {', '.join(done)} again"
 
     async def _replay(self, snapshot: Snapshot) -> str:
-        copy = self.copy.current or saved.SavedRules({}, {})
+        copy = self.copy.current or saved.SavedRules({})
         if snapshot.setup is None or snapshot.rules is None:
             raise RestoreFailed("the rules could not be read")
         rules = nftables.expected_rules(snapshot.setup, snapshot.rules)

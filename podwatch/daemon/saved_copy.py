@@ -42,10 +42,9 @@ class SavedCopy:
         """
         if snapshot.setup is None or snapshot.rules is None or not snapshot.rules.present:
             return
-        rules = nftables.expected_rules(snapshot.setup, snapshot.rules)
-        if not rules:
+        if not nftables.expected_rules(snapshot.setup, snapshot.rules):
             return
-        fresh = saved.save(snapshot.rules, rules)
+        fresh = saved.SavedRules(snapshot.rules.chains)
         if fresh == self.current:
             return
         self.current = fresh

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The saved copy of a driver's rules, and what of it has to be put back.
 
-A copy is taken only of rules that a look found complete. It remembers which of its rules were
-expected then, so that what belonged to a container that has gone since is never brought back. Pure:
-the text of a copy file in and out, and for a damaged ruleset the chains as they have to be.
+A copy is taken only of rules that a look found complete. Nothing comes back from it but what is
+expected now: not the rules of a container that has gone since, and nothing of other people's, since
+half of somebody's rules can mean something else than all of them. What is there stays. Pure: the
+text of a copy file in and out, and for a damaged ruleset the chains as they have to be.
 """
 
 import json
@@ -12,19 +13,14 @@ from dataclasses import dataclass
 
 from podwatch.words.rules import Chain, Rule, Ruleset
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
 class SavedRules:
-    """Chains as they were when everything expected was there.
-
-    `expected` holds, by chain, the rules that podwatch expected then; the others in `chains` are
-    somebody else's.
-    """
+    """Chains as they were when everything expected was there."""
 
     chains: Mapping[str, Chain]
-    expected: Mapping[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +33,8 @@ class Repair:
     rehook: bool
 
 
-def save(observed: Ruleset, rules: Iterable[Rule]) -> SavedRules:
-    """A copy of `observed`, in which all of `rules` were found."""
-    expected: dict[str, set[str]] = {}
-    for rule in rules:
-        expected.setdefault(rule.chain, set()).update(rule.texts)
-    return SavedRules(
-        chains=dict(observed.chains),
-        expected={name: frozenset(texts) for name, texts in expected.items()},
-    )
-
-
 def covers(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> bool:
-    """Whether putting the copy back would bring anything that is missing now."""
+    """Whether putting the copy back would bring, or put in its place, what is missing now."""
     for rule in rules:
         was, now = saved.chains.get(rule.chain), observed.chains.get(rule.chain)
         if was is None:
@@ -60,52 +45,57 @@ def covers(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> bool:
             text in now.rules for text in rule.texts
         ):
             return True
-    return False
+    return any(
+        _in_another_order(saved.chains[name], observed.chains[name], wanted)
+        for name, wanted in _wanted(rules).items()
+        if name in saved.chains and name in observed.chains
+    )
+
+
+def _in_another_order(was: Chain, now: Chain, wanted: set[str]) -> bool:
+    both = wanted.intersection(was.rules, now.rules)
+    before = dict.fromkeys(text for text in was.rules if text in both)
+    return list(before) != list(dict.fromkeys(text for text in now.rules if text in both))
 
 
 def repairs(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> list[Repair]:
     """The chains that differ from what they have to be, each as a whole and in its order.
 
     A chain keeps what it holds and what is not in the copy (the rules of a container that started
-    since, rules of other people) next to the rule it stood behind. From a chain that is gone
-    or empty, everything in the copy comes back but the rules of containers that have gone.
+    since, rules of other people) next to the rule it stood behind. Chains that hold nothing
+    expected are left alone; those that are gone and still jumped to come back empty.
     """
-    wanted: dict[str, set[str]] = {}
-    for rule in rules:
-        wanted.setdefault(rule.chain, set()).update(rule.texts)
-    nothing: frozenset[str] = frozenset()
+    wanted = _wanted(rules)
     found = []
-    for name in dict.fromkeys((*saved.chains, *observed.chains)):
+    for name in dict.fromkeys(name for name in (*saved.chains, *observed.chains) if name in wanted):
         was, now = saved.chains.get(name), observed.chains.get(name)
-        over = saved.expected.get(name, nothing) - wanted.get(name, set())
-        chain = _merged(was, now, over, wanted.get(name, set()))
+        chain = _merged(was, now, wanted[name])
         if now is None or now != chain:
             rehook = now is not None and now.hook != chain.hook
             found.append(Repair(name, chain, exists=now is not None, rehook=rehook))
-    return [each for each in found if each.exists or _has_use(each, found, wanted)]
+    jumps = {text.rpartition("jump ")[2] for each in found for text in each.chain.rules}
+    found.extend(
+        Repair(name, Chain("", ()), exists=False, rehook=False)
+        for name in saved.chains
+        if name in jumps and name not in wanted and name not in observed.chains
+    )
+    return found
 
 
-def _has_use(gone: Repair, repairs: Iterable[Repair], wanted: Mapping[str, set[str]]) -> bool:
-    """Whether a chain that is gone is needed: it is expected, holds rules, or is jumped to."""
-    if gone.name in wanted or gone.chain.rules or gone.chain.hook:
-        return True
-    jump = f"jump {gone.name}"
-    return any(text.endswith(jump) for each in repairs for text in each.chain.rules)
+def _wanted(rules: Iterable[Rule]) -> dict[str, set[str]]:
+    """Every spelling of what is expected, by chain."""
+    wanted: dict[str, set[str]] = {}
+    for rule in rules:
+        wanted.setdefault(rule.chain, set()).update(rule.texts)
+    return wanted
 
 
-def _merged(was: Chain | None, now: Chain | None, over: frozenset[str], wanted: set[str]) -> Chain:
+def _merged(was: Chain | None, now: Chain | None, wanted: set[str]) -> Chain:
     here = now.rules if now else ()
     if was is None:
         return Chain(now.hook if now else "", _once(here, wanted))
     there = set(here)
-    wiped = not here
-    kept = [
-        text
-        for text in was.rules
-        # What refers to a set of somebody else's cannot be put back without that set.
-        if text in there or text in wanted or (wiped and text not in over and "@" not in text)
-    ]
-    kept = list(_once(kept, wanted))
+    kept = _once((text for text in was.rules if text in there or text in wanted), wanted)
     place = {text: at for at, text in enumerate(kept)}
     behind: dict[int, list[str]] = {}
     last = -1
@@ -141,7 +131,6 @@ def dump(saved: SavedRules, *, driver: str) -> str:
             "version": VERSION,
             "driver": driver,
             "chains": {name: [each.hook, *each.rules] for name, each in saved.chains.items()},
-            "expected": {name: sorted(texts) for name, texts in saved.expected.items()},
         }
     )
 
@@ -156,23 +145,11 @@ def load(text: str, *, driver: str) -> SavedRules:
         raise ValueError("it is of another version of podwatch")
     if data.get("driver") != driver:
         raise ValueError(f"it is of the driver {str(data.get('driver'))[:20]!r}, not {driver!r}")
-    return SavedRules(
-        chains={
-            name: Chain(texts[0], tuple(texts[1:])) for name, texts in _lists(data, "chains", 1)
-        },
-        expected={name: frozenset(texts) for name, texts in _lists(data, "expected", 0)},
-    )
-
-
-def _lists(data: dict[str, object], key: str, least: int) -> list[tuple[str, list[str]]]:
-    value = data.get(key)
-    if not isinstance(value, dict):
-        raise ValueError(f"it has no {key}")
-    for texts in value.values():
-        if (
-            not isinstance(texts, list)
-            or len(texts) < least
-            or not all(isinstance(text, str) for text in texts)
-        ):
-            raise ValueError(f"its {key} are damaged")
-    return list(value.items())
+    chains = data.get("chains")
+    if not isinstance(chains, dict):
+        raise ValueError("it has no chains")
+    for texts in chains.values():
+        whole = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
+        if not whole:
+            raise ValueError("its chains are damaged")
+    return SavedRules({name: Chain(texts[0], tuple(texts[1:])) for name, texts in chains.items()})

@@ -9,7 +9,7 @@ import pytest
 
 from podwatch.decide.judge import judge
 from podwatch.drivers.nftables import FAMILY, TABLE, expected_rules, repair_script
-from podwatch.drivers.saved import SavedRules, covers, repairs, save
+from podwatch.drivers.saved import SavedRules, covers, repairs
 from podwatch.words.network import Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
@@ -67,7 +67,7 @@ def copied(busy_stage: Stage) -> Iterator[Copied]:
         busy_stage.observed(),
         busy_stage.listing(),
     )
-    whole = Copied(busy_stage, setup, save(observed, expected_rules(setup, observed)))
+    whole = Copied(busy_stage, setup, SavedRules(observed.chains))
     assert whole.judge().state is State.OK
     yield whole
     busy_stage.replace_table(listing)
@@ -79,6 +79,8 @@ def test_every_damage_is_put_right_in_one_transaction(copied: Copied, damage: st
     before = in_use(copied.stage.observed())
     copied.stage.nft("-f", "-", text=DAMAGES[damage])
     assert copied.judge().state is State.LOST
+    observed = copied.stage.observed()
+    assert covers(copied.copy, expected_rules(copied.setup, observed), observed)
     copied.put_back()
     verdict = copied.judge()
     assert (verdict.state, verdict.missing, verdict.warnings) == (State.OK, (), ())
@@ -114,7 +116,7 @@ def test_a_whole_table_is_left_as_it_is(copied: Copied) -> None:
 def test_duplicates_are_taken_away(copied: Copied, copy: str) -> None:
     """Rules that netavark's own reload added again are there once afterwards, copy or none."""
     if copy == "without a copy":
-        copied = replace(copied, copy=SavedRules({}, {}))
+        copied = replace(copied, copy=SavedRules({}))
     before = copied.stage.observed().chains
     script = [
         f"add rule {ON} {name} {text}"
@@ -146,6 +148,30 @@ def test_rules_of_others_stay(copied: Copied) -> None:
     assert chains["FORWARD"].rules[0] == "tcp dport 65001 drop"
     assert chains["FORWARD"].rules[-1] == "tcp dport 65002 accept"
     assert len(chains["MINE"].rules) == 1
+
+
+def test_objects_of_others_do_not_stop_the_repair(copied: Copied) -> None:
+    """Rules that name somebody's set or counter stay with it, and go with it."""
+    copied.stage.nft(
+        "-f",
+        "-",
+        text=f"add set {ON} mine {{ type ipv4_addr; }}\nadd counter {ON} seen\n"
+        f"insert rule {ON} FORWARD ip saddr @mine accept\n"
+        f'insert rule {ON} FORWARD tcp dport 65001 counter name "seen" drop\n'
+        f"add chain {ON} MINE\nadd rule {ON} MINE ip saddr @mine accept\nadd rule {ON} MINE drop",
+    )
+    with_theirs = Copied(copied.stage, copied.setup, SavedRules(copied.stage.observed().chains))
+    first = copied.stage.observed().chains["FORWARD"].rules
+    copied.stage.nft("delete", "chain", FAMILY, TABLE, "PREROUTING")
+    with_theirs.put_back()
+    assert copied.judge().state is State.OK
+    assert copied.stage.observed().chains["FORWARD"].rules == first
+
+    copied.stage.nft("flush", "ruleset")
+    with_theirs.put_back()
+    assert copied.judge().state is State.OK
+    assert "mine" not in copied.stage.listing()
+    assert "65001" not in copied.stage.listing()
 
 
 def test_what_has_gone_since_is_not_brought_back(copied: Copied) -> None:

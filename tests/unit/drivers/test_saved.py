@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwatch.drivers.nftables import repair_script
-from podwatch.drivers.saved import Repair, SavedRules, covers, dump, load, repairs, save
+from podwatch.drivers.saved import Repair, SavedRules, covers, dump, load, repairs
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 
 HOOK = "type filter hook forward priority 0; policy accept;"
@@ -43,7 +43,7 @@ def ruleset(**changes: tuple[str, ...] | None) -> Ruleset:
     return Ruleset(present=True, chains=chains)
 
 
-COPY = save(Ruleset(present=True, chains=WHOLE), rules())
+COPY = SavedRules(WHOLE)
 
 
 def put_back(observed: Ruleset, wanted: list[Rule] | None = None) -> dict[str, Chain]:
@@ -64,7 +64,7 @@ def test_what_is_whole_is_not_touched() -> None:
 @pytest.mark.parametrize(
     ("now", "then"),
     [
-        ((), ("a", "jump X", "foreign", "b", "c")),
+        ((), ("a", "jump X", "b", "c")),
         (("a", "jump X", "foreign", "c"), ("a", "jump X", "foreign", "b", "c")),
         (("c", "b", "foreign", "jump X", "a"), ("a", "jump X", "foreign", "b", "c")),
         (("a", "a", "jump X", "b", "b", "c"), ("a", "jump X", "b", "c")),
@@ -81,7 +81,7 @@ def test_a_chain_is_put_right(now: tuple[str, ...], then: tuple[str, ...]) -> No
 def test_a_chain_that_is_gone_comes_back_with_its_hook() -> None:
     """A base chain is made again with its hook, and a chain that is jumped to before its jump."""
     after = put_back(ruleset(FORWARD=None, X=None))
-    assert after["FORWARD"] == WHOLE["FORWARD"]
+    assert after["FORWARD"] == Chain(HOOK, EXPECTED["FORWARD"])
     assert after["X"] == WHOLE["X"]
 
 
@@ -98,7 +98,7 @@ def test_what_is_not_expected_any_more_stays_gone() -> None:
     """The rules of a container that has gone since are not brought back by an old copy."""
     wanted = rules({"FORWARD": ("a", "jump X", "c"), "X": ("x", "y")})
     after = put_back(ruleset(FORWARD=()), wanted)
-    assert after["FORWARD"].rules == ("a", "jump X", "foreign", "c")
+    assert after["FORWARD"].rules == ("a", "jump X", "c")
 
 
 def test_what_the_copy_does_not_know_it_does_not_cover() -> None:
@@ -113,12 +113,38 @@ def test_an_empty_chain_nobody_needs_stays_gone() -> None:
     assert repairs(COPY, rules(), ruleset(EMPTY=None)) == []
 
 
-def test_rules_with_sets_of_others_stay_gone() -> None:
-    """A foreign rule that names a set cannot be put back without the set."""
-    chains = {**WHOLE, "X": Chain("", ("x", "ip saddr @mine drop", "y"))}
-    copy = save(Ruleset(present=True, chains=chains), rules())
-    (repair,) = repairs(copy, rules(), ruleset(X=()))
-    assert repair.chain.rules == ("x", "y")
+def test_a_chain_that_is_jumped_to_comes_back_empty() -> None:
+    """A chain without rules of its own has to exist while an expected rule jumps to it."""
+    copy = SavedRules({"FORWARD": Chain(HOOK, ("jump EMPTY",)), "EMPTY": Chain("", ("theirs",))})
+    wanted = rules({"FORWARD": ("jump EMPTY",)})
+    found = repairs(copy, wanted, Ruleset(present=False))
+    assert [(each.name, each.chain) for each in found] == [
+        ("FORWARD", Chain(HOOK, ("jump EMPTY",))),
+        ("EMPTY", Chain("", ())),
+    ]
+
+
+def test_nothing_of_other_peoples_comes_back() -> None:
+    """Somebody's rules and chains stay gone: without their sets half of them would mean more."""
+    theirs = {"THEIRS": Chain("type filter hook input priority 5; policy drop;", ("drop",))}
+    mixed = {"X": Chain("", ("x", "ip saddr @mine accept", "drop", "y"))}
+    copy = SavedRules({**WHOLE, **mixed, **theirs})
+    found = {each.name: each.chain for each in repairs(copy, rules(), Ruleset(present=False))}
+    assert found == {"FORWARD": Chain(HOOK, EXPECTED["FORWARD"]), "X": Chain("", ("x", "y"))}
+
+
+def test_other_peoples_chains_are_left_alone() -> None:
+    """A chain without anything expected in it keeps its hook and its rules, whatever they were."""
+    copy = SavedRules({**WHOLE, "THEIRS": Chain(HOOK, ("one", "two"))})
+    now = {**WHOLE, "THEIRS": Chain("type filter hook input priority 5; policy accept;", ("two",))}
+    assert repairs(copy, rules(), Ruleset(present=True, chains=now)) == []
+
+
+def test_a_rule_out_of_its_place_is_covered() -> None:
+    """A rule somebody moved is put back in its place from the copy, without any reload."""
+    moved = ruleset(FORWARD=("jump X", "foreign", "b", "c", "a"))
+    assert covers(COPY, rules(), moved)
+    assert put_back(moved)["FORWARD"] == WHOLE["FORWARD"]
 
 
 damaged = st.fixed_dictionaries(
@@ -201,7 +227,6 @@ GOOD: dict[str, Any] = json.loads(dump(COPY, driver="nftables"))
         json.dumps({**GOOD, "chains": {"X": []}}),
         json.dumps({**GOOD, "chains": {"X": "text"}}),
         json.dumps({**GOOD, "chains": {"X": ["", 7]}}),
-        json.dumps({**GOOD, "expected": None}),
     ],
 )
 def test_a_damaged_file_is_an_error(text: str) -> None:
@@ -218,7 +243,7 @@ def test_a_base_chain_the_copy_does_not_know_keeps_its_hook() -> None:
 
 def test_an_empty_copy_brings_nothing() -> None:
     """Without a copy nothing is covered, and only duplicates are put right."""
-    empty = SavedRules({}, {})
+    empty = SavedRules({})
     assert not covers(empty, rules(), Ruleset(present=False))
     assert repairs(empty, rules(), ruleset()) == []
     (repair,) = repairs(empty, rules(), ruleset(X=("x", "y", "x")))
