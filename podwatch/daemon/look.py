@@ -7,7 +7,9 @@ podman's network lock was free and the ruleset's generation did not move while w
 """
 
 import asyncio
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from podwatch.adapters.firewalld import FirewalldWatch
@@ -28,12 +30,25 @@ NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.ser
 _TRIES = 3
 
 
-@dataclass
+CENSUS_AGAIN_S = 2.0
+"""podman is asked again after so long whether a container is still only created; doubling, up to"""
+CENSUS_AGAIN_MAX_S = 300.0
+
+
+@dataclass(frozen=True)
 class Census:
-    """Podman's containers by id, and the state directory's stamp they were listed at."""
+    """Podman's containers by id, and the state directory's stamp they were listed at.
+
+    `again_at` is when podman has to be asked once more though netavark's state is the same: a
+    container that is only created may be in the middle of its start (`doubtful`, so far taken for
+    running), and no event tells when it runs.
+    """
 
     containers: Mapping[str, Container] = field(default_factory=dict)
     stamp: object = None
+    doubtful: frozenset[str] = frozenset()
+    again_at: float | None = None
+    pause: float = CENSUS_AGAIN_S
 
     def at(self, stamp: object) -> Mapping[str, Container]:
         """The containers, for a state directory with this stamp.
@@ -44,6 +59,35 @@ class Census:
         if stamp == self.stamp:
             return self.containers
         return {key: replace(each, running=True) for key, each in self.containers.items()}
+
+    def next(
+        self, containers: Mapping[str, Container], stamp: object, wired: Iterable[str], now: float
+    ) -> "Census":
+        """The census after podman listed `containers`; `wired` are those netavark has state of.
+
+        One that podman does not know was removed without teardown. One that is created twice in a
+        row, with netavark's state the same, has failed to start.
+        """
+        known, created = dict(containers), set()
+        for key in wired:
+            each = known.get(key)
+            if each is None:
+                known[key] = Container(key, key[:12], running=False)
+            elif each.created:
+                created.add(key)
+                before = stamp == self.stamp and key in self.containers
+                known[key] = replace(each, running=not (before and self.containers[key].created))
+        if not created:
+            return Census(known, stamp)
+        pause = 2 * self.pause if stamp == self.stamp else CENSUS_AGAIN_S
+        again_at = now + pause if pause <= CENSUS_AGAIN_MAX_S else None
+        return Census(known, stamp, frozenset(created), again_at, min(pause, CENSUS_AGAIN_MAX_S))
+
+    def doubted(self, now: float) -> "Census":
+        """The census when the rules have changed: what is only created may have come to run."""
+        if not self.doubtful:
+            return self
+        return replace(self, again_at=min(self.again_at or math.inf, now + CENSUS_AGAIN_S))
 
 
 class Looker:
@@ -84,22 +128,17 @@ class Looker:
         )
 
     def take_census(self, containers: Mapping[str, Container], stamp: object) -> None:
-        """Keep podman's containers, listed after the state directory had this `stamp`.
-
-        A container netavark has state of and podman does not know was removed without teardown.
-        """
-        known = dict(containers)
-        if self._setup is not None and stamp == self.state.stamp:
-            for endpoint in self._setup.endpoints:
-                key = endpoint.container_id
-                if key not in known:
-                    known[key] = Container(key, key[:12], running=False)
-        self.census = Census(known, stamp)
+        """Keep podman's containers, listed after the state directory had this `stamp`."""
+        setup = self._setup if stamp == self.state.stamp else None
+        wired = {each.container_id for each in setup.endpoints} if setup else ()
+        self.census = self.census.next(containers, stamp, wired, time.monotonic())
 
     @property
     def wants_census(self) -> bool:
-        """Whether podman has to be asked: netavark's state has changed since it was."""
-        return self._setup is not None and self.census.stamp != self.state.stamp
+        """Whether podman has to be asked: netavark's state has changed since, or it is time."""
+        again_at = self.census.again_at
+        due = again_at is not None and time.monotonic() >= again_at
+        return self._setup is not None and (due or self.census.stamp != self.state.stamp)
 
     async def _rules(self, unknown: list[Unknown]) -> tuple[Setup | None, Ruleset | None, int, str]:
         """Expected and observed of one generation, and who is in the middle of a change."""

@@ -83,7 +83,9 @@ class Loop:
             self._meanwhile += ours
             return
         if ours:
-            self.memory = policy.hinted(self.memory, time.monotonic())
+            now = time.monotonic()
+            self.memory = policy.hinted(self.memory, now)
+            self.host.looker.census = self.host.looker.census.doubted(now)
         self._wake(str(change.writer), urgent=deleted or not ours, names_cause=deleted)
 
     def on_overrun(self) -> None:
@@ -136,7 +138,8 @@ class Loop:
             if decision.method is not None and not self.dry_run:
                 await self._act(decision.method, decision, snapshot)
             else:
-                due = [at for at in (decision.look_at, told_at) if at is not None and at > now]
+                at_last = (decision.look_at, told_at, self.host.looker.census.again_at)
+                due = [at for at in at_last if at is not None and at > now]
                 await self._rest(min(due, default=None))
 
     def _held(self) -> str:

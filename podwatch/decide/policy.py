@@ -122,8 +122,10 @@ def acted(memory: Memory, method: Method, now: float, limits: Limits, *, done: b
             memory, tried=(*memory.tried, method), replays=replays, next_replay=now + pause
         )
     rounds = (*(at for at in memory.rounds if at > since), now)
-    # After a reload the rules are others than those the copy did not help with.
-    tried = tuple(each for each in tried if each is not Method.REPLAY)
+    # After a reload the rules are others than those the copy did not help with; and after an
+    # escalation that failed the ladder begins anew, when the pause is over.
+    again = {Method.REPLAY} if done or method is Method.RELOAD else set(Method)
+    tried = tuple(each for each in tried if each not in again)
     vain = memory.vain + 1
     doublings = max(len(rounds), vain) - 1  # those of the window alone would never reach the cap
     pause = min(limits.backoff * 2 ** min(doublings, 20), limits.backoff_max)

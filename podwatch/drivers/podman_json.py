@@ -8,6 +8,7 @@ from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
 
 _ENDED = frozenset({"exited", "dead", "removing"})
+_CREATED = frozenset({"created", "configured"})
 
 
 def parse_ps(text: str) -> dict[str, Container]:
@@ -39,6 +40,7 @@ def _container(data: dict[str, Any]) -> Container:
         id=key,
         name=first if isinstance(first, str) and first else key[:12],
         running=state not in _ENDED and not data.get("Exited"),
+        created=state in _CREATED,
         paused=state == "paused",
         pod=_text(data, "PodName"),
         is_infra=data.get("IsInfra") is True,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy, rung by rung: what it does about a verdict, when, and when it looks again."""
 
+import itertools
 from collections.abc import Iterable
 
 import pytest
@@ -254,6 +255,26 @@ def test_an_escalation_is_tried_once() -> None:
     waiting = decide(verdict(STUCK), 102.0, memory)
     assert (waiting.method, waiting.look_at) == (None, 104.0)
     assert decide(verdict(STUCK), 104.0, memory).method is Method.RELOAD
+
+
+@pytest.mark.parametrize("missing", [RULE, STUCK])
+def test_an_escalation_that_failed_waits_like_any_other_try(missing: Missing) -> None:
+    """Deleting the table is not tried again and again, and not without the pause that grows."""
+    memory, now, escalations = since(verdict(missing)), 101.0, []
+    while now < 160.0:
+        memory, decision = step(memory, verdict(missing), now, LIMITS)
+        if decision.method is None:
+            assert decision.look_at is not None
+            now = decision.look_at
+            continue
+        done = decision.method is Method.RELOAD
+        memory = after(decision.method, memory, now, done=done)
+        if not done:
+            escalations.append(now)
+    assert 1 < len(escalations) <= 6
+    gaps = [later - earlier for earlier, later in itertools.pairwise(escalations)]
+    assert gaps == sorted(gaps)
+    assert gaps[0] >= LIMITS.backoff
 
 
 def test_a_table_that_is_gone_is_only_reloaded() -> None:
