@@ -154,7 +154,7 @@ def _status(arguments: argparse.Namespace) -> int:
         why = str(exc)
     if why:
         if arguments.json:
-            summary = f"the daemon is not running: {why}"
+            summary = f"no word from the daemon: {why}"
             _show_json({**document, "state": State.UNKNOWN, "summary": summary})
         else:
             _show(render.not_running(why, colour=_colour()))

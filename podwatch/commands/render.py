@@ -44,7 +44,7 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
 def not_running(why: str, *, colour: bool) -> str:
     """`podwatch status` without a daemon: why it is taken for that, and what to do."""
     return (
-        f"{_dot('unknown', colour=colour)} podwatch: unknown, the daemon is not running\n"
+        f"{_dot('unknown', colour=colour)} podwatch: unknown, no word from the daemon\n"
         f"    {clean(why)}\n"
         "      → systemctl start podwatch\n"
         "      → journalctl -u podwatch   (why it ended)\n"
@@ -165,5 +165,5 @@ def _incident(incident: Mapping[str, Any]) -> Iterator[str]:
         yield f"    {clean(incident['line'])}"
         return
     cause = clean(incident["cause"] or "not known")
-    tried = "; ".join(incident["tried"][-5:])
+    tried = "; ".join(dict.fromkeys(incident["tried"][-5:]))
     yield f"    going on; cause: {cause}" + (f"; tried: {clean(tried)}" if tried else "")

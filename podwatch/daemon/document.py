@@ -45,8 +45,13 @@ def document(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
 
 def summary(snapshot: Snapshot, verdict: Verdict) -> str:
     """The state in one sentence."""
-    endpoints = snapshot.setup.endpoints if snapshot.setup else ()
-    containers = len(verdict.all_container_ids)
+    living = set(verdict.all_container_ids)
+    endpoints = [
+        each
+        for each in (snapshot.setup.endpoints if snapshot.setup else ())
+        if each.container_id in living
+    ]
+    containers = len(living)
     networks = len({each.network_id for each in endpoints})
     place = f"{counted(containers, 'container')} on {counted(networks, 'network')}"
     if verdict.state is State.LOST:
@@ -82,7 +87,10 @@ def _networks(setup: Setup) -> list[dict[str, Any]]:
 
 def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
     places: dict[str, list[Endpoint]] = {}
+    living = set(verdict.all_container_ids)
     for endpoint in snapshot.setup.endpoints if snapshot.setup else ():
+        if endpoint.container_id not in living:
+            continue
         places.setdefault(endpoint.container_id, []).append(endpoint)
     missing: dict[str, int] = {}
     for each in verdict.missing:

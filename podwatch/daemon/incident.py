@@ -5,6 +5,7 @@ Its `line` is the one canonical line that the journal and `podwatch status` tell
 lost, who did it, how it was restored, and how long that took.
 """
 
+import itertools
 from dataclasses import dataclass, field
 
 from podwatch.words.text import counted, lasted, listed
@@ -52,11 +53,17 @@ class Incident:
         self.restored_at = now
         self.verified = True
         self.took_ms = max(0, round((now - self.began) * 1000))
-        how = "; ".join(self.tried[-5:]) or "by somebody else"
+        how = "; ".join(self.attempts[-5:]) or "by somebody else"
         self.line = (
             f"restored {self.amount} in {lasted(self.took_ms / 1000)}, verified: "
             f"{listed(self.missing)}; cause: {self.cause or 'not known'}; how: {how}"
         )
+
+    @property
+    def attempts(self) -> list[str]:
+        """What was tried, in order; what was tried again at once is told with its number."""
+        runs = ((what, len(list(same))) for what, same in itertools.groupby(self.tried))
+        return [what if number == 1 else f"{what} ({number} times)" for what, number in runs]
 
     @property
     def amount(self) -> str:

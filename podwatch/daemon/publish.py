@@ -174,7 +174,7 @@ class Publisher:
             Event.RESTORED,
             incident.line,
             cause=incident.cause,
-            how="; ".join(incident.tried) or "by somebody else",
+            how="; ".join(incident.attempts) or "by somebody else",
             took_ms=incident.took_ms,
             missing="\n".join(incident.missing),
         )

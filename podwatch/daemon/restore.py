@@ -122,7 +122,7 @@ class Restorer:
         if decision.method is Method.ESCALATE:
             before = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
             await self.nft.apply(f"add {_TABLE}\ndelete {_TABLE}\n")
-        progress(f"reloading the network of {len(ids)} containers")
+        progress(f"reloading the network of {counted(len(ids), 'container')}")
         failed = await self._reload_each(ids)
         if failed and before:
             # As it was, damaged, is better than gone.
@@ -132,11 +132,12 @@ class Restorer:
                 f"{known[each].title} ({why})" for each, why in list(failed.items())[:5]
             )
             raise RestoreFailed(
-                f"podman network reload failed for {len(failed)} of {len(ids)} containers: {names}",
+                f"podman network reload failed for {len(failed)} of "
+                f"{counted(len(ids), 'container')}: {names}",
                 hint="journalctl -u 'podwatch-reload@*'",
             )
         what = "the table was deleted and " if before else ""
-        return f"{what}podman network reload of {len(ids)} containers"
+        return f"{what}podman network reload of {counted(len(ids), 'container')}"
 
     async def _reload_each(self, ids: list[str]) -> dict[str, str]:
         """Reload every one of `ids`; those that failed, with the reason."""

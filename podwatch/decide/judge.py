@@ -14,6 +14,7 @@ from podwatch.drivers import nftables
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
+from podwatch.words.text import counted
 from podwatch.words.verdict import (
     Blocked,
     BlockedKind,
@@ -99,7 +100,7 @@ def _without_dead(setup: Setup, containers: Mapping[str, Container]) -> tuple[Se
             Notice(
                 WarningKind.STALE_STATE,
                 f"{containers[each].title}: not running, but netavark still has its state",
-                f"podman rm {containers[each].name}, or start it again",
+                f"podman start {containers[each].name}, or podman rm -f {containers[each].name}",
             )
             for each in sorted(dead)
         ],
@@ -139,7 +140,7 @@ def _missing_rules(
     if not observed.present:
         if not rules:
             return []
-        count = f"{len(rules)} rules of {len(everyone)} containers"
+        count = f"{counted(len(rules), 'rule')} of {counted(len(everyone), 'container')}"
         return [
             Missing(MissingKind.TABLE, f"{table} is gone ({count})", table, container_ids=everyone)
         ]

@@ -242,13 +242,19 @@ def _about_rules(
     method, ids, why = _reload_or_escalate(memory, verdict, limits, unknown)
     since = now if memory.missing_since is None else memory.missing_since
     quiet = max(since, memory.foreign_at) + limits.quiet
-    settled = min(memory.settle_until, since + limits.hold_cap)
-    ready = max(min(quiet, since + limits.quiet_cap), settled)
-    if method is not Method.ESCALATE or Method.RELOAD not in memory.tried:
-        ready = max(ready, _after_fight(memory, memory.next_reload, memory.rounds, limits.calm))
-    ready = max(ready, _window_opens(memory.rounds, limits.limit, now, limits))
+    follows = method is Method.ESCALATE and Method.RELOAD in memory.tried
+    again = _after_fight(memory, memory.next_reload, memory.rounds, limits.calm)
+    ready, waiting = max(
+        (min(quiet, since + limits.quiet_cap), "waiting until nobody changes the rules"),
+        (min(memory.settle_until, since + limits.hold_cap), "netavark's own units are at it"),
+        (NEVER if follows else again, "the last try was in vain: pausing"),
+        (
+            _window_opens(memory.rounds, limits.limit, now, limits),
+            f"{limits.limit} reloads in {limits.window:.0f} s are enough",
+        ),
+    )
     if now < ready:
-        return memory, Decision(None, "waiting until it is quiet, or until it is time", ready)
+        return memory, Decision(None, waiting, ready)
     return memory, Decision(method, why, now, container_ids=ids)
 
 

@@ -105,7 +105,7 @@ def test_status_without_a_daemon_says_what_to_do(tmp_path: Path) -> None:
     result = podwatch(tmp_path, "status")
 
     assert result.returncode == 3
-    assert "the daemon is not running" in result.stdout
+    assert "no word from the daemon" in result.stdout
     assert f"{tmp_path}/status.json does not exist" in result.stdout
     assert "systemctl start podwatch" in result.stdout
 

@@ -202,8 +202,6 @@ def test_a_daemon_that_does_not_run_is_told_with_what_to_do() -> None:
     """Without a daemon the reason and the commands to type are printed."""
     printed = render.not_running("its process, 12, is gone", colour=False)
 
-    assert printed.startswith(
-        "● podwatch: unknown, the daemon is not running\n    its process, 12,"
-    )
+    assert printed.startswith("● podwatch: unknown, no word from the daemon\n    its process, 12,")
     assert "systemctl start podwatch" in printed
     assert "journalctl -u podwatch" in printed
