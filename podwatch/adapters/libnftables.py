@@ -22,12 +22,15 @@ APPLY_TIMEOUT_S = 30.0
 TOOL_TIMEOUT_S = 10.0
 _NO_SUCH = "No such file or directory"
 
+THREAD = "libnftables"
+"""The name of the thread that commits, as the kernel knows it from Python 3.14 on."""
+
 
 class Nftables:
     """nftables through libnftables, in this network namespace. Close it when done."""
 
     def __init__(self) -> None:
-        self._worker: Worker[Any] = Worker("libnftables", _make_context)
+        self._worker: Worker[Any] = Worker(THREAD, _make_context)
 
     async def list_table(self, family: str, name: str) -> str:
         """The table as `nft --stateless list table` prints it; "" when it does not exist.

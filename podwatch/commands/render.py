@@ -30,6 +30,8 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
     most = 10_000 if everything else _MOST
     lines = [_head(document, colour=colour), *_missing(document, most)]
     lines += _repair(document, now)
+    if document["fight"]:
+        lines.append(f"    fight: {clean(document['fight'])}")
     lines += _notices(document, most)
     lines += _watchers(document)
     lines.append(_moments(document, now))

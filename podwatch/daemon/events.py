@@ -28,4 +28,5 @@ class Event(Enum):
     COMPLAINT = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0a", "warning")
     PROGRESS = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0b", "info")
     WATCHER_LOST = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0c", "warning")
+    FIGHT = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a20", "error")
     WATCHER_BACK = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0d", "info")

@@ -9,7 +9,9 @@ through the Publisher.
 import asyncio
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from podwatch.adapters.libnftables import THREAD
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host, limits
@@ -25,8 +27,8 @@ from podwatch.words.verdict import BlockedKind, Verdict
 _OURS = f"{nftables.FAMILY} {nftables.TABLE}"
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 
-_OF_ONE_TRANSACTION = frozenset({policy.Method.REPLAY, policy.Method.SOURCES})
-"""What commits at most one transaction to netavark's table: any other is somebody else's."""
+_BY_PODMAN = frozenset({policy.Method.RELOAD, policy.Method.ESCALATE})
+"""Means whose transactions netavark commits, under a name of nft's: nobody else's can be told."""
 
 CENSUS_QUIET_S = 0.5
 """podman is asked for its containers when netavark's state has been the same for so long."""
@@ -59,7 +61,8 @@ class Loop:
         self.memory = policy.Memory()
         self.last_look = policy.NEVER
         self._acting = False
-        self._meanwhile = 0
+        self._meanwhile = ""
+        self._own_names = {THREAD, Path("/proc/self/comm").read_text().strip()}
         self._look_took = 0.0
         self._census: asyncio.Task[None] | None = None
         self._census_failed_at: object = None
@@ -80,7 +83,8 @@ class Loop:
         ours = _OURS in change.tables
         deleted = _OURS in change.deleted
         if self._acting:
-            self._meanwhile += ours
+            if ours and change.writer.name not in self._own_names:
+                self._meanwhile = str(change.writer)
             return
         if ours:
             now = time.monotonic()
@@ -173,7 +177,7 @@ class Loop:
     async def _act(
         self, method: policy.Method, decision: policy.Decision, snapshot: Snapshot
     ) -> None:
-        self._acting, self._meanwhile = True, 0
+        self._acting, self._meanwhile = True, ""
         began = time.monotonic()
         try:
             outcome: Outcome = await self.host.restorer.restore(
@@ -185,8 +189,9 @@ class Loop:
             self._acting = False
         now = time.monotonic()
         self.memory = policy.acted(self.memory, method, now, self.limits, done=outcome.done)
-        if self._meanwhile > (method is policy.Method.REPLAY) and method in _OF_ONE_TRANSACTION:
-            self.memory = policy.hinted(self.memory, now)  # somebody else was at it too
+        if self._meanwhile and method not in _BY_PODMAN:  # somebody else was at it too
+            self.memory = policy.hinted(self.memory, now)
+            self.hints.cause = self._meanwhile
         self.publisher.acted(outcome, took_s=now - began)
 
     async def _rest(self, look_at: float | None) -> None:

@@ -8,6 +8,7 @@ document.py. Nothing here decides anything; what is told once is not told again.
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,10 @@ from podwatch.words.text import lasted, listed
 from podwatch.words.verdict import BlockedKind, Verdict
 
 HEARTBEAT_S = 20.0
+
+FIGHT_LOSSES = 6
+FIGHT_S = 30.0
+"""So many losses in so many seconds are a fight."""
 
 
 class Publisher:
@@ -54,6 +59,9 @@ class Publisher:
         self._told: object = None
         self._complaints: set[str] = set()
         self._ailing: dict[str, str] = {}
+        self._begun: deque[float] = deque(maxlen=FIGHT_LOSSES)
+        self._fight = ""
+        self._fight_told = 0.0
 
     def looked(
         self,
@@ -67,6 +75,8 @@ class Publisher:
         """A look is over: open or close the incident, and write the status."""
         now = time.time()
         self.counters["looks"] += 1
+        if self._fight and now - self._begun[-1] > FIGHT_S:
+            self._fight = ""
         self.has_neighbours = bool(snapshot.neighbours)
         if verdict.missing:
             self._missing(verdict, decision, cause, now)
@@ -125,6 +135,7 @@ class Publisher:
             "dry_run": self._dry_run,
             **self._document,
             "watchers": dict(self._watchers()),
+            "fight": self._fight,
             "restoring": restoring,
             "last_incident": asdict(last) if last else None,
             "counters": self.counters,
@@ -165,6 +176,16 @@ class Publisher:
             missing="\n".join(self.incident.missing),
             decision=decision.method or "none",
         )
+        self._begun.append(now)
+        for_s = now - self._begun[0]
+        if len(self._begun) == FIGHT_LOSSES and for_s < FIGHT_S:
+            self._fight = (
+                f"{cause or 'somebody'} keeps removing the rules: "
+                f"{FIGHT_LOSSES} times in {lasted(for_s)}"
+            )
+            if now - self._fight_told > 2 * FIGHT_S:
+                self._fight_told = now
+                log(Event.FIGHT, self._fight, cause=cause)
 
     def _healed(self, incident: Incident, now: float) -> None:
         incident.end(now)

@@ -67,6 +67,7 @@ SHAPE: Mapping[str, Any] = {
         "line": "",
     },
     "watchers": {"nftables": "", "firewalld": "", "systemd": ""},
+    "fight": "",  # who keeps removing the rules, while somebody does
     "restoring": "",  # what is under way
     "next_try": "",  # what is waited for while something is missing
     "next_look_at": 0.0,  # 0: when something happens

@@ -100,7 +100,7 @@ def _without_dead(setup: Setup, containers: Mapping[str, Container]) -> tuple[Se
             Notice(
                 WarningKind.STALE_STATE,
                 f"{containers[each].title}: not running, but netavark still has its state",
-                f"podman start {containers[each].name}, or podman rm -f {containers[each].name}",
+                f"start it again, or: rm /run/containers/networks/firewall/ports/*_{each}",
             )
             for each in sorted(dead)
         ],

@@ -197,3 +197,34 @@ def test_the_service_manager_is_told_the_state(stage: Stage) -> None:
     stage.looked(FINE)
 
     assert stage.notified == ["ok: no container needs rules on this host"]
+
+
+def test_a_fight_is_told_with_the_other_side(stage: Stage) -> None:
+    """Who removes the rules again and again is named once, in the journal and in the status."""
+    for _ in range(publish.FIGHT_LOSSES + 4):
+        stage.looked(LOST, cause="flusher (pid 7)")
+        stage.looked(FINE)
+
+    told = [message for event, message in stage.logged if event is Event.FIGHT]
+    assert len(told) == 1
+    assert told[0].startswith("flusher (pid 7) keeps removing the rules: 6 times in")
+    assert read_status(stage.path)["fight"].startswith("flusher (pid 7) keeps")
+
+
+def test_losses_now_and_then_are_no_fight(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same number of losses over a longer time, or a fight that is over, is none."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    for _ in range(publish.FIGHT_LOSSES):
+        stage.looked(LOST)
+        stage.looked(FINE)
+        now += publish.FIGHT_S / 2
+    assert Event.FIGHT not in stage.events
+
+    for _ in range(publish.FIGHT_LOSSES):
+        stage.looked(LOST)
+        stage.looked(FINE)
+    assert Event.FIGHT in stage.events
+    now += 2 * publish.FIGHT_S
+    stage.looked(FINE)
+    assert read_status(stage.path)["fight"] == ""
