@@ -81,18 +81,18 @@ class FirewalldWatch:
                 raise
         if not await self.bus.owner(NAME):
             return ABSENT_FIREWALLD
-        zones = (await self._ask(f"{NAME}.zone", "getActiveZones"))[0]
-        panic = (await self._ask(NAME, "queryPanicMode"))[0]
-        settings = (
-            await self.bus.call(
+        (zones,), (panic,), (settings,) = await asyncio.gather(
+            self._ask(f"{NAME}.zone", "getActiveZones"),
+            self._ask(NAME, "queryPanicMode"),
+            self.bus.call(
                 NAME,
                 f"{PATH}/config",
                 "org.freedesktop.DBus.Properties",
                 "GetAll",
                 "s",
                 [f"{NAME}.config"],
-            )
-        )[0]
+            ),
+        )
         return Firewalld(
             running=True,
             sources={

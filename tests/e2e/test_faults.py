@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every fault is healed, seen from outside; by the saved copy, and by the reload command alone."""
 
+import statistics
+
 import pytest
 
 from tests.e2e.installed import Installed
@@ -22,6 +24,19 @@ def test_every_fault_is_healed(there: Installed, fault: Fault) -> None:
     fault.strike(there.host)
 
     there.until_whole(8)
+
+
+def test_a_trusted_source_is_back_within_a_second(there: Installed) -> None:
+    """From the moment podwatch hears of it, a lost source takes less than a second to be back."""
+    took = []
+    for _ in range(3):
+        before = there.incidents()
+        there.host.run(["firewall-cmd", "--reload"])
+        there.until(lambda: there.incidents() > before, "noticed", 5)  # noqa: B023 (waited for)
+        there.until_whole(8)
+        took.append(there.status()["last_incident"]["took_ms"])
+
+    assert statistics.median(took) < 1000
 
 
 def test_no_container_was_touched(there: Installed) -> None:

@@ -2,6 +2,7 @@
 """The daemon itself: killed, started late, fought, fed with bad input, and without systemd."""
 
 import json
+import re
 import time
 
 import pytest
@@ -70,6 +71,7 @@ def test_the_bus_restarted(there: Installed) -> None:
 def test_a_fight_is_bounded(there: Installed) -> None:
     """Somebody who flushes for 30 s costs a bounded number of repairs; then all heals."""
     before = there.reloads()
+    cursor = there.host.journal_cursor()
     there.host.shell(
         "end=$(($(date +%s) + 30)); while [ $(date +%s) -lt $end ]; do nft flush ruleset; "
         "sleep 0.2; done",
@@ -80,6 +82,10 @@ def test_a_fight_is_bounded(there: Installed) -> None:
 
     assert there.reloads() - before <= 10 * len(there.containers.containers)
     assert running <= 4
+    assert re.search(
+        r"nft \(pid \d+\) keeps removing the rules",
+        there.host.journal("podwatch", since_cursor=cursor),
+    )
 
 
 @pytest.mark.parametrize(
