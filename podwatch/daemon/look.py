@@ -3,13 +3,13 @@
 
 A look asks every adapter and turns what fails into `Unknown`; it decides nothing. netavark writes
 its state before its rules, so a snapshot is only good when nobody was in the middle of a change:
-podman's network lock was free and the ruleset's generation did not move while we read.
+podman's network lock was free and nobody touched the driver's table while we read.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from podwatch.adapters.firewalld import FirewalldWatch
@@ -104,6 +104,9 @@ class Looker:
         self.nft = nft
         self.firewalld = firewalld
         self.systemd = systemd
+        self.changes: Callable[[], int] = generation
+        """A number that is another one after each transaction on the driver's table. Who listens to
+        the kernel knows it; the generation, which counts everybody's, will do."""
         self.census = Census()
         self._setup: Setup | None = None
 
@@ -144,7 +147,7 @@ class Looker:
         """Expected and observed of one generation, and who is in the middle of a change."""
         setup: Setup | None = None
         rules: Ruleset | None = None
-        before = after = 0
+        at = 0
         busy = ""
         for _ in range(_TRIES):
             busy = lock_holder()
@@ -157,17 +160,18 @@ class Looker:
                 return setup, None, 0, busy
             stamp = self.state.stamp
             try:
-                before = generation()
+                before = self.changes()
                 listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
-                after = generation()
+                at = generation()
+                unchanged = self.changes() == before
             except Unreadable as exc:
                 unknown.append(Unknown(Part.RULES, "nftables", str(exc), exc.hint))
                 return setup, None, 0, busy
             rules = nftables.parse_listing(listing)
             busy = busy or lock_holder()
-            if before == after and self._setup_unchanged(stamp):
-                return setup, rules, after, busy
-        return setup, rules, after, busy or "the rules change faster than they can be read"
+            if unchanged and self._setup_unchanged(stamp):
+                return setup, rules, at, busy
+        return setup, rules, at, busy or "the rules change faster than they can be read"
 
     def _setup_unchanged(self, stamp: object) -> bool:
         try:

@@ -60,10 +60,11 @@ class Loop:
         self.hints = Hints(cause="what happened before podwatch started")
         self.memory = policy.Memory()
         self.last_look = policy.NEVER
+        self.changes = 0  # transactions on our table
         self._acting = False
         self._meanwhile = ""
         self._own_names = {THREAD, Path("/proc/self/comm").read_text().strip()}
-        self._look_took = 0.0
+        self._look_cost = 0.0
         self._census: asyncio.Task[None] | None = None
         self._census_failed_at: object = None
         self.configure(config)
@@ -81,6 +82,7 @@ class Loop:
         if not change.tables & (_FIREWALLD_TABLES | {_OURS}):
             return
         ours = _OURS in change.tables
+        self.changes += ours
         deleted = _OURS in change.deleted
         if self._acting:
             if ours and change.writer.name not in self._own_names:
@@ -94,6 +96,7 @@ class Loop:
 
     def on_overrun(self) -> None:
         """The kernel had more to tell than we could read: anything may have changed."""
+        self.changes += 1
         self._wake("more changes than could be followed", urgent=True)
 
     def on_firewalld(self, told: str, *, restarts: bool) -> None:
@@ -117,11 +120,12 @@ class Loop:
         """Look for ever; ends only by being cancelled."""
         while True:
             self.hints.take()
-            began = time.monotonic()
+            began, worked = time.monotonic(), time.process_time()
             snapshot = await self.host.looker.look(paused=self._held())
             verdict = judge(snapshot)
             now = time.monotonic()
-            self._look_took = now - began
+            took = now - began
+            self._look_cost = time.process_time() - worked
             self.last_look = now
             self.memory, decision = policy.step(
                 self.memory,
@@ -133,7 +137,7 @@ class Loop:
             told_at = self._tell_at(verdict, decision, now)
             if now >= told_at:
                 self.publisher.looked(
-                    snapshot, verdict, decision, cause=self.hints.cause, took_s=self._look_took
+                    snapshot, verdict, decision, cause=self.hints.cause, took_s=took
                 )
                 if not verdict.missing:
                     self.hints.cause = ""
@@ -205,7 +209,8 @@ class Loop:
             await self.hints.woken.wait()
         finally:
             timer.cancel()
-        spacing = self._look_took if self.hints.urgent else 4 * self._look_took
+        # By CPU time: while a look waits for a firewalld that reloads, it costs nothing.
+        spacing = self._look_cost if self.hints.urgent else 4 * self._look_cost
         pause = self.last_look + min(spacing, 1.0) - time.monotonic()
         if pause > 0 and time.monotonic() < due:
             await asyncio.sleep(pause)

@@ -46,6 +46,7 @@ class _Service:
             run_dir / "status.json", self._watchers, _status, dry_run=dry_run
         )
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
+        self.host.looker.changes = self._changes
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -97,6 +98,10 @@ class _Service:
 
     def _on_change(self, change: Change) -> None:
         self.loop.on_change(change)
+
+    def _changes(self) -> int:
+        self.netlink.drain()
+        return self.loop.changes
 
     def _on_overrun(self) -> None:
         self.loop.on_overrun()

@@ -240,19 +240,22 @@ def standard_set(host: Host) -> ContainerSet:
     )
 
 
-def many(host: Host, count: int, *, first_port: int = 20001, network: str = "") -> ContainerSet:
+def many(
+    host: Host, count: int, *, first: int = 1, first_port: int = 20001, network: str = ""
+) -> ContainerSet:
     """Start many web containers with one published port each, two at a time.
 
     Args:
         host: where to run them.
         count: how many; they are named many-1, many-2 and so on.
-        first_port: the host port of the first; each next one has the next.
+        first: the number of the first, where there are some already.
+        first_port: the host port of many-1; each next one has the next.
         network: a network they share; podman's default network if empty.
     """
     import_image(host)
     options = f"--network={network}" if network else ""
     script = f"""
-        seq {count} | xargs -P 2 -I @ sh -ec '
+        seq {first} {first + count - 1} | xargs -P 2 -I @ sh -ec '
             podman run --quiet --detach --name many-@ --stop-signal SIGKILL {options} \\
                 --publish $(({first_port - 1} + @)):80 {IMAGE} \\
                 /busybox sh -c "echo many-@ >/index.html; exec /busybox httpd -f -p 80 -h /"
@@ -263,6 +266,6 @@ def many(host: Host, count: int, *, first_port: int = 20001, network: str = "") 
         host,
         tuple(
             Container(f"many-{n}", "default", (Probe(f"many-{n}", HOST_V4, first_port + n - 1),))
-            for n in range(1, count + 1)
+            for n in range(first, first + count)
         ),
     )

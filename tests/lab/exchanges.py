@@ -2,13 +2,13 @@
 """The program behind ``watch.Watch``: new HTTP exchanges at a steady pace, and when each was
 answered.
 
-It runs in the client's namespace as a process of its own (``python3 -I exchanges.py INTERVAL
-GIVE_UP ADDRESS,PORT...``), so that nothing the test does slows it down. Each port gets a *new*
-connection at every interval, whatever became of the earlier ones: the kernel repeats a lost SYN
-only after a second, so a prober that waits for its connection would see a loss of 10 ms as one of
-1000. It prints ``ready`` once every port has answered, stops at the end of its standard input,
-waits for the exchanges under way and prints one JSON object (``watch.PortReport`` says what is in
-it).
+It runs in the namespace to ask from as a process of its own (``python3 -I exchanges.py INTERVAL
+GIVE_UP GREETING ADDRESS,PORT...``; with a GREETING nothing is asked, and it is the answer), so that
+nothing the test does slows it down. Each port gets a *new* connection at every interval, whatever
+became of the earlier ones: the kernel repeats a lost SYN only after a second, so a prober that
+waits for its connection would see a loss of 10 ms as one of 1000. It prints ``ready`` once every
+port has answered, stops at the end of its standard input, waits for the exchanges under way and
+prints one JSON object (``watch.PortReport`` says what is in it).
 """
 
 import json
@@ -81,6 +81,7 @@ class Prober:
     ports: list[Port]
     interval: float
     give_up: float
+    greeting: bytes = b""
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     under_way: deque[Exchange] = field(default_factory=deque)
     stopped: float = 0.0
@@ -103,7 +104,8 @@ class Prober:
                 continue
             try:
                 if events & selectors.EVENT_WRITE:
-                    exchange.connection.sendall(REQUEST)
+                    if not self.greeting:
+                        exchange.connection.sendall(REQUEST)
                     self.selector.modify(exchange.connection, selectors.EVENT_READ, exchange)
                     continue
                 chunk = exchange.connection.recv(65536)
@@ -127,7 +129,7 @@ class Prober:
         exchange.over = True
         self.selector.unregister(exchange.connection)
         exchange.connection.close()
-        if exchange.received.split(b"\r\n", 1)[0].endswith(b" 200 OK"):
+        if exchange.received.split(b"\n", 1)[0].strip().endswith(self.greeting or b" 200 OK"):
             exchange.port.on_answer(now)
         else:
             exchange.port.on_failure(exchange.begun)
@@ -173,10 +175,10 @@ def main(arguments: list[str]) -> None:
     """Watch the ports named on the command line."""
     now = time.monotonic()
     ports = []
-    for argument in arguments[2:]:
+    for argument in arguments[3:]:
         address, _, port = argument.rpartition(",")
         ports.append(Port(address, int(port), now))
-    Prober(ports, float(arguments[0]), float(arguments[1])).run()
+    Prober(ports, float(arguments[0]), float(arguments[1]), arguments[2].encode()).run()
     report = {
         f"{port.address},{port.port}": {
             "exchanges": port.answered + port.failed,

@@ -22,6 +22,7 @@ from tests.lab.client import CLIENT_V4, CLIENT_V6, HOST_V4, HOST_V6, RESPONDER_P
 from tests.lab.errors import CommandFailed, LabError, tail
 from tests.lab.machine import Machine, until
 from tests.lab.rootfs import build
+from tests.lab.watch import Watch
 
 _ENVIRONMENT = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -363,6 +364,13 @@ class Host:
         ask = ["/busybox", "nc", "-w", "2", target, str(RESPONDER_PORT)]
         said = self.run(["podman", "exec", container, *ask], check=False, timeout=20)
         return said.stdout.strip() or None
+
+    def watch_egress(self, container: str, interval_s: float = 0.01) -> Watch:
+        """Watch a container's way out: it reaches the client, seen under the host's address."""
+        key = "{{.NetworkSettings.SandboxKey}}"
+        place = self.podman("inspect", container, "--format", key)
+        enter = ["nsenter", f"--net=/proc/{self.leader}/root{place}"]
+        return Watch(enter, [(CLIENT_V4, RESPONDER_PORT)], interval_s, greeting=HOST_V4)
 
     def until_egress(self, container: str, *, limit_s: float = 10.0, reaches: bool = True) -> float:
         """Wait until a container reaches the client, or no longer does; return the seconds it took.

@@ -48,6 +48,7 @@ class Watch:
         targets: Sequence[tuple[str, int]],
         interval_s: float = 0.01,
         give_up_s: float = 1.0,
+        greeting: str = "",
     ) -> None:
         """Prepare a watch; nothing is asked before the ``with`` block.
 
@@ -56,11 +57,13 @@ class Watch:
             targets: (address, TCP port) of each port.
             interval_s: seconds between two new connections to the same port.
             give_up_s: seconds after which an exchange counts as failed.
+            greeting: what the ports say by themselves; none for ports that speak HTTP.
         """
         self._argv = [*enter, _PYTHON, "-I", str(Path(__file__).with_name("exchanges.py"))]
         self._argv += [
             str(interval_s),
             str(give_up_s),
+            greeting,
             *(f"{host},{port}" for host, port in targets),
         ]
         self._process: subprocess.Popen[str] | None = None

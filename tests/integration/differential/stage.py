@@ -117,13 +117,22 @@ class Stage:
 
     def listing_of_this_machine(self) -> str:
         """The same table, as the nft of the machine that runs the tests lists it."""
-        command = ["nsenter", "-t", str(self._leader), "--net"]
-        command += ["nft", "list", "table", FAMILY, TABLE]
+        command = [*self.enter_network, "nft", "list", "table", FAMILY, TABLE]
         return _unless_absent(lambda: _run(command, "", None))
 
     def observed(self) -> Ruleset:
         """The table as podwatch reads it."""
         return parse_listing(self.listing())
+
+    @property
+    def enter_network(self) -> list[str]:
+        """What runs a command of the machine outside in the stage's network."""
+        return ["nsenter", "-t", str(self._leader), "--net"]
+
+    @property
+    def state_directory(self) -> Path:
+        """Where netavark's state is, as seen from outside."""
+        return Path(f"/proc/{self._leader}/root{RUN_DIRECTORY}/firewall")
 
     def replace_table(self, listing: str) -> None:
         """Make the table what `listing` says, in one transaction."""
@@ -132,7 +141,7 @@ class Stage:
 
     def expected_setup(self) -> Setup:
         """What netavark's state files say it set up."""
-        state = Path(f"/proc/{self._leader}/root{RUN_DIRECTORY}/firewall")
+        state = self.state_directory
         driver = FirewallDriver.UNKNOWN
         if (state / "firewall-driver").exists():
             driver = parse_driver((state / "firewall-driver").read_text(encoding="utf-8"))

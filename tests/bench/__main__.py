@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make bench`: podwatch beside the alternatives, in one run on one machine.
+
+Writes dist/bench.json (every measurement), dist/bench.md (the table) and dist/bench.svg (outage
+against the number of containers). Nothing here passes or fails.
+"""
+
+import argparse
+import json
+import math
+import os
+import re
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.bench import idle, outages, report
+from tests.lab.host import Host
+from tests.lab.rootfs import build
+
+DIST = Path(__file__).resolve().parents[2] / "dist"
+IDLE_S = 60.0
+
+
+def main() -> None:
+    """Measure everything that is asked for, and write it down after each number of containers."""
+    asked = _arguments()
+    DIST.mkdir(exist_ok=True)
+    found: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "outages": []}
+    measured: list[report.Outage] = []
+    with Host(asked.suite) as host:
+        bench = outages.installed_on(host)
+        found["machine"] = _machine(host)
+        for count in asked.containers:
+            _say(f"starting containers, up to {count}")
+            bench.grow(count)
+            faults = outages.FAULTS if count < asked.few_faults else outages.FAULTS[:3]
+            for each in outages.outages(bench, faults, asked.repeat):
+                _say(
+                    f"{each.containers} containers, {each.fault}, {each.way}: "
+                    f"ports {report.spoken(each.port_ms)}, egress {report.spoken(each.egress_ms)}"
+                )
+                measured.append(each)
+            found["outages"] = [_written(each) for each in measured]
+            _write(found, measured, bench.ways)
+            if count == asked.containers[min(1, len(asked.containers) - 1)]:
+                _say(f"the idle daemon, {IDLE_S:.0f} s")
+                host.run(["systemctl", "start", "podwatch"])
+                time.sleep(5)  # the start is over; what follows is the observation
+                found["idle"] = {"containers": count, **idle.idle(host, IDLE_S)}
+                host.run(["systemctl", "stop", "podwatch"])
+    found["look"] = {}
+    for count in asked.look:
+        _say(f"one look at {count} containers")
+        found["look"][count] = idle.look(build(asked.suite), count)
+    _write(found, measured, bench.ways)
+    print((DIST / "bench.md").read_text())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
+    numbers = lambda text: [int(each) for each in text.split(",") if each]  # noqa: E731
+    parser.add_argument("--suite", default="trixie")
+    parser.add_argument("--containers", type=numbers, default=[1, 10, 100, 500])
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--look", type=numbers, default=[100, 1000])
+    parser.add_argument(
+        "--few-faults", type=int, default=500, help="from so many containers on: nft's faults alone"
+    )
+    return parser.parse_args()
+
+
+def _machine(host: Host) -> str:
+    """What it was measured on, in one line."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    versions = {
+        "podman": "podman --version",
+        "netavark": "/usr/lib/podman/netavark --version | head -n 1",
+        "nftables": "nft --version",
+        "firewalld": "firewall-cmd --version",
+    }
+    told = [
+        f"{name} {found[0]}"
+        for name, command in versions.items()
+        if (found := re.search(r"\d+(\.\d+)+", host.shell(command).stdout))
+    ]
+    return (
+        f"{cpu[1] if cpu else os.uname().machine}, {os.cpu_count()} cores, "
+        f"Linux {os.uname().release}, {host.suite} with {', '.join(told)}"
+    )
+
+
+def _written(outage: report.Outage) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and math.isinf(value) else value
+        for key, value in asdict(outage).items()
+    }
+
+
+def _write(found: dict[str, Any], measured: list[report.Outage], ways: tuple[str, ...]) -> None:
+    medians = report.medians(measured)
+    (DIST / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
+    text = [f"Measured on {found['date']}: {found['machine']}.\n"]
+    text.append("Longest time without an answer: of a published port / of a container's way out.\n")
+    text.append(report.table(medians, ways))
+    if resting := found.get("idle"):
+        text.append(
+            f"Idle for {resting['seconds']:.0f} s with {resting['containers']} containers: "
+            f"{resting['cpu_ms']} ms of CPU time, {resting['wakeups']} wake-ups, "
+            f"{resting['rss_mib']} MiB resident ({resting['pss_mib']} MiB its share), "
+            f"{resting['children']} child processes.\n"
+        )
+    for count, times in found.get("look", {}).items():
+        text.append(
+            f"One look at {count} containers: {times['first_ms']} ms of CPU time at first, "
+            f"{times['again_ms']} ms from then on.\n"
+        )
+    (DIST / "bench.md").write_text("\n".join(text))
+    fault = outages.FAULTS[0].name
+    caption = f"longest outage of a published port after `{fault}`"
+    (DIST / "bench.svg").write_text(report.picture(medians, fault, ways, caption))
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What podwatch costs: the idle daemon, and one look at many containers."""
+
+import json
+import re
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.installed import STATUS
+from tests.integration.differential.configurations import Box, Net, Port
+from tests.integration.differential.stage import Stage
+from tests.lab.host import Host
+
+_TICKS = 100
+"""Clock ticks a second in /proc/PID/stat: USER_HZ, the same on every architecture of Debian's."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process has used until a moment, and its memory at that moment."""
+
+    cpu_s: float
+    wakeups: int
+    rss_kib: int
+    pss_kib: int
+    children: int
+
+
+def usage(host: Host) -> Usage:
+    """The daemon's, over all its threads; `wakeups` are voluntary context switches."""
+    pid = json.loads(host.read(STATUS))["pid"]
+    proc = f"/proc/{pid}"
+    told = host.shell(
+        f"cat {proc}/stat; cat {proc}/task/*/status | grep ^voluntary; grep VmRSS {proc}/status; "
+        f"grep ^Pss: {proc}/smaps_rollup; cat {proc}/task/*/children | wc -w"
+    ).stdout.splitlines()
+    times = told[0].rpartition(")")[2].split()
+    numbers = [int(re.findall(r"\d+", line)[0]) for line in told[1:]]
+    *wakeups, rss, pss, children = numbers
+    cpu = (int(times[11]) + int(times[12])) / _TICKS
+    return Usage(cpu, sum(wakeups), rss, pss, children)
+
+
+def idle(host: Host, seconds: float) -> dict[str, float]:
+    """The running daemon on a quiet host, observed for so long."""
+    before = usage(host)
+    time.sleep(seconds)  # the length of the observation
+    after = usage(host)
+    return {
+        "seconds": seconds,
+        "cpu_ms": round((after.cpu_s - before.cpu_s) * 1000),
+        "wakeups": after.wakeups - before.wakeups,
+        "rss_mib": round(after.rss_kib / 1024, 1),
+        "pss_mib": round(after.pss_kib / 1024, 1),
+        "children": after.children,
+    }
+
+
+_TOP = Path(__file__).resolve().parents[2]
+_NETWORKS = 4
+
+_LOOKS = """
+import asyncio, json, statistics, sys, time
+from pathlib import Path
+from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.statedir import StateDirectory
+from podwatch.daemon.look import Looker
+from podwatch.decide.judge import judge
+
+async def main():
+    nft = Nftables()
+    times = []
+    for _ in range(7):
+        looker = Looker(StateDirectory(Path(sys.argv[1])), nft, None, None)
+        began = time.process_time()
+        verdict = judge(await looker.look())
+        times.append((time.process_time() - began) * 1000)
+    looker = Looker(StateDirectory(Path(sys.argv[1])), nft, None, None)
+    again = []
+    for _ in range(7):
+        began = time.process_time()
+        verdict = judge(await looker.look())
+        again.append((time.process_time() - began) * 1000)
+    assert not verdict.missing and not verdict.unknown, verdict
+    print(json.dumps({"first_ms": round(statistics.median(times), 1),
+                      "again_ms": round(statistics.median(again[1:]), 1),
+                      "rules": verdict.expected_rules}))
+
+asyncio.run(main())
+"""
+
+
+def look(rootfs: Path, containers: int) -> dict[str, float]:
+    """CPU milliseconds of one look and judgement at so many containers.
+
+    Their state files and rules are made by the real netavark on a stage of its own. `first_ms` is
+    the first look after the start, `again_ms` one after that.
+    """
+    nets = [Net(f"net{n}", (f"10.{100 + n}.0.0/16",)) for n in range(_NETWORKS)]
+    with Stage(rootfs) as stage:
+        for n in range(containers):
+            place = 10 + n // _NETWORKS
+            box = Box(f"c{n}", (nets[n % _NETWORKS],), (Port(10000 + n, 80),), place)
+            stage.netavark("setup", box.document(), dns_port=53)
+        done = subprocess.run(
+            [*stage.enter_network, "/usr/bin/python3", "-c", _LOOKS, str(stage.state_directory)],
+            cwd=_TOP,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
