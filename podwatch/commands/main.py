@@ -130,6 +130,8 @@ def _show_json(document: Mapping[str, Any]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    # asyncio loads OpenSSL where it can, 4 MB that a daemon without TLS has no use for.
+    sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     import asyncio
 
     from podwatch.daemon import logging

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The saved copy: as fast as can be, exact in a fight, and free of cost on a quiet host."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.bench import idle
+from tests.bench.outages import FAULTS, LIMIT, PODWATCH, Bench, installed_on
+from tests.e2e.installed import Installed
+from tests.lab.containers import web
+from tests.lab.faults import Fault
+from tests.lab.host import Host
+
+pytestmark = pytest.mark.e2e
+
+TOP = Path(__file__).resolve().parents[2]
+RUNS = 5
+
+
+@pytest.fixture(scope="module", params=["trixie", "forky"])
+def hundred(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A host with 100 published containers; podwatch is installed and started when measured."""
+    with Host(str(request.param)) as host:
+        bench = installed_on(host)
+        bench.grow(100)
+        yield bench
+
+
+@pytest.mark.parametrize("fault", FAULTS[:3], ids=str)
+def test_an_outage_is_at_most_twice_the_shortest_possible(hundred: Bench, fault: Fault) -> None:
+    """With 100 containers podwatch needs at most twice as long as `nft -f` run at once."""
+    found = [
+        (hundred.measure(fault, PODWATCH).port_ms, hundred.measure(fault, LIMIT).port_ms)
+        for _ in range(RUNS)
+    ]
+    ours, limit = (statistics.median(column) for column in zip(*found, strict=True))
+
+    assert ours <= 2 * limit, found
+    units = "journalctl --no-pager --quiet _PID=1 | grep -c 'Starting podwatch-reload@'"
+    assert hundred.host.shell(units, check=False).stdout.strip() == "0"
+
+
+def test_the_way_out_is_back_right_after_firewalld_lets_it(hundred: Bench) -> None:
+    """Egress is back within 50 ms of the end of the time in which firewalld drops everything."""
+    host, last = hundred.host, hundred.containers.containers[-1].name
+    host.run(["systemctl", "start", "podwatch"])
+    late = []
+    for _ in range(RUNS):
+        with (
+            _end_of_drop_window(host) as ended,
+            host.watch_egress(last, 0.005) as egress,
+        ):
+            host.run(["firewall-cmd", "--reload"])
+            host.until_egress(last)
+            window = float(ended())
+        (seen,) = egress.reports.values()
+        late.append(1000 * (seen.longest_from - window) + seen.longest_ms)
+    host.run(["systemctl", "stop", "podwatch"])
+
+    assert statistics.median(late) <= 50, late
+
+
+_WINDOW = """
+import asyncio, time
+from podwatch.adapters.netlink import NftablesWatch
+def seen(change):
+    if "inet firewalld_policy_drop" in change.deleted:
+        print(time.monotonic(), flush=True)
+async def main():
+    watch = NftablesWatch(seen, lambda: None)
+    watch.open()
+    watch.attach(asyncio.get_running_loop())
+    print("ready", flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def _end_of_drop_window(host: Host) -> Iterator[Callable[[], str]]:
+    command = ["nsenter", f"--target={host.leader}", "--net", sys.executable, "-c", _WINDOW]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TOP) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process.stdout.readline
+        finally:
+            process.kill()
+
+
+_CHURN = """
+end=$(($(date +%s) + 60))
+while [ $(date +%s) -lt $end ]; do
+    podman stop -t 0 churned >/dev/null; podman start churned >/dev/null
+    podman restart -t 0 churned >/dev/null
+done 2>/dev/null &
+while [ $(date +%s) -lt $end ]; do nft flush ruleset; sleep 0.3; done
+wait
+podman rm -f -t 0 churned >/dev/null
+"""
+
+
+def test_a_container_that_comes_and_goes_during_a_fight(there: Installed) -> None:
+    """After 60 s of starts, stops and flushes all is right, nothing is left, nothing is twice."""
+    web(there.host, "churned", publish=["8190:80"])
+    there.host.shell(_CHURN, check=False, timeout=150)
+    there.until(lambda: not there.containers.probe_all(), "answering", 60)
+    there.until(lambda: not there.status()["missing"], "whole", 60)
+
+    listing = there.host.nft("list", "table", "inet", "netavark")
+    assert "8190" not in listing
+    chain, seen = "", set()
+    for line in map(str.strip, listing.splitlines()):
+        chain = line if line.startswith("chain ") else chain
+        assert line in ("", "}") or (chain, line) not in seen, (chain, line)
+        seen.add((chain, line))
+
+
+def test_an_idle_daemon_costs_nothing(there: Installed) -> None:
+    """On a quiet host podwatch sleeps, has no child processes, and keeps to 40 MB."""
+    there.host.run(["systemctl", "restart", "podwatch"])
+    there.until_whole()
+    time.sleep(10)  # until podman has been asked for names and everything has come to rest
+    cost = idle.idle(there.host, 30)
+
+    assert cost["wakeups"] <= 6, cost  # the heartbeat's and at most one look's
+    assert cost["children"] == 0
+    assert cost["rss_mib"] <= 40e6 / 2**20, cost
