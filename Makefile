@@ -51,6 +51,11 @@ integration: need-root setup ## tests against real tools in network namespaces (
 e2e: need-root setup ## tests of the installed package on throw-away hosts (root)
 	@$(PYTHON) -m tests.run package e2e
 
+.PHONY: bench
+bench: need-root setup ## podwatch beside the alternatives, measured on a throw-away host (root, 30 min)
+	@packaging/make-deb
+	@$(PYTHON) -m tests.bench $(BENCH)
+
 .PHONY: deb
 deb: need-build ## build dist/podwatch_VERSION_all.deb
 	@packaging/make-deb

@@ -2,7 +2,8 @@
 """`make bench`: podwatch beside the alternatives, in one run on one machine.
 
 Writes dist/bench.json (every measurement), dist/bench.md (the table) and dist/bench.svg (outage
-against the number of containers). Nothing here passes or fails.
+against the number of containers). Exits 1 if an outage of podwatch's is more than twice as long as
+that of the saved table put back at once.
 """
 
 import argparse
@@ -23,9 +24,10 @@ from tests.lab.rootfs import build
 
 DIST = Path(__file__).resolve().parents[2] / "dist"
 IDLE_S = 60.0
+MOST_TIMES = 2.0
 
 
-def main() -> None:
+def main() -> int:
     """Measure everything that is asked for, and write it down after each number of containers."""
     asked = _arguments()
     DIST.mkdir(exist_ok=True)
@@ -58,6 +60,8 @@ def main() -> None:
         found["look"][count] = idle.look(build(asked.suite), count)
     _write(found, measured, bench.ways)
     print((DIST / "bench.md").read_text())
+    ratios = report.ratios(report.medians(measured), outages.PODWATCH, outages.LIMIT)
+    return 0 if all(ratio <= MOST_TIMES for ratio in ratios.values()) else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -106,6 +110,12 @@ def _write(found: dict[str, Any], measured: list[report.Outage], ways: tuple[str
     text = [f"Measured on {found['date']}: {found['machine']}.\n"]
     text.append("Longest time without an answer: of a published port / of a container's way out.\n")
     text.append(report.table(medians, ways))
+    ratios = report.ratios(medians, outages.PODWATCH, outages.LIMIT)
+    if ratios:
+        text.append(
+            f"podwatch took {min(ratios.values()):.1f} to {max(ratios.values()):.1f} times as long "
+            "as the saved table put back at once.\n"
+        )
     if resting := found.get("idle"):
         text.append(
             f"Idle for {resting['seconds']:.0f} s with {resting['containers']} containers: "
@@ -129,4 +139,4 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

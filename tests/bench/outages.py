@@ -151,10 +151,10 @@ def applies(fault: Fault, way: str) -> bool:
     return about_firewalld if way == UNIT else True
 
 
-def rounds(way: str, containers: int, repeat: int) -> int:
-    """How often a way is measured: reloading hundreds of containers takes minutes."""
+def rounds(fault: Fault, way: str, containers: int, repeat: int) -> int:
+    """How often a way is measured: reloading hundreds of containers takes minutes each time."""
     if way == RELOAD and containers >= 100:
-        return 1
+        return int(containers < 500 or fault is FAULTS[0])
     return repeat
 
 
@@ -164,7 +164,7 @@ def outages(bench: Bench, faults: tuple[Fault, ...], repeat: int) -> Iterator[Ou
     for fault in faults:
         for turn in range(repeat):
             for way in bench.ways:
-                if applies(fault, way) and turn < rounds(way, count, repeat):
+                if applies(fault, way) and turn < rounds(fault, way, count, repeat):
                     yield bench.measure(fault, way)
 
 

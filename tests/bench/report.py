@@ -52,6 +52,18 @@ def medians(outages: Iterable[Outage]) -> dict[Cell, Median]:
     }
 
 
+def ratios(found: Mapping[Cell, Median], way: str, limit: str) -> dict[tuple[int, str], float]:
+    """How many times as long as `limit` a `way` took, by (containers, fault), where both are known.
+
+    Outages are those of ports.
+    """
+    return {
+        (containers, fault): median.port_ms / found[containers, fault, limit].port_ms
+        for (containers, fault, its_way), median in found.items()
+        if its_way == way and (containers, fault, limit) in found
+    }
+
+
 def spoken(milliseconds: float) -> str:
     """A duration for the table: "12 ms", "3.4 s", "not healed"."""
     if math.isinf(milliseconds):
