@@ -134,6 +134,11 @@ class Loop:
                 self.limits,
                 can_replay=self._can_replay(snapshot, verdict),
             )
+            acting = None
+            if decision.method is not None and not self.dry_run:
+                # Telling takes longer than a transaction: that is on its way meanwhile.
+                acting = asyncio.create_task(self._act(decision.method, decision, snapshot))
+                await asyncio.sleep(0)
             told_at = self._tell_at(verdict, decision, now)
             if now >= told_at:
                 self.publisher.looked(
@@ -143,8 +148,8 @@ class Loop:
                     self.hints.cause = ""
             self._keep_copy(snapshot, verdict)
             self._take_census()
-            if decision.method is not None and not self.dry_run:
-                await self._act(decision.method, decision, snapshot)
+            if acting is not None:
+                await acting
             else:
                 at_last = (decision.look_at, told_at, self.host.looker.census.again_at)
                 due = [at for at in at_last if at is not None and at > now]
