@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """systemd, through pystemd: units started and waited for, states asked, and sd_notify.
 
-pystemd blocks, so everything runs on one worker thread with a bus connection of its own; a call
-that hangs is given up together with both.
+pystemd blocks, so everything runs on a worker thread with a bus connection of its own; a call that
+hangs is given up together with both. What is called is named with its signature: pystemd's objects
+would introspect systemd's very large interfaces, with lxml, and keep 8 MB for it.
 """
 
 import errno
+import os
 import select
+import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from podwatch.adapters.worker import Worker
@@ -19,6 +24,23 @@ CALL_TIMEOUT_S = 5.0
 _BOOTED = Path("/run/systemd/system")
 _NOT_CONNECTED = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ESHUTDOWN, errno.EPIPE})
 
+_SYSTEMD = b"org.freedesktop.systemd1"
+_PATH = b"/org/freedesktop/systemd1"
+_MANAGER = b"org.freedesktop.systemd1.Manager"
+_UNIT = b"org.freedesktop.systemd1.Unit"
+
+
+def _load_pystemd() -> None:
+    """Import pystemd, and lxml, which all of it loads (0.11 to 0.15), only where it is already."""
+    stand_in = ModuleType("lxml")
+    stand_in.etree = None  # type: ignore[attr-defined]
+    had = sys.modules.setdefault("lxml", stand_in)
+    try:
+        import_module("pystemd.dbuslib")
+    finally:
+        if had is stand_in:
+            del sys.modules["lxml"]
+
 
 class Systemd:
     """The host's service manager, or nothing if systemd does not run the host."""
@@ -26,14 +48,10 @@ class Systemd:
     def __init__(self) -> None:
         # Here and not on the threads: two that import its parts at once can stop each other
         # (Python 3.14: "deadlock detected by _ModuleLock('pystemd.systemd1')").
-        import pystemd.dbuslib
-        import pystemd.systemd1
-
-        _ = pystemd.systemd1, pystemd.dbuslib
+        _load_pystemd()
         # Two threads: while jobs are waited for, states can still be asked.
         self._jobs: Worker[_Jobs] = Worker("systemd-jobs", _Jobs)
         self._states: Worker[Any] = Worker("systemd-states", _connect)
-        self._units: dict[str, Any] = {}
 
     @staticmethod
     def is_there() -> bool:
@@ -62,7 +80,7 @@ class Systemd:
         """ActiveState of each unit; "" for one that does not exist. Raises BusUnavailable."""
         states: dict[str, str] = await self._call(
             self._states,
-            lambda bus: {name: self._active_state(bus, name) for name in names},
+            lambda bus: {name: _active_state(bus, name) for name in names},
             "ActiveState",
         )
         return states
@@ -71,18 +89,6 @@ class Systemd:
         """Give up whatever is waited for."""
         self._jobs.close()
         self._states.close()
-        self._units.clear()
-
-    def _active_state(self, bus: Any, name: str) -> str:
-        from pystemd.systemd1 import Unit
-
-        unit = self._units.get(name)
-        if unit is None:
-            unit = self._units[name] = Unit(name.encode(), bus=bus)
-            unit.load()
-        if unit.Unit.LoadState == b"not-found":
-            return ""
-        return str(unit.Unit.ActiveState.decode())
 
     async def _call(
         self, worker: Worker[Any], function: Any, what: str, timeout_s: float = CALL_TIMEOUT_S
@@ -106,6 +112,15 @@ def _connect() -> Any:
     return bus
 
 
+def _active_state(bus: Any, name: str) -> str:
+    from pystemd.dbuslib import path_encode
+
+    path = path_encode(_PATH + b"/unit", name.encode())
+    if bus.get_property(_SYSTEMD, path, _UNIT, b"LoadState", b"s") == b"not-found":
+        return ""
+    return str(bus.get_property(_SYSTEMD, path, _UNIT, b"ActiveState", b"s").decode())
+
+
 class _Jobs:
     """A connection that hears how jobs end.
 
@@ -114,8 +129,6 @@ class _Jobs:
     """
 
     def __init__(self) -> None:
-        from pystemd.systemd1 import Manager
-
         self.bus = _connect()
         self.ended: dict[bytes, str] = {}
         ended = self.ended
@@ -127,16 +140,20 @@ class _Jobs:
 
         self._removed = removed
         self.bus.match_signal(
-            b"org.freedesktop.systemd1",
-            b"/org/freedesktop/systemd1",
-            b"org.freedesktop.systemd1.Manager",
+            _SYSTEMD,
+            _PATH,
+            _MANAGER,
             b"JobRemoved",
             removed,
             None,
         )
-        self._manager = Manager(bus=self.bus)
-        self._manager.load()
-        self._manager.Manager.Subscribe()
+        self._call(b"Subscribe", b"", [])
+
+    def _call(self, method: bytes, signature: bytes, arguments: list[bytes]) -> Any:
+        from pystemd.dbuslib import apply_signature
+
+        given = apply_signature(signature, arguments)
+        return self.bus.call_method(_SYSTEMD, _PATH, _MANAGER, method, given).body
 
     def run(self, names: list[str], at_once: int, timeout_s: float) -> dict[str, str]:
         """Start units, wait for their jobs; how each ended."""
@@ -147,7 +164,7 @@ class _Jobs:
             while waiting and len(started) < at_once:
                 name = waiting.pop(0)
                 try:
-                    job = self._manager.Manager.StartUnit(name.encode(), b"replace")
+                    job = self._call(b"StartUnit", b"ss", [name.encode(), b"replace"])
                 except Exception as exc:  # sd-bus' error, in a class made of its name
                     if -getattr(exc, "errno", 0) in _NOT_CONNECTED:
                         raise
@@ -194,6 +211,9 @@ def notify(**state: str | int) -> None:
 
     The environment is left alone: pystemd's default would make later keep-alives vanish.
     """
+    if "NOTIFY_SOCKET" not in os.environ:
+        return
+    _load_pystemd()
     import pystemd.daemon
 
     pystemd.daemon.notify(False, **state)  # noqa: FBT003 - pystemd's signature
