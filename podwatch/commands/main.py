@@ -55,9 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def add(
-        name: str, function: Callable[[argparse.Namespace], int], text: str, *, config: bool = True
+        name: str,
+        function: Callable[[argparse.Namespace], int],
+        text: str,
+        more: str = "",
+        *,
+        config: bool = True,
     ) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+        about = f"{text[0].upper()}{text[1:]}. {more}".rstrip()
+        command = commands.add_parser(name, help=text, description=about)
         command.set_defaults(command=function)
         if config:
             command.add_argument(
@@ -65,19 +71,45 @@ def _parser() -> argparse.ArgumentParser:
             )
         return command
 
-    run = add("run", _run, "watch and restore, in the foreground")
+    run = add(
+        "run",
+        _run,
+        "watch and restore, in the foreground",
+        "This is what podwatch.service runs; a second one beside it is refused. Needs root.",
+    )
     run.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
     status = add(
-        "status", _status, "what the daemon sees; exits with 0 ok to 3 unknown", config=False
+        "status",
+        _status,
+        "what the daemon sees; exits with 0 ok to 3 unknown",
+        "Reads what the daemon wrote down last, so it costs the host nothing. For every user.",
+        config=False,
     )
     status.add_argument("--json", action="store_true", help="print the whole status document")
     status.add_argument("--all", action="store_true", help="name everything, and all containers")
-    check = add("check", _check, "look once, without the daemon; exits as status does")
+    check = add(
+        "check",
+        _check,
+        "look once, without the daemon; exits as status does",
+        "Nothing is changed. Needs root.",
+    )
     check.add_argument("--json", action="store_true", help="print what was seen as JSON")
     check.add_argument("--all", action="store_true", help="name everything, and all containers")
-    restore = add("restore", _restore, "look, repair, look again")
+    restore = add(
+        "restore",
+        _restore,
+        "look, repair, look again",
+        "Does once what the daemon does by itself, with the daemon or without it, and exits with "
+        "the state it leaves. Needs root.",
+    )
     restore.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    config = add("config", _config, "the settings in effect, and which file each is from")
+    config = add(
+        "config",
+        _config,
+        "the settings in effect, and which file each is from",
+        "Exits with 64 when a file holds something that is not allowed, and names it: run it "
+        "before systemctl reload podwatch.",
+    )
     config.add_argument("--default", action="store_true", help="print every setting, explained")
     add("version", _version, "print the version", config=False)
     return parser
