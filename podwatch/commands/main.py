@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _SIGINT_EXIT = 130
 _SIGPIPE_EXIT = 141
 
+_PACKAGES = {
+    "dbus_next": "python3-dbus-next",
+    "pystemd": "python3-pystemd",
+    "structlog": "python3-structlog",
+}
+"""What the distributions call the modules that they bring; nftables is its adapter's to name."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -41,6 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(exc, ExitCode.USAGE)
     except PodwatchError as exc:
         return _complain(exc, State.UNKNOWN.exit_code)
+    except ModuleNotFoundError as exc:
+        package = _PACKAGES.get(exc.name or "")
+        if package is None:
+            raise
+        install = f"apt install {package}, or: dnf install {package}"
+        lacking = PodwatchError(f"the Python module {exc.name} is missing", hint=install)
+        return _complain(lacking, State.UNKNOWN.exit_code)
     except KeyboardInterrupt:
         return _SIGINT_EXIT
     except BrokenPipeError:
