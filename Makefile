@@ -16,7 +16,7 @@ SYSTEM_PYTHON := /usr/bin/python3
 LIBRARIES := python3-nftables python3-pystemd python3-structlog python3-dbus-next
 TOOL_PACKAGES := $(LIBRARIES) python3-venv
 BUILD_PACKAGES := git dpkg-dev debhelper dh-python pybuild-plugin-pyproject python3-all \
-	python3-setuptools lintian
+	python3-setuptools lintian man-db zsh fish rpm python3-build python3-wheel
 LAB_PACKAGES := mmdebstrap systemd-container iproute2 nftables dnsmasq-base \
 	debian-archive-keyring procps
 

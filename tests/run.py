@@ -77,8 +77,7 @@ STAGES = {
     "package": Stage(
         commands=(
             ("packaging/make-deb",),
-            # `podwatch --help` is the manual until podwatch(8) is written.
-            ("packaging/lint-deb", "--suppress-tags", "no-manual-page"),
+            ("packaging/lint-deb",),
         ),
         obstacle=_no_build_tools,
     ),

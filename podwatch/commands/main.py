@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _SIGINT_EXIT = 130
 _SIGPIPE_EXIT = 141
 
+_PACKAGES = {
+    "dbus_next": "python3-dbus-next",
+    "pystemd": "python3-pystemd",
+    "structlog": "python3-structlog",
+}
+"""What the distributions call the modules that they bring; nftables is its adapter's to name."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -41,6 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(exc, ExitCode.USAGE)
     except PodwatchError as exc:
         return _complain(exc, State.UNKNOWN.exit_code)
+    except ModuleNotFoundError as exc:
+        package = _PACKAGES.get(exc.name or "")
+        if package is None:
+            raise
+        install = f"apt install {package}, or: dnf install {package}"
+        lacking = PodwatchError(f"the Python module {exc.name} is missing", hint=install)
+        return _complain(lacking, State.UNKNOWN.exit_code)
     except KeyboardInterrupt:
         return _SIGINT_EXIT
     except BrokenPipeError:
@@ -55,9 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def add(
-        name: str, function: Callable[[argparse.Namespace], int], text: str, *, config: bool = True
+        name: str,
+        function: Callable[[argparse.Namespace], int],
+        text: str,
+        more: str = "",
+        *,
+        config: bool = True,
     ) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text)
+        about = f"{text[0].upper()}{text[1:]}. {more}".rstrip()
+        command = commands.add_parser(name, help=text, description=about)
         command.set_defaults(command=function)
         if config:
             command.add_argument(
@@ -65,19 +85,45 @@ def _parser() -> argparse.ArgumentParser:
             )
         return command
 
-    run = add("run", _run, "watch and restore, in the foreground")
+    run = add(
+        "run",
+        _run,
+        "watch and restore, in the foreground",
+        "This is what podwatch.service runs; a second one beside it is refused. Needs root.",
+    )
     run.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
     status = add(
-        "status", _status, "what the daemon sees; exits with 0 ok to 3 unknown", config=False
+        "status",
+        _status,
+        "what the daemon sees; exits with 0 ok to 3 unknown",
+        "Reads what the daemon wrote down last, so it costs the host nothing. For every user.",
+        config=False,
     )
     status.add_argument("--json", action="store_true", help="print the whole status document")
     status.add_argument("--all", action="store_true", help="name everything, and all containers")
-    check = add("check", _check, "look once, without the daemon; exits as status does")
+    check = add(
+        "check",
+        _check,
+        "look once, without the daemon; exits as status does",
+        "Nothing is changed. Needs root.",
+    )
     check.add_argument("--json", action="store_true", help="print what was seen as JSON")
     check.add_argument("--all", action="store_true", help="name everything, and all containers")
-    restore = add("restore", _restore, "look, repair, look again")
+    restore = add(
+        "restore",
+        _restore,
+        "look, repair, look again",
+        "Does once what the daemon does by itself, with the daemon or without it, and exits with "
+        "the state it leaves. Needs root.",
+    )
     restore.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    config = add("config", _config, "the settings in effect, and which file each is from")
+    config = add(
+        "config",
+        _config,
+        "the settings in effect, and which file each is from",
+        "Exits with 64 when a file holds something that is not allowed, and names it: run it "
+        "before systemctl reload podwatch.",
+    )
     config.add_argument("--default", action="store_true", help="print every setting, explained")
     add("version", _version, "print the version", config=False)
     return parser

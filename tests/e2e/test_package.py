@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package on each Debian it is meant for: installed, reloaded, installed again, purged."""
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.installed import built_package
+from tests.e2e.installed import CONFIG, TOP, built_package
 from tests.lab.containers import web
 from tests.lab.host import Host
 
@@ -75,15 +77,85 @@ def test_a_name_is_never_an_option(host: Host) -> None:
     assert kept.stdout == ""
 
 
+def test_autopkgtest(host: Host) -> None:
+    """Debian's test of the installed package, packaging/debian/tests/smoke, passes here."""
+    host.copy(TOP / "packaging/debian/tests/smoke", "/root/smoke")
+
+    assert "podwatch" in host.run(["/root/smoke"], timeout=120).stdout
+    assert host.run(["podman", "ps", "--all", "--quiet"]).stdout.count("\n") == 1
+
+
+def _of_podwatch(host: Host) -> list[str]:
+    """Every file on the host that has podwatch in its name."""
+    where = "find /etc /run /usr /var -xdev -name '*podwatch*' -not -path '*/podwatch-lab*'"
+    return sorted(host.shell(where).stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def newer_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package once more, under the number of a version that is yet to come."""
+    place = tmp_path_factory.mktemp("newer")
+    unpacked, package = place / "unpacked", place / "podwatch_99_all.deb"
+    subprocess.run(["dpkg-deb", "--raw-extract", built_package(), unpacked], check=True)
+    control = unpacked / "DEBIAN/control"
+    lines = control.read_text().splitlines()
+    lines = ["Version: 99" if line.startswith("Version:") else line for line in lines]
+    control.write_text("\n".join(lines) + "\n")
+    build = ["dpkg-deb", "--root-owner-group", "--build", str(unpacked), str(package)]
+    subprocess.run(build, check=True, capture_output=True)
+    return package
+
+
+def test_upgrade_in_the_middle_of_a_repair(host: Host, newer_package: Path) -> None:
+    """Upgraded while a network is being reloaded, podwatch comes back, and nothing is lost.
+
+    On Debian 12, whose podman has no rules in nftables, nothing is reloaded meanwhile.
+    """
+    host.write(CONFIG, '[restore]\nmethods = ["reload"]\nquiet = 0\n')
+    host.run(["systemctl", "reload", "podwatch"])
+    before = host.unit_show("podwatch", "MainPID")["MainPID"]
+    host.copy(newer_package, "/root/newer.deb")
+    if host.suite != "bookworm":
+        # dpkg starts as soon as the unit that reloads the container does.
+        host.shell(
+            """
+            nft delete table inet netavark
+            for _ in $(seq 1000); do
+                state=$(systemctl list-units --all --no-legend 'podwatch-reload@*')
+                [ -z "$state" ] || break
+                sleep 0.005
+            done
+            [ -n "$state" ]
+            """
+        )
+    host.run(["env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--install", "/root/newer.deb"])
+    host.shell("timeout 20 sh -c 'until podwatch check >/dev/null; do sleep 0.1; done'")
+
+    after = host.unit_show("podwatch", "ActiveState", "MainPID")
+    assert after["ActiveState"] == "active"
+    assert after["MainPID"] not in ("0", before)
+    assert host.client.http(8080) == "web"
+    assert host.run(["dpkg-query", "-f", "${Version}", "-W", "podwatch"]).stdout == "99"
+
+
+def test_removed(host: Host) -> None:
+    """Removed, it leaves what an administrator may want back, no unit, and the container."""
+    host.write(CONFIG, "")
+    host.run(["dpkg", "--remove", "podwatch"])
+
+    alive = "--state=active,activating,failed"
+    assert host.run(["systemctl", "list-units", alive, "--no-legend", "podwatch*"]).stdout == ""
+    left = [each for each in _of_podwatch(host) if not each.startswith(("/etc/", "/var/lib/"))]
+    assert left == []
+    assert host.exists(CONFIG)
+    assert host.client.http(8080) == "web"
+
+
 def test_purge_leaves_nothing(host: Host) -> None:
-    """Installed over itself and purged, the package leaves no file and the container runs."""
+    """Installed once more and purged, the package leaves no file and the container runs."""
     host.install(built_package())
     assert host.unit_state("podwatch.service") == "active"
-    host.write("/etc/podwatch/podwatch.conf", "")
     host.run(["dpkg", "--purge", "podwatch"])
 
-    left = host.shell(
-        "find /etc /run /usr /var -xdev -name '*podwatch*' -not -path '*/podwatch-lab*'"
-    )
-    assert left.stdout == ""
+    assert _of_podwatch(host) == []
     assert host.client.http(8080) is not None

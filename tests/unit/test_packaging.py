@@ -14,10 +14,14 @@ TOP = Path(__file__).resolve().parent.parent.parent
 
 
 def test_one_version() -> None:
-    """The Debian changelog names the version of the code."""
+    """The Debian changelog and the rpm's spec file name the version of the code."""
     first = (TOP / "packaging/debian/changelog").read_text().splitlines()[0]
 
+    spec = (TOP / "packaging/rpm/podwatch.spec").read_text()
+
     assert first.startswith(f"podwatch ({podwatch.__version__}) ")
+    assert f"\nVersion:        {podwatch.__version__}\n" in spec
+    assert f" - {podwatch.__version__}-1\n" in spec.split("\n%changelog\n")[1]
 
 
 def test_runtime_libraries_are_debian_dependencies() -> None:

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sandbox as the kernel has it, not as the unit asks for it: systemd leaves out in silence what
+a host cannot do. And the other side of it: what podman starts is never inside."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.installed import CONFIG, Installed
+
+pytestmark = pytest.mark.e2e
+
+_CAP_NET_ADMIN = 1 << 12  # linux/capability.h
+_SECCOMP_MODE_FILTER = "2"
+_RELOAD_ONLY = '[restore]\nmethods = ["reload"]\nquiet = 0\n'
+
+
+def _main_pid(there: Installed) -> str:
+    return there.host.unit_show("podwatch", "MainPID")["MainPID"]
+
+
+def _proc_status(there: Installed, pid: str) -> dict[str, str]:
+    lines = there.host.read(f"/proc/{pid}/status").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+@pytest.mark.parametrize(
+    "directory", ["/", "/boot", "/etc", "/etc/podwatch", "/home", "/root", "/usr/bin", "/var/lib"]
+)
+def test_writes_nowhere(there: Installed, directory: str) -> None:
+    """In the daemon's view of the file system even an almighty root writes to none of these."""
+    enter = ["nsenter", "--target", _main_pid(there), "--mount"]
+    tried = there.host.run([*enter, "touch", f"{directory}/podwatch-was-here"], check=False)
+
+    assert tried.code != 0, "written"
+    assert not there.host.exists(f"{directory}/podwatch-was-here")
+    assert "Read-only file system" in tried.stderr or "Permission denied" in tried.stderr
+
+
+def test_writes_its_own_directories(there: Installed) -> None:
+    """It writes to /run/podwatch and /var/lib/podwatch; its /tmp and its /dev are its own."""
+    enter = ["nsenter", "--target", _main_pid(there), "--mount"]
+    for directory in ("/run/podwatch", "/var/lib/podwatch", "/tmp"):
+        there.host.run([*enter, "touch", f"{directory}/probe"])
+        there.host.run([*enter, "rm", f"{directory}/probe"])
+    there.host.run(["touch", "/tmp/of-the-host"])
+
+    assert there.host.run([*enter, "test", "-e", "/tmp/of-the-host"], check=False).code != 0
+    assert there.host.run([*enter, "test", "-e", "/dev/fuse"], check=False).code != 0
+
+
+def test_capabilities(there: Installed) -> None:
+    """Every thread has CAP_NET_ADMIN alone, can gain none, and runs under a system call filter."""
+    pid = _main_pid(there)
+    threads = there.host.run(["ls", f"/proc/{pid}/task"]).stdout.split()
+
+    assert threads
+    for thread in threads:
+        status = _proc_status(there, thread)
+        for held in ("CapPrm", "CapEff", "CapBnd"):
+            assert int(status[held], 16) == _CAP_NET_ADMIN, held
+        assert int(status["CapAmb"], 16) == 0
+        assert status["NoNewPrivs"] == "1"
+        assert status["Seccomp"] == _SECCOMP_MODE_FILTER
+
+
+def test_exposure(there: Installed) -> None:
+    """systemd rates the running unit's exposure at 2.0 or less."""
+    rated = there.host.run(
+        ["systemd-analyze", "security", "--no-pager", "--threshold=20", "podwatch"], check=False
+    )
+
+    assert rated.code == 0, rated.stdout[-400:]
+
+
+@pytest.fixture(scope="module")
+def dns_started_by_a_repair(there: Installed) -> Iterator[str]:
+    """The pid of an aardvark-dns that a repair by podwatch has started."""
+    there.host.write(CONFIG, _RELOAD_ONLY)
+    there.host.run(["systemctl", "reload", "podwatch"])
+    before = there.host.run(["pgrep", "-x", "aardvark-dns"]).stdout.strip()
+    there.host.run(["kill", "-KILL", before])
+    there.host.nft("delete", "table", "inet", "netavark")
+    there.until_whole(30)
+    pid = there.host.run(["pgrep", "-x", "aardvark-dns"]).stdout.strip()
+    assert pid != before
+    yield pid
+    there.host.run(["rm", "-f", CONFIG])
+    there.host.run(["systemctl", "restart", "podwatch"])
+    there.until_whole()
+
+
+def test_nothing_of_podman_is_in_the_sandbox(
+    there: Installed, dns_started_by_a_repair: str
+) -> None:
+    """After a repair no process of podman is in podwatch's cgroup, or bound by its limits."""
+    podwatch = _main_pid(there)
+    inside = there.host.run(["systemctl", "show", "--value", "-p", "ControlGroup", "podwatch"])
+    group = inside.stdout.strip()
+    pids = there.host.run(["pgrep", "-x", "aardvark-dns|conmon|busybox"]).stdout.split()
+    namespaces = there.host.run(["readlink", f"/proc/{podwatch}/ns/mnt"]).stdout
+
+    assert group.endswith("/podwatch.service")
+    assert dns_started_by_a_repair in pids
+    for pid in pids:
+        assert "podwatch.service" not in there.host.read(f"/proc/{pid}/cgroup")
+        assert there.host.run(["readlink", f"/proc/{pid}/ns/mnt"]).stdout != namespaces
+    status = _proc_status(there, dns_started_by_a_repair)
+    assert status["NoNewPrivs"] == "0"
+    assert int(status["CapBnd"], 16) & ~_CAP_NET_ADMIN
+
+
+def test_stopping_podwatch_stops_nothing_else(
+    there: Installed, dns_started_by_a_repair: str
+) -> None:
+    """`systemctl stop podwatch` leaves aardvark-dns, conmon and every container as they were."""
+    before = there.host.run(["pgrep", "-x", "aardvark-dns|conmon|busybox"]).stdout
+    there.host.run(["systemctl", "stop", "podwatch"])
+    try:
+        after = there.host.run(["pgrep", "-x", "aardvark-dns|conmon|busybox"]).stdout
+        lost = there.containers.probe_all()
+    finally:
+        there.host.run(["systemctl", "start", "podwatch"])
+
+    assert dns_started_by_a_repair in after.split()
+    assert (after, lost) == (before, [])
+
+
+def test_others_read_the_status_alone(there: Installed) -> None:
+    """Of what podwatch keeps, a user without privileges reads status.json and writes nothing."""
+    as_nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    keeps = "/run/podwatch /var/lib/podwatch"
+    find = f"{as_nobody} find {keeps} 2>/dev/null"
+
+    assert there.host.shell(f"find {keeps} -type f | wc -l").stdout.strip() > "1"
+    assert there.host.shell(f"{find} -type f -readable; true").stdout.split() == [
+        "/run/podwatch/status.json"
+    ]
+    assert there.host.shell(f"{find} -writable; true").stdout == ""
+
+
+def test_no_link_is_followed(there: Installed) -> None:
+    """Links in place of podwatch's files are replaced; what they point at is not touched."""
+    victim = "/etc/victim"
+    there.host.write(victim, "untouched\n")
+    names = ("status.json", "rules.json", "podman.json", "podman.json.new")
+    there.host.run(["systemctl", "stop", "podwatch"])
+    for name in names:
+        there.host.run(["ln", "-sfn", victim, f"/run/podwatch/{name}"])
+    there.host.run(["systemctl", "start", "podwatch"])
+    there.host.run(["systemctl", "start", "podwatch-inspect"])
+    there.until_whole()
+    there.until(
+        lambda: (
+            there.host.shell("find /run/podwatch -type l").stdout == ""
+            and there.host.exists("/run/podwatch/rules.json")
+        ),
+        "every link replaced",
+    )
+
+    assert there.host.read(victim) == "untouched\n"
+    assert there.status()["state"] == "ok"
+
+
+@pytest.mark.parametrize("name", ["run.lock", "restore.lock"])
+def test_a_linked_lock_is_refused(there: Installed, name: str) -> None:
+    """A lock that is a link is not opened, and the error names it; without it all is well."""
+    there.host.run(["systemctl", "stop", "podwatch"])
+    there.host.nft("delete", "table", "inet", "netavark")
+    cursor = there.host.journal_cursor()
+    there.host.run(["ln", "-sfn", "/etc/victim", f"/run/podwatch/{name}"])
+    there.host.run(["systemctl", "--no-block", "start", "podwatch"])
+    try:
+        there.until(
+            lambda: (
+                f"cannot open the lock /run/podwatch/{name}: Too many levels of symbolic links"
+                in there.host.journal("podwatch", since_cursor=cursor)
+            ),
+            "refused",
+        )
+    finally:
+        there.host.run(["rm", f"/run/podwatch/{name}"])
+    there.until_whole()

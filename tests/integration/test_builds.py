@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is made of the tree: the same deb twice, an rpm with the same files, what pip installs."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import podwatch
+
+TOP = Path(__file__).resolve().parent.parent.parent
+SYSTEM_PYTHON = "/usr/bin/python3"
+DEBIANS_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+pytestmark = pytest.mark.integration
+
+
+def _run(
+    argv: list[str], *, env: Mapping[str, str] | None = None, cwd: Path = TOP, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run with Debian's own tools first; a failure shows what was said."""
+    environment = {**os.environ, "PATH": DEBIANS_PATH, **(env or {})}
+    ended = subprocess.run(
+        argv, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert not check or ended.returncode == 0, (ended.stdout + ended.stderr)[-3000:]
+    return ended
+
+
+@pytest.fixture(scope="module")
+def deb() -> Path:
+    """The package, built from this tree."""
+    return TOP / _run(["packaging/make-deb"]).stdout.strip()
+
+
+def test_same_bytes_elsewhere(deb: Path, tmp_path: Path) -> None:
+    """Built in another place, time zone, language, umask and as an older tree: the same bytes."""
+    elsewhere = tmp_path / "a tree with blanks"
+    leave_out = shutil.ignore_patterns("dist", ".*_cache", "__pycache__", ".hypothesis")
+    shutil.copytree(TOP, elsewhere, symlinks=True, ignore=leave_out)
+    for each in elsewhere.rglob("*"):
+        os.utime(each, (1, 1), follow_symlinks=False)
+    odd = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "HOME": str(tmp_path), "USER": "somebody"}
+    safe = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+    }
+    _run(["sh", "-c", "umask 077; exec packaging/make-deb"], cwd=elsewhere, env=odd | safe)
+    [again] = (elsewhere / "dist").glob("*.deb")
+
+    first, second = (hashlib.sha256(each.read_bytes()).hexdigest() for each in (deb, again))
+    assert first == second
+
+
+# What Fedora's pyproject-rpm-macros, python-rpm-macros and systemd-rpm-macros mean, as far as the
+# spec file uses them, in the words of Debian's tools. A scriptlet only says which it is.
+_MACROS = """
+%python3 /usr/bin/python3
+%python3_sitelib /usr/lib/python3/dist-packages
+%_unitdir /usr/lib/systemd/system
+%_journalcatalogdir /usr/lib/systemd/catalog
+%bash_completions_dir %{_datadir}/bash-completion/completions
+%zsh_completions_dir %{_datadir}/zsh/vendor-completions
+%fish_completions_dir %{_datadir}/fish/vendor_completions.d
+%pyproject_files %{_builddir}/pyproject-files
+%pyproject_buildrequires true
+%pyproject_wheel %{python3} -m build --wheel --no-isolation --skip-dependency-check
+%pyproject_install DEB_PYTHON_INSTALL_LAYOUT=deb %{python3} -m installer \
+    --destdir=%{buildroot} --no-compile-bytecode dist/*.whl
+%pyproject_save_files() ( \
+    cd %{buildroot} && find .%{python3_sitelib} -type f | sed s/^.// > %{pyproject_files} )
+%pyproject_check_import PYTHONPATH=%{buildroot}%{python3_sitelib} %{python3} -B -c \
+    'import pkgutil, podwatch; [__import__(each.name) for each in \
+    pkgutil.walk_packages(podwatch.__path__, "podwatch.")]'
+%systemd_post() : systemd_post %*
+%systemd_preun() : systemd_preun %*
+%systemd_postun_with_restart() : systemd_postun_with_restart %*
+"""
+
+
+@pytest.fixture(scope="module")
+def rpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package that packaging/rpm/podwatch.spec makes."""
+    place = tmp_path_factory.mktemp("rpm")
+    (place / "macros").write_text(_MACROS)
+    (place / "SOURCES").mkdir()
+    name = f"podwatch-{podwatch.__version__}"
+    files = _run(["git", "ls-files", "-co", "--exclude-standard"]).stdout.splitlines()
+    there = [each for each in files if (TOP / each).is_file()]
+    tar = ["tar", "-czf", str(place / f"SOURCES/{name}.tar.gz"), f"--transform=s,^,{name}/,"]
+    _run([*tar, *there])
+    define = ["--define", f"_topdir {place}", "--load", str(place / "macros"), "--nodeps"]
+    _run(["rpmbuild", "-bb", *define, "packaging/rpm/podwatch.spec"])
+    [built] = (place / "RPMS").rglob("*.rpm")
+    return built
+
+
+def _asked(rpm: Path, *questions: str) -> str:
+    return _run(["rpm", "--query", "--package", *questions, str(rpm)]).stdout
+
+
+def test_rpm_has_what_the_deb_has(deb: Path, rpm: Path) -> None:
+    """Both packages install the same files, but for what each distribution wants to be told."""
+    listed = _run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -t', "sh", str(deb)])
+    of_deb = {each.removeprefix(".") for each in listed.stdout.splitlines() if each[-1] != "/"}
+    of_rpm = {
+        line.rpartition(" ")[2]
+        for line in _asked(
+            rpm, "--queryformat", "[%{FILEMODES:perms} %{FILENAMES}\\n]"
+        ).splitlines()
+        if line.startswith("-")
+    }
+
+    def alike(paths: set[str]) -> set[str]:
+        """Without what each distribution keeps elsewhere, or compresses when it builds."""
+        elsewhere = ("/usr/share/doc/", "/usr/share/licenses/")
+        return {
+            each.removesuffix(".gz")
+            for each in paths
+            if not each.startswith(elsewhere) and not each.endswith(".dist-info/LICENSE")
+        }
+
+    assert alike(of_rpm) == alike(of_deb)
+    for told in ("README.md", "NEWS.md", "LICENSE"):
+        assert any(each.startswith("/usr/share/") and each.endswith(told) for each in of_rpm)
+
+
+def test_rpm_requires_and_scriptlets(rpm: Path) -> None:
+    """The rpm names the version of the code, libnftables' module, and handles its one daemon."""
+    scripts = _asked(rpm, "--scripts")
+
+    assert _asked(rpm, "--queryformat", "%{VERSION}") == podwatch.__version__
+    assert "python3-nftables" in _asked(rpm, "--requires").split()
+    for name in ("post", "preun", "postun_with_restart"):
+        assert f": systemd_{name} podwatch.service" in scripts
+
+
+def test_pip_install(tmp_path: Path) -> None:
+    """`pip install` of the tree works in a virtual environment that sees the distribution's."""
+    venv, tree = tmp_path / "venv", tmp_path / "tree"
+    shutil.copytree(TOP / "podwatch", tree / "podwatch")
+    shutil.copy(TOP / "pyproject.toml", tree)
+    _run([SYSTEM_PYTHON, "-m", "venv", "--system-site-packages", str(venv)])
+    pip = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install"]
+    _run([*pip, "--no-index", "--no-build-isolation", str(tree)])
+    told = _run([str(venv / "bin/podwatch"), "version"], cwd=tmp_path)
+
+    assert told.stdout == f"podwatch {podwatch.__version__}\n"
+
+
+def test_pip_install_without_the_distribution(tmp_path: Path) -> None:
+    """Where the distribution's nftables module is out of sight, podwatch names what to install."""
+    venv = tmp_path / "venv"
+    _run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", str(venv)])
+    python = [str(venv / "bin/python"), "-c"]
+    run = "import sys; from podwatch.commands.main import main; sys.exit(main(['check']))"
+    told = _run([*python, run], env={"PYTHONPATH": str(TOP)}, check=False)
+
+    assert told.returncode == 3
+    assert told.stdout == ""
+    assert "is missing" in told.stderr
+    assert "apt install python3-" in told.stderr
+    assert "dnf install python3-" in told.stderr
+    assert "Traceback" not in told.stderr
