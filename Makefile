@@ -52,6 +52,11 @@ integration: need-root setup ## tests against real tools in network namespaces (
 e2e: need-root setup ## tests of the installed package on throw-away hosts (root)
 	@$(PYTHON) -m tests.run package e2e
 
+.PHONY: fuzz
+fuzz: need-libraries tools ## every parser on spoilt input, other input each time; FUZZ=5000 examples
+	@PODWATCH_FUZZ_EXAMPLES=$(or $(FUZZ),5000) $(PYTHON) -m pytest --timeout=0 \
+		--hypothesis-profile=fuzz tests/unit/fuzz
+
 .PHONY: bench
 bench: need-root setup ## podwatch beside the alternatives, measured on a throw-away host (root, 30 min)
 	@packaging/make-deb

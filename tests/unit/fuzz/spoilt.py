@@ -50,10 +50,21 @@ def recorded() -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text))
 
 
+_VALUE = re.compile(r"""(?<=[=:] )(?:"[^"\n]*"|\[[^]\n]*\]|[^\s,\]}]+)""")
+"""What stands behind a key, in JSON and in TOML."""
+
+
 @st.composite
 def spoilt(draw: st.DrawFn, seeds: tuple[str, ...]) -> str:
-    """One of the seeds, spoilt in one to six places."""
-    words = re.findall(r"\w+|\W", draw(st.sampled_from(seeds)))
+    """One of the seeds, with another value behind one key, or spoilt in one to six places."""
+    text = draw(st.sampled_from(seeds))
+    values = list(_VALUE.finditer(text))
+    if values and draw(st.booleans()):
+        value = values[draw(st.integers(0, len(values) - 1))]
+        odd = draw(st.sampled_from(ODD))
+        odd = draw(st.sampled_from((odd, f'"{odd}"', f"[{odd}]")))
+        return text[: value.start()] + odd + text[value.end() :]
+    words = re.findall(r"\w+|\W", text)
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(words)))
         length = draw(st.integers(0, 12) | st.integers(0, len(words)))
