@@ -59,7 +59,8 @@ def spoilt(draw: st.DrawFn, seeds: tuple[str, ...]) -> str:
     """One of the seeds, with another value behind one key, or spoilt in one to six places."""
     text = draw(st.sampled_from(seeds))
     values = list(_VALUE.finditer(text))
-    if values and draw(st.booleans()):
+    of_a_value = draw(st.booleans())
+    if values and of_a_value:
         value = values[draw(st.integers(0, len(values) - 1))]
         odd = draw(st.sampled_from(ODD))
         odd = draw(st.sampled_from((odd, f'"{odd}"', f"[{odd}]")))
