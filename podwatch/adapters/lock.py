@@ -16,7 +16,8 @@ def hold(path: Path) -> Iterator[None]:
 
     Raises RestoreFailed at once when somebody else holds it, or when it cannot be opened.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    # For reading, which is all flock needs: a lock that is there is good on a read-only directory.
+    flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         fd = os.open(path, flags, 0o600)
     except OSError as exc:

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Broken on purpose. Each test is one row: what is broken, and, in its docstring, what is promised.
+
+Beside its own promise each row holds podwatch to the same two: while it lasts, what still worked
+goes on working; and when it ends, every port answers and every rule is verified, by itself.
+"""
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e.installed import Installed
+
+pytestmark = pytest.mark.e2e
+
+KILLS = int(os.environ.get("PODWATCH_KILLS", "8"))
+"""How often the daemon is killed at a random moment."""
+
+MOST_RSS_KB = 40 * 1024
+_RELOAD_ONLY = '[restore]\nmethods = ["reload"]\nquiet = 0\nbackoff = "200ms"\nbackoff_max = "1s"\n'
+_STATE = "/run/containers/networks/firewall"
+
+
+def _main_pid(there: Installed) -> str:
+    return there.host.unit_show("podwatch", "MainPID")["MainPID"]
+
+
+def _rss_kb(there: Installed) -> int:
+    status = there.host.read(f"/proc/{_main_pid(there)}/status")
+    return int(status.split("VmRSS:")[1].split()[0])
+
+
+def _lose_the_table(there: Installed) -> None:
+    there.host.nft("delete", "table", "inet", "netavark")
+
+
+def _failed(there: Installed) -> int:
+    return int(there.status()["counters"]["failed"])
+
+
+def _since(there: Installed, cursor: str) -> str:
+    return there.host.journal("podwatch", since_cursor=cursor)
+
+
+@pytest.fixture(autouse=True)
+def whole_before_and_after(there: Installed) -> Iterator[None]:
+    """Every row begins and ends with a host on which everything works."""
+    there.until_whole(40)
+    yield
+    there.until_whole(40)
+
+
+# podman and systemd
+
+
+@contextmanager
+def _podman_is(there: Installed, script: str) -> Iterator[None]:
+    there.host.run(["mv", "/usr/bin/podman", "/usr/bin/podman.real"])
+    there.host.write("/usr/bin/podman", f"#!/bin/sh\n{script}\n", 0o755)
+    try:
+        yield
+    finally:
+        there.host.run(["mv", "/usr/bin/podman.real", "/usr/bin/podman"])
+
+
+PODMANS = {
+    "exits 1": "exit 1",
+    "exits 125": "echo 'Error: no such container' >&2; exit 125",
+    "dies of a signal": "kill -SEGV $$",
+    "prints garbage": "head -c 100000 /dev/urandom",
+    "prints other JSON": """echo '[null, 3, {"Id": ["a"]}, {"Id": "--all"}, {"Id": "x\\u0000"}]'""",
+    "prints nothing": "exit 0",
+    "is not a program": "\0",
+}
+
+
+@pytest.mark.parametrize("script", PODMANS.values(), ids=PODMANS)
+def test_podman_is_broken(there: Installed, script: str) -> None:
+    """A lost table comes back at once: the saved copy needs no podman."""
+    before = there.reloads()
+    with _podman_is(there, script):
+        _lose_the_table(there)
+        there.until(lambda: not there.containers.probe_ports(), "healed without podman", 5)
+
+    assert there.reloads() == before
+
+
+@pytest.mark.parametrize("script", PODMANS.values(), ids=PODMANS)
+def test_podman_is_broken_and_needed(there: Installed, script: str) -> None:
+    """Without a copy: it is told as failed, tried ever rarer, and what was left of the rules stays."""
+    with there.configured(_RELOAD_ONLY):
+        with _podman_is(there, script):
+            failed, before = _failed(there), there.reloads()
+            there.host.nft("flush", "chain", "inet", "netavark", "FORWARD")
+            there.until(lambda: _failed(there) >= failed + 2, "tried twice", 40)
+            assert there.reloads() - before <= 3 * len(there.containers.containers)
+            assert "dnat ip to" in there.host.nft("list", "table", "inet", "netavark")
+        there.until_whole(40)
+
+
+def test_systemd_refuses(there: Installed) -> None:
+    """systemd will not start the unit: its own word for it is told, and tried again later."""
+    unit = "podwatch-reload@.service"
+    cursor = there.host.journal_cursor()
+    with there.configured(_RELOAD_ONLY):
+        there.host.run(["systemctl", "mask", "--runtime", unit])
+        try:
+            there.host.nft("flush", "chain", "inet", "netavark", "FORWARD")
+            there.until(lambda: "masked" in _since(there, cursor), "told that it is masked", 30)
+        finally:
+            there.host.run(["systemctl", "unmask", "--runtime", unit])
+        there.until_whole(40)
+
+
+def test_the_bus_is_killed_under_load(there: Installed) -> None:
+    """The bus dies again and again while the table is lost again and again: one and the same pid."""
+    pid = _main_pid(there)
+    there.host.shell(
+        """
+        for _ in 1 2 3 4 5; do
+            nft delete table inet netavark || true
+            systemctl kill --signal=KILL dbus
+            nft delete table inet netavark || true
+            sleep 0.3
+        done
+        """,
+        check=False,
+    )
+    there.until_whole(60)
+    there.until(lambda: there.status()["watchers"]["firewalld"] == "connected", "connected", 60)
+    _lose_the_table(there)
+    there.until_whole(20)
+
+    assert _main_pid(there) == pid
+
+
+# The kernel's news
+
+
+_STORM = """
+import sys
+batch = "".join(f"add rule inet storm c tcp dport {n % 60000 + 1} accept\\n" for n in range(50000))
+print("add table inet storm\\nadd chain inet storm c\\n" + batch + "flush chain inet storm c")
+"""
+
+
+def _storm(there: Installed) -> None:
+    there.host.shell(f"python3 -c '{_STORM}' > /run/storm.nft")
+
+
+def test_more_news_than_can_be_read(there: Installed) -> None:
+    """Frozen, as by a suspend, while 200,000 rules change and the table goes: found when it thaws."""
+    _storm(there)
+    pid = _main_pid(there)
+    there.host.run(["kill", "-STOP", pid])
+    try:
+        there.host.shell("nft -f /run/storm.nft; nft -f /run/storm.nft", timeout=120)
+        _lose_the_table(there)
+    finally:
+        there.host.run(["kill", "-CONT", pid])
+    there.until(lambda: not there.containers.probe_ports(), "healed", 10)
+    there.host.nft("delete", "table", "inet", "storm")
+
+    assert "too slow for the kernel" in there.status()["watchers"]["nftables"]
+    assert _main_pid(there) == pid
+
+
+def test_a_storm(there: Installed) -> None:
+    """Another program changes rules as fast as it can: a table lost meanwhile is back within 5 s."""
+    _storm(there)
+    blowing = there.host.popen(
+        ["sh", "-c", "while [ -e /run/storm.nft ]; do nft -f /run/storm.nft; done"]
+    )
+    try:
+        for _ in range(3):
+            _lose_the_table(there)
+            there.until(lambda: not there.containers.probe_ports(), "healed in the storm", 5)
+    finally:
+        there.host.run(["rm", "/run/storm.nft"])
+        blowing.wait(60)
+    there.host.nft("delete", "table", "inet", "storm")
+
+    assert _rss_kb(there) <= MOST_RSS_KB
+
+
+def test_many_rules_and_sets_of_others(there: Installed) -> None:
+    """Beside 10,000 rules and 1,000 sets of others a repair costs no more time and no more memory."""
+    there.host.shell(
+        """
+        python3 - > /run/others.nft <<'end'
+print("table inet others {")
+for n in range(1000):
+    print(f"set s{n} {{ type ipv4_addr; elements = {{ 198.51.{n // 250}.{n % 250 + 1} }} }}")
+print("chain c {")
+for n in range(10000):
+    print(f"ip saddr @s{n % 1000} tcp dport {n + 1} accept")
+print("}}")
+end
+        nft -f /run/others.nft
+        """,
+        timeout=120,
+    )
+    try:
+        _lose_the_table(there)
+        took = there.until(lambda: not there.containers.probe_ports(), "healed", 5)
+        there.until_whole(20)
+        incident = there.status()["last_incident"]
+        rss = _rss_kb(there)
+    finally:
+        there.host.nft("delete", "table", "inet", "others")
+
+    assert incident["verified"]
+    assert incident["took_ms"] < 2000, (incident, took)
+    assert rss <= MOST_RSS_KB
+
+
+# Its own directories, memory, clock and life
+
+
+@contextmanager
+def _read_only(there: Installed) -> Iterator[None]:
+    """/run/podwatch and /var/lib/podwatch as the daemon sees them, read-only."""
+    enter = f"nsenter --target {_main_pid(there)} --mount"
+    for mode in ("ro", "rw"):
+        for directory in ("/run/podwatch", "/var/lib/podwatch"):
+            there.host.shell(f"{enter} mount -o remount,bind,{mode} {directory}")
+        if mode == "ro":
+            try:
+                yield
+            except BaseException:
+                there.host.run(["systemctl", "restart", "podwatch"])
+                raise
+
+
+def test_read_only_directories(there: Installed) -> None:
+    """It cannot write: that is told once, repairs go on, and afterwards the status is right again."""
+    _lose_the_table(there)
+    there.until_whole()
+    pid, cursor = _main_pid(there), there.host.journal_cursor()
+    with _read_only(there):
+        for _ in range(3):
+            _lose_the_table(there)
+            there.until(lambda: not there.containers.probe_ports(), "healed", 5)
+    _lose_the_table(there)
+    there.until_whole()
+
+    told = _since(there, cursor)
+    assert told.count("cannot write /run/podwatch/status.json: Read-only file system") <= 4
+    assert "Read-only file system" in told
+    assert _main_pid(there) == pid
+    assert there.status()["state"] == "ok"
+
+
+def test_disk_full(there: Installed) -> None:
+    """/run is full: that is told, repairs go on, and no file of podwatch's is left half written."""
+    pid, cursor = _main_pid(there), there.host.journal_cursor()
+    size = there.host.shell("findmnt -no OPTIONS /run | tr , '\\n' | sed -n s/^size=//p").stdout
+    used = there.host.shell("df --output=used /run | tail -n 1").stdout.strip()
+    there.host.run(["mount", "-o", f"remount,size={used}k", "/run"])
+    try:
+        for _ in range(3):
+            _lose_the_table(there)
+            there.until(lambda: not there.containers.probe_ports(), "healed", 5)
+            json.loads(there.host.read("/run/podwatch/status.json"))
+    finally:
+        there.host.run(["mount", "-o", f"remount,size={size.strip()}", "/run"])
+    _lose_the_table(there)
+    there.until_whole()
+
+    assert "No space left on device" in _since(there, cursor)
+    assert there.host.shell("find /run/podwatch -name '.*'").stdout == ""
+    assert _main_pid(there) == pid
+    assert there.status()["state"] == "ok"
+
+
+def test_memory_limit(there: Installed) -> None:
+    """It may have no more memory: dead or alive, it is back, and so is what was lost meanwhile."""
+    pid = _main_pid(there)
+    size = int(there.host.read(f"/proc/{pid}/statm").split()[0]) * 4096
+    there.host.run(["prlimit", "--pid", pid, f"--as={size + 65536}"])
+    for _ in range(3):
+        there.host.shell("nft delete table inet netavark", check=False)
+        there.until(lambda: not there.containers.probe_ports(), "healed", 20)
+    there.host.run(["systemctl", "restart", "podwatch"])
+
+
+_CLOCK = """\
+import time
+_time = time.time
+def time_and_offset():
+    try:
+        with open("/run/clock/offset") as file:
+            return _time() + float(file.read() or 0)
+    except OSError:
+        return _time()
+time.time = time_and_offset
+"""
+
+
+def test_the_clock_jumps(there: Installed) -> None:
+    """The wall clock jumps by years while something is lost: nothing that is decided goes by it."""
+    drop_in = "/run/systemd/system/podwatch.service.d/clock.conf"
+    there.host.write("/run/clock/sitecustomize.py", _CLOCK)
+    there.host.write(drop_in, "[Service]\nEnvironment=PYTHONPATH=/run/clock\n")
+    there.host.shell("systemctl daemon-reload; systemctl restart podwatch")
+    there.until_whole()
+    pid = _main_pid(there)
+    try:
+        for years in (10, -10, 0, -50, 50):
+            there.host.write("/run/clock/offset", str(years * 365 * 86400))
+            _lose_the_table(there)
+            there.until(lambda: not there.containers.probe_ports(), "healed", 5)
+            there.until(lambda: there.status()["state"] == "ok", "told", 10)
+            assert there.host.run(["podwatch", "status"], check=False).code == 0
+        there.host.write("/run/clock/offset", "0")
+        assert _main_pid(there) == pid
+    finally:
+        there.host.shell(f"rm {drop_in}; systemctl daemon-reload; systemctl restart podwatch")
+
+
+def test_two_instances(there: Installed) -> None:
+    """A second daemon refuses to start and names the first; the first is not disturbed."""
+    pid = _main_pid(there)
+    second = there.host.run(["podwatch", "run"], check=False, timeout=10)
+
+    assert second.code == 3
+    assert "another podwatch holds /run/podwatch/run.lock" in second.stdout + second.stderr
+    assert _main_pid(there) == pid
+    assert there.status()["state"] == "ok"
+
+
+def test_killed_at_random_moments(there: Installed) -> None:
+    """SIGKILL at any moment of a repair, by copy or by podman: it comes back and heals."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    moments = random.Random(seed)
+    print(f"seed {seed}")
+    for _ in range(KILLS):
+        with there.configured(_RELOAD_ONLY if moments.random() < 0.3 else ""):
+            pid = _main_pid(there)
+            there.host.shell("nft delete table inet netavark", check=False)
+            time.sleep(moments.uniform(0, 0.5))  # the moment is what varies
+            there.host.run(["kill", "-KILL", pid], check=False)
+            there.until(lambda pid=pid: _main_pid(there) not in (pid, "0"), "started again", 20)
+            there.until_whole(40)
+
+
+# netavark's state
+
+MESSES = {
+    "10,000 files": "seq 10000 | sed 's,^,ports/junk,' | xargs touch",
+    "40,000 files": "seq 40000 | sed 's,^,ports/junk,' | xargs touch",
+    "FIFOs": "mkfifo ports/fifo networks/fifo",
+    "huge files": "truncate -s 1G ports/huge networks/huge",
+    "binary garbage": "for n in 1 2 3; do head -c 100000 /dev/urandom > ports/garbage$n; done",
+    "links": "ln -s /dev/zero ports/zero; ln -s /dev/stdin networks/stdin; ln -s loop ports/loop",
+    "directories": "mkdir -p ports/directory/in/it networks/directory",
+    "odd names": "touch 'ports/--all' 'ports/a\\\\b' \"ports/$(printf '\\033[2J')\" 'networks/;reboot;'",
+    "cut in the middle": 'for f in ports/*; do truncate -s 40 "$f"; done',
+    "an unknown driver": "echo pf > firewall-driver",
+    "no directory at all": "rm -r ports networks firewall-driver",
+    "nothing in it": "rm ports/* networks/*",
+}
+
+
+@pytest.mark.parametrize("mess", MESSES.values(), ids=MESSES)
+def test_netavarks_state_is_spoilt(there: Installed, mess: str) -> None:
+    """Whatever is in the state directory: soon looked at, unknown at worst, and nothing repaired."""
+    before, rules = there.incidents(), there.host.nft("list", "table", "inet", "netavark")
+    reloads, pid = there.reloads(), _main_pid(there)
+    there.host.shell(f"cp -a {_STATE} /run/state-as-it-was; cd {_STATE}; {mess}", timeout=120)
+    try:
+        checked = there.host.run(["podwatch", "check", "--json"], check=False, timeout=20)
+        told = json.loads(checked.stdout)
+        # A transaction that concerns nobody makes the daemon look too.
+        there.host.shell("nft add chain inet netavark x; nft delete chain inet netavark x")
+        looks = there.status()["counters"]["looks"]
+        there.until(lambda: there.status()["counters"]["looks"] > looks - 1, "looked", 20)
+    finally:
+        there.host.shell(f"rm -rf {_STATE}; mv /run/state-as-it-was {_STATE}", timeout=120)
+    there.until_whole(40)
+
+    assert told["state"] in ("ok", "unknown"), told["summary"]
+    assert told["missing"] == []
+    assert there.host.nft("list", "table", "inet", "netavark") == rules
+    assert (there.incidents(), there.reloads(), _main_pid(there)) == (before, reloads, pid)
+    assert _rss_kb(there) <= MOST_RSS_KB
