@@ -198,7 +198,8 @@ for n in range(1000):
 print("chain c {")
 for n in range(10000):
     print(f"ip saddr @s{n % 1000} tcp dport {n + 1} accept")
-print("}}")
+print("}")
+print("}")
 end
         nft -f /run/others.nft
         """,
@@ -322,6 +323,10 @@ def test_the_clock_jumps(there: Installed) -> None:
         there.host.shell(f"rm {drop_in}; systemctl daemon-reload; systemctl restart podwatch")
 
 
+def _until_another(there: Installed, pid: str) -> None:
+    there.until(lambda: _main_pid(there) not in (pid, "0"), "started again", 20)
+
+
 def test_two_instances(there: Installed) -> None:
     """A second daemon refuses to start and names the first; the first is not disturbed."""
     pid = _main_pid(there)
@@ -344,7 +349,7 @@ def test_killed_at_random_moments(there: Installed) -> None:
             there.host.shell("nft delete table inet netavark", check=False)
             time.sleep(moments.uniform(0, 0.5))  # the moment is what varies
             there.host.run(["kill", "-KILL", pid], check=False)
-            there.until(lambda pid=pid: _main_pid(there) not in (pid, "0"), "started again", 20)
+            _until_another(there, pid)
             there.until_whole(40)
 
 
