@@ -57,6 +57,11 @@ fuzz: need-libraries tools ## every parser on spoilt input, other input each tim
 	@PODWATCH_FUZZ_EXAMPLES=$(or $(FUZZ),5000) $(PYTHON) -m pytest --timeout=0 \
 		--hypothesis-profile=fuzz tests/unit/fuzz
 
+.PHONY: soak
+soak: need-root setup ## random faults, churn and kills on one host (root); SOAK="--minutes 30 --kills 200"
+	@packaging/make-deb
+	@$(PYTHON) -m tests.soak $(SOAK)
+
 .PHONY: bench
 bench: need-root setup ## podwatch beside the alternatives, measured on a throw-away host (root, 30 min)
 	@packaging/make-deb
