@@ -12,10 +12,10 @@ import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_MODIFY, _ATTRIB, _CLOSE_WRITE = 0x2, 0x4, 0x8
+_MODIFY, _CLOSE_WRITE = 0x2, 0x8
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
 _DELETE_SELF, _MOVE_SELF, _IGNORED = 0x400, 0x800, 0x8000
-_OVERFLOW, _ONLYDIR = 0x4000, 0x0100_0000
+_OVERFLOW, _ONLYDIR, _MASK_ADD, _ISDIR = 0x4000, 0x0100_0000, 0x2000_0000, 0x4000_0000
 _GONE = _DELETE_SELF | _MOVE_SELF
 _INSIDE = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _APPEARS = _MOVED_TO | _CREATE
@@ -61,28 +61,27 @@ class DirectoryWatch:
         """Watch each directory, or where it would appear; what is no longer wanted is let go."""
         before, self._waits = self._waits, {}
         for directory in self.directories:
-            below = ""
-            for each in (directory, *directory.parents):
-                mask = _GONE | _ONLYDIR | (_APPEARS if below else _INSIDE)
-                wd = self._add(each, mask)
-                if wd >= 0:
-                    names = self._waits.setdefault(wd, {below} if below else set())
-                    if below and names:
-                        names.add(below)
-                    elif not below:
-                        names.clear()
-                    break
-                below = each.name
+            while not self._watch(directory):
+                pass  # it appeared while the one above it was being watched
         for wd in before.keys() - self._waits.keys():
             self._libc.inotify_rm_watch(self._fd, wd)
 
-    def _add(self, directory: Path, mask: int) -> int:
-        # The same directory twice is one watch, whose mask must then be the sum.
-        return int(
-            self._libc.inotify_add_watch(
-                self._fd, os.fsencode(directory), ctypes.c_uint32(mask | 0x2000_0000)
-            )
-        )
+    def _watch(self, directory: Path) -> bool:
+        """Watch a directory or the nearest above it; False where it has changed meanwhile."""
+        below = ""
+        for each in (directory, *directory.parents):
+            # One directory is one watch, whoever wants it: masks and names add up.
+            mask = _GONE | _ONLYDIR | _MASK_ADD | (_APPEARS if below else _INSIDE)
+            wd = self._libc.inotify_add_watch(self._fd, os.fsencode(each), ctypes.c_uint32(mask))
+            if wd < 0:
+                below = each.name
+                continue
+            if not below:
+                self._waits[wd] = set()
+            elif self._waits.get(wd) != set():
+                self._waits.setdefault(wd, set()).add(below)
+            return not (below and (each / below).is_dir())
+        return True
 
     def _readable(self) -> None:
         try:
@@ -100,7 +99,7 @@ class DirectoryWatch:
                 heard = moved = True
             elif waited is not None and not mask & _IGNORED and (not waited or name in waited):
                 heard = True
-                moved = moved or bool(waited)
+                moved = moved or bool(waited or mask & _ISDIR)
         if moved:
             self._watch_all()
         if heard:
