@@ -22,7 +22,7 @@ CONF = (
 """containers.conf(5), in the order podman reads it; the last one wins."""
 
 CHOSEN = Path("/var/lib/containers/storage/defaultNetworkBackend")
-"""What podman decided when it first ran (common libnetwork/network/interface.go, Podman 4 and 5)."""
+"""What podman chose when it first ran (common libnetwork/network/interface.go, Podman 4, 5)."""
 
 DIRECTORIES = {
     Backend.NETAVARK: Path("/etc/containers/networks"),

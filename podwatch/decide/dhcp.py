@@ -287,9 +287,7 @@ def _lost(seen: DhcpSnapshot, memory: DhcpMemory) -> tuple[Holder, ...]:
     found = {
         each.container_id: each
         for each in seen.holders or ()
-        if not seen.is_known(each)
-        and not each.paused
-        and each.container_id not in memory.renewed
+        if not seen.is_known(each) and not each.paused and each.container_id not in memory.renewed
     }
     return tuple(found.values())
 

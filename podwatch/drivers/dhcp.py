@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from podwatch.words.dhcp import Backend, Holder, Lease
+from podwatch.words.dhcp import Holder, Lease
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
 
