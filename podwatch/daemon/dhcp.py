@@ -59,6 +59,7 @@ class DhcpLoop:
         self.looker = DhcpLooker(self.units, systemd)
         self.files = DirectoryWatch((), self.woken.set)
         self._told: tuple[Fault | None, str] = (None, "")
+        self._done = ""
         self._listening: asyncio.Task[None] | None = None
         self.configure(config)
 
@@ -102,7 +103,7 @@ class DhcpLoop:
             self._listening = asyncio.create_task(self.units.run(), name="units")
         now = time.monotonic()
         self.memory, verdict, decision = dhcp.step(self.memory, seen, now, self.limits)
-        self._tell(verdict)
+        self._tell(seen, verdict)
         self.publisher.took_dhcp(section(seen, verdict, decision, self.looker.since, time.time()))
         may_act = self.config.restore.enabled and not self.dry_run
         if decision.act is Act.SERVE and may_act:
@@ -131,8 +132,7 @@ class DhcpLoop:
                 done.append("restarted" if decision.restart else "started")
         except PodwatchError as exc:
             log(Event.DHCP_FAILED, f"{exc}; {exc.hint}" if exc.hint else str(exc))
-        if done:
-            log(Event.DHCP_WELL, f"{proxy.socket}: {' and '.join(done)}; before: {decision.why}")
+        self._done = " and ".join(done)
         self.memory = dhcp.served(self.memory, time.monotonic(), self.limits)
 
     async def _renew(self, holder: Holder) -> None:
@@ -160,15 +160,19 @@ class DhcpLoop:
                 f"{what}: the lease of {holder.address or 'an address'} renewed in {took}",
             )
 
-    def _tell(self, verdict: DhcpVerdict) -> None:
+    def _tell(self, seen: DhcpSnapshot, verdict: DhcpVerdict) -> None:
         """Log what is wrong, and when it no longer is; the same thing once."""
+        done = self._done if seen.serving else ""
+        if done:
+            self._done = ""
+            log(Event.DHCP_WELL, f"{seen.proxy.socket} listens: podwatch has {done} it")
         news = (verdict.fault, verdict.what if verdict.fault is not Fault.LEASES else "")
         before, self._told = self._told, news
         if news == before:
             return
         if verdict.fault is not None:
             log(_EVENTS[verdict.fault], verdict.what, advice=verdict.advice)
-        elif before[0] is not None and verdict.state is not None:
+        elif before[0] is not None and verdict.state is not None and not done:
             log(Event.DHCP_WELL, verdict.what)
 
     async def _rest(self, look_at: float | None, *, slow: bool = False) -> None:

@@ -15,11 +15,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from podwatch.words.dhcp import DhcpSnapshot, Holder
+from podwatch.words.dhcp import Backend, DhcpSnapshot, Holder
 from podwatch.words.text import counted, listed
 from podwatch.words.verdict import State
 
 NEVER = float("-inf")
+
+_OFFERED = {
+    Backend.CNI: ", or if it does not: cp /usr/share/podwatch/units/cni-dhcp.* "
+    "/etc/systemd/system/ && systemctl daemon-reload"
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def judge(seen: DhcpSnapshot, memory: DhcpMemory) -> DhcpVerdict:
         return DhcpVerdict(
             State.LOST,
             f"{name} does not exist: containers get no address on {_networks(seen)}",
-            f"install {seen.proxy.package}, which brings it",
+            f"install {seen.proxy.package}, which brings it{_OFFERED.get(seen.backend, '')}",
             Fault.MISSING,
         )
     lost = _lost(seen, memory)
