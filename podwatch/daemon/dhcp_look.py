@@ -73,7 +73,8 @@ class DhcpLooker:
         places: Mapping[str, Places] = {}
         if backend is Backend.CNI:
             places = podman_networks.read_cni_places(networks)
-        elif service.pid:
+        elif podman_networks.leases_changed() >= service.started > 0:
+            # Otherwise they are those of the process before: a new one empties the file at first.
             try:
                 leases = podman_networks.read_leases()
             except Unreadable as exc:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DHCP for macvlan networks: real proxies, a real server on the LAN, leases of two minutes."""
 
+import itertools
 import json
 import re
 import time
@@ -128,14 +129,19 @@ def lan(request: pytest.FixtureRequest) -> Iterator[Lan]:
         yield there
 
 
+@pytest.fixture(autouse=True)
+def _no_containers_left(lan: Lan) -> Iterator[None]:
+    """Remove what a test started, whatever became of it."""
+    yield
+    lan.remove_all()
+
+
 @pytest.fixture
-def four(lan: Lan) -> Iterator[dict[str, str]]:
+def four(lan: Lan) -> dict[str, str]:
     """Four containers with leases, and their addresses by name."""
     addresses = lan.run_four()
     lan.until_well(4)
-    yield addresses
-    lan.remove_all()
-    lan.until_well(0)
+    return addresses
 
 
 def test_nothing_is_touched_without_dhcp(lan: Lan) -> None:
@@ -168,7 +174,6 @@ def test_a_network_brings_the_socket(lan: Lan) -> None:
     assert (holder["name"], holder["address"], holder["network"]) == ("first", address, "lan")
     assert "first" in lan.host.run(["podwatch", "status"]).stdout
     assert lan.host.run(["podwatch", "check"], check=False).code == 0
-    lan.remove_all()
 
 
 @pytest.mark.parametrize(
@@ -192,8 +197,6 @@ def test_damage_heals(lan: Lan, damage: str) -> None:
     assert lan.server.acknowledged(position) == [address]
     assert lan.address("web") == address
     assert lan.host.client.http(80, address) == "web"
-    lan.remove_all()
-    lan.until_well(0)
 
 
 def test_each_is_renewed_once_in_turn(lan: Lan, four: dict[str, str]) -> None:
@@ -205,7 +208,7 @@ def test_each_is_renewed_once_in_turn(lan: Lan, four: dict[str, str]) -> None:
     times = sorted(lan.reload_times(cursor))
 
     assert len({unit for _, _, unit in times}) == len(times) == 4
-    assert all(before[1] <= after[0] for before, after in zip(times, times[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(times))
     assert sorted(lan.server.acknowledged(position)) == sorted(four.values())
     assert {name: lan.address(name) for name in four} == four
 
