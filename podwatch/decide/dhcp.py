@@ -21,6 +21,8 @@ from podwatch.words.verdict import State
 
 NEVER = float("-inf")
 
+_QUICK_TRIES = 3
+
 _OFFERED = {
     Backend.CNI: ", or if it does not: cp /usr/share/podwatch/units/cni-dhcp.* "
     "/etc/systemd/system/ && systemctl daemon-reload"
@@ -177,11 +179,13 @@ def step(
         memory = replace(memory, serving_since=None, lost_since=None)
     wants_enabling = seen.socket.file == "disabled"
     can_serve = seen.socket.exists and not seen.socket.masked
-    if can_serve and (not seen.serving or wants_enabling):
+    if not can_serve:
+        memory = replace(memory, tries=0, next_serve=NEVER)
+    elif not seen.serving or wants_enabling:
         if now >= memory.next_serve:
             return memory, verdict, _serve(seen, verdict, enable=wants_enabling)
         if not seen.serving:
-            why = f"tried {counted(memory.tries, 'time')} in vain: pausing"
+            why = f"tried {counted(memory.tries, 'time')} lately: pausing"
             return memory, verdict, DhcpDecision(None, why, memory.next_serve)
     if not seen.serving:
         # Only an administrator can help, and a unit that is installed or unmasked is heard of.
@@ -196,9 +200,10 @@ def step(
 def served(memory: DhcpMemory, now: float, limits: Limits) -> DhcpMemory:
     """The socket was enabled or started, or could not be; the next look shows what came of it.
 
-    The next try is due at once after the first, and after ever longer pauses from then on.
+    The first few tries follow each other quickly, the next after ever longer pauses.
     """
-    pause = min(limits.socket_backoff * 2 ** min(memory.tries, 20), limits.backoff_max)
+    doublings = min(max(memory.tries - _QUICK_TRIES, 0), 20)
+    pause = min(limits.socket_backoff * 2.0**doublings, limits.backoff_max)
     return replace(memory, tries=memory.tries + 1, next_serve=now + pause)
 
 
