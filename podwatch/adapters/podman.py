@@ -15,6 +15,7 @@ from typing import Protocol
 
 from podwatch.adapters.command import run
 from podwatch.adapters.files import read_whole
+from podwatch.drivers.dhcp import parse_network_inspect
 from podwatch.drivers.podman_json import parse_ps
 from podwatch.words.errors import RestoreFailed, StateUnreadable
 from podwatch.words.network import Container
@@ -83,6 +84,21 @@ async def list_containers(systemd: Units | None) -> dict[str, Container]:
             hint=f"journalctl -u {INSPECT_UNIT}",
         )
     return parse_ps(read_whole(LISTING, limit_bytes=LISTING_LIMIT_BYTES) or "")
+
+
+async def network_places(systemd: Units, network: str) -> dict[str, tuple[str, str]]:
+    """(MAC, address) of each container on one network, by container id.
+
+    Raises StateUnreadable when podman fails, does not answer in time, or prints something else.
+    """
+    unit = f"podwatch-network@{network}.service"
+    done = await systemd.run_units([unit], at_once=1, timeout_s=PS_TIMEOUT_S)
+    if done[unit] != "done":
+        raise StateUnreadable(
+            f"podman network inspect {network}: {done[unit]}", hint=f"journalctl -u {unit}"
+        )
+    path = LISTING.with_name(f"network-{network}.json")
+    return parse_network_inspect(read_whole(path, limit_bytes=LISTING_LIMIT_BYTES) or "")
 
 
 def reload_unit(container_id: str) -> str:

@@ -34,6 +34,7 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
         lines.append(f"    fight: {clean(document['fight'])}")
     lines += _notices(document, most)
     lines += _watchers(document)
+    lines += _dhcp(document["dhcp"], now, everything=everything)
     lines.append(_moments(document, now))
     if document["networks"]:
         lines.append(_networks(document["networks"], most))
@@ -158,6 +159,43 @@ def _containers(containers: list[dict[str, Any]]) -> Iterator[str]:
         yield f"    {clean(each['name']):{width}}  {clean(places)}"
         for port in each["ports"]:
             yield f"    {'':{width}}    {clean(port)}"
+
+
+def _dhcp(dhcp: Mapping[str, Any], now: float, *, everything: bool) -> Iterator[str]:
+    """The socket, the proxy, and each container with its lease; shorter where all is well."""
+    if not dhcp["state"]:
+        return
+    if dhcp["state"] != "ok":
+        pause = f" ({clean(dhcp['next_try'])})" if dhcp["next_try"] else ""
+        yield f"    dhcp: {clean(dhcp['summary'])}{pause}"
+        if dhcp["advice"]:
+            yield f"      → {clean(dhcp['advice'])}"
+    socket, proxy = dhcp["socket"], dhcp["proxy"]
+    if socket["unit"]:
+        listens = "listening" if socket["listening"] and socket["path_exists"] else "not listening"
+        states = ", ".join(each for each in (socket["active"], socket["file"], listens) if each)
+        runs = f"pid {proxy['pid']}" if proxy["pid"] else clean(proxy["active"])
+        yield f"    dhcp: {clean(socket['unit'])} {clean(states)}; proxy {runs}"
+    containers = dhcp["containers"]
+    shown = containers if everything else containers[:_MOST]
+    width = min(max((len(clean(each["name"])) for each in shown), default=0), _WIDEST)
+    for each in shown:
+        yield f"    {clean(each['name']):{width}}  {clean(_lease(each, now))}"
+    if len(containers) > len(shown):
+        yield f"    and {len(containers) - len(shown)} more with a lease (--all names them)"
+
+
+def _lease(holder: Mapping[str, Any], now: float) -> str:
+    parts = [f"{holder['network']} {holder['address'] or 'no address'}"]
+    if not holder["known"]:
+        return f"{parts[0]}, its lease is not renewed by anybody"
+    if holder["leased"]:
+        parts.append(f"leased {ago(now - holder['leased'])} ago")
+    if holder["lease_s"]:
+        parts.append(f"for {ago(holder['lease_s'])}")
+    if holder["renews_at"]:
+        parts.append(f"renewed in {ago(holder['renews_at'] - now)}")
+    return ", ".join(parts)
 
 
 def _incident(incident: Mapping[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from podwatch.daemon.settings import (
     SECTIONS,
     SETTINGS,
+    Dhcp,
     Firewalld,
     Log,
     Look,
@@ -46,6 +47,7 @@ class Config:
     look: Look = field(default_factory=Look)
     restore: Restore = field(default_factory=Restore)
     firewalld: Firewalld = field(default_factory=Firewalld)
+    dhcp: Dhcp = field(default_factory=Dhcp)
     log: Log = field(default_factory=Log)
     origins: Mapping[str, str] = field(default_factory=dict)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from podwatch import __version__
 from podwatch.adapters.files import write_whole
-from podwatch.daemon.document import MOST, document
+from podwatch.daemon.document import MOST, document, with_dhcp
 from podwatch.daemon.events import Event
 from podwatch.daemon.incident import Incident
 from podwatch.daemon.logging import log
@@ -55,6 +55,10 @@ class Publisher:
         self._notify = notify
         self._dry_run = dry_run
         self._document: dict[str, Any] = {}
+        self._dhcp: dict[str, Any] = {}
+        self._restoring = ""
+        self._state: object = None
+        self._line = ""
         self._started = self._since = time.time()
         self._told: object = None
         self._complaints: set[str] = set()
@@ -83,10 +87,7 @@ class Publisher:
         elif self.incident is not None and not verdict.unknown:
             self._healed(self.incident, now)
         self._tell(verdict)
-        if verdict.state != self._document.get("state"):
-            self._since = now
         self._document = document(snapshot, verdict)
-        self._document["since"] = self._since
         self._document["next_try"] = decision.why if verdict.missing else ""
         wait = None if decision.look_at is None else decision.look_at - time.monotonic()
         self._document["next_look_at"] = None if wait is None else now + wait
@@ -96,7 +97,6 @@ class Publisher:
             "generation": snapshot.generation,
             "cause": cause,
         }
-        self._notify(f"{verdict.state}: {self._document['summary']}")
         self.write(restoring=decision.why if decision.method else "")
 
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
@@ -115,6 +115,13 @@ class Publisher:
         log(Event.PROGRESS, what)
         self.write(restoring=what)
 
+    def took_dhcp(self, section: dict[str, Any]) -> None:
+        """What is told of DHCP is this from now on; see SHAPE["dhcp"]."""
+        if section != self._dhcp:
+            self._dhcp = section
+            if self._document:
+                self.write(restoring=self._restoring)
+
     def complain(self, error: PodwatchError) -> None:
         """Log what podwatch goes without; the same thing once."""
         text = f"{error}; {error.hint}" if error.hint else str(error)
@@ -124,8 +131,16 @@ class Publisher:
 
     def write(self, *, restoring: str = "") -> None:
         """Write the status document as it is now."""
+        self._restoring = restoring
         self._follow_watchers()
         last = self.incident or self.last
+        told = with_dhcp(self._document, self._dhcp)
+        if told.get("state") != self._state:
+            self._state, self._since = told.get("state"), time.time()
+        line = f"{told.get('state')}: {told.get('summary')}"
+        if line != self._line:
+            self._line = line
+            self._notify(line)
         whole = {
             "schema": SCHEMA,
             "version": __version__,
@@ -133,7 +148,8 @@ class Publisher:
             "started": self._started,
             "heartbeat_every": HEARTBEAT_S,
             "dry_run": self._dry_run,
-            **self._document,
+            **told,
+            "since": self._since,
             "watchers": dict(self._watchers()),
             "fight": self._fight,
             "restoring": restoring,

@@ -7,6 +7,7 @@ is given back while its interface stays): the firewall tool that netavark will c
 podman answers at all.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,13 @@ class Restorer:
         self.lock = lock
         self.at_once = at_once
         self.timeout_s = timeout_s
+        self.turn = asyncio.Lock()  # of whoever reloads containers
+
+    async def renew(self, container_id: str) -> str:
+        """Reload one container for its DHCP lease; "" when that worked, else the reason."""
+        async with self.turn:
+            failed = await self._reload_each([container_id])
+        return failed.get(container_id, "")
 
     async def restore(
         self,
@@ -75,7 +83,8 @@ class Restorer:
                 elif method is Method.REPLAY:
                     detail = await self._replay(snapshot)
                 else:
-                    detail = await self._reload(decision, progress)
+                    async with self.turn:
+                        detail = await self._reload(decision, progress)
         except PodwatchError as exc:
             return Outcome(
                 method, done=False, detail=f"{exc}; {exc.hint}" if exc.hint else str(exc)

@@ -14,6 +14,7 @@ from podwatch.adapters.netlink import Change, NftablesWatch
 from podwatch.adapters.systemd import Systemd, notify
 from podwatch.daemon import logging
 from podwatch.daemon.config import Config, load
+from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.events import Event
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
@@ -47,6 +48,7 @@ class _Service:
         )
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
         self.host.looker.changes = self._changes
+        self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -66,6 +68,7 @@ class _Service:
                 tasks = [
                     group.create_task(self.firewalld.run(), name="firewalld"),
                     group.create_task(self.loop.run(), name="loop"),
+                    group.create_task(self.dhcp.run(), name="dhcp"),
                     group.create_task(self._beat(), name="heartbeat"),
                 ]
                 notify(ready=1)
@@ -115,6 +118,7 @@ class _Service:
         except ConfigError as exc:
             logging.log(Event.CONFIG_REFUSED, f"keeping the configuration: {exc}")
             return
+        self.dhcp.configure(self.loop.config)
         logging.configure(self.loop.config.log.level)
         logging.log(Event.CONFIG_RELOADED, "the configuration was read again")
         self.loop.look_now("the configuration changed")

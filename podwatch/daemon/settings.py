@@ -247,6 +247,30 @@ class Firewalld:
 
 
 @dataclass(frozen=True, slots=True)
+class Dhcp:
+    """What podwatch does for networks that take their addresses by DHCP."""
+
+    manage: bool = setting(
+        SWITCH,
+        "Whether to enable and start the socket of the DHCP proxy while a network wants it, and to "
+        "renew leases that a restarted proxy has forgotten. When false, podwatch does not even "
+        "look. restore.enabled = false leaves the looking.",
+        default=True,
+    )
+    backoff: float = setting(
+        durations(1, 3600),
+        "The pause after a DHCP server did not answer. It doubles with each further time. Each try "
+        "holds podman's lock for about eight seconds.",
+        default=20.0,
+    )
+    backoff_max: float = setting(
+        durations(1, 86400),
+        "The longest such pause.",
+        default=300.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """What podwatch tells the journal."""
 
@@ -259,6 +283,7 @@ SECTIONS: dict[str, type[Any]] = {
     "look": Look,
     "restore": Restore,
     "firewalld": Firewalld,
+    "dhcp": Dhcp,
     "log": Log,
 }
 

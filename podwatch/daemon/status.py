@@ -66,6 +66,39 @@ SHAPE: Mapping[str, Any] = {
         "took_ms": 0,
         "line": "",
     },
+    "dhcp": {  # state "": no network takes its addresses by DHCP, or dhcp.manage is false
+        "state": "",
+        "summary": "",
+        "advice": "",
+        "next_try": "",  # what is waited for while something is wrong
+        "backend": "",  # netavark or cni
+        "networks": [""],
+        "socket": {
+            "unit": "",
+            "load": "",  # systemd's words: LoadState, ActiveState, UnitFileState, Result
+            "active": "",
+            "file": "",
+            "result": "",
+            "path": "",
+            "path_exists": False,
+            "listening": False,
+        },
+        "proxy": {"unit": "", "active": "", "pid": 0, "started": 0.0},
+        "containers": [
+            {
+                "id": "",
+                "name": "",
+                "network": "",
+                "mac": "",
+                "address": "",
+                "known": False,  # the running proxy knows the lease, and renews it
+                "paused": False,
+                "leased": 0.0,  # when, or when podwatch first saw the lease; 0: not known
+                "lease_s": 0,  # 0: not known, as with CNI
+                "renews_at": 0.0,  # 0: not known
+            }
+        ],
+    },
     "watchers": {"nftables": "", "firewalld": "", "systemd": ""},
     "fight": "",  # who keeps removing the rules, while somebody does
     "restoring": "",  # what is under way

@@ -8,6 +8,7 @@ from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
 
 _ENDED = frozenset({"exited", "dead", "removing"})
+_UP = frozenset({"running", "paused"})
 _CREATED = frozenset({"created", "configured"})
 
 
@@ -40,6 +41,7 @@ def _container(data: dict[str, Any]) -> Container:
         id=key,
         name=first if isinstance(first, str) and first else key[:12],
         running=state not in _ENDED and not data.get("Exited"),
+        up=state in _UP,
         created=state in _CREATED,
         paused=state == "paused",
         pod=_text(data, "PodName"),
