@@ -16,6 +16,7 @@ from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.config import Config
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
+from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.policy import QUIET_CAP_S, Limits, Method
 
@@ -35,10 +36,9 @@ class Host:
         self.systemd = systemd
         self.drain: Callable[[], None] = lambda: None
         self.copy = SavedCopy(run_dir / "rules.json")
-        self.looker = Looker(self.state, self.nft, firewalld, systemd)
+        self.looker = Looker(self.state, known_rules(self.nft), firewalld, systemd)
         self.restorer = Restorer(
             self.looker,
-            self.nft,
             firewalld,
             systemd,
             self.copy,

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from podwatch.adapters.firewalld import FirewalldWatch
-from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
 from podwatch.adapters.podman import lock_holder
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
-from podwatch.drivers import nftables
+from podwatch.daemon.rules import Rules
+from podwatch.drivers.driver import DRIVERS
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
@@ -28,6 +28,7 @@ NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.ser
 """netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
 
 _TRIES = 3
+_ALL_TABLES = frozenset(name for each in DRIVERS.values() for name in each.TABLES)
 
 
 CENSUS_AGAIN_S = 2.0
@@ -96,12 +97,12 @@ class Looker:
     def __init__(
         self,
         state: StateDirectory,
-        nft: Nftables,
+        rules: Mapping[FirewallDriver, Rules],
         firewalld: FirewalldWatch | None,
         systemd: Systemd | None,
     ) -> None:
         self.state = state
-        self.nft = nft
+        self.rules = rules
         self.firewalld = firewalld
         self.systemd = systemd
         self.changes: Callable[[], int] = generation
@@ -109,6 +110,18 @@ class Looker:
         the kernel knows it; the generation, which counts everybody's, will do."""
         self.census = Census()
         self._setup: Setup | None = None
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The nftables tables in which the rules are; every driver's until the first look."""
+        if self._setup is not None and self._setup.driver in DRIVERS:
+            return DRIVERS[self._setup.driver].TABLES
+        return _ALL_TABLES
+
+    @property
+    def writers(self) -> frozenset[str]:
+        """The names under which the kernel knows what is committed to put rules right."""
+        return frozenset(name for each in self.rules.values() for name in each.writers)
 
     async def look(self, *, paused: str = "") -> Snapshot:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
@@ -156,18 +169,18 @@ class Looker:
             except Unreadable as exc:
                 unknown.append(Unknown(Part.SETUP, "netavark's state", str(exc), exc.hint))
                 return None, None, 0, busy
-            if setup.driver is not FirewallDriver.NFTABLES or not setup.endpoints:
+            driver = self.rules.get(setup.driver)
+            if driver is None or not setup.endpoints:
                 return setup, None, 0, busy
             stamp = self.state.stamp
             try:
                 before = self.changes()
-                listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
+                rules = await driver.read()
                 at = generation()
                 unchanged = self.changes() == before
             except Unreadable as exc:
-                unknown.append(Unknown(Part.RULES, "nftables", str(exc), exc.hint))
+                unknown.append(Unknown(Part.RULES, setup.driver, str(exc), exc.hint))
                 return setup, None, 0, busy
-            rules = nftables.parse_listing(listing)
             busy = busy or lock_holder()
             if unchanged and self._setup_unchanged(stamp):
                 return setup, rules, at, busy
