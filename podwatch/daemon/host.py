@@ -14,6 +14,7 @@ from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.config import Config
+from podwatch.daemon.expected import Expected
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
@@ -30,13 +31,13 @@ class Host:
         self, config: Config, firewalld: FirewalldWatch, systemd: Systemd | None, run_dir: Path
     ) -> None:
         self.run_dir = run_dir
-        self.state = StateDirectory()
+        self.expected = Expected(StateDirectory(), systemd)
         self.nft = Nftables()
         self.firewalld = firewalld
         self.systemd = systemd
         self.drain: Callable[[], None] = lambda: None
         self.copy = SavedCopy(run_dir / "rules.json")
-        self.looker = Looker(self.state, known_rules(self.nft), firewalld, systemd)
+        self.looker = Looker(self.expected, known_rules(self.nft), firewalld, systemd)
         self.restorer = Restorer(
             self.looker,
             firewalld,

@@ -218,12 +218,12 @@ class Loop:
     def _take_census(self) -> None:
         looker = self.host.looker
         busy = self._census is not None and not self._census.done()
-        if busy or not looker.wants_census or looker.state.stamp == self._census_failed_at:
+        if busy or not looker.wants_census or looker.expected.stamp == self._census_failed_at:
             return
         self._census = asyncio.create_task(self._ask_podman(), name="census")
 
     async def _ask_podman(self) -> None:
-        state = self.host.looker.state
+        state = self.host.looker.expected
         stamp: object = None
         while stamp != state.stamp:
             stamp = state.stamp

@@ -23,6 +23,7 @@ from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.words.errors import PodwatchError, RestoreFailed
 from podwatch.words.network import FirewallDriver
+from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 
@@ -126,12 +127,12 @@ class Restorer:
         ]
         if not ids:
             raise RestoreFailed("none of the containers can be reloaded: not running, or paused")
-        before = ""
+        before: Ruleset | None = None
         if decision.method is Method.ESCALATE:
             before = await rules.clear()
         progress(f"reloading the network of {counted(len(ids), 'container')}")
         failed = await self._reload_each(ids)
-        if failed and before:
+        if failed and before is not None:
             # As it was, damaged, is better than gone.
             await rules.put_back(before)
         if failed:
@@ -144,7 +145,7 @@ class Restorer:
                 hint="journalctl -u 'podwatch-reload@*'",
             )
         place = DRIVERS[snapshot.setup.driver].PLACE if snapshot.setup else ""
-        what = f"{place} was cleared and " if before else ""
+        what = f"{place} was cleared and " if before is not None else ""
         return f"{what}podman network reload of {counted(len(ids), 'container')}"
 
     async def _reload_each(self, ids: list[str]) -> dict[str, str]:
@@ -159,6 +160,6 @@ class Restorer:
 
     async def refresh_census(self) -> None:
         """Ask podman for its containers. Raises Unreadable when podman does not answer."""
-        stamp = self.looker.state.stamp
-        containers = await podman.list_containers(self.systemd)
+        stamp = self.looker.expected.stamp
+        containers = await self.looker.expected.list_containers()
         self.looker.take_census(containers, stamp)

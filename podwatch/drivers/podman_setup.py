@@ -30,8 +30,9 @@ _SET_UP = frozenset({"running", "paused", "initialized", "stopping"})
 def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
     """What is set up, and podman's containers by id.
 
-    `text` are the JSON lists of `podman network ls --format json`, `podman ps --all --pod --format
-    json` and any number of `podman container inspect`, one behind the other, of Podman 4 and later.
+    `text` are, one behind the other, the JSON lists of `podman network ls --format json` and
+    `podman ps --all --pod --format json`, and what `podman container inspect` prints of each
+    container, as a list or one by one, of Podman 4 and later.
     Raises StateUnreadable for anything else.
     """
     lists = list(_lists(text))
@@ -40,6 +41,8 @@ def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
     try:
         networks = {_text(each, "name"): each for each in lists[0] if isinstance(each, dict)}
         containers = containers_of(lists[1])
+        if len(containers) != len(lists[1]):
+            raise StateUnreadable("podman listed something else than containers")
         ports = {_text(each, "Id"): _mappings(each) for each in lists[1]}
         endpoints = tuple(
             endpoint
@@ -72,6 +75,8 @@ def _lists(text: str) -> Iterator[list[Any]]:
             value, end = decoder.raw_decode(rest)
         except (ValueError, RecursionError) as exc:
             raise StateUnreadable(f"podman printed something else than JSON: {exc}") from exc
+        if isinstance(value, dict):
+            value = [value]
         if value is not None and not isinstance(value, list):
             raise StateUnreadable("podman printed JSON, but not a list")
         yield value or []

@@ -66,6 +66,7 @@ import asyncio, json, statistics, sys, time
 from pathlib import Path
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.statedir import StateDirectory
+from podwatch.daemon.expected import Expected
 from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import known_rules
 from podwatch.decide.judge import judge
@@ -74,11 +75,11 @@ async def main():
     rules = known_rules(Nftables())
     times = []
     for _ in range(7):
-        looker = Looker(StateDirectory(Path(sys.argv[1])), rules, None, None)
+        looker = Looker(Expected(StateDirectory(Path(sys.argv[1])), None), rules, None, None)
         began = time.process_time()
         verdict = judge(await looker.look())
         times.append((time.process_time() - began) * 1000)
-    looker = Looker(StateDirectory(Path(sys.argv[1])), rules, None, None)
+    looker = Looker(Expected(StateDirectory(Path(sys.argv[1])), None), rules, None, None)
     again = []
     for _ in range(7):
         began = time.process_time()
