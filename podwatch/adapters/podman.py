@@ -37,7 +37,7 @@ ADDRESSES = Path("/run/containers/networks/ipam.db")
 """Root podman's database of addresses, with netavark (libnetwork/netavark/const.go)."""
 
 _INSPECTED = (
-    '{"Id":{{json .Id}},"State":{"Status":{{json .State.Status}}},'
+    '{"Id":{{json .ID}},"State":{"Status":{{json .State.Status}}},'
     '"HostConfig":{"NetworkMode":{{json .HostConfig.NetworkMode}}},'
     '"NetworkSettings":{"Networks":{{json .NetworkSettings.Networks}}}}'
 )
