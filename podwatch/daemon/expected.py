@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is set up on the host: from netavark's state, or where it keeps none from podman.
+"""What is set up on the host: from netavark's state, from CNI's cache, or from podman.
 
 netavark before 1.9 leaves nothing that tells which rules it installed, so podman is asked, but
 only when the database of its addresses has changed: each container that joins a network or leaves
@@ -10,6 +10,7 @@ old answer could bring back the rules of a container that has gone.
 import asyncio
 
 from podwatch.adapters import podman
+from podwatch.adapters.cni import CniCache
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
 from podwatch.words.errors import StateUnreadable
@@ -24,8 +25,11 @@ _TRIES = 20
 class Expected:
     """The setup as it was last read; `stamp` changes whenever it may be another one."""
 
-    def __init__(self, state: StateDirectory, systemd: Systemd | None) -> None:
+    def __init__(
+        self, state: StateDirectory, systemd: Systemd | None, cni: CniCache | None = None
+    ) -> None:
         self.state = state
+        self.cni = cni
         self.systemd = systemd
         self.stamp: object = None
         self.listed: dict[str, Container] | None = None
@@ -40,13 +44,13 @@ class Expected:
     async def read(self) -> Setup:
         """What is set up. Raises StateUnreadable."""
         setup = self.state.read()
-        if setup.driver is not FirewallDriver.UNKNOWN:
-            self._answer, self.stamp = None, self.state.stamp
-            return setup
         networks = podman.networks_stamp()
-        if networks is None:  # no bridge since the host booted
-            self._answer, self.stamp = None, self.state.stamp
-            return setup
+        if setup.driver is not FirewallDriver.UNKNOWN or networks is None:
+            # What netavark keeps in /run tells that it is in use; CNI's cache may be left over.
+            known = setup.driver is not FirewallDriver.UNKNOWN
+            by_cni = None if known or self.cni is None else self.cni.read()
+            self._answer, self.stamp = None, self._stamp()
+            return by_cni or setup
         if self._answer is None or self.stamp != networks:
             self._answer, self.listed = await self._ask()
         return self._answer
@@ -55,12 +59,16 @@ class Expected:
         """Whether the setup is still the one that was last read."""
         if self._answer is not None:
             return self.stamp == podman.networks_stamp()
-        stamp = self.stamp
         try:
             self.state.read()
+            if self.cni is not None and self.cni.stamp is not None:
+                self.cni.read()
         except StateUnreadable:
             return False
-        return self.state.stamp == stamp
+        return self.stamp == self._stamp()
+
+    def _stamp(self) -> object:
+        return self.state.stamp, None if self.cni is None else self.cni.stamp
 
     async def list_containers(self) -> dict[str, Container]:
         """podman's containers by id, asked now. Raises StateUnreadable."""

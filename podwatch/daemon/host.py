@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from podwatch.adapters.cni import CniCache
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.statedir import StateDirectory
@@ -31,7 +32,7 @@ class Host:
         self, config: Config, firewalld: FirewalldWatch, systemd: Systemd | None, run_dir: Path
     ) -> None:
         self.run_dir = run_dir
-        self.expected = Expected(StateDirectory(), systemd)
+        self.expected = Expected(StateDirectory(), systemd, CniCache())
         self.nft = Nftables()
         self.firewalld = firewalld
         self.systemd = systemd

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from podwatch.adapters import iptables as iptables_tool
 from podwatch.adapters.libnftables import THREAD, Nftables
-from podwatch.drivers import iptables, iptables_save, nftables
+from podwatch.drivers import cni, iptables, iptables_save, nftables
 from podwatch.drivers.saved import Repair
 from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Ruleset
@@ -126,4 +126,5 @@ def known_rules(nft: Nftables) -> Mapping[FirewallDriver, Rules]:
     return {
         FirewallDriver.NFTABLES: NftablesRules(nft),
         FirewallDriver.IPTABLES: IptablesRules(iptables.PREFIXES, iptables.traits),
+        FirewallDriver.CNI: IptablesRules(cni.PREFIXES, cni.traits),
     }

@@ -232,7 +232,13 @@ def _missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
 
 
 def _subnets(setup: Setup) -> Iterable[tuple[str, str, str]]:
-    """(network id, network name, subnet) of every network that has a container."""
+    """(network id, network name, trusted subnet) of every network that has a container."""
+    if setup.driver is FirewallDriver.CNI:  # whose firewall plugin trusts each address by itself
+        for endpoint in setup.endpoints:
+            for address, _ in endpoint.addresses:
+                single = f"{address}/{address.max_prefixlen}"
+                yield endpoint.network_id, endpoint.network_name, single
+        return
     names = {each.network_id: each.network_name for each in setup.endpoints}
     for network_id, name in names.items():
         network = setup.networks.get(network_id)

@@ -8,7 +8,7 @@ the driver of the host's own setup, so that a loss is judged and restored the sa
 from collections.abc import Mapping
 from typing import Protocol
 
-from podwatch.drivers import iptables, nftables
+from podwatch.drivers import cni, iptables, nftables
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Rule, Ruleset
 
@@ -36,6 +36,7 @@ class Driver(Protocol):
 DRIVERS: Mapping[FirewallDriver, Driver] = {
     FirewallDriver.NFTABLES: nftables,
     FirewallDriver.IPTABLES: iptables,
+    FirewallDriver.CNI: cni,
 }
 
 
