@@ -235,7 +235,7 @@ def _subnets(setup: Setup) -> Iterable[tuple[str, str, str]]:
     """(network id, network name, trusted subnet) of every network that has a container."""
     if setup.driver is FirewallDriver.CNI:  # whose firewall plugin trusts each address by itself
         for endpoint in setup.endpoints:
-            for address, _ in endpoint.addresses:
+            for address, _ in () if endpoint.internal else endpoint.addresses:
                 single = f"{address}/{address.max_prefixlen}"
                 yield endpoint.network_id, endpoint.network_name, single
         return

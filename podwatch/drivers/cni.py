@@ -89,6 +89,7 @@ def parse_result(text: str) -> Joined | None:
             network_name=name,
             addresses=addresses,
             port_mappings=tuple(_mapping(each) for each in mappings) or None,
+            internal="firewall" not in plugins,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise StateUnreadable(f"not a file of libcni's cache: {exc!r}") from exc
