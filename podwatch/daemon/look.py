@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from podwatch.adapters.firewalld import FirewalldWatch
-from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
 from podwatch.adapters.podman import lock_holder
-from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
-from podwatch.drivers import nftables
+from podwatch.daemon.expected import Expected
+from podwatch.daemon.rules import Rules
+from podwatch.drivers.driver import DRIVERS
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
@@ -28,6 +28,7 @@ NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.ser
 """netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
 
 _TRIES = 3
+_ALL_TABLES = frozenset(name for each in DRIVERS.values() for name in each.TABLES)
 
 
 CENSUS_AGAIN_S = 2.0
@@ -95,13 +96,13 @@ class Looker:
 
     def __init__(
         self,
-        state: StateDirectory,
-        nft: Nftables,
+        expected: Expected,
+        rules: Mapping[FirewallDriver, Rules],
         firewalld: FirewalldWatch | None,
         systemd: Systemd | None,
     ) -> None:
-        self.state = state
-        self.nft = nft
+        self.expected = expected
+        self.rules = rules
         self.firewalld = firewalld
         self.systemd = systemd
         self.changes: Callable[[], int] = generation
@@ -109,6 +110,18 @@ class Looker:
         the kernel knows it; the generation, which counts everybody's, will do."""
         self.census = Census()
         self._setup: Setup | None = None
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The nftables tables in which the rules are; every driver's until the first look."""
+        if self._setup is not None and self._setup.driver in DRIVERS:
+            return DRIVERS[self._setup.driver].TABLES
+        return _ALL_TABLES
+
+    @property
+    def writers(self) -> frozenset[str]:
+        """The names under which the kernel knows what is committed to put rules right."""
+        return frozenset(name for each in self.rules.values() for name in each.writers)
 
     async def look(self, *, paused: str = "") -> Snapshot:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
@@ -122,7 +135,7 @@ class Looker:
             setup=setup,
             rules=rules,
             firewalld=firewalld,
-            containers=self.census.at(self.state.stamp),
+            containers=self.census.at(self.expected.stamp),
             generation=at,
             busy=busy,
             paused=paused,
@@ -132,8 +145,10 @@ class Looker:
 
     def take_census(self, containers: Mapping[str, Container], stamp: object) -> None:
         """Keep podman's containers, listed after the state directory had this `stamp`."""
-        setup = self._setup if stamp == self.state.stamp else None
-        wired = {each.container_id for each in setup.endpoints} if setup else ()
+        setup = self._setup if stamp == self.expected.stamp else None
+        wired = {each.container_id for each in setup.endpoints} if setup else set()
+        if self.expected.asks_podman:  # one that is being started is not in the setup yet
+            wired |= {key for key, each in containers.items() if each.created and each.networks}
         self.census = self.census.next(containers, stamp, wired, time.monotonic())
 
     @property
@@ -141,7 +156,7 @@ class Looker:
         """Whether podman has to be asked: netavark's state has changed since, or it is time."""
         again_at = self.census.again_at
         due = again_at is not None and time.monotonic() >= again_at
-        return self._setup is not None and (due or self.census.stamp != self.state.stamp)
+        return self._setup is not None and (due or self.census.stamp != self.expected.stamp)
 
     async def _rules(self, unknown: list[Unknown]) -> tuple[Setup | None, Ruleset | None, int, str]:
         """Expected and observed of one generation, and who is in the middle of a change."""
@@ -152,33 +167,28 @@ class Looker:
         for _ in range(_TRIES):
             busy = lock_holder()
             try:
-                setup = self.state.read()
+                setup = await self.expected.read()
             except Unreadable as exc:
                 unknown.append(Unknown(Part.SETUP, "netavark's state", str(exc), exc.hint))
                 return None, None, 0, busy
-            if setup.driver is not FirewallDriver.NFTABLES or not setup.endpoints:
+            driver = self.rules.get(setup.driver)
+            if driver is None or not setup.endpoints:
                 return setup, None, 0, busy
-            stamp = self.state.stamp
+            if self.expected.listed is not None:
+                listed, self.expected.listed = self.expected.listed, None
+                self.take_census(listed, self.expected.stamp)
             try:
                 before = self.changes()
-                listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
+                rules = await driver.read()
                 at = generation()
                 unchanged = self.changes() == before
             except Unreadable as exc:
-                unknown.append(Unknown(Part.RULES, "nftables", str(exc), exc.hint))
+                unknown.append(Unknown(Part.RULES, setup.driver, str(exc), exc.hint))
                 return setup, None, 0, busy
-            rules = nftables.parse_listing(listing)
             busy = busy or lock_holder()
-            if unchanged and self._setup_unchanged(stamp):
+            if unchanged and self.expected.is_current():
                 return setup, rules, at, busy
         return setup, rules, at, busy or "the rules change faster than they can be read"
-
-    def _setup_unchanged(self, stamp: object) -> bool:
-        try:
-            self.state.read()
-        except Unreadable:
-            return False
-        return self.state.stamp == stamp
 
     async def _firewalld(self, unknown: list[Unknown]) -> Firewalld:
         if self.firewalld is None:

@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from podwatch.adapters.libnftables import THREAD
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host, limits
@@ -19,12 +18,10 @@ from podwatch.daemon.publish import Publisher
 from podwatch.daemon.restore import Outcome
 from podwatch.decide import policy
 from podwatch.decide.judge import judge
-from podwatch.drivers import nftables
 from podwatch.words.errors import PodwatchError, Unreadable
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import BlockedKind, Verdict
 
-_OURS = f"{nftables.FAMILY} {nftables.TABLE}"
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 
 _BY_PODMAN = frozenset({policy.Method.RELOAD, policy.Method.ESCALATE})
@@ -63,7 +60,7 @@ class Loop:
         self.changes = 0  # transactions on our table
         self._acting = False
         self._meanwhile = ""
-        self._own_names = {THREAD, Path("/proc/self/comm").read_text().strip()}
+        self._own_name = Path("/proc/self/comm").read_text().strip()
         self._look_cost = 0.0
         self._census: asyncio.Task[None] | None = None
         self._census_failed_at: object = None
@@ -79,13 +76,14 @@ class Loop:
 
     def on_change(self, change: Change) -> None:
         """Somebody committed an nftables transaction."""
-        if not change.tables & (_FIREWALLD_TABLES | {_OURS}):
+        tables = self.host.looker.tables
+        if not change.tables & (_FIREWALLD_TABLES | tables):
             return
-        ours = _OURS in change.tables
+        ours = not change.tables.isdisjoint(tables)
         self.changes += ours
-        deleted = _OURS in change.deleted
+        deleted = not change.deleted.isdisjoint(tables)
         if self._acting:
-            if ours and change.writer.name not in self._own_names:
+            if ours and change.writer.name not in self.host.looker.writers | {self._own_name}:
                 self._meanwhile = str(change.writer)
             return
         if ours:
@@ -225,12 +223,12 @@ class Loop:
     def _take_census(self) -> None:
         looker = self.host.looker
         busy = self._census is not None and not self._census.done()
-        if busy or not looker.wants_census or looker.state.stamp == self._census_failed_at:
+        if busy or not looker.wants_census or looker.expected.stamp == self._census_failed_at:
             return
         self._census = asyncio.create_task(self._ask_podman(), name="census")
 
     async def _ask_podman(self) -> None:
-        state = self.host.looker.state
+        state = self.host.looker.expected
         stamp: object = None
         while stamp != state.stamp:
             stamp = state.stamp

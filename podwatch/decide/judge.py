@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from podwatch.decide.sentences import about_rule
-from podwatch.drivers import nftables
+from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
@@ -41,8 +41,8 @@ def judge(snapshot: Snapshot) -> Verdict:
         unknown.extend(Unknown(Part.CONTAINER, each.path, each.reason) for each in setup.bad_files)
         setup, stale = _without_dead(setup, snapshot.containers)
         warnings.extend(stale)
-        if setup.driver is FirewallDriver.NFTABLES and snapshot.rules is not None:
-            rules = nftables.expected_rules(setup, snapshot.rules)
+        if setup.driver in DRIVERS and snapshot.rules is not None:
+            rules = expected_rules(setup, snapshot.rules)
             missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
             warnings.extend(_duplicates(rules, snapshot.rules))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
@@ -114,7 +114,7 @@ def _missing_rules(
     for endpoint in setup.endpoints:
         on_network.setdefault(endpoint.network_id, []).append(endpoint.container_id)
     everyone = tuple(_container_ids(setup))
-    table = f"table {nftables.FAMILY} {nftables.TABLE}"
+    table = DRIVERS[setup.driver].PLACE
 
     def missing(rule: Rule, kind: MissingKind, what: str) -> Missing:
         if rule.container_id:
@@ -232,7 +232,13 @@ def _missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
 
 
 def _subnets(setup: Setup) -> Iterable[tuple[str, str, str]]:
-    """(network id, network name, subnet) of every network that has a container."""
+    """(network id, network name, trusted subnet) of every network that has a container."""
+    if setup.driver is FirewallDriver.CNI:  # whose firewall plugin trusts each address by itself
+        for endpoint in setup.endpoints:
+            for address, _ in () if endpoint.internal else endpoint.addresses:
+                single = f"{address}/{address.max_prefixlen}"
+                yield endpoint.network_id, endpoint.network_name, single
+        return
     names = {each.network_id: each.network_name for each in setup.endpoints}
     for network_id, name in names.items():
         network = setup.networks.get(network_id)

@@ -27,6 +27,11 @@ def parse_ps(text: str) -> dict[str, Container]:
         return {}
     if not isinstance(data, list):
         raise StateUnreadable("podman ps printed JSON, but not a list")
+    return containers_of(data)
+
+
+def containers_of(data: list[Any]) -> dict[str, Container]:
+    """The containers of a list that is parsed already."""
     found = (_container(each) for each in data if isinstance(each, dict))
     return {each.id: each for each in found if each.id}
 

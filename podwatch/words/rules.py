@@ -67,9 +67,11 @@ class Ruleset:
     """A driver's rules as observed at one generation.
 
     `present` is False when the driver's table does not exist. `listing` is the tool's own text,
-    from which the rules can be put back.
+    from which the rules can be put back. `traits` is what is known of the version that installed
+    them and does not show in what is left of them.
     """
 
     present: bool
     chains: Mapping[str, Chain] = field(default_factory=dict)
     listing: str = ""
+    traits: frozenset[str] = frozenset()
