@@ -220,9 +220,20 @@ def _dns_redirects(endpoint: Endpoint, address: Address, era: _Era) -> Iterator[
 
 
 def _all_ports(endpoint: Endpoint, address: Address, subnet: Subnet) -> Iterator[Rule]:
-    for mapping in endpoint.port_mappings or ():
-        if mapping.host_ip is None or mapping.host_ip.version == address.version:
-            yield from _port_rules(endpoint, address, subnet, mapping)
+    mappings = endpoint.port_mappings or ()
+    served = [m for m in mappings if m.host_ip is None or m.host_ip.version == address.version]
+    for mapping in served:
+        yield from _port_rules(endpoint, address, subnet, mapping)
+    if mappings and not served:  # its teardown stumbles over a chain that is not there
+        chain = f"{_family(address)} nat NETAVARK-DN-{chain_hash(endpoint.network_name)}"
+        yield Rule(
+            chain,
+            ("",),
+            RuleKind.HOOK,
+            network_id=endpoint.network_id,
+            network_name=endpoint.network_name,
+            container_id=endpoint.container_id,
+        )
 
 
 def _port_rules(

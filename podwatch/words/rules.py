@@ -13,7 +13,7 @@ from enum import StrEnum
 class RuleKind(StrEnum):
     """What a rule is there for; the judge has a sentence for each."""
 
-    HOOK = "hook"  # a base chain, tied to its netfilter hook
+    HOOK = "hook"  # a chain itself, with its netfilter hook if it has one
     HOST = "host"  # there once for all networks
     DNS_ACCEPT = "dns_accept"
     FORWARD_REPLIES = "forward_replies"
