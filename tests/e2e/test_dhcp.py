@@ -299,6 +299,40 @@ def test_switched_off(lan: Lan) -> None:
     lan.host.run(["systemctl", "reload", "podwatch"])
 
 
+def test_the_backend_decides(lan: Lan) -> None:
+    """With both sockets installed, the one of the backend in use is managed, the other not."""
+    cni = lan.socket == NETAVARK[0]
+    (other, _), back = (CNI, "cni") if cni else (NETAVARK, "netavark")
+    network: dict[str, Any] = {"name": "theirs", "ipam_options": {"driver": "dhcp"}}
+    file = "/etc/containers/networks/theirs.json"
+    if cni:
+        lan.host.shell("cp /usr/share/podwatch/units/cni-dhcp.* /etc/systemd/system/")
+        network = {"name": "theirs", "plugins": [{"type": "macvlan", "ipam": {"type": "dhcp"}}]}
+        file = "/etc/cni/net.d/theirs.conflist"
+    else:
+        listen = f"[Socket]\nListenStream={PATHS[other]}\n[Install]\nWantedBy=sockets.target\n"
+        lan.host.write(f"/etc/systemd/system/{other}", listen)
+        lan.host.write(f"/etc/systemd/system/{NETAVARK[1]}", "[Service]\nExecStart=/bin/true\n")
+    lan.host.write(file, json.dumps(network))
+    lan.host.shell(f"systemctl daemon-reload; systemctl stop {lan.socket}")
+    lan.until(lan.serves, "serving", 10)
+    assert lan.host.unit_state(other) == "inactive"
+
+    conf = "/etc/containers/containers.conf.d/backend.conf"
+    lan.host.write(conf, f'[network]\nnetwork_backend = "{back}"\n')
+    lan.until(lambda: lan.host.unit_state(other) == "active", "switched", 10)
+    assert lan.host.run(["systemctl", "is-enabled", other]).stdout == "enabled\n"
+    lan.host.run(["systemctl", "stop", lan.socket])
+    lan.until(lambda: lan.dhcp()["socket"]["unit"] == other, "told", 5)
+    assert lan.host.unit_state(lan.socket) == "inactive"
+
+    lan.host.run(["rm", conf, file])
+    lan.until(lan.serves, "serving", 10)
+    lan.host.run(["systemctl", "stop", other])
+    lan.until(lambda: lan.dhcp()["state"] == "ok", "ok", 10)
+    assert lan.host.unit_state(other) == "inactive"
+
+
 def test_no_network_no_care(lan: Lan) -> None:
     """When the last network with DHCP is gone, a stopped socket is left as it is."""
     lan.host.podman("network", "rm", "lan")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is judged of DHCP, and what is done about it: cases, and laws over any sequence of looks."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -75,7 +76,7 @@ def test_no_network_no_care() -> None:
     ],
 )
 def test_each_of_three_facts_counts(
-    seen: DhcpSnapshot, start: bool, restart: bool, told: str
+    seen: DhcpSnapshot, *, start: bool, restart: bool, told: str
 ) -> None:
     """Unit, path and listening socket: each that is not so is told, and the unit (re)started."""
     verdict = judge(seen, DhcpMemory())
@@ -228,7 +229,7 @@ def test_starts_are_bounded(pauses: list[float]) -> None:
             assert now < decision.look_at <= now + LIMITS.backoff_max
         now += pause
 
-    gaps = [after - before for before, after in zip(tries, tries[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(tries)]
     for number, gap in enumerate(gaps):
         assert gap >= min(2.0 ** max(number - 3, 0), LIMITS.backoff_max) * 0.999
 

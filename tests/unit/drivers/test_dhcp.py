@@ -64,7 +64,7 @@ def test_backend() -> None:
 
 @pytest.mark.parametrize("nul", [0, 1, 5000])
 def test_leases_after_nul_bytes(nul: int) -> None:
-    """The proxy leaves NUL bytes in front of what it writes; MAC addresses are told in lower case."""
+    """The proxy leaves NUL bytes in front of what it writes; MACs come in lower case."""
     assert parse_leases("\0" * nul + json.dumps(LEASE)) == {
         "c6:15:17:a4:ec:e5": Lease("192.0.2.70", 120, 60)
     }
@@ -91,10 +91,12 @@ def test_network_inspect() -> None:
             "eth0": {"subnets": [{"ipnet": "192.0.2.70/24"}], "mac_address": "C6:15:17:A4:EC:E5"}
         },
     }
-    text = json.dumps([{"name": "lan", "containers": {"abc": container}}, {"name": "other"}])
+    text = json.dumps(
+        [{"name": "lan", "containers": {"abc": container}}, {"name": "other", "containers": None}]
+    )
 
     assert parse_network_inspect(text) == {"abc": ("c6:15:17:a4:ec:e5", "192.0.2.70")}
-    for wrong in ("", "{}", "[1]"):
+    for wrong in ("", "{}", "[1]", '[{"name": "of Podman 4"}]'):
         with pytest.raises(StateUnreadable):
             parse_network_inspect(wrong)
 
