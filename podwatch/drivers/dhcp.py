@@ -88,7 +88,9 @@ def parse_network_inspect(text: str) -> dict[str, tuple[str, str]]:
         raise StateUnreadable("not a list of networks")
     found = {}
     for network in data:
-        containers = network.get("containers")
+        if "containers" not in network:
+            raise StateUnreadable("Podman before 5 does not say which containers are on a network")
+        containers = network["containers"]
         for key, each in containers.items() if isinstance(containers, dict) else ():
             interfaces = each.get("interfaces") if isinstance(each, dict) else None
             for one in interfaces.values() if isinstance(interfaces, dict) else ():
