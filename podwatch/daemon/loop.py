@@ -20,6 +20,14 @@ from podwatch.daemon.restore import Outcome
 from podwatch.decide import policy
 from podwatch.decide.judge import judge
 from podwatch.drivers import nftables
+from podwatch.words.cause import (
+    NO_CAUSE,
+    WHILE_ABSENT,
+    Cause,
+    by_firewalld,
+    by_writer,
+    other,
+)
 from podwatch.words.errors import PodwatchError, Unreadable
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import BlockedKind, Verdict
@@ -40,7 +48,7 @@ class Hints:
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     urgent: bool = False
-    cause: str = ""
+    cause: Cause = NO_CAUSE
 
     def take(self) -> None:
         """Forget the hints: the look that begins now sees what they were about."""
@@ -57,12 +65,12 @@ class Loop:
         self.host = host
         self.publisher = publisher
         self.dry_run = dry_run
-        self.hints = Hints(cause="what happened before podwatch started")
+        self.hints = Hints(cause=WHILE_ABSENT)
         self.memory = policy.Memory()
         self.last_look = policy.NEVER
         self.changes = 0  # transactions on our table
         self._acting = False
-        self._meanwhile = ""
+        self._meanwhile = NO_CAUSE
         self._own_names = {THREAD, Path("/proc/self/comm").read_text().strip()}
         self._look_cost = 0.0
         self._census: asyncio.Task[None] | None = None
@@ -86,18 +94,18 @@ class Loop:
         deleted = _OURS in change.deleted
         if self._acting:
             if ours and change.writer.name not in self._own_names:
-                self._meanwhile = str(change.writer)
+                self._meanwhile = by_writer(change.writer)
             return
         if ours:
             now = time.monotonic()
             self.memory = policy.hinted(self.memory, now)
             self.host.looker.census = self.host.looker.census.doubted(now)
-        self._wake(str(change.writer), urgent=deleted or not ours, names_cause=deleted)
+        self._wake(by_writer(change.writer), urgent=deleted or not ours, names_cause=deleted)
 
     def on_overrun(self) -> None:
         """The kernel had more to tell than we could read: anything may have changed."""
         self.changes += 1
-        self._wake("more changes than could be followed", urgent=True)
+        self._wake(other("more changes than could be followed"), urgent=True)
 
     def on_firewalld(self, told: str, *, restarts: bool) -> None:
         """firewalld said something; `restarts` where netavark's own units start their work."""
@@ -106,9 +114,9 @@ class Loop:
             works = self.publisher.has_neighbours
             settle_until = now + self.limits.settle if works else policy.NEVER
             self.memory = policy.hinted(self.memory, now, settle_until=settle_until)
-        self._wake(told, urgent=True, names_cause=restarts)
+        self._wake(by_firewalld(told), urgent=True, names_cause=restarts)
 
-    def _wake(self, cause: str, *, urgent: bool, names_cause: bool = False) -> None:
+    def _wake(self, cause: Cause, *, urgent: bool, names_cause: bool = False) -> None:
         if names_cause or not self.hints.cause:
             self.hints.cause = cause
         self.hints.urgent = self.hints.urgent or urgent
@@ -140,7 +148,7 @@ class Loop:
                     snapshot, verdict, decision, cause=self.hints.cause, took_s=took
                 )
                 if not verdict.missing:
-                    self.hints.cause = ""
+                    self.hints.cause = NO_CAUSE
             self._keep_copy(snapshot, verdict)
             self._take_census()
             if decision.method is not None and not self.dry_run:
@@ -181,7 +189,7 @@ class Loop:
     async def _act(
         self, method: policy.Method, decision: policy.Decision, snapshot: Snapshot
     ) -> None:
-        self._acting, self._meanwhile = True, ""
+        self._acting, self._meanwhile = True, NO_CAUSE
         began = time.monotonic()
         try:
             outcome: Outcome = await self.host.restorer.restore(
@@ -236,11 +244,11 @@ class Loop:
             self._census_failed_at = stamp
             self.publisher.complain(exc)
             return
-        self._wake("podman's containers were listed", urgent=False)
+        self._wake(other("podman's containers were listed"), urgent=False)
 
     def look_now(self, why: str) -> None:
         """Look although nothing changed on the host."""
-        self._wake(why, urgent=True)
+        self._wake(other(why), urgent=True)
 
     def is_alive(self) -> bool:
         """Whether a look is not overdue: the loop neither hangs nor has ended."""

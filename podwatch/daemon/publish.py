@@ -23,6 +23,7 @@ from podwatch.daemon.logging import log
 from podwatch.daemon.restore import Outcome
 from podwatch.daemon.status import SCHEMA, ailing
 from podwatch.decide.policy import Decision
+from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import lasted, listed
@@ -69,7 +70,7 @@ class Publisher:
         verdict: Verdict,
         decision: Decision,
         *,
-        cause: str,
+        cause: Cause,
         took_s: float,
     ) -> None:
         """A look is over: open or close the incident, and write the status."""
@@ -94,13 +95,15 @@ class Publisher:
             "at": now,
             "took_ms": round(took_s * 1000, 1),
             "generation": snapshot.generation,
-            "cause": cause,
+            "cause": str(cause),
         }
         self._notify(f"{verdict.state}: {self._document['summary']}")
         self.write(restoring=decision.why if decision.method else "")
 
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
         """A means of restoring was tried."""
+        if self.incident is not None:
+            self.incident.methods.append(outcome.method)
         if outcome.done:
             if self.incident is not None:
                 self.incident.tried.append(f"{outcome.detail} in {lasted(took_s)}")
@@ -162,17 +165,17 @@ class Publisher:
         for name in before.keys() - now.keys():
             log(Event.WATCHER_BACK, f"listens to {name} again", watcher=name)
 
-    def _missing(self, verdict: Verdict, decision: Decision, cause: str, now: float) -> None:
+    def _missing(self, verdict: Verdict, decision: Decision, cause: Cause, now: float) -> None:
         if self.incident is not None:
             self.incident.note(verdict)
             return
-        self.incident = Incident(now, cause)
+        self.incident = Incident(now, cause.text, cause.label)
         self.incident.note(verdict)
         self.counters["incidents"] += 1
         log(
             Event.LOSS_FOUND,
             f"missing: {listed(self.incident.missing)}; cause: {cause}",
-            cause=cause,
+            cause=cause.text,
             missing="\n".join(self.incident.missing),
             decision=decision.method or "none",
         )
@@ -180,12 +183,12 @@ class Publisher:
         for_s = now - self._begun[0]
         if len(self._begun) == FIGHT_LOSSES and for_s < FIGHT_S:
             self._fight = (
-                f"{cause or 'somebody'} keeps removing the rules: "
+                f"{cause.short or 'somebody'} keeps removing the rules: "
                 f"{FIGHT_LOSSES} times in {lasted(for_s)}"
             )
             if now - self._fight_told > 2 * FIGHT_S:
                 self._fight_told = now
-                log(Event.FIGHT, self._fight, cause=cause)
+                log(Event.FIGHT, self._fight, cause=cause.text)
 
     def _healed(self, incident: Incident, now: float) -> None:
         incident.end(now)

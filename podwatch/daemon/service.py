@@ -11,6 +11,7 @@ from podwatch import __version__
 from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import Change, NftablesWatch
+from podwatch.adapters.process import Processes
 from podwatch.adapters.systemd import Systemd, notify
 from podwatch.daemon import logging
 from podwatch.daemon.config import Config, load
@@ -18,6 +19,7 @@ from podwatch.daemon.events import Event
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.publish import HEARTBEAT_S, Publisher
+from podwatch.drivers import nftables
 from podwatch.words.errors import ConfigError, PodwatchError
 
 _RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
@@ -38,7 +40,12 @@ class _Service:
     def __init__(self, config: Config, paths: list[Path], run_dir: Path, *, dry_run: bool) -> None:
         self.paths = paths
         self.firewalld = FirewalldWatch(self._on_firewalld)
-        self.netlink = NftablesWatch(self._on_change, self._on_overrun)
+        self.netlink = NftablesWatch(
+            self._on_change,
+            self._on_overrun,
+            identify=Processes().identify,
+            table=nftables.TABLE,
+        )
         systemd = Systemd() if Systemd.is_there() else None
         self.host = Host(config, self.firewalld, systemd, run_dir)
         self.host.drain = self.netlink.drain

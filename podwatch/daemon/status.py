@@ -56,11 +56,13 @@ SHAPE: Mapping[str, Any] = {
     "last_incident": {  # began 0: there was none
         "began": 0.0,
         "cause": "",
+        "by": "",  # the cause in one word of a small set
         "missing": [""],
         "rules": 0,
         "sources": 0,
         "containers": 0,
         "tried": [""],
+        "methods": [""],
         "restored_at": 0.0,  # 0: not yet
         "verified": False,
         "took_ms": 0,
