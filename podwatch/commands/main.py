@@ -20,6 +20,7 @@ from podwatch.words.verdict import ExitCode, State
 if TYPE_CHECKING:
     from podwatch.daemon.config import Config
 
+_LAST = 20
 _SIGINT_EXIT = 130
 _SIGPIPE_EXIT = 141
 
@@ -79,8 +80,20 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("--dry-run", action="store_true", help="only say what would be done")
     config = add("config", _config, "the settings in effect, and which file each is from")
     config.add_argument("--default", action="store_true", help="print every setting, explained")
+    history = add("history", _history, "the incidents, the newest last", config=False)
+    history.add_argument("--since", metavar="WHEN", help='"2h", "3d", "2026-11-24 10:00"')
+    history.add_argument("-n", type=_whole, default=None, metavar="N", help="the last N (0: all)")
+    history.add_argument("-f", "--follow", action="store_true", help="wait for more")
+    history.add_argument("--json", action="store_true", help="one JSON document on each line")
     add("version", _version, "print the version", config=False)
     return parser
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("negative")
+    return number
 
 
 def _complain(exc: PodwatchError, code: int) -> int:
@@ -192,6 +205,24 @@ def _restore(arguments: argparse.Namespace) -> int:
     config, _ = _config_of(arguments)
     _need_root("restore")
     return asyncio.run(restore(_run_dir(), config, dry_run=arguments.dry_run)).exit_code
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    from podwatch.commands import history
+    from podwatch.daemon.history import default_path
+
+    path, tell = default_path(), print if arguments.json else _show
+    try:
+        since = history.parse_since(arguments.since, time.time()) if arguments.since else 0.0
+    except (ValueError, OverflowError):
+        hint = 'write "2h", "3d" or "2026-11-24 10:00"'
+        raise ConfigError(f"--since {arguments.since}: not a moment", hint=hint) from None
+    # Some to begin with, or all of what was asked for.
+    last = arguments.n if arguments.n is not None else 0 if since else _LAST
+    if arguments.follow:
+        history.follow(path, last=last, as_json=arguments.json, tell=tell)
+    history.show(path, since=since, last=last, as_json=arguments.json, tell=tell)
+    return 0
 
 
 def _config(arguments: argparse.Namespace) -> int:

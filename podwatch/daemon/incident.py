@@ -19,7 +19,8 @@ MOST = 2000
 class Incident:
     """What was missing (in sentences and in numbers), why, what was tried, and how it ended.
 
-    `by` is the cause in one word of a small set (Cause.label), `methods` are the means tried.
+    `by` is the cause in one word of a small set (Cause.label), `process` what is
+    known of the writer (Cause.facts), `methods` are the means tried.
     `began` and `restored_at` are seconds since the epoch. `missing`, `rules`, `sources` and
     `containers` grow when a later look finds more of it. `verified` is True when a look after the
     last attempt found everything there.
@@ -28,6 +29,7 @@ class Incident:
     began: float
     cause: str
     by: str = "unknown"
+    process: dict[str, str | int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     rules: int = 0
     sources: int = 0

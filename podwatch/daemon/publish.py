@@ -18,6 +18,7 @@ from podwatch import __version__
 from podwatch.adapters.files import write_whole
 from podwatch.daemon.document import MOST, document
 from podwatch.daemon.events import Event
+from podwatch.daemon.history import History
 from podwatch.daemon.incident import Incident
 from podwatch.daemon.logging import log
 from podwatch.daemon.restore import Outcome
@@ -46,6 +47,7 @@ class Publisher:
         notify: Callable[[str], None],
         *,
         dry_run: bool = False,
+        history: History | None = None,
     ) -> None:
         self.path = path
         self.incident: Incident | None = None
@@ -55,6 +57,7 @@ class Publisher:
         self._watchers = watchers
         self._notify = notify
         self._dry_run = dry_run
+        self._history = history
         self._document: dict[str, Any] = {}
         self._started = self._since = time.time()
         self._told: object = None
@@ -169,8 +172,9 @@ class Publisher:
         if self.incident is not None:
             self.incident.note(verdict)
             return
-        self.incident = Incident(now, cause.text, cause.label)
+        self.incident = Incident(now, cause.text, cause.label, cause.facts)
         self.incident.note(verdict)
+        self._remember(self.incident)
         self.counters["incidents"] += 1
         log(
             Event.LOSS_FOUND,
@@ -203,6 +207,15 @@ class Publisher:
             missing="\n".join(incident.missing),
         )
         self.incident, self.last = None, incident
+        self._remember(incident)
+
+    def _remember(self, incident: Incident) -> None:
+        if self._history is None:
+            return
+        try:
+            self._history.note(incident)
+        except PodwatchError as exc:
+            self.complain(exc)
 
     def _tell(self, verdict: Verdict) -> None:
         """Log what blocks or is unknown, once while it stays the same."""

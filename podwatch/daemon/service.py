@@ -16,6 +16,7 @@ from podwatch.adapters.systemd import Systemd, notify
 from podwatch.daemon import logging
 from podwatch.daemon.config import Config, load
 from podwatch.daemon.events import Event
+from podwatch.daemon.history import History, default_path
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.publish import HEARTBEAT_S, Publisher
@@ -50,7 +51,11 @@ class _Service:
         self.host = Host(config, self.firewalld, systemd, run_dir)
         self.host.drain = self.netlink.drain
         self.publisher = Publisher(
-            run_dir / "status.json", self._watchers, _status, dry_run=dry_run
+            run_dir / "status.json",
+            self._watchers,
+            _status,
+            dry_run=dry_run,
+            history=History(default_path()),
         )
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
         self.host.looker.changes = self._changes

@@ -80,6 +80,24 @@ class Cause:
         return bool(self.text)
 
     @property
+    def facts(self) -> dict[str, str | int]:
+        """What is known of the writer, for programs; nothing where there was none."""
+        if self.writer is None:
+            return {}
+        facts: dict[str, str | int] = {"name": self.writer.name, "pid": self.writer.pid}
+        if process := self.writer.process:
+            facts |= {
+                "command": process.command,
+                "unit": process.unit,
+                "session": process.session,
+                "user": process.user,
+            }
+            if process.parent is not None:
+                parent = process.parent
+                facts |= {"parent": parent.command or parent.name, "parent_pid": parent.pid}
+        return facts
+
+    @property
     def label(self) -> str:
         """One word of a small set, for counting: a tool's name, or the kind."""
         if self.writer is None:
