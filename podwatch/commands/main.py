@@ -80,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("--dry-run", action="store_true", help="only say what would be done")
     config = add("config", _config, "the settings in effect, and which file each is from")
     config.add_argument("--default", action="store_true", help="print every setting, explained")
+    pause = add("pause", _pause, "put nothing back for a while", config=False)
+    pause.add_argument(
+        "--for", dest="duration", default="1h", metavar="TIME", help='"10m", "2h"; 1h if not given'
+    )
+    pause.add_argument("--reason", default="", metavar="TEXT", help="shown in status and journal")
+    add("resume", _resume, "end a pause", config=False)
     history = add("history", _history, "the incidents, the newest last", config=False)
     history.add_argument("--since", metavar="WHEN", help='"2h", "3d", "2026-11-24 10:00"')
     history.add_argument("-n", type=_whole, default=None, metavar="N", help="the last N (0: all)")
@@ -205,6 +211,32 @@ def _restore(arguments: argparse.Namespace) -> int:
     config, _ = _config_of(arguments)
     _need_root("restore")
     return asyncio.run(restore(_run_dir(), config, dry_run=arguments.dry_run)).exit_code
+
+
+def _pause(arguments: argparse.Namespace) -> int:
+    from podwatch.daemon.pause import LONGEST_S, Pause, begin
+    from podwatch.daemon.settings import durations
+
+    form = durations(1, LONGEST_S)
+    try:
+        seconds = form.read(arguments.duration)
+    except ValueError:
+        raise ConfigError(f"--for {arguments.duration}: must be {form.allowed}") from None
+    _need_root("pause")
+    now = time.time()
+    by = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME", "")
+    pause = Pause(now, now + seconds, arguments.reason, by)
+    begin(_run_dir(), pause)
+    _show(f"{pause}\n  → podwatch resume")
+    return 0
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from podwatch.daemon.pause import end
+
+    _need_root("resume")
+    _show("the pause has ended" if end(_run_dir()) else "there is no pause")
+    return 0
 
 
 def _history(arguments: argparse.Namespace) -> int:

@@ -30,3 +30,4 @@ class Event(Enum):
     WATCHER_LOST = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0c", "warning")
     FIGHT = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a20", "error")
     WATCHER_BACK = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0d", "info")
+    RESUMED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a21", "info")

@@ -8,6 +8,7 @@ through the Publisher.
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from podwatch.adapters.libnftables import THREAD
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host, limits
+from podwatch.daemon.pause import Pause
 from podwatch.daemon.publish import Publisher
 from podwatch.daemon.restore import Outcome
 from podwatch.decide import policy
@@ -68,6 +70,7 @@ class Loop:
         self.hints = Hints(cause=WHILE_ABSENT)
         self.memory = policy.Memory()
         self.last_look = policy.NEVER
+        self.pause: Callable[[], Pause | None] = lambda: None
         self.changes = 0  # transactions on our table
         self._acting = False
         self._meanwhile = NO_CAUSE
@@ -129,7 +132,8 @@ class Loop:
         while True:
             self.hints.take()
             began, worked = time.monotonic(), time.process_time()
-            snapshot = await self.host.looker.look(paused=self._held())
+            pause = self.pause()
+            snapshot = await self.host.looker.look(paused=self._held(pause))
             verdict = judge(snapshot)
             now = time.monotonic()
             took = now - began
@@ -154,11 +158,15 @@ class Loop:
             if decision.method is not None and not self.dry_run:
                 await self._act(decision.method, decision, snapshot)
             else:
-                at_last = (decision.look_at, told_at, self.host.looker.census.again_at)
+                pause_ends = None if pause is None else now + pause.until - time.time() + 0.01
+                census_at = self.host.looker.census.again_at
+                at_last = (decision.look_at, told_at, census_at, pause_ends)
                 due = [at for at in at_last if at is not None and at > now]
                 await self._rest(min(due, default=None))
 
-    def _held(self) -> str:
+    def _held(self, pause: Pause | None) -> str:
+        if pause is not None:
+            return str(pause)
         return "" if self.config.restore.enabled else "restoring is switched off (restore.enabled)"
 
     def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:

@@ -64,6 +64,7 @@ class Publisher:
         self._complaints: set[str] = set()
         self._ailing: dict[str, str] = {}
         self._begun: deque[float] = deque(maxlen=FIGHT_LOSSES)
+        self._paused = ""
         self._fight = ""
         self._fight_told = 0.0
 
@@ -87,6 +88,9 @@ class Publisher:
         elif self.incident is not None and not verdict.unknown:
             self._healed(self.incident, now)
         self._tell(verdict)
+        if self._paused and not snapshot.paused:
+            log(Event.RESUMED, "the pause is over: what is missing is put back again")
+        self._paused = snapshot.paused
         if verdict.state != self._document.get("state"):
             self._since = now
         self._document = document(snapshot, verdict)

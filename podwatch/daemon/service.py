@@ -19,6 +19,7 @@ from podwatch.daemon.events import Event
 from podwatch.daemon.history import History, default_path
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
+from podwatch.daemon.pause import Pause, PauseWatch
 from podwatch.daemon.publish import HEARTBEAT_S, Publisher
 from podwatch.drivers import nftables
 from podwatch.words.errors import ConfigError, PodwatchError
@@ -58,6 +59,8 @@ class _Service:
             history=History(default_path()),
         )
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
+        self.pause = PauseWatch(run_dir, lambda: self.loop.look_now("a pause began or ended"))
+        self.loop.pause = self._pause
         self.host.looker.changes = self._changes
         self.stopping = asyncio.Event()
 
@@ -69,6 +72,10 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_config)
+        try:
+            loop.add_reader(self.pause.open(), self.pause.drain)
+        except PodwatchError as exc:
+            self.publisher.complain(exc)
         self.host.copy.load()
         if self.host.copy.complaint:
             logging.log(Event.COMPLAINT, self.host.copy.complaint)
@@ -88,6 +95,7 @@ class _Service:
                     task.cancel()
         finally:
             self.netlink.close()
+            self.pause.close()
             self.host.close()
         logging.log(Event.STOPPED, "podwatch stopped: lost rules are not put back any more")
 
@@ -107,6 +115,12 @@ class _Service:
             "firewalld": self.firewalld.describe(),
             "systemd": "running the host" if self.host.systemd else "not running the host",
         }
+
+    def _pause(self) -> Pause | None:
+        found = self.pause.now()
+        if self.pause.complaint is not None:
+            self.publisher.complain(self.pause.complaint)
+        return found
 
     def _on_change(self, change: Change) -> None:
         self.loop.on_change(change)

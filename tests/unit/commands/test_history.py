@@ -85,7 +85,7 @@ def test_moments_a_person_types() -> None:
     assert parse_since("1.5 d", 200_000.0) == 200_000.0 - 129_600
     assert parse_since("2026-11-24 10:00+00:00", 0.0) == 1795514400.0
     for text in ("", "yesterday", "2x", "-2h"):
-        with pytest.raises(ValueError, match="[a-z]"):
+        with pytest.raises(ValueError, match=r"."):
             parse_since(text, 0.0)
 
 
