@@ -36,3 +36,4 @@ class Event(Enum):
     DHCP_RENEWED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a34", "warning")
     DHCP_FAILED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a35", "error")
     WATCHER_BACK = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0d", "info")
+    RESUMED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a21", "info")

@@ -8,16 +8,26 @@ through the Publisher.
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host, limits
+from podwatch.daemon.pause import Pause
 from podwatch.daemon.publish import Publisher
 from podwatch.daemon.restore import Outcome
 from podwatch.decide import policy
 from podwatch.decide.judge import judge
+from podwatch.words.cause import (
+    NO_CAUSE,
+    WHILE_ABSENT,
+    Cause,
+    by_firewalld,
+    by_writer,
+    other,
+)
 from podwatch.words.errors import PodwatchError, Unreadable
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import BlockedKind, Verdict
@@ -37,7 +47,7 @@ class Hints:
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     urgent: bool = False
-    cause: str = ""
+    cause: Cause = NO_CAUSE
 
     def take(self) -> None:
         """Forget the hints: the look that begins now sees what they were about."""
@@ -54,12 +64,13 @@ class Loop:
         self.host = host
         self.publisher = publisher
         self.dry_run = dry_run
-        self.hints = Hints(cause="what happened before podwatch started")
+        self.hints = Hints(cause=WHILE_ABSENT)
         self.memory = policy.Memory()
         self.last_look = policy.NEVER
+        self.pause: Callable[[], Pause | None] = lambda: None
         self.changes = 0  # transactions on our table
         self._acting = False
-        self._meanwhile = ""
+        self._meanwhile = NO_CAUSE
         self._own_name = Path("/proc/self/comm").read_text().strip()
         self._look_cost = 0.0
         self._census: asyncio.Task[None] | None = None
@@ -84,18 +95,18 @@ class Loop:
         deleted = not change.deleted.isdisjoint(tables)
         if self._acting:
             if ours and change.writer.name not in self.host.looker.writers | {self._own_name}:
-                self._meanwhile = str(change.writer)
+                self._meanwhile = by_writer(change.writer)
             return
         if ours:
             now = time.monotonic()
             self.memory = policy.hinted(self.memory, now)
             self.host.looker.census = self.host.looker.census.doubted(now)
-        self._wake(str(change.writer), urgent=deleted or not ours, names_cause=deleted)
+        self._wake(by_writer(change.writer), urgent=deleted or not ours, names_cause=deleted)
 
     def on_overrun(self) -> None:
         """The kernel had more to tell than we could read: anything may have changed."""
         self.changes += 1
-        self._wake("more changes than could be followed", urgent=True)
+        self._wake(other("more changes than could be followed"), urgent=True)
 
     def on_firewalld(self, told: str, *, restarts: bool) -> None:
         """firewalld said something; `restarts` where netavark's own units start their work."""
@@ -104,9 +115,9 @@ class Loop:
             works = self.publisher.has_neighbours
             settle_until = now + self.limits.settle if works else policy.NEVER
             self.memory = policy.hinted(self.memory, now, settle_until=settle_until)
-        self._wake(told, urgent=True, names_cause=restarts)
+        self._wake(by_firewalld(told), urgent=True, names_cause=restarts)
 
-    def _wake(self, cause: str, *, urgent: bool, names_cause: bool = False) -> None:
+    def _wake(self, cause: Cause, *, urgent: bool, names_cause: bool = False) -> None:
         if names_cause or not self.hints.cause:
             self.hints.cause = cause
         self.hints.urgent = self.hints.urgent or urgent
@@ -119,7 +130,8 @@ class Loop:
         while True:
             self.hints.take()
             began, worked = time.monotonic(), time.process_time()
-            snapshot = await self.host.looker.look(paused=self._held())
+            pause = self.pause()
+            snapshot = await self.host.looker.look(paused=self._held(pause))
             verdict = judge(snapshot)
             now = time.monotonic()
             took = now - began
@@ -143,17 +155,21 @@ class Loop:
                     snapshot, verdict, decision, cause=self.hints.cause, took_s=took
                 )
                 if not verdict.missing:
-                    self.hints.cause = ""
+                    self.hints.cause = NO_CAUSE
             self._keep_copy(snapshot, verdict)
             self._take_census()
             if acting is not None:
                 await acting
             else:
-                at_last = (decision.look_at, told_at, self.host.looker.census.again_at)
+                pause_ends = None if pause is None else now + pause.until - time.time() + 0.01
+                census_at = self.host.looker.census.again_at
+                at_last = (decision.look_at, told_at, census_at, pause_ends)
                 due = [at for at in at_last if at is not None and at > now]
                 await self._rest(min(due, default=None))
 
-    def _held(self) -> str:
+    def _held(self, pause: Pause | None) -> str:
+        if pause is not None:
+            return str(pause)
         return "" if self.config.restore.enabled else "restoring is switched off (restore.enabled)"
 
     def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:
@@ -184,7 +200,7 @@ class Loop:
     async def _act(
         self, method: policy.Method, decision: policy.Decision, snapshot: Snapshot
     ) -> None:
-        self._acting, self._meanwhile = True, ""
+        self._acting, self._meanwhile = True, NO_CAUSE
         began = time.monotonic()
         try:
             outcome: Outcome = await self.host.restorer.restore(
@@ -239,11 +255,11 @@ class Loop:
             self._census_failed_at = stamp
             self.publisher.complain(exc)
             return
-        self._wake("podman's containers were listed", urgent=False)
+        self._wake(other("podman's containers were listed"), urgent=False)
 
     def look_now(self, why: str) -> None:
         """Look although nothing changed on the host."""
-        self._wake(why, urgent=True)
+        self._wake(other(why), urgent=True)
 
     def is_alive(self) -> bool:
         """Whether a look is not overdue: the loop neither hangs nor has ended."""

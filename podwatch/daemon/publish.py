@@ -18,11 +18,13 @@ from podwatch import __version__
 from podwatch.adapters.files import write_whole
 from podwatch.daemon.document import MOST, document, with_dhcp
 from podwatch.daemon.events import Event
+from podwatch.daemon.history import History
 from podwatch.daemon.incident import Incident
 from podwatch.daemon.logging import log
 from podwatch.daemon.restore import Outcome
 from podwatch.daemon.status import SCHEMA, ailing
 from podwatch.decide.policy import Decision
+from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import lasted, listed
@@ -45,6 +47,7 @@ class Publisher:
         notify: Callable[[str], None],
         *,
         dry_run: bool = False,
+        history: History | None = None,
     ) -> None:
         self.path = path
         self.incident: Incident | None = None
@@ -54,6 +57,7 @@ class Publisher:
         self._watchers = watchers
         self._notify = notify
         self._dry_run = dry_run
+        self._history = history
         self._document: dict[str, Any] = {}
         self._dhcp: dict[str, Any] = {}
         self._restoring = ""
@@ -64,6 +68,7 @@ class Publisher:
         self._complaints: set[str] = set()
         self._ailing: dict[str, str] = {}
         self._begun: deque[float] = deque(maxlen=FIGHT_LOSSES)
+        self._paused = ""
         self._fight = ""
         self._fight_told = 0.0
 
@@ -73,7 +78,7 @@ class Publisher:
         verdict: Verdict,
         decision: Decision,
         *,
-        cause: str,
+        cause: Cause,
         took_s: float,
     ) -> None:
         """A look is over: open or close the incident, and write the status."""
@@ -87,6 +92,9 @@ class Publisher:
         elif self.incident is not None and not verdict.unknown:
             self._healed(self.incident, now)
         self._tell(verdict)
+        if self._paused and not snapshot.paused:
+            log(Event.RESUMED, "the pause is over: what is missing is put back again")
+        self._paused = snapshot.paused
         self._document = document(snapshot, verdict)
         self._document["next_try"] = decision.why if verdict.missing else ""
         wait = None if decision.look_at is None else decision.look_at - time.monotonic()
@@ -95,12 +103,14 @@ class Publisher:
             "at": now,
             "took_ms": round(took_s * 1000, 1),
             "generation": snapshot.generation,
-            "cause": cause,
+            "cause": str(cause),
         }
         self.write(restoring=decision.why if decision.method else "")
 
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
         """A means of restoring was tried."""
+        if self.incident is not None:
+            self.incident.methods.append(outcome.method)
         if outcome.done:
             if self.incident is not None:
                 self.incident.tried.append(f"{outcome.detail} in {lasted(took_s)}")
@@ -178,17 +188,18 @@ class Publisher:
         for name in before.keys() - now.keys():
             log(Event.WATCHER_BACK, f"listens to {name} again", watcher=name)
 
-    def _missing(self, verdict: Verdict, decision: Decision, cause: str, now: float) -> None:
+    def _missing(self, verdict: Verdict, decision: Decision, cause: Cause, now: float) -> None:
         if self.incident is not None:
             self.incident.note(verdict)
             return
-        self.incident = Incident(now, cause)
+        self.incident = Incident(now, cause.text, cause.label, cause.facts)
         self.incident.note(verdict)
+        self._remember(self.incident)
         self.counters["incidents"] += 1
         log(
             Event.LOSS_FOUND,
             f"missing: {listed(self.incident.missing)}; cause: {cause}",
-            cause=cause,
+            cause=cause.text,
             missing="\n".join(self.incident.missing),
             decision=decision.method or "none",
         )
@@ -196,12 +207,12 @@ class Publisher:
         for_s = now - self._begun[0]
         if len(self._begun) == FIGHT_LOSSES and for_s < FIGHT_S:
             self._fight = (
-                f"{cause or 'somebody'} keeps removing the rules: "
+                f"{cause.short or 'somebody'} keeps removing the rules: "
                 f"{FIGHT_LOSSES} times in {lasted(for_s)}"
             )
             if now - self._fight_told > 2 * FIGHT_S:
                 self._fight_told = now
-                log(Event.FIGHT, self._fight, cause=cause)
+                log(Event.FIGHT, self._fight, cause=cause.text)
 
     def _healed(self, incident: Incident, now: float) -> None:
         incident.end(now)
@@ -216,6 +227,15 @@ class Publisher:
             missing="\n".join(incident.missing),
         )
         self.incident, self.last = None, incident
+        self._remember(incident)
+
+    def _remember(self, incident: Incident) -> None:
+        if self._history is None:
+            return
+        try:
+            self._history.note(incident)
+        except PodwatchError as exc:
+            self.complain(exc)
 
     def _tell(self, verdict: Verdict) -> None:
         """Log what blocks or is unknown, once while it stays the same."""

@@ -11,14 +11,18 @@ from podwatch import __version__
 from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import Change, NftablesWatch
+from podwatch.adapters.process import Processes
 from podwatch.adapters.systemd import Systemd, notify
 from podwatch.daemon import logging
 from podwatch.daemon.config import Config, load
 from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.events import Event
+from podwatch.daemon.history import History, default_path
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
+from podwatch.daemon.pause import Pause, PauseWatch
 from podwatch.daemon.publish import HEARTBEAT_S, Publisher
+from podwatch.drivers import nftables
 from podwatch.words.errors import ConfigError, PodwatchError
 
 _RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
@@ -39,14 +43,25 @@ class _Service:
     def __init__(self, config: Config, paths: list[Path], run_dir: Path, *, dry_run: bool) -> None:
         self.paths = paths
         self.firewalld = FirewalldWatch(self._on_firewalld)
-        self.netlink = NftablesWatch(self._on_change, self._on_overrun)
+        self.netlink = NftablesWatch(
+            self._on_change,
+            self._on_overrun,
+            identify=Processes().identify,
+            table=nftables.TABLE,
+        )
         systemd = Systemd() if Systemd.is_there() else None
         self.host = Host(config, self.firewalld, systemd, run_dir)
         self.host.drain = self.netlink.drain
         self.publisher = Publisher(
-            run_dir / "status.json", self._watchers, _status, dry_run=dry_run
+            run_dir / "status.json",
+            self._watchers,
+            _status,
+            dry_run=dry_run,
+            history=History(default_path()),
         )
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
+        self.pause = PauseWatch(run_dir, lambda: self.loop.look_now("a pause began or ended"))
+        self.loop.pause = self._pause
         self.host.looker.changes = self._changes
         self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
         self.stopping = asyncio.Event()
@@ -59,6 +74,10 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_config)
+        try:
+            loop.add_reader(self.pause.open(), self.pause.drain)
+        except PodwatchError as exc:
+            self.publisher.complain(exc)
         self.host.copy.load()
         if self.host.copy.complaint:
             logging.log(Event.COMPLAINT, self.host.copy.complaint)
@@ -79,6 +98,7 @@ class _Service:
                     task.cancel()
         finally:
             self.netlink.close()
+            self.pause.close()
             self.host.close()
         logging.log(Event.STOPPED, "podwatch stopped: lost rules are not put back any more")
 
@@ -98,6 +118,12 @@ class _Service:
             "firewalld": self.firewalld.describe(),
             "systemd": "running the host" if self.host.systemd else "not running the host",
         }
+
+    def _pause(self) -> Pause | None:
+        found = self.pause.now()
+        if self.pause.complaint is not None:
+            self.publisher.complain(self.pause.complaint)
+        return found
 
     def _on_change(self, change: Change) -> None:
         self.loop.on_change(change)

@@ -56,11 +56,23 @@ SHAPE: Mapping[str, Any] = {
     "last_incident": {  # began 0: there was none
         "began": 0.0,
         "cause": "",
+        "by": "",  # the cause in one word of a small set
+        "process": {  # who committed the transaction, as far as /proc told
+            "name": "",
+            "pid": 0,
+            "command": "",
+            "unit": "",
+            "session": "",
+            "user": "",
+            "parent": "",
+            "parent_pid": 0,
+        },
         "missing": [""],
         "rules": 0,
         "sources": 0,
         "containers": 0,
         "tried": [""],
+        "methods": [""],
         "restored_at": 0.0,  # 0: not yet
         "verified": False,
         "took_ms": 0,
@@ -137,7 +149,7 @@ def read_status(path: Path) -> dict[str, Any]:
 
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     """`document` with every field of SHAPE in its place; what it has beside them stays."""
-    return {**document, **_fit(document, SHAPE)}
+    return {**document, **fit(document, SHAPE)}
 
 
 _WELL = {"nftables": "listening", "firewalld": "connected"}
@@ -190,13 +202,16 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _fit(value: Any, shape: Any) -> Any:
-    """`value` with everything in it that `shape` has, and of the same types."""
+def fit(value: Any, shape: Any) -> Any:
+    """`value` with everything in it that `shape` has, and of the same types.
+
+    A dictionary in a shape gives its values' empty ones; a list the empty value of its entries.
+    """
     if isinstance(shape, dict):
         given = value if isinstance(value, dict) else {}
-        return {key: _fit(given.get(key), each) for key, each in shape.items()}
+        return {key: fit(given.get(key), each) for key, each in shape.items()}
     if isinstance(shape, list):
-        return [_fit(each, shape[0]) for each in value[:_MOST]] if isinstance(value, list) else []
+        return [fit(each, shape[0]) for each in value[:_MOST]] if isinstance(value, list) else []
     if isinstance(shape, bool) or isinstance(value, bool):
         return value if isinstance(shape, bool) and isinstance(value, bool) else shape
     if isinstance(shape, int | float):

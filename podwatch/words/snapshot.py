@@ -52,17 +52,6 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
-    """Who committed an nftables transaction, by name and pid as the first namespace counts."""
-
-    name: str
-    pid: int
-
-    def __str__(self) -> str:
-        return f"{self.name} (pid {self.pid})"
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What one look found. `busy` names who is in the middle of a change, if anybody is."""
 
