@@ -20,7 +20,8 @@ BUILD_PACKAGES := git dpkg-dev debhelper dh-python pybuild-plugin-pyproject pyth
 LAB_PACKAGES := mmdebstrap systemd-container iproute2 nftables dnsmasq-base \
 	debian-archive-keyring procps
 
-TOOLS := ruff==0.17.6 mypy==2.4.1 pytest==9.2.0 pytest-timeout==2.4.0 hypothesis==6.170.15
+TOOLS := ruff==0.17.6 mypy==2.4.1 pytest==9.2.0 pytest-timeout==2.4.0 hypothesis==6.170.15 \
+	ansible-core==2.19.14
 TOOLS_STAMP := $(VENV)/tools-$(firstword $(shell echo '$(TOOLS)' | sha256sum))
 
 ROOT := $(filter 0,$(shell id -u))
@@ -50,6 +51,11 @@ integration: need-root setup ## tests against real tools in network namespaces (
 .PHONY: e2e
 e2e: need-root setup ## tests of the installed package on throw-away hosts (root)
 	@$(PYTHON) -m tests.run package e2e
+
+.PHONY: fuzz
+fuzz: need-libraries tools ## every parser on spoilt input, other input each time; FUZZ=5000 examples
+	@PODWATCH_FUZZ_EXAMPLES=$(or $(FUZZ),5000) $(PYTHON) -m pytest --timeout=0 \
+		--hypothesis-profile=fuzz tests/unit/fuzz
 
 .PHONY: bench
 bench: need-root setup ## podwatch beside the alternatives, measured on a throw-away host (root, 30 min)

@@ -122,7 +122,8 @@ def _parse(file: Path, *, must_exist: bool) -> dict[str, Any]:
         raise ConfigError(f"{file}: not UTF-8 (line {line})") from exc
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:
+        # TOMLDecodeError is a ValueError, and so is Python's refusal of a number of 5,000 digits.
         raise ConfigError(f"{file}: not TOML: {exc}") from exc
 
 
@@ -185,7 +186,10 @@ def _as_written(value: object) -> str:
     if isinstance(value, bool):
         text = "true" if value else "false"
     else:
-        text = f'"{value}"' if isinstance(value, str) else str(value)
+        try:
+            text = f'"{value}"' if isinstance(value, str) else str(value)
+        except ValueError:  # hexadecimal, and more digits than Python makes decimal ones of
+            text = "a number of thousands of digits"
     text = text.encode("unicode_escape").decode()
     return text if len(text) <= 80 else text[:79] + "…"
 

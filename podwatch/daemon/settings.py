@@ -83,13 +83,13 @@ def durations(least: float, most: float) -> Form[float]:
                 raise ValueError("not a duration")
             seconds = float(found[1]) * _UNITS[found[2]]
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            seconds = float(value)
+            seconds = value
         else:
             raise ValueError("not a duration")
         # Written so that nan, which TOML has, is refused too.
         if not least <= seconds <= most:
             raise ValueError("out of range")
-        return seconds
+        return float(seconds)  # behind the check: there are whole numbers that no float holds
 
     between = f"from {duration_text(least)} to {duration_text(most)}"
     allowed = f'a number of seconds, or a text like "300ms", "5s", "10m", "1h"; {between}'
