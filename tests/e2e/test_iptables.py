@@ -27,9 +27,9 @@ def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
 
 
 def rules(there: Installed) -> list[tuple[str, str, str]]:
-    """(command, table, line) of every line iptables-save prints, both families and both tables."""
+    """(command, table, line) of both families and tables, without the counters."""
     return [
-        (command, table, line)
+        (command, table, line.partition(" [")[0])
         for command in FAMILIES.values()
         for table in ("filter", "nat")
         for line in there.host.run([f"{command}-save", "-t", table]).stdout.splitlines()
