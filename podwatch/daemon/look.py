@@ -41,8 +41,8 @@ class Census:
     """Podman's containers by id, and the state directory's stamp they were listed at.
 
     `again_at` is when podman has to be asked once more though netavark's state is the same: a
-    container that is only created may be in the middle of its start (`doubtful`, so far taken for
-    running), and no event tells when it runs.
+    container that is only created, or has ended before, may be in the middle of its start
+    (`doubtful`, so far taken for running), and no event tells when it runs.
     """
 
     containers: Mapping[str, Container] = field(default_factory=dict)
@@ -66,23 +66,26 @@ class Census:
     ) -> "Census":
         """The census after podman listed `containers`; `wired` are those netavark has state of.
 
-        One that podman does not know was removed without teardown. One that is created twice in a
-        row, with netavark's state the same, has failed to start.
+        One that podman does not know was removed without teardown. One that is created, or has
+        ended, twice in a row with netavark's state the same is none that is being started: podman
+        sets the network up before it says so.
         """
-        known, created = dict(containers), set()
+        known, doubtful = dict(containers), set()
         for key in wired:
             each = known.get(key)
             if each is None:
                 known[key] = Container(key, key[:12], running=False)
-            elif each.created:
-                created.add(key)
-                before = stamp == self.stamp and key in self.containers
-                known[key] = replace(each, running=not (before and self.containers[key].created))
-        if not created:
+            elif each.created or not each.running:
+                before = self.containers.get(key) if stamp == self.stamp else None
+                twice = before is not None and (key in self.doubtful or not before.running)
+                known[key] = replace(each, running=not twice)
+                if each.created or not twice:
+                    doubtful.add(key)
+        if not doubtful:
             return Census(known, stamp)
         pause = 2 * self.pause if stamp == self.stamp else CENSUS_AGAIN_S
         again_at = now + pause if pause <= CENSUS_AGAIN_MAX_S else None
-        return Census(known, stamp, frozenset(created), again_at, min(pause, CENSUS_AGAIN_MAX_S))
+        return Census(known, stamp, frozenset(doubtful), again_at, min(pause, CENSUS_AGAIN_MAX_S))
 
     def doubted(self, now: float) -> "Census":
         """The census when the rules have changed: what is only created may have come to run."""

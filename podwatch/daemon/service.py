@@ -162,6 +162,8 @@ async def look_once(config: Config, run_dir: Path) -> Host:
     if host.looker.wants_census:
         try:
             await host.restorer.refresh_census()
+            if host.looker.census.doubtful:  # the daemon asks again later
+                await host.restorer.refresh_census()
         except PodwatchError:
             pass  # names are a courtesy: ids do as well
     return host
