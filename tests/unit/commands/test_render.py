@@ -226,7 +226,8 @@ DHCP: dict[str, Any] = {
             "known": True,
             "leased": NOW - 6,
             "lease_s": 120,
-            "renews_at": NOW + 54,
+            "renew_s": 60,
+            "renews_at": NOW - 6,
         }
     ],
 }
