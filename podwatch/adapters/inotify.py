@@ -21,6 +21,7 @@ _INSIDE = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _APPEARS = _MOVED_TO | _CREATE
 _EVENT = struct.Struct("iIII")  # struct inotify_event: wd, mask, cookie, len
 _READ_BYTES = 64 * 1024
+_TRIES = 3
 
 
 class DirectoryWatch:
@@ -44,11 +45,12 @@ class DirectoryWatch:
         loop.add_reader(self._fd, self._readable)
 
     def follow(self, directories: Sequence[Path]) -> None:
-        """Listen to these directories from now on."""
+        """Listen to these directories from now on; what changed in new ones before may be news."""
         if tuple(directories) != self.directories:
             self.directories = tuple(directories)
             if self._fd >= 0:
                 self._watch_all()
+                self._on_change()
 
     def close(self) -> None:
         """Stop listening."""
@@ -61,8 +63,9 @@ class DirectoryWatch:
         """Watch each directory, or where it would appear; what is no longer wanted is let go."""
         before, self._waits = self._waits, {}
         for directory in self.directories:
-            while not self._watch(directory):
-                pass  # it appeared while the one above it was being watched
+            for _ in range(_TRIES):
+                if self._watch(directory):
+                    break  # else it appeared while the one above it was being watched
         for wd in before.keys() - self._waits.keys():
             self._libc.inotify_rm_watch(self._fd, wd)
 
@@ -80,7 +83,7 @@ class DirectoryWatch:
                 self._waits[wd] = set()
             elif self._waits.get(wd) != set():
                 self._waits.setdefault(wd, set()).add(below)
-            return not (below and (each / below).is_dir())
+            return not (below and os.path.isdir(each / below))
         return True
 
     def _readable(self) -> None:

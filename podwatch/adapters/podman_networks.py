@@ -44,7 +44,7 @@ def read_backend() -> tuple[Backend, Path]:
     """The network backend in use, and the directory of its networks' files."""
     name = directory = ""
     for path in CONF:
-        for file in _files(path, ".conf") if path.is_dir() else (path,):
+        for file in _files(path, ".conf") if path.suffix == ".d" else (path,):
             given = _parsed(file, dhcp.parse_backend)
             if given is not None:
                 name, directory = given[0] or name, given[1] or directory

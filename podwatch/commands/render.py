@@ -194,7 +194,9 @@ def _lease(holder: Mapping[str, Any], now: float) -> str:
     if holder["lease_s"]:
         parts.append(f"for {ago(holder['lease_s'])}")
     if holder["renews_at"]:
-        parts.append(f"renewed in {ago(holder['renews_at'] - now)}")
+        at, every = holder["renews_at"], holder["renew_s"]
+        wait = at - now if at >= now or not every else (at - now) % every
+        parts.append(f"renewed in {ago(wait)}")
     return ", ".join(parts)
 
 

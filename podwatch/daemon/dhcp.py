@@ -7,6 +7,8 @@ containers at the same time. Like there, events only say "look now".
 
 import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.journal import last_words
@@ -17,6 +19,7 @@ from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import UNITS, DhcpLooker, section
 from podwatch.daemon.events import Event
 from podwatch.daemon.logging import log
+from podwatch.daemon.pause import Pause
 from podwatch.daemon.publish import Publisher
 from podwatch.daemon.restore import Restorer
 from podwatch.decide import dhcp
@@ -53,6 +56,7 @@ class DhcpLoop:
         self.restorer = restorer
         self.publisher = publisher
         self.dry_run = dry_run
+        self.pause: Callable[[], Pause | None] = lambda: None
         self.memory = DhcpMemory()
         self.woken = asyncio.Event()
         self.units = UnitWatch(UNITS, self.woken.set)
@@ -104,19 +108,31 @@ class DhcpLoop:
         now = time.monotonic()
         self.memory, verdict, decision = dhcp.step(self.memory, seen, now, self.limits)
         self._tell(seen, verdict)
-        self.publisher.took_dhcp(section(seen, verdict, decision, self.looker.since, time.time()))
-        may_act = self.config.restore.enabled and not self.dry_run
-        if decision.act is Act.SERVE and may_act:
+        pause = self.pause()
+        held = self._held(pause) if decision.act else ""
+        shown = replace(decision, why=held) if held else decision
+        self.publisher.took_dhcp(section(seen, verdict, shown, self.looker.since, time.time()))
+        if decision.act is Act.SERVE and not held:
             await self._serve(seen, decision)
-        elif decision.act is Act.RENEW and decision.holder is not None and may_act:
+        elif decision.act is Act.RENEW and decision.holder is not None and not held:
             if not fresh:
                 return True  # nobody is reloaded on old news
             await self._renew(decision.holder)
         else:
-            await self._rest(None if decision.act else decision.look_at, slow=bool(seen.networks))
+            ends = None if pause is None else now + pause.until - time.time() + 0.01
+            look_at = None if held else decision.look_at
+            at_last = [at for at in (look_at, ends) if at is not None]
+            await self._rest(min(at_last, default=None), slow=bool(seen.networks))
             # Nothing tells when a container is unpaused.
             return any(each.paused and not seen.is_known(each) for each in seen.holders or ())
         return False
+
+    def _held(self, pause: Pause | None) -> str:
+        if pause is not None:
+            return str(pause)
+        if not self.config.restore.enabled:
+            return "restoring is switched off (restore.enabled)"
+        return "dry run: nothing is repaired" if self.dry_run else ""
 
     async def _serve(self, seen: DhcpSnapshot, decision: DhcpDecision) -> None:
         proxy = seen.proxy

@@ -178,5 +178,6 @@ def _container(
         "paused": holder.paused,
         "leased": leased,
         "lease_s": lease.lease_s if lease else 0,
+        "renew_s": lease.renew_s if lease else 0,
         "renews_at": renewals,
     }

@@ -60,10 +60,11 @@ class _Service:
             history=History(default_path()),
         )
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
-        self.pause = PauseWatch(run_dir, lambda: self.loop.look_now("a pause began or ended"))
+        self.pause = PauseWatch(run_dir, self._on_pause)
         self.loop.pause = self._pause
         self.host.looker.changes = self._changes
         self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
+        self.dhcp.pause = self._pause
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -124,6 +125,10 @@ class _Service:
         if self.pause.complaint is not None:
             self.publisher.complain(self.pause.complaint)
         return found
+
+    def _on_pause(self) -> None:
+        self.loop.look_now("a pause began or ended")
+        self.dhcp.woken.set()
 
     def _on_change(self, change: Change) -> None:
         self.loop.on_change(change)

@@ -107,7 +107,8 @@ SHAPE: Mapping[str, Any] = {
                 "paused": False,
                 "leased": 0.0,  # when, or when podwatch first saw the lease; 0: not known
                 "lease_s": 0,  # 0: not known, as with CNI
-                "renews_at": 0.0,  # 0: not known
+                "renew_s": 0,  # the proxy renews it so often; 0: not known
+                "renews_at": 0.0,  # the next time, as of this look; 0: not known
             }
         ],
     },
