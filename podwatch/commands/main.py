@@ -199,7 +199,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _show_json(document)
     else:
-        _show(render.status(document, now=time.time(), colour=_colour(), everything=arguments.all))
+        _show(render.plugin(document, now=time.time(), everything=arguments.all))
     return State(document["state"]).exit_code
 
 

@@ -20,6 +20,7 @@ from podwatch.daemon.settings import (
     Firewalld,
     Log,
     Look,
+    Metrics,
     Restore,
     duration_text,
 )
@@ -46,6 +47,7 @@ class Config:
     look: Look = field(default_factory=Look)
     restore: Restore = field(default_factory=Restore)
     firewalld: Firewalld = field(default_factory=Firewalld)
+    metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
     origins: Mapping[str, str] = field(default_factory=dict)
 
