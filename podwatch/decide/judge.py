@@ -29,6 +29,9 @@ from podwatch.words.verdict import (
 TRUSTED = "trusted"
 """The firewalld zone netavark puts its subnets in (netavark src/firewall/firewalld.rs)."""
 
+OWN_ZONE = "netavark_zone"
+"""The zone of netavark's firewalld driver, whose forwarded ports are lost when its sources are."""
+
 
 def judge(snapshot: Snapshot) -> Verdict:
     """Say what is missing, what is odd, what is unknown, and what forbids a repair."""
@@ -212,17 +215,24 @@ def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
     ]
 
 
+def _zone(setup: Setup) -> str:
+    return OWN_ZONE if setup.driver is FirewallDriver.FIREWALLD else TRUSTED
+
+
 def _missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
     if not firewalld.running:
         return []
     found = []
+    zone = _zone(setup)
+    # A source alone can be given back; where firewalld has the ports too, setting up again can.
+    kind = MissingKind.SOURCE if zone == TRUSTED else MissingKind.RULE
     for network_id, name, subnet in _subnets(setup):
         if subnet not in firewalld.sources:
             ids = tuple(e.container_id for e in setup.endpoints if e.network_id == network_id)
             found.append(
                 Missing(
-                    MissingKind.SOURCE,
-                    f"network {name}: {subnet} is not a source of firewalld's zone {TRUSTED}",
+                    kind,
+                    f"network {name}: {subnet} is not a source of firewalld's zone {zone}",
                     subnet,
                     network=name,
                     container_ids=ids,
@@ -249,6 +259,13 @@ def _subnets(setup: Setup) -> Iterable[tuple[str, str, str]]:
 
 def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
     if not firewalld.running:
+        if setup.driver is FirewallDriver.FIREWALLD and setup.endpoints:
+            yield Notice(
+                WarningKind.FIREWALLD_TABLE,
+                "firewalld does not run, and with it no published port is forwarded (netavark's "
+                "driver is firewalld)",
+                "systemctl start firewalld",
+            )
         return
     if not firewalld.in_kernel:
         yield Notice(
@@ -257,12 +274,13 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
             "systemctl restart firewalld",
         )
     for _, name, subnet in _subnets(setup):
-        zone = firewalld.sources.get(subnet, TRUSTED)
-        if zone != TRUSTED:
+        wanted = _zone(setup)
+        zone = firewalld.sources.get(subnet, wanted)
+        if zone != wanted:
             yield Notice(
                 WarningKind.FOREIGN_ZONE,
-                f"network {name}: {subnet} is in firewalld's zone {zone}, not {TRUSTED}",
-                f"firewall-cmd --zone={TRUSTED} --change-source={subnet}, unless it is meant so",
+                f"network {name}: {subnet} is in firewalld's zone {zone}, not {wanted}",
+                f"firewall-cmd --zone={wanted} --change-source={subnet}, unless it is meant so",
             )
 
 
