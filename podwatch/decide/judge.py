@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from podwatch.decide.sentences import about_rule
+from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
@@ -48,6 +49,7 @@ def judge(snapshot: Snapshot) -> Verdict:
             rules = expected_rules(setup, snapshot.rules)
             missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
             warnings.extend(_duplicates(rules, snapshot.rules))
+            warnings.extend(_shut_out(setup, snapshot.forward_drops))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
             missing.extend(_missing_sources(setup, snapshot.firewalld))
             warnings.extend(_firewalld_warnings(setup, snapshot.firewalld))
@@ -282,6 +284,17 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
                 f"network {name}: {subnet} is in firewalld's zone {zone}, not {wanted}",
                 f"firewall-cmd --zone={wanted} --change-source={subnet}, unless it is meant so",
             )
+
+
+def _shut_out(setup: Setup, listings: Mapping[str, str]) -> Iterable[Notice]:
+    for family, name, subnet in forwarding.shut_out(setup, listings):
+        yield Notice(
+            WarningKind.SHUT_OUT,
+            f"network {name} ({subnet}): chain {family} {forwarding.TABLE} {forwarding.CHAIN} "
+            "drops what it does not accept, and accepts nothing of this network: whatever "
+            "netavark's rules say, its published ports do not answer",
+            forwarding.remedy(subnet, listings[family]),
+        )
 
 
 def _neighbours(snapshot: Snapshot) -> Iterable[Notice]:
