@@ -108,7 +108,7 @@ class Restorer:
         if not todo:
             return "nothing had to be put back"
         await self._rules(snapshot).repair(todo, snapshot.rules)
-        return f"{counted(len(todo), 'chain')} put right from the verified copy in one transaction"
+        return f"{counted(len(todo), 'chain')} put right from the verified copy"
 
     def _rules(self, snapshot: Snapshot) -> Rules:
         driver = FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
