@@ -112,7 +112,7 @@ class IptablesRules:
         """The rules of both families, with what earlier ones told of who installed them."""
         found = iptables_save.parse_save(await iptables_tool.save(), prefixes=self._prefixes)
         self._seen |= self._traits(found)
-        return replace(found, traits=self._seen)
+        return replace(found, traits=self._seen | found.traits)
 
     async def forward_drops(self) -> dict[str, str]:
         """None: what is accepted is accepted in the chain that would drop."""

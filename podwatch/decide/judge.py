@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from podwatch.decide.sentences import about_rule
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, expected_rules
+from podwatch.drivers.iptables_save import LEGACY
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
@@ -49,6 +50,7 @@ def judge(snapshot: Snapshot) -> Verdict:
             rules = expected_rules(setup, snapshot.rules)
             missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
             warnings.extend(_duplicates(rules, snapshot.rules))
+            warnings.extend(_without_events(snapshot.rules))
             warnings.extend(_shut_out(setup, snapshot.forward_drops))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
             missing.extend(_missing_sources(setup, snapshot.firewalld))
@@ -76,7 +78,8 @@ def _state(
         return State.LOST
     if unknown:
         return State.UNKNOWN
-    tells = any(each.kind is not WarningKind.NEIGHBOUR for each in warnings)
+    harmless = (WarningKind.NEIGHBOUR, WarningKind.NO_EVENTS)
+    tells = any(each.kind not in harmless for each in warnings)
     if tells or any(each.kind is not BlockedKind.BUSY for each in blocked):
         return State.DEGRADED
     return State.OK
@@ -284,6 +287,17 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
                 f"network {name}: {subnet} is in firewalld's zone {zone}, not {wanted}",
                 f"firewall-cmd --zone={wanted} --change-source={subnet}, unless it is meant so",
             )
+
+
+def _without_events(observed: Ruleset) -> Iterable[Notice]:
+    if LEGACY in observed.traits:
+        yield Notice(
+            WarningKind.NO_EVENTS,
+            "the rules are iptables-legacy's, whose changes the kernel does not announce: a loss "
+            "is found by the next slow look",
+            "look oftener (look.interval), or: update-alternatives --set iptables "
+            "/usr/sbin/iptables-nft, then restart the containers",
+        )
 
 
 def _shut_out(setup: Setup, listings: Mapping[str, str]) -> Iterable[Notice]:

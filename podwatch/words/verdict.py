@@ -62,6 +62,7 @@ class WarningKind(StrEnum):
     FIREWALLD_TABLE = "firewalld_table"
     STALE_STATE = "stale_state"
     SHUT_OUT = "shut_out"
+    NO_EVENTS = "no_events"
     NEIGHBOUR = "neighbour"
     PAUSED = "paused"
 
