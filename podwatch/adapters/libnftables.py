@@ -43,6 +43,13 @@ class Nftables:
         """Every chain of every table, without its rules. Raises RulesUnreadable."""
         return await self._list("list chains")
 
+    async def list_chain(self, family: str, table: str, name: str) -> str:
+        """One chain with its hook and rules, as text; "" when it does not exist.
+
+        Raises RulesUnreadable when libnftables fails in any other way, or hangs.
+        """
+        return await self._list(f"list chain {family} {table} {name}")
+
     async def _list(self, what: str) -> str:
         try:
             code, output, error = await self._command(what, LIST_TIMEOUT_S)

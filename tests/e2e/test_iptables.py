@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts whose rules are iptables': netavark 1.4 and CNI on Debian 12, netavark 1.14."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ from tests.lab.rootfs import containers_conf
 pytestmark = pytest.mark.e2e
 
 HOSTS = ("bookworm-netavark", "bookworm-cni", "trixie-iptables")
+_COUNTERS = re.compile(r" \[\d+:\d+\]$")
+
 FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
 
 
@@ -29,7 +32,7 @@ def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
 def rules(there: Installed) -> list[tuple[str, str, str]]:
     """(command, table, line) of both families and tables, without the counters."""
     return [
-        (command, table, line.partition(" [")[0])
+        (command, table, _COUNTERS.sub("", line))
         for command in FAMILIES.values()
         for table in ("filter", "nat")
         for line in there.host.run([f"{command}-save", "-t", table]).stdout.splitlines()
@@ -87,6 +90,22 @@ def test_the_reload_command_alone_heals_too(there: Installed) -> None:
         there.host.shell("iptables -F; iptables -t nat -F; ip6tables -t nat -F")
         there.until_whole(20)
     assert there.reloads() > 0
+
+
+def test_direct_rules_are_survived(there: Installed) -> None:
+    """firewalld's first direct rule wipes iptables without a signal; reloads with it wipe again."""
+    before = of_podman(rules(there))
+    rule = "ipv4 filter INPUT 0 -s 203.0.113.9 -j DROP"
+    for verb in ("--add-rule", "--remove-rule"):
+        there.host.shell(f"firewall-cmd --direct {verb} {rule}")
+        there.until_whole(8)
+        assert of_podman(rules(there)) == before
+    there.host.shell(f"firewall-cmd --permanent --direct --add-rule {rule}")
+    for _ in range(2):
+        there.host.shell("firewall-cmd --reload")
+        there.until_whole(8)
+        assert of_podman(rules(there)) == before
+    there.host.shell(f"firewall-cmd --permanent --direct --remove-rule {rule}")
 
 
 def test_a_container_that_stops_is_not_restored(there: Installed) -> None:
