@@ -30,13 +30,13 @@ def append(path: Path, line: str, *, limit_bytes: int) -> None:
     data = line.encode("utf-8", "replace") + b"\n"
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, _FLAGS, 0o644)
+        descriptor = os.open(path, _FLAGS, 0o600)
         try:
             size = os.fstat(descriptor).st_size
             if size and size + len(data) > limit_bytes:
                 os.replace(path, old(path))
                 os.close(descriptor)
-                descriptor = os.open(path, _FLAGS, 0o644)
+                descriptor = os.open(path, _FLAGS, 0o600)
                 size = 0
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 data = b"\n" + data
