@@ -53,10 +53,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one look found. `busy` names who is in the middle of a change, if anybody is.
-
-    `forward_drops` are the listings, by family, of iptables' tables whose FORWARD chain drops.
-    """
+    """What one look found. `busy` names who is in the middle of a change, if anybody is."""
 
     setup: Setup | None
     rules: Ruleset | None
@@ -66,5 +63,4 @@ class Snapshot:
     busy: str = ""
     paused: str = ""
     neighbours: tuple[str, ...] = ()
-    forward_drops: Mapping[str, str] = field(default_factory=dict)
     unknown: tuple[Unknown, ...] = ()
