@@ -16,6 +16,10 @@ TIMEOUT_S = 30.0
 _LOCK_S = "5"
 _COMMANDS = {"ip": "iptables", "ip6": "ip6tables"}
 
+_FOR_LEGACY = (
+    "iptables-legacy needs CAP_NET_RAW: see /usr/share/podwatch/units/iptables-legacy.conf"
+)
+
 WRITERS = frozenset(f"{name}-restore"[:15] for name in _COMMANDS.values())
 """iptables-restore and ip6tables-restore, as the kernel names them."""
 
@@ -51,5 +55,8 @@ async def tool_works() -> str:
 async def _save(name: str) -> str:
     done = await run([f"{name}-save"], timeout_s=TIMEOUT_S)
     if done.failure:
-        raise RulesUnreadable(f"{name}-save: {done.failure}", hint=f"run {name}-save by hand")
+        raise RulesUnreadable(
+            f"{name}-save: {done.failure}",
+            hint=_FOR_LEGACY if "(legacy)" in done.stderr else f"run {name}-save by hand",
+        )
     return done.stdout

@@ -126,6 +126,11 @@ def _parser() -> argparse.ArgumentParser:
         "before systemctl reload podwatch.",
     )
     config.add_argument("--default", action="store_true", help="print every setting, explained")
+    explain = add("explain", _explain, "where packets go, hop by hop, and where they stop")
+    explain.add_argument("target", nargs="?", default="", metavar="CONTAINER|PORT[/PROTO]")
+    explain.add_argument("--all", action="store_true", help="every hop of every way")
+    explain.add_argument("--json", action="store_true", help="print all of it as JSON")
+    explain.add_argument("--svg", type=Path, metavar="FILE", help="draw it into a file")
     pause = add("pause", _pause, "put nothing back for a while", config=False)
     pause.add_argument(
         "--for", dest="duration", default="1h", metavar="TIME", help='"10m", "2h"; 1h if not given'
@@ -245,7 +250,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _show_json(document)
     else:
-        _show(render.status(document, now=time.time(), colour=_colour(), everything=arguments.all))
+        _show(render.plugin(document, now=time.time(), everything=arguments.all))
     return State(document["state"]).exit_code
 
 
@@ -257,6 +262,27 @@ def _restore(arguments: argparse.Namespace) -> int:
     config, _ = _config_of(arguments)
     _need_root("restore")
     return asyncio.run(restore(_run_dir(), config, dry_run=arguments.dry_run)).exit_code
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from podwatch.commands import explain
+
+    config, _ = _config_of(arguments)
+    _need_root("explain")
+    found = explain.chosen(asyncio.run(explain.ways(_run_dir(), config)), arguments.target)
+    if arguments.svg:
+        from podwatch.adapters.files import write_whole
+        from podwatch.commands.drawing import draw
+
+        write_whole(arguments.svg.absolute(), draw(found))
+    if arguments.json:
+        print(explain.as_json(found))
+    elif not arguments.svg:
+        every_hop = arguments.all or bool(arguments.target)
+        _show(explain.as_text(found, every_hop=every_hop, colour=_colour()))
+    return explain.state_of(found).exit_code
 
 
 def _pause(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ _MOST = 10
 _WIDEST = 24
 
 _PLAIN = str.maketrans(
-    {"●": "*", "→": "->", "✗": "x", "“": '"', "”": '"', "…": "...", "–": "-", "×": "x"}
+    {"●": "*", "→": "->", "✗": "x", "✓": "+", "“": '"', "”": '"', "…": "...", "–": "-", "×": "x"}
 )
 
 
@@ -42,6 +42,27 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
         lines += _containers(document["containers"])
     lines += _incident(document["last_incident"])
     return "\n".join(line for line in lines if line)
+
+
+def plugin(document: Mapping[str, Any], *, now: float, everything: bool) -> str:
+    """`podwatch check`: a line as monitoring plugins print it, and the details below it.
+
+    The line is state, text and, behind a "|", performance data; what follows is "long output"
+    (Monitoring Plugins Development Guidelines, 2.2 and 2.6).
+    """
+    text = status(document, now=now, colour=False, everything=everything).replace("|", "/")
+    document = complete(document)
+    head, *details = text.splitlines()
+    summary = head.partition(": ")[2].partition(", ")[2]
+    figures = {
+        "missing": f"{document['missing_count']};;0;0",
+        "warnings": f"{len(document['warnings'])};0;;0",
+        "containers": f"{len(document['containers'])};;;0",
+        "look": f"{document['last_look']['took_ms'] / 1000:.3f}s;;;0",
+    }
+    data = " ".join(f"{name}={figure}" for name, figure in figures.items())
+    word = {"degraded": "WARNING", "lost": "CRITICAL"}.get(document["state"], document["state"])
+    return "\n".join([f"PODWATCH {word.upper()} - {summary} | {data}", *details])
 
 
 def not_running(why: str, *, colour: bool) -> str:

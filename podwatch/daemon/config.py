@@ -21,6 +21,7 @@ from podwatch.daemon.settings import (
     Firewalld,
     Log,
     Look,
+    Metrics,
     Restore,
     duration_text,
 )
@@ -48,6 +49,7 @@ class Config:
     restore: Restore = field(default_factory=Restore)
     firewalld: Firewalld = field(default_factory=Firewalld)
     dhcp: Dhcp = field(default_factory=Dhcp)
+    metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
     origins: Mapping[str, str] = field(default_factory=dict)
 

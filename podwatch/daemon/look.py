@@ -143,6 +143,7 @@ class Looker:
             busy=busy,
             paused=paused,
             neighbours=await neighbours,
+            forward_drops=await self._forward_drops(setup) if rules is not None else {},
             unknown=tuple(unknown),
         )
 
@@ -208,6 +209,12 @@ class Looker:
         except Unreadable as exc:
             unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
             return ABSENT_FIREWALLD
+
+    async def _forward_drops(self, setup: Setup | None) -> Mapping[str, str]:
+        try:
+            return {} if setup is None else await self.rules[setup.driver].forward_drops()
+        except Unreadable:
+            return {}  # somebody else's table: what it holds is no business of the verdict
 
     async def _neighbours(self) -> tuple[str, ...]:
         if self.systemd is None:

@@ -21,6 +21,7 @@ from podwatch.daemon.events import Event
 from podwatch.daemon.history import History
 from podwatch.daemon.incident import Incident
 from podwatch.daemon.logging import log
+from podwatch.daemon.metrics import Tally
 from podwatch.daemon.restore import Outcome
 from podwatch.daemon.status import SCHEMA, ailing
 from podwatch.decide.policy import Decision
@@ -54,6 +55,10 @@ class Publisher:
         self.last: Incident | None = None
         self.counters = {"looks": 0, "incidents": 0, "restored": 0, "failed": 0}
         self.has_neighbours = False
+        self.tally = Tally()
+        self.exporter: Callable[[], None] = lambda: None
+        """Called whenever `document` has changed, and at each heartbeat."""
+        self.document: dict[str, Any] = {}
         self._watchers = watchers
         self._notify = notify
         self._dry_run = dry_run
@@ -109,6 +114,7 @@ class Publisher:
 
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
         """A means of restoring was tried."""
+        self.tally.tried(outcome.method, done=outcome.done)
         if self.incident is not None:
             self.incident.methods.append(outcome.method)
         if outcome.done:
@@ -151,7 +157,7 @@ class Publisher:
         if line != self._line:
             self._line = line
             self._notify(line)
-        whole = {
+        whole = self.document = {
             "schema": SCHEMA,
             "version": __version__,
             "pid": os.getpid(),
@@ -170,6 +176,14 @@ class Publisher:
             write_whole(self.path, json.dumps(whole, indent=1) + "\n")
         except PodwatchError as exc:
             self.complain(exc)
+        self.export()
+
+    def export(self) -> None:
+        """Have the metrics written anew."""
+        try:
+            self.exporter()
+        except PodwatchError as exc:
+            self.complain(exc)
 
     def beat(self) -> None:
         """Show that podwatch is alive."""
@@ -178,6 +192,8 @@ class Publisher:
             os.utime(self.path)
         except OSError:
             self.write()
+        else:
+            self.export()
 
     def _follow_watchers(self) -> None:
         """Log each watcher that stops or begins to be well, once."""
@@ -194,6 +210,7 @@ class Publisher:
             return
         self.incident = Incident(now, cause.text, cause.label, cause.facts)
         self.incident.note(verdict)
+        self.tally.began(cause.label)
         self._remember(self.incident)
         self.counters["incidents"] += 1
         log(
@@ -216,6 +233,7 @@ class Publisher:
 
     def _healed(self, incident: Incident, now: float) -> None:
         incident.end(now)
+        self.tally.restored(incident.took_ms / 1000)
         self.counters["restored"] += 1
         self._complaints.clear()
         log(

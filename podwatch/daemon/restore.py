@@ -108,7 +108,7 @@ class Restorer:
         if not todo:
             return "nothing had to be put back"
         await self._rules(snapshot).repair(todo, snapshot.rules)
-        return f"{counted(len(todo), 'chain')} put right from the verified copy in one transaction"
+        return f"{counted(len(todo), 'chain')} put right from the verified copy"
 
     def _rules(self, snapshot: Snapshot) -> Rules:
         driver = FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
@@ -119,9 +119,11 @@ class Restorer:
     async def _reload(
         self, decision: Decision, snapshot: Snapshot, progress: Callable[[str], None]
     ) -> str:
-        rules = self._rules(snapshot)
-        reason = await rules.tool_works()
-        if reason:
+        # Where netavark has firewalld make the rules, that has just answered what is missing.
+        driver = FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
+        rules = self.looker.rules.get(driver)
+        reason = "" if rules is None else await rules.tool_works()
+        if rules is not None and reason:
             raise RestoreFailed(
                 f"not reloading: the {rules.tool} program does not work: {reason}",
                 hint=f"repair {rules.tool} first: a reload now would take containers off the "
@@ -138,10 +140,11 @@ class Restorer:
             raise RestoreFailed("none of the containers can be reloaded: not running, or paused")
         before: Ruleset | None = None
         if decision.method is Method.ESCALATE:
+            rules = self._rules(snapshot)
             before = await rules.clear()
         progress(f"reloading the network of {counted(len(ids), 'container')}")
         failed = await self._reload_each(ids)
-        if failed and before is not None:
+        if failed and rules is not None and before is not None:
             # As it was, damaged, is better than gone.
             await rules.put_back(before)
         if failed:

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from podwatch.adapters import iptables as iptables_tool
 from podwatch.adapters.libnftables import THREAD, Nftables
-from podwatch.drivers import cni, iptables, iptables_save, nftables
+from podwatch.adapters.netlink import table_exists
+from podwatch.drivers import cni, forwarding, iptables, iptables_save, nftables
 from podwatch.drivers.saved import Repair
 from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Ruleset
@@ -30,6 +31,9 @@ class Rules(Protocol):
 
     async def read(self) -> Ruleset:
         """The rules as they are. Raises RulesUnreadable."""
+
+    async def forward_drops(self) -> dict[str, str]:
+        """Tables of others, by family, that drop what this driver's rules accept; as text."""
 
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> None:
         """Make these chains what they have to be, in as few transactions as the driver allows.
@@ -60,6 +64,17 @@ class NftablesRules:
         """The table as it is."""
         listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
         return nftables.parse_listing(listing)
+
+    async def forward_drops(self) -> dict[str, str]:
+        """iptables' tables, by family, whose FORWARD chain drops what it does not accept."""
+        found = {}
+        for family in iptables_save.FAMILIES:
+            if not table_exists(family, forwarding.TABLE):
+                continue
+            chain = await self.nft.list_chain(family, forwarding.TABLE, forwarding.CHAIN)
+            if forwarding.drops(chain):
+                found[family] = await self.nft.list_table(family, forwarding.TABLE)
+        return found
 
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> None:
         """All chains in one transaction."""
@@ -97,7 +112,11 @@ class IptablesRules:
         """The rules of both families, with what earlier ones told of who installed them."""
         found = iptables_save.parse_save(await iptables_tool.save(), prefixes=self._prefixes)
         self._seen |= self._traits(found)
-        return replace(found, traits=self._seen)
+        return replace(found, traits=self._seen | found.traits)
+
+    async def forward_drops(self) -> dict[str, str]:
+        """None: what is accepted is accepted in the chain that would drop."""
+        return {}
 
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> None:
         """One transaction for each table of each family."""

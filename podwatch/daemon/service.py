@@ -4,11 +4,14 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from podwatch import __version__
+from podwatch.adapters.files import write_whole
 from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
+from podwatch.adapters.http import Page
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import Change, NftablesWatch
 from podwatch.adapters.process import Processes
@@ -20,8 +23,10 @@ from podwatch.daemon.events import Event
 from podwatch.daemon.history import History, default_path
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
+from podwatch.daemon.metrics import CONTENT_TYPE, exposition
 from podwatch.daemon.pause import Pause, PauseWatch
 from podwatch.daemon.publish import HEARTBEAT_S, Publisher
+from podwatch.daemon.settings import loopback
 from podwatch.drivers import nftables
 from podwatch.words.errors import ConfigError, PodwatchError
 
@@ -65,6 +70,8 @@ class _Service:
         self.host.looker.changes = self._changes
         self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
         self.dhcp.pause = self._pause
+        self.page = Page("/metrics", CONTENT_TYPE, self._metrics)
+        self.publisher.exporter = self._write_metrics
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -79,6 +86,7 @@ class _Service:
             loop.add_reader(self.pause.open(), self.pause.drain)
         except PodwatchError as exc:
             self.publisher.complain(exc)
+        await self._serve_metrics()
         self.host.copy.load()
         if self.host.copy.complaint:
             logging.log(Event.COMPLAINT, self.host.copy.complaint)
@@ -100,6 +108,7 @@ class _Service:
         finally:
             self.netlink.close()
             self.pause.close()
+            self.page.close()
             self.host.close()
         logging.log(Event.STOPPED, "podwatch stopped: lost rules are not put back any more")
 
@@ -110,6 +119,25 @@ class _Service:
             if self.loop.is_alive():
                 notify(watchdog=1)
                 self.publisher.beat()
+
+    def _metrics(self) -> str:
+        return exposition(
+            self.publisher.document,
+            self.publisher.tally,
+            now=time.time(),
+            overruns=self.netlink.overruns,
+        )
+
+    def _write_metrics(self) -> None:
+        if path := self.loop.config.metrics.textfile:
+            write_whole(Path(path), self._metrics())
+
+    async def _serve_metrics(self) -> None:
+        if self.loop.config.metrics.listen:
+            try:
+                await self.page.listen(*loopback(self.loop.config.metrics.listen))
+            except PodwatchError as exc:
+                self.publisher.complain(exc)
 
     def _watchers(self) -> Mapping[str, str]:
         return {

@@ -54,6 +54,7 @@ def _container(data: dict[str, Any]) -> Container:
         networks=tuple(each for each in networks if isinstance(each, str))
         if isinstance(networks, list)
         else (),
+        pid=pid if isinstance(pid := data.get("Pid"), int) and pid > 0 else 0,
     )
 
 

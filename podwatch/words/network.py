@@ -122,6 +122,7 @@ class Container:
     pod: str = ""
     is_infra: bool = False
     networks: tuple[str, ...] = ()
+    pid: int = 0
 
     @property
     def title(self) -> str:

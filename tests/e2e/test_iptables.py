@@ -14,6 +14,7 @@ pytestmark = pytest.mark.e2e
 
 HOSTS = ("bookworm-netavark", "bookworm-cni", "trixie-iptables")
 _COUNTERS = re.compile(r" \[\d+:\d+\]$")
+
 FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
 
 
@@ -91,6 +92,22 @@ def test_the_reload_command_alone_heals_too(there: Installed) -> None:
         there.host.shell("iptables -F; iptables -t nat -F; ip6tables -t nat -F")
         there.until_whole(20)
     assert there.reloads() > 0
+
+
+def test_direct_rules_are_survived(there: Installed) -> None:
+    """firewalld's first direct rule wipes iptables without a signal; reloads with it wipe again."""
+    before = of_podman(rules(there))
+    rule = "ipv4 filter INPUT 0 -s 203.0.113.9 -j DROP"
+    for verb in ("--add-rule", "--remove-rule"):
+        there.host.shell(f"firewall-cmd --direct {verb} {rule}")
+        there.until_whole(8)
+        assert of_podman(rules(there)) == before
+    there.host.shell(f"firewall-cmd --permanent --direct --add-rule {rule}")
+    for _ in range(2):
+        there.host.shell("firewall-cmd --reload")
+        there.until_whole(8)
+        assert of_podman(rules(there)) == before
+    there.host.shell(f"firewall-cmd --permanent --direct --remove-rule {rule}")
 
 
 def test_a_container_that_stops_is_not_restored(there: Installed) -> None:

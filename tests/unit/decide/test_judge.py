@@ -557,3 +557,22 @@ def test_strict_forward_ports_concern_what_is_forwarded(
     setup = replace(SETUP, endpoints=(endpoint,))
     verdict = judge(snapshot(setup=setup, rules=installed(setup), firewalld=STRICT))
     assert bool(verdict.blocked) == blocks
+
+
+def test_the_firewalld_driver_has_a_zone_of_its_own() -> None:
+    """A lost source of netavark_zone means lost ports too: set up again, not only trusted again."""
+    setup = replace(SETUP, driver=FirewallDriver.FIREWALLD)
+    missing = lost(setup=setup, firewalld=Firewalld(running=True))
+    assert {each.kind for each in missing} == {MissingKind.RULE}
+    assert all("netavark_zone" in each.what and each.container_ids for each in missing)
+    theirs = dict.fromkeys(SUBNETS, "netavark_zone")
+    verdict = judge(snapshot(setup=setup, firewalld=Firewalld(running=True, sources=theirs)))
+    assert (verdict.state, verdict.warnings) == (State.OK, ())
+
+
+def test_the_firewalld_driver_needs_firewalld() -> None:
+    """With firewalld stopped nothing is repaired, since setting up again would fail; it is said."""
+    setup = replace(SETUP, driver=FirewallDriver.FIREWALLD)
+    verdict = judge(snapshot(setup=setup, firewalld=Firewalld(running=False)))
+    assert (verdict.state, verdict.missing) == (State.DEGRADED, ())
+    assert "firewalld does not run" in verdict.warnings[0].what

@@ -211,3 +211,13 @@ def test_what_iptables_cannot_print_is_unknown() -> None:
     listing = "# Table `nat' is incompatible, use 'nft' tool.\n"
     with pytest.raises(RulesUnreadable, match="incompatible"):
         parse_save({"ip": listing}, prefixes=PREFIXES)
+
+
+def test_rules_of_iptables_legacy_are_known_as_such() -> None:
+    """iptables-legacy's rules come without events: a loss is no different, but it is said."""
+    legacy = {family: text.replace(" (nf_tables)", "") for family, text in LISTINGS.items()}
+    observed = parse_save(legacy, prefixes=PREFIXES)
+    assert observed.chains == WHOLE.chains
+    verdict = judge(Snapshot(SETUP, observed, ABSENT_FIREWALLD, CONTAINERS))
+    assert verdict.state is State.OK
+    assert "iptables-legacy" in verdict.warnings[0].what
