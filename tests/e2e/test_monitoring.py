@@ -4,7 +4,6 @@
 import json
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,7 +32,7 @@ _STRICT = (
 
 
 @pytest.fixture(scope="module")
-def monitored(there: Installed) -> Iterator[Installed]:
+def monitored(there: Installed) -> Installed:
     """The host with metrics switched on, as the documentation says."""
     dropins = "/etc/systemd/system/podwatch.service.d"
     there.host.shell(
@@ -43,7 +42,7 @@ def monitored(there: Installed) -> Iterator[Installed]:
     there.host.write("/etc/podwatch/podwatch.conf.d/metrics.conf", _METRICS)
     there.host.run(["systemctl", "restart", "podwatch"])
     there.until(lambda: "podwatch_build_info" in _scrape(there), "scraped")
-    yield there
+    return there
 
 
 def _scrape(there: Installed) -> str:

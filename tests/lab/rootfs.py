@@ -32,7 +32,7 @@ BUSYBOX_IMAGE = "/usr/share/podwatch-lab/busybox.tar"
 
 # catatonit: podman builds the pause image of a pod from it. dnsmasq-base: a LAN with DHCP. uidmap,
 # slirp4netns, passt: rootless containers. The python3-* packages are the runtime dependencies of
-# podwatch, so that its package installs offline. prometheus: promtool, and a server to be scraped by.
+# podwatch, so that its package installs offline. prometheus: promtool, and a server that scrapes.
 PACKAGES = (
     "systemd systemd-sysv dbus dbus-user-session polkitd firewalld podman netavark aardvark-dns "
     "nftables iptables iproute2 curl busybox-static python3 python3-nftables python3-pystemd "
