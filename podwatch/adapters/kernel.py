@@ -12,7 +12,8 @@ from pathlib import Path
 from podwatch.drivers.proc_net import has_default_route, parse_listening
 from podwatch.words.way import Inside, Kernel, Link
 
-_LIMIT_BYTES = 4 << 20
+_PIECE_BYTES = 65536
+_PIECES = 64
 _FORWARDING = {
     4: "/proc/sys/net/ipv4/ip_forward",
     6: "/proc/sys/net/ipv6/conf/all/forwarding",
@@ -93,7 +94,9 @@ def _listdir(path: str) -> list[str]:
 
 def _text(path: str) -> str:
     try:
-        with open(path, "rb") as file:
-            return file.read(_LIMIT_BYTES).decode("utf-8", "replace")
+        # Unbuffered and in small pieces: a file of /proc/sys refuses a read of megabytes.
+        with open(path, "rb", buffering=0) as file:
+            pieces = [piece for _ in range(_PIECES) if (piece := file.read(_PIECE_BYTES))]
     except OSError:
         return ""
+    return b"".join(pieces).decode("utf-8", "replace")

@@ -11,7 +11,9 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.netlink import generation, table_exists
 from podwatch.adapters.podman import lock_holder
@@ -26,6 +28,12 @@ from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot,
 
 NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
 """netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
+
+_FIREWALLS = ("docker.service", "ufw.service", "nftables.service")
+_FIREWALLS_EVERY_S = 60.0
+_NFTABLES_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
+_UFW_FILE = Path("/etc/ufw/ufw.conf")
+_FILE_BYTES = 1 << 20
 
 _TRIES = 3
 _ALL_TABLES = frozenset(name for each in DRIVERS.values() for name in each.TABLES)
@@ -112,6 +120,8 @@ class Looker:
         """A number that is another one after each transaction on the driver's table. Who listens to
         the kernel knows it; the generation, which counts everybody's, will do."""
         self.census = Census()
+        self._firewalls: tuple[str, ...] = ()
+        self._firewalls_at = -math.inf
         self._setup: Setup | None = None
 
     @property
@@ -219,8 +229,33 @@ class Looker:
     async def _neighbours(self) -> tuple[str, ...]:
         if self.systemd is None:
             return ()
+        now = time.monotonic()
+        is_due = now >= self._firewalls_at + _FIREWALLS_EVERY_S
+        asked = NEIGHBOURS + _FIREWALLS if is_due else NEIGHBOURS
         try:
-            states = await self.systemd.active_states(NEIGHBOURS)
+            states = await self.systemd.active_states(asked)
         except Unreadable:
             return ()  # only a courtesy: what they do is seen in the rules anyway
-        return tuple(name for name in NEIGHBOURS if states.get(name) == "active")
+        active = [name for name in asked if states.get(name) == "active"]
+        if is_due:
+            self._firewalls_at = now
+            self._firewalls = tuple(
+                name for name in active if name in _FIREWALLS and _interferes(name)
+            )
+        return (*(name for name in active if name in NEIGHBOURS), *self._firewalls)
+
+
+def _interferes(unit: str) -> bool:
+    """Whether an active unit of another firewall takes or drops what is not its own."""
+    if unit == "nftables.service":
+        return any("\nflush ruleset" in f"\n{_text(path)}" for path in _NFTABLES_FILES)
+    if unit == "ufw.service":  # active as soon as it is installed
+        return "\nENABLED=yes" in _text(_UFW_FILE)
+    return True
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_whole(path, limit_bytes=_FILE_BYTES) or ""
+    except Unreadable:
+        return ""

@@ -91,7 +91,7 @@ class Publisher:
         self.counters["looks"] += 1
         if self._fight and now - self._begun[-1] > FIGHT_S:
             self._fight = ""
-        self.has_neighbours = bool(snapshot.neighbours)
+        self.has_neighbours = any(each.startswith("netavark-") for each in snapshot.neighbours)
         if verdict.missing:
             self._missing(verdict, decision, cause, now)
         elif self.incident is not None and not verdict.unknown:

@@ -53,7 +53,7 @@ class _Teller:
                     title = f"{mapping} → {name} ({_target(address, mapping)})"
                     port = (mapping.host_port, mapping.protocol)
                     way = self._way(WayKind.IN, title, name, endpoint, hops)
-                yield replace(way, port=port, count=mapping.count)
+                    yield replace(way, port=port, count=mapping.count)
         for address, _ in endpoint.addresses:
             title = f"{name} ({address}) out by {endpoint.network_name}"
             hops = tuple(self._out(endpoint, known, address))

@@ -28,6 +28,23 @@ from podwatch.words.verdict import (
     WarningKind,
 )
 
+_FIREWALLS = {
+    "docker.service": (
+        "docker.service is active: it drops what is forwarded and not its own",
+        "podwatch explain tells whether it stops Podman's containers, and what to do",
+    ),
+    "ufw.service": (
+        "ufw is enabled: it drops what is forwarded, unless it is told otherwise",
+        "podwatch explain tells whether it stops Podman's containers, and what to do",
+    ),
+    "nftables.service": (
+        "nftables.service is active, and its file begins with “flush ruleset”: each start, "
+        "reload or upgrade of it removes netavark's rules until podwatch puts them back",
+        "let the file destroy its own tables only: destroy table inet filter (nft 1.0.8)",
+    ),
+}
+"""Other firewalls by the unit that runs them: what they do, and what to do about it."""
+
 TRUSTED = "trusted"
 """The firewalld zone netavark puts its subnets in (netavark src/firewall/firewalld.rs)."""
 
@@ -313,6 +330,9 @@ def _shut_out(setup: Setup, listings: Mapping[str, str]) -> Iterable[Notice]:
 
 def _neighbours(snapshot: Snapshot) -> Iterable[Notice]:
     for unit in snapshot.neighbours:
+        if unit in _FIREWALLS:
+            yield Notice(WarningKind.NEIGHBOUR, *_FIREWALLS[unit])
+            continue
         yield Notice(
             WarningKind.NEIGHBOUR,
             f"{unit} is active: it adds every port rule once more at each firewalld reload",

@@ -79,7 +79,7 @@ class Link:
 class BaseChain:
     """A chain of another program that packets pass on their way through the host.
 
-    `around` are the rules of the other chains of its table, which it may jump to.
+    `around` are all the rules of its table: it may jump to any of them.
     """
 
     table: str

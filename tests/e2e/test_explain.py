@@ -22,6 +22,10 @@ pytestmark = pytest.mark.e2e
 _ONE_RULE = next(each.script for each in ALL if each.name == "one rule deleted")
 
 
+TRIED = ("web-a", "dual-web", "pod pod", "deaf")
+"""Containers whose ways are tried while something is broken: silence takes its time."""
+
+
 @dataclass(frozen=True)
 class Breakage:
     """One hop broken, and mended again, by a line for the shell; `kind` of a way that breaks."""
@@ -48,7 +52,7 @@ BREAKAGES = (
     Breakage(
         "other firewalls",
         "nft add table inet site; "
-        "nft 'add chain inet site fwd { type filter hook forward priority 10; policy drop; }'",
+        "nft 'add chain inet site passing { type filter hook forward priority 10; policy drop; }'",
         "nft delete table inet site",
     ),
     Breakage("port forward", _ONE_RULE, "podwatch restore", name="one port rule"),
@@ -162,7 +166,7 @@ def test_each_breakage_is_named(stopped: Installed, breakage: Breakage) -> None:
         ]
         assert breakage.hop in [each["place"] for each in first], ways
         assert all(each["advice"] for each in first)
-        _compare(stopped, ways)
+        _compare(stopped, [each for each in ways if each["container"] in TRIED])
         assert stopped.host.run(["podwatch", "explain"], check=False).code == 2
     finally:
         stopped.host.shell(breakage.mends)

@@ -498,6 +498,16 @@ def test_netavarks_own_units_are_a_warning() -> None:
     assert verdict.state is State.OK
 
 
+@pytest.mark.parametrize("unit", ["docker.service", "ufw.service", "nftables.service"])
+def test_other_firewalls_are_named_with_advice(unit: str) -> None:
+    """A firewall that can get in the way is named, with what to do; by itself it is no fault."""
+    verdict = judge(snapshot(neighbours=(unit,)))
+    (notice,) = verdict.warnings
+    assert notice.what.startswith(unit.removesuffix(".service"))
+    assert notice.advice
+    assert verdict.state is State.OK
+
+
 def test_panic_mode_blocks() -> None:
     """In panic mode nothing may be repaired, and how it ends is said."""
     verdict = judge(snapshot(firewalld=replace(FIREWALLD, panic=True, reloading=True)))
