@@ -13,7 +13,10 @@ import socket
 import struct
 from collections.abc import Mapping
 
+from podwatch.adapters.command import run
+
 SOCKET = "/run/systemd/journal/socket"
+_READ_TIMEOUT_S = 5.0
 LIMIT_BYTES = 48 * 1024
 """The longest value sent; journald itself cuts fields when it forwards them to syslog."""
 
@@ -62,6 +65,18 @@ def send(fields: Mapping[str, str | int], *, path: str = SOCKET) -> bool:
                 return False  # no journal here, or its queue is full: logging must not stop us
             return _send_file(sock, entry, path)
     return True
+
+
+async def last_words(unit: str, since: float) -> str:
+    """The last line that a unit's program wrote since then (seconds since the epoch).
+
+    "" where the journal does not say. Entries of systemd itself about the unit are left out.
+    """
+    await run(["journalctl", "--sync"], timeout_s=_READ_TIMEOUT_S)
+    wanted = [f"_SYSTEMD_UNIT={unit}", f"--since=@{int(since)}", "--lines=5"]
+    shown = ["--output=cat", "--quiet", "--no-pager"]
+    result = await run(["journalctl", *wanted, *shown], timeout_s=_READ_TIMEOUT_S)
+    return result.stdout.strip().rpartition("\n")[2][:400]
 
 
 def _send_file(sock: socket.socket, entry: bytes, path: str) -> bool:

@@ -37,7 +37,20 @@ class Nftables:
 
         Raises RulesUnreadable when libnftables fails in any other way, or hangs.
         """
-        what = f"list table {family} {name}"
+        return await self._list(f"list table {family} {name}")
+
+    async def list_chains(self) -> str:
+        """Every chain of every table, without its rules. Raises RulesUnreadable."""
+        return await self._list("list chains")
+
+    async def list_chain(self, family: str, table: str, name: str) -> str:
+        """One chain with its hook and rules, as text; "" when it does not exist.
+
+        Raises RulesUnreadable when libnftables fails in any other way, or hangs.
+        """
+        return await self._list(f"list chain {family} {table} {name}")
+
+    async def _list(self, what: str) -> str:
         try:
             code, output, error = await self._command(what, LIST_TIMEOUT_S)
         except TimeoutError:

@@ -14,6 +14,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from podwatch.drivers.netlink_messages import (
     FAMILY_NUMBERS,
@@ -26,9 +27,11 @@ from podwatch.drivers.netlink_messages import (
     Refusal,
     Touched,
     Transaction,
+    ends_transaction,
     parse_messages,
     request,
 )
+from podwatch.words.cause import Writer
 from podwatch.words.errors import RulesUnreadable
 
 __all__ = ["Change", "NftablesWatch", "generation", "table_exists"]
@@ -39,7 +42,8 @@ RECEIVE_BUFFER = 8 * 1024 * 1024
 """Room for a transaction of more than 10,000 rules while the loop is busy with a look."""
 
 _DATAGRAM = 256 * 1024
-_AT_ONCE = 1024
+_AT_ONCE = 16
+_BATCH_BYTES = 1 << 20
 _TIMEOUT_S = 1.0
 _NO_PERMISSION = "podwatch needs CAP_NET_ADMIN in this network namespace: run it as root"
 
@@ -51,9 +55,19 @@ class NftablesWatch:
     nothing short of a look tells what the ruleset is, and the next Change may name tables of the
     transaction whose end was lost. Both are called from the loop and must not block.
     `received` counts datagrams, `overruns` losses.
+
+    `identify` is asked for more about the writer of each transaction on a table called `table`,
+    before anything else is done with the transaction: its writer is about to end.
     """
 
-    def __init__(self, on_change: Callable[[Change], None], on_overrun: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[Change], None],
+        on_overrun: Callable[[], None],
+        *,
+        identify: Callable[[Writer], Writer] = lambda writer: writer,
+        table: str = "",
+    ) -> None:
         self.received = 0
         self.overruns = 0
         self._on_change = on_change
@@ -62,6 +76,10 @@ class NftablesWatch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._buffer = memoryview(bytearray(_DATAGRAM))
         self._transaction = Transaction()
+        self._identify = identify
+        self._mark = table.encode() + b"\0"
+        self._marked = False
+        self._identified: dict[int, Writer] = {}
 
     def open(self) -> None:
         """Start to listen; what happens from here on is not missed.
@@ -104,32 +122,64 @@ class NftablesWatch:
         The loop calls again while something is left.
         """
         for _ in range(_AT_ONCE):
-            if self._socket is None:  # closed by a callback
+            batch, more = self._receive()
+            for datagram in batch:
+                if self._socket is None:  # closed by a callback
+                    return
+                if datagram is None:
+                    self._lost()
+                    continue
+                for message in parse_messages(datagram):
+                    self._take(message)
+            if not more:
                 return
+
+    def _receive(self) -> tuple[list[bytes | None], bool]:
+        """What is waiting (None for what was lost), and whether there is more of it.
+
+        Only read and glanced at: parsing it first would give the writer the time to end.
+        """
+        batch: list[bytes | None] = []
+        held = 0
+        while self._socket is not None and held < _BATCH_BYTES:
             try:
                 size, _, flags, sender = self._socket.recvmsg_into([self._buffer])
             except BlockingIOError:
-                return
+                return batch, False
             except InterruptedError:
                 continue
             except OSError as exc:
                 if exc.errno != errno.ENOBUFS:
                     raise
-                self._lost()
+                batch.append(None)
                 continue
             self.received += 1
+            held += max(size, 512)
             if sender[0] != 0:  # not from the kernel: port 0 is the kernel's alone
                 continue
             if flags & socket.MSG_TRUNC:
-                self._lost()
+                batch.append(None)
                 continue
-            for message in parse_messages(self._buffer[:size]):
-                self._take(message)
+            datagram = bytes(self._buffer[:size])
+            self._glance(datagram)
+            batch.append(datagram)
+        return batch, self._socket is not None
+
+    def _glance(self, datagram: bytes) -> None:
+        if not ends_transaction(datagram):
+            self._marked = self._marked or self._mark in datagram
+        elif self._marked:
+            self._marked = False
+            for message in parse_messages(datagram):
+                if isinstance(message, Generation):
+                    self._identified[message.number] = self._identify(message.writer)
 
     def _take(self, message: Message) -> None:
         change = self._transaction.feed(message)
         if change is None:
             return
+        if change.generation in self._identified:
+            change = replace(change, writer=self._identified.pop(change.generation))
         if self._transaction.overflowed:
             self._lost()
         self._on_change(change)

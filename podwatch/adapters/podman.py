@@ -15,9 +15,11 @@ from typing import Protocol
 
 from podwatch.adapters.command import run
 from podwatch.adapters.files import read_whole
+from podwatch.drivers.dhcp import parse_network_inspect
 from podwatch.drivers.podman_json import parse_ps
+from podwatch.drivers.podman_setup import parse_setup
 from podwatch.words.errors import RestoreFailed, StateUnreadable
-from podwatch.words.network import Container
+from podwatch.words.network import Container, Setup
 
 LOCKS = (
     "/run/lock/netavark.lock",  # Podman 4.4 and later (libnetwork/netavark/const.go)
@@ -28,7 +30,18 @@ LOCKS = (
 INSPECT_UNIT = "podwatch-inspect.service"
 LISTING = Path("/run/podwatch/podman.json")
 LISTING_LIMIT_BYTES = 64 * 1024 * 1024
+NETWORKS_UNIT = "podwatch-networks.service"
+NETWORKS = Path("/run/podwatch/networks.json")
 PS_TIMEOUT_S = 15.0
+
+ADDRESSES = Path("/run/containers/networks/ipam.db")
+"""Root podman's database of addresses, with netavark (libnetwork/netavark/const.go)."""
+
+_INSPECTED = (
+    '{"Id":{{json .ID}},"State":{"Status":{{json .State.Status}}},'
+    '"HostConfig":{"NetworkMode":{{json .HostConfig.NetworkMode}}},'
+    '"NetworkSettings":{"Networks":{{json .NetworkSettings.Networks}}}}'
+)
 
 _F_OFD_GETLK = 36  # <fcntl.h>; Python has no name for it
 _FLOCK = struct.Struct("hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid on 64-bit Linux
@@ -83,6 +96,71 @@ async def list_containers(systemd: Units | None) -> dict[str, Container]:
             hint=f"journalctl -u {INSPECT_UNIT}",
         )
     return parse_ps(read_whole(LISTING, limit_bytes=LISTING_LIMIT_BYTES) or "")
+
+
+async def network_places(systemd: Units, network: str) -> dict[str, tuple[str, str]]:
+    """(MAC, address) of each container on one network, by container id.
+
+    Raises StateUnreadable when podman fails, does not answer in time, or prints something else.
+    """
+    unit = f"podwatch-network@{network}.service"
+    done = await systemd.run_units([unit], at_once=1, timeout_s=PS_TIMEOUT_S)
+    if done[unit] != "done":
+        raise StateUnreadable(
+            f"podman network inspect {network}: {done[unit]}", hint=f"journalctl -u {unit}"
+        )
+    path = LISTING.with_name(f"network-{network}.json")
+    return parse_network_inspect(read_whole(path, limit_bytes=LISTING_LIMIT_BYTES) or "")
+
+
+def networks_stamp() -> object | None:
+    """What changes whenever a container joins one of netavark's networks or leaves it.
+
+    None where none ever did since the host booted.
+    """
+    try:
+        info = ADDRESSES.stat()
+    except OSError:
+        return None
+    return info.st_ino, info.st_mtime_ns, info.st_size
+
+
+async def list_networks(systemd: Units | None) -> tuple[Setup, dict[str, Container]]:
+    """What is set up on podman's networks, and its containers by id.
+
+    Raises StateUnreadable when podman fails, does not answer in time, or prints something else.
+    """
+    if systemd is None:
+        return parse_setup(await _ask_networks())
+    done = await systemd.run_units([NETWORKS_UNIT], at_once=1, timeout_s=PS_TIMEOUT_S)
+    if done[NETWORKS_UNIT] != "done":
+        raise StateUnreadable(
+            f"podman did not list its networks: {NETWORKS_UNIT}: {done[NETWORKS_UNIT]}",
+            hint=f"journalctl -u {NETWORKS_UNIT}",
+        )
+    return parse_setup(read_whole(NETWORKS, limit_bytes=LISTING_LIMIT_BYTES) or "")
+
+
+async def _ask_networks() -> str:
+    """The same as podwatch-networks.service asks, by children of our own."""
+    told = []
+    for argv in (
+        ["podman", "network", "ls", "--format", "json"],
+        ["podman", "ps", "--all", "--pod", "--format", "json"],
+        ["podman", "ps", "--all", "--quiet", "--no-trunc"],
+    ):
+        result = await run(argv, timeout_s=PS_TIMEOUT_S)
+        if result.failure:
+            raise StateUnreadable(f"{' '.join(argv[:3])}: {result.failure}", hint="run it by hand")
+        told.append(result.stdout)
+    ids = told.pop().split()
+    if ids:
+        argv = ["podman", "container", "inspect", "--format", _INSPECTED, *ids]
+        result = await run(argv, timeout_s=PS_TIMEOUT_S)
+        if result.failure:
+            raise StateUnreadable(f"podman container inspect: {result.failure}")
+        told.append(result.stdout)
+    return "\n".join(told)
 
 
 def reload_unit(container_id: str) -> str:

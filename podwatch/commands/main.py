@@ -20,6 +20,7 @@ from podwatch.words.verdict import ExitCode, State
 if TYPE_CHECKING:
     from podwatch.daemon.config import Config
 
+_LAST = 20
 _SIGINT_EXIT = 130
 _SIGPIPE_EXIT = 141
 
@@ -125,8 +126,31 @@ def _parser() -> argparse.ArgumentParser:
         "before systemctl reload podwatch.",
     )
     config.add_argument("--default", action="store_true", help="print every setting, explained")
+    explain = add("explain", _explain, "where packets go, hop by hop, and where they stop")
+    explain.add_argument("target", nargs="?", default="", metavar="CONTAINER|PORT[/PROTO]")
+    explain.add_argument("--all", action="store_true", help="every hop of every way")
+    explain.add_argument("--json", action="store_true", help="print all of it as JSON")
+    explain.add_argument("--svg", type=Path, metavar="FILE", help="draw it into a file")
+    pause = add("pause", _pause, "put nothing back for a while", config=False)
+    pause.add_argument(
+        "--for", dest="duration", default="1h", metavar="TIME", help='"10m", "2h"; 1h if not given'
+    )
+    pause.add_argument("--reason", default="", metavar="TEXT", help="shown in status and journal")
+    add("resume", _resume, "end a pause", config=False)
+    history = add("history", _history, "the incidents, the newest last", config=False)
+    history.add_argument("--since", metavar="WHEN", help='"2h", "3d", "2026-11-24 10:00"')
+    history.add_argument("-n", type=_whole, default=None, metavar="N", help="the last N (0: all)")
+    history.add_argument("-f", "--follow", action="store_true", help="wait for more")
+    history.add_argument("--json", action="store_true", help="one JSON document on each line")
     add("version", _version, "print the version", config=False)
     return parser
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError("negative")
+    return number
 
 
 def _complain(exc: PodwatchError, code: int) -> int:
@@ -226,7 +250,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _show_json(document)
     else:
-        _show(render.status(document, now=time.time(), colour=_colour(), everything=arguments.all))
+        _show(render.plugin(document, now=time.time(), everything=arguments.all))
     return State(document["state"]).exit_code
 
 
@@ -238,6 +262,71 @@ def _restore(arguments: argparse.Namespace) -> int:
     config, _ = _config_of(arguments)
     _need_root("restore")
     return asyncio.run(restore(_run_dir(), config, dry_run=arguments.dry_run)).exit_code
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from podwatch.commands import explain
+
+    config, _ = _config_of(arguments)
+    _need_root("explain")
+    found = explain.chosen(asyncio.run(explain.ways(_run_dir(), config)), arguments.target)
+    if arguments.svg:
+        from podwatch.adapters.files import write_whole
+        from podwatch.commands.drawing import draw
+
+        write_whole(arguments.svg.absolute(), draw(found))
+    if arguments.json:
+        print(explain.as_json(found))
+    elif not arguments.svg:
+        every_hop = arguments.all or bool(arguments.target)
+        _show(explain.as_text(found, every_hop=every_hop, colour=_colour()))
+    return explain.state_of(found).exit_code
+
+
+def _pause(arguments: argparse.Namespace) -> int:
+    from podwatch.daemon.pause import LONGEST_S, Pause, begin
+    from podwatch.daemon.settings import durations
+
+    form = durations(1, LONGEST_S)
+    try:
+        seconds = form.read(arguments.duration)
+    except ValueError:
+        raise ConfigError(f"--for {arguments.duration}: must be {form.allowed}") from None
+    _need_root("pause")
+    now = time.time()
+    by = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME", "")
+    pause = Pause(now, now + seconds, arguments.reason, by)
+    begin(_run_dir(), pause)
+    _show(f"{pause}\n  → podwatch resume")
+    return 0
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from podwatch.daemon.pause import end
+
+    _need_root("resume")
+    _show("the pause has ended" if end(_run_dir()) else "there is no pause")
+    return 0
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    from podwatch.commands import history
+    from podwatch.daemon.history import default_path
+
+    path, tell = default_path(), print if arguments.json else _show
+    try:
+        since = history.parse_since(arguments.since, time.time()) if arguments.since else 0.0
+    except (ValueError, OverflowError):
+        hint = 'write "2h", "3d" or "2026-11-24 10:00"'
+        raise ConfigError(f"--since {arguments.since}: not a moment", hint=hint) from None
+    # Some to begin with, or all of what was asked for.
+    last = arguments.n if arguments.n is not None else 0 if since else _LAST
+    if arguments.follow:
+        history.follow(path, last=last, as_json=arguments.json, tell=tell)
+    history.show(path, since=since, last=last, as_json=arguments.json, tell=tell)
+    return 0
 
 
 def _config(arguments: argparse.Namespace) -> int:

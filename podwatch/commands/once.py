@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from podwatch import __version__
+from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
-from podwatch.daemon.document import document
+from podwatch.daemon.dhcp_look import DhcpLooker, section
+from podwatch.daemon.document import document, with_dhcp
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.service import look_once
 from podwatch.daemon.status import SCHEMA
-from podwatch.decide import policy
+from podwatch.decide import dhcp, policy
 from podwatch.decide.judge import judge
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean
@@ -37,7 +39,7 @@ async def check(run_dir: Path, config: Config) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "version": __version__,
-            **document(snapshot, verdict),
+            **with_dhcp(document(snapshot, verdict), await _dhcp(host, config)),
             "last_look": look,
         }
     finally:
@@ -64,6 +66,16 @@ async def _settled_look(host: Host) -> tuple[Snapshot, Verdict]:
             break
         await asyncio.sleep(0.1)
     return snapshot, verdict
+
+
+async def _dhcp(host: Host, config: Config) -> dict[str, Any]:
+    """One look at DHCP, as a part of the document."""
+    if not config.dhcp.manage:
+        return {}
+    looker = DhcpLooker(UnitWatch((), lambda: None), host.systemd)
+    seen = await looker.look(fresh=True)
+    verdict = dhcp.judge(seen, dhcp.DhcpMemory())
+    return section(seen, verdict, None, looker.since, time.time())
 
 
 async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:

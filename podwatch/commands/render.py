@@ -16,7 +16,7 @@ _MOST = 10
 _WIDEST = 24
 
 _PLAIN = str.maketrans(
-    {"●": "*", "→": "->", "✗": "x", "“": '"', "”": '"', "…": "...", "–": "-", "×": "x"}
+    {"●": "*", "→": "->", "✗": "x", "✓": "+", "“": '"', "”": '"', "…": "...", "–": "-", "×": "x"}
 )
 
 
@@ -34,6 +34,7 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
         lines.append(f"    fight: {clean(document['fight'])}")
     lines += _notices(document, most)
     lines += _watchers(document)
+    lines += _dhcp(document["dhcp"], now, everything=everything)
     lines.append(_moments(document, now))
     if document["networks"]:
         lines.append(_networks(document["networks"], most))
@@ -41,6 +42,27 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
         lines += _containers(document["containers"])
     lines += _incident(document["last_incident"])
     return "\n".join(line for line in lines if line)
+
+
+def plugin(document: Mapping[str, Any], *, now: float, everything: bool) -> str:
+    """`podwatch check`: a line as monitoring plugins print it, and the details below it.
+
+    The line is state, text and, behind a "|", performance data; what follows is "long output"
+    (Monitoring Plugins Development Guidelines, 2.2 and 2.6).
+    """
+    text = status(document, now=now, colour=False, everything=everything).replace("|", "/")
+    document = complete(document)
+    head, *details = text.splitlines()
+    summary = head.partition(": ")[2].partition(", ")[2]
+    figures = {
+        "missing": f"{document['missing_count']};;0;0",
+        "warnings": f"{len(document['warnings'])};0;;0",
+        "containers": f"{len(document['containers'])};;;0",
+        "look": f"{document['last_look']['took_ms'] / 1000:.3f}s;;;0",
+    }
+    data = " ".join(f"{name}={figure}" for name, figure in figures.items())
+    word = {"degraded": "WARNING", "lost": "CRITICAL"}.get(document["state"], document["state"])
+    return "\n".join([f"PODWATCH {word.upper()} - {summary} | {data}", *details])
 
 
 def not_running(why: str, *, colour: bool) -> str:
@@ -158,6 +180,45 @@ def _containers(containers: list[dict[str, Any]]) -> Iterator[str]:
         yield f"    {clean(each['name']):{width}}  {clean(places)}"
         for port in each["ports"]:
             yield f"    {'':{width}}    {clean(port)}"
+
+
+def _dhcp(dhcp: Mapping[str, Any], now: float, *, everything: bool) -> Iterator[str]:
+    """The socket, the proxy, and each container with its lease; shorter where all is well."""
+    if not dhcp["state"]:
+        return
+    if dhcp["state"] != "ok":
+        pause = f" ({clean(dhcp['next_try'])})" if dhcp["next_try"] else ""
+        yield f"    dhcp: {clean(dhcp['summary'])}{pause}"
+        if dhcp["advice"]:
+            yield f"      → {clean(dhcp['advice'])}"
+    socket, proxy = dhcp["socket"], dhcp["proxy"]
+    if socket["unit"]:
+        listens = "listening" if socket["listening"] and socket["path_exists"] else "not listening"
+        states = ", ".join(each for each in (socket["active"], socket["file"], listens) if each)
+        runs = f"pid {proxy['pid']}" if proxy["pid"] else clean(proxy["active"])
+        yield f"    dhcp: {clean(socket['unit'])} {clean(states)}; proxy {runs}"
+    containers = dhcp["containers"]
+    shown = containers if everything else containers[:_MOST]
+    width = min(max((len(clean(each["name"])) for each in shown), default=0), _WIDEST)
+    for each in shown:
+        yield f"    {clean(each['name']):{width}}  {clean(_lease(each, now))}"
+    if len(containers) > len(shown):
+        yield f"    and {len(containers) - len(shown)} more with a lease (--all names them)"
+
+
+def _lease(holder: Mapping[str, Any], now: float) -> str:
+    parts = [f"{holder['network']} {holder['address'] or 'no address'}"]
+    if not holder["known"]:
+        return f"{parts[0]}, its lease is not renewed by anybody"
+    if holder["leased"]:
+        parts.append(f"leased {ago(now - holder['leased'])} ago")
+    if holder["lease_s"]:
+        parts.append(f"for {ago(holder['lease_s'])}")
+    if holder["renews_at"]:
+        at, every = holder["renews_at"], holder["renew_s"]
+        wait = at - now if at >= now or not every else (at - now) % every
+        parts.append(f"renewed in {ago(wait)}")
+    return ", ".join(parts)
 
 
 def _incident(incident: Mapping[str, Any]) -> Iterator[str]:

@@ -17,9 +17,11 @@ from typing import Any
 from podwatch.daemon.settings import (
     SECTIONS,
     SETTINGS,
+    Dhcp,
     Firewalld,
     Log,
     Look,
+    Metrics,
     Restore,
     duration_text,
 )
@@ -46,6 +48,8 @@ class Config:
     look: Look = field(default_factory=Look)
     restore: Restore = field(default_factory=Restore)
     firewalld: Firewalld = field(default_factory=Firewalld)
+    dhcp: Dhcp = field(default_factory=Dhcp)
+    metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
     origins: Mapping[str, str] = field(default_factory=dict)
 

@@ -43,6 +43,20 @@ def document(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
     }
 
 
+_GRAVEST = (State.LOST, State.UNKNOWN, State.DEGRADED)
+
+
+def with_dhcp(document: dict[str, Any], section: dict[str, Any]) -> dict[str, Any]:
+    """The document with what a look at DHCP found: the state is the graver one of the two."""
+    state = section.get("state")
+    whole = {**document, "dhcp": section}
+    if document and state in _GRAVEST:
+        both = (document["state"], state)
+        whole["state"] = next(each for each in _GRAVEST if each in both)
+        whole["summary"] = f"{document['summary']}; DHCP: {section['summary']}"
+    return whole
+
+
 def summary(snapshot: Snapshot, verdict: Verdict) -> str:
     """The state in one sentence."""
     living = set(verdict.all_container_ids)

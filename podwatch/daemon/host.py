@@ -9,13 +9,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from podwatch.adapters.cni import CniCache
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.config import Config
+from podwatch.daemon.expected import Expected
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
+from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.policy import QUIET_CAP_S, Limits, Method
 
@@ -29,16 +32,15 @@ class Host:
         self, config: Config, firewalld: FirewalldWatch, systemd: Systemd | None, run_dir: Path
     ) -> None:
         self.run_dir = run_dir
-        self.state = StateDirectory()
+        self.expected = Expected(StateDirectory(), systemd, CniCache())
         self.nft = Nftables()
         self.firewalld = firewalld
         self.systemd = systemd
         self.drain: Callable[[], None] = lambda: None
         self.copy = SavedCopy(run_dir / "rules.json")
-        self.looker = Looker(self.state, self.nft, firewalld, systemd)
+        self.looker = Looker(self.expected, known_rules(self.nft), firewalld, systemd)
         self.restorer = Restorer(
             self.looker,
-            self.nft,
             firewalld,
             systemd,
             self.copy,

@@ -19,6 +19,8 @@ MOST = 2000
 class Incident:
     """What was missing (in sentences and in numbers), why, what was tried, and how it ended.
 
+    `by` is the cause in one word of a small set (Cause.label), `process` what is
+    known of the writer (Cause.facts), `methods` are the means tried.
     `began` and `restored_at` are seconds since the epoch. `missing`, `rules`, `sources` and
     `containers` grow when a later look finds more of it. `verified` is True when a look after the
     last attempt found everything there.
@@ -26,11 +28,14 @@ class Incident:
 
     began: float
     cause: str
+    by: str = "unknown"
+    process: dict[str, str | int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     rules: int = 0
     sources: int = 0
     containers: int = 0
     tried: list[str] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
     restored_at: float | None = None
     verified: bool = False
     took_ms: int = 0

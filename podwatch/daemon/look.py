@@ -11,14 +11,16 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
-from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
 from podwatch.adapters.podman import lock_holder
-from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
-from podwatch.drivers import nftables
+from podwatch.daemon.expected import Expected
+from podwatch.daemon.rules import Rules
+from podwatch.drivers.driver import DRIVERS
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
@@ -27,7 +29,14 @@ from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot,
 NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
 """netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
 
+_FIREWALLS = ("docker.service", "ufw.service", "nftables.service")
+_FIREWALLS_EVERY_S = 60.0
+_NFTABLES_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
+_UFW_FILE = Path("/etc/ufw/ufw.conf")
+_FILE_BYTES = 1 << 20
+
 _TRIES = 3
+_ALL_TABLES = frozenset(name for each in DRIVERS.values() for name in each.TABLES)
 
 
 CENSUS_AGAIN_S = 2.0
@@ -40,8 +49,8 @@ class Census:
     """Podman's containers by id, and the state directory's stamp they were listed at.
 
     `again_at` is when podman has to be asked once more though netavark's state is the same: a
-    container that is only created may be in the middle of its start (`doubtful`, so far taken for
-    running), and no event tells when it runs.
+    container that is only created, or has ended before, may be in the middle of its start
+    (`doubtful`, so far taken for running), and no event tells when it runs.
     """
 
     containers: Mapping[str, Container] = field(default_factory=dict)
@@ -65,23 +74,26 @@ class Census:
     ) -> "Census":
         """The census after podman listed `containers`; `wired` are those netavark has state of.
 
-        One that podman does not know was removed without teardown. One that is created twice in a
-        row, with netavark's state the same, has failed to start.
+        One that podman does not know was removed without teardown. One that is created, or has
+        ended, twice in a row with netavark's state the same is none that is being started: podman
+        sets the network up before it says so.
         """
-        known, created = dict(containers), set()
+        known, doubtful = dict(containers), set()
         for key in wired:
             each = known.get(key)
             if each is None:
                 known[key] = Container(key, key[:12], running=False)
-            elif each.created:
-                created.add(key)
-                before = stamp == self.stamp and key in self.containers
-                known[key] = replace(each, running=not (before and self.containers[key].created))
-        if not created:
+            elif each.created or not each.running:
+                before = self.containers.get(key) if stamp == self.stamp else None
+                twice = before is not None and (key in self.doubtful or not before.running)
+                known[key] = replace(each, running=not twice)
+                if each.created or not twice:
+                    doubtful.add(key)
+        if not doubtful:
             return Census(known, stamp)
         pause = 2 * self.pause if stamp == self.stamp else CENSUS_AGAIN_S
         again_at = now + pause if pause <= CENSUS_AGAIN_MAX_S else None
-        return Census(known, stamp, frozenset(created), again_at, min(pause, CENSUS_AGAIN_MAX_S))
+        return Census(known, stamp, frozenset(doubtful), again_at, min(pause, CENSUS_AGAIN_MAX_S))
 
     def doubted(self, now: float) -> "Census":
         """The census when the rules have changed: what is only created may have come to run."""
@@ -95,20 +107,34 @@ class Looker:
 
     def __init__(
         self,
-        state: StateDirectory,
-        nft: Nftables,
+        expected: Expected,
+        rules: Mapping[FirewallDriver, Rules],
         firewalld: FirewalldWatch | None,
         systemd: Systemd | None,
     ) -> None:
-        self.state = state
-        self.nft = nft
+        self.expected = expected
+        self.rules = rules
         self.firewalld = firewalld
         self.systemd = systemd
         self.changes: Callable[[], int] = generation
         """A number that is another one after each transaction on the driver's table. Who listens to
         the kernel knows it; the generation, which counts everybody's, will do."""
         self.census = Census()
+        self._firewalls: tuple[str, ...] = ()
+        self._firewalls_at = -math.inf
         self._setup: Setup | None = None
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The nftables tables in which the rules are; every driver's until the first look."""
+        if self._setup is not None and self._setup.driver in DRIVERS:
+            return DRIVERS[self._setup.driver].TABLES
+        return _ALL_TABLES
+
+    @property
+    def writers(self) -> frozenset[str]:
+        """The names under which the kernel knows what is committed to put rules right."""
+        return frozenset(name for each in self.rules.values() for name in each.writers)
 
     async def look(self, *, paused: str = "") -> Snapshot:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
@@ -122,18 +148,21 @@ class Looker:
             setup=setup,
             rules=rules,
             firewalld=firewalld,
-            containers=self.census.at(self.state.stamp),
+            containers=self.census.at(self.expected.stamp),
             generation=at,
             busy=busy,
             paused=paused,
             neighbours=await neighbours,
+            forward_drops=await self._forward_drops(setup) if rules is not None else {},
             unknown=tuple(unknown),
         )
 
     def take_census(self, containers: Mapping[str, Container], stamp: object) -> None:
         """Keep podman's containers, listed after the state directory had this `stamp`."""
-        setup = self._setup if stamp == self.state.stamp else None
-        wired = {each.container_id for each in setup.endpoints} if setup else ()
+        setup = self._setup if stamp == self.expected.stamp else None
+        wired = {each.container_id for each in setup.endpoints} if setup else set()
+        if self.expected.asks_podman:  # one that is being started is not in the setup yet
+            wired |= {key for key, each in containers.items() if each.created and each.networks}
         self.census = self.census.next(containers, stamp, wired, time.monotonic())
 
     @property
@@ -141,7 +170,7 @@ class Looker:
         """Whether podman has to be asked: netavark's state has changed since, or it is time."""
         again_at = self.census.again_at
         due = again_at is not None and time.monotonic() >= again_at
-        return self._setup is not None and (due or self.census.stamp != self.state.stamp)
+        return self._setup is not None and (due or self.census.stamp != self.expected.stamp)
 
     async def _rules(self, unknown: list[Unknown]) -> tuple[Setup | None, Ruleset | None, int, str]:
         """Expected and observed of one generation, and who is in the middle of a change."""
@@ -152,33 +181,28 @@ class Looker:
         for _ in range(_TRIES):
             busy = lock_holder()
             try:
-                setup = self.state.read()
+                setup = await self.expected.read()
             except Unreadable as exc:
                 unknown.append(Unknown(Part.SETUP, "netavark's state", str(exc), exc.hint))
                 return None, None, 0, busy
-            if setup.driver is not FirewallDriver.NFTABLES or not setup.endpoints:
+            driver = self.rules.get(setup.driver)
+            if driver is None or not setup.endpoints:
                 return setup, None, 0, busy
-            stamp = self.state.stamp
+            if self.expected.listed is not None:
+                listed, self.expected.listed = self.expected.listed, None
+                self.take_census(listed, self.expected.stamp)
             try:
                 before = self.changes()
-                listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
+                rules = await driver.read()
                 at = generation()
                 unchanged = self.changes() == before
             except Unreadable as exc:
-                unknown.append(Unknown(Part.RULES, "nftables", str(exc), exc.hint))
+                unknown.append(Unknown(Part.RULES, setup.driver, str(exc), exc.hint))
                 return setup, None, 0, busy
-            rules = nftables.parse_listing(listing)
             busy = busy or lock_holder()
-            if unchanged and self._setup_unchanged(stamp):
+            if unchanged and self.expected.is_current():
                 return setup, rules, at, busy
         return setup, rules, at, busy or "the rules change faster than they can be read"
-
-    def _setup_unchanged(self, stamp: object) -> bool:
-        try:
-            self.state.read()
-        except Unreadable:
-            return False
-        return self.state.stamp == stamp
 
     async def _firewalld(self, unknown: list[Unknown]) -> Firewalld:
         if self.firewalld is None:
@@ -196,11 +220,42 @@ class Looker:
             unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
             return ABSENT_FIREWALLD
 
+    async def _forward_drops(self, setup: Setup | None) -> Mapping[str, str]:
+        try:
+            return {} if setup is None else await self.rules[setup.driver].forward_drops()
+        except Unreadable:
+            return {}  # somebody else's table: what it holds is no business of the verdict
+
     async def _neighbours(self) -> tuple[str, ...]:
         if self.systemd is None:
             return ()
+        now = time.monotonic()
+        is_due = now >= self._firewalls_at + _FIREWALLS_EVERY_S
+        asked = NEIGHBOURS + _FIREWALLS if is_due else NEIGHBOURS
         try:
-            states = await self.systemd.active_states(NEIGHBOURS)
+            states = await self.systemd.active_states(asked)
         except Unreadable:
             return ()  # only a courtesy: what they do is seen in the rules anyway
-        return tuple(name for name in NEIGHBOURS if states.get(name) == "active")
+        active = [name for name in asked if states.get(name) == "active"]
+        if is_due:
+            self._firewalls_at = now
+            self._firewalls = tuple(
+                name for name in active if name in _FIREWALLS and _interferes(name)
+            )
+        return (*(name for name in active if name in NEIGHBOURS), *self._firewalls)
+
+
+def _interferes(unit: str) -> bool:
+    """Whether an active unit of another firewall takes or drops what is not its own."""
+    if unit == "nftables.service":
+        return any("\nflush ruleset" in f"\n{_text(path)}" for path in _NFTABLES_FILES)
+    if unit == "ufw.service":  # active as soon as it is installed
+        return "\nENABLED=yes" in _text(_UFW_FILE)
+    return True
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_whole(path, limit_bytes=_FILE_BYTES) or ""
+    except Unreadable:
+        return ""

@@ -8,23 +8,30 @@ through the Publisher.
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from podwatch.adapters.libnftables import THREAD
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host, limits
+from podwatch.daemon.pause import Pause
 from podwatch.daemon.publish import Publisher
 from podwatch.daemon.restore import Outcome
 from podwatch.decide import policy
 from podwatch.decide.judge import judge
-from podwatch.drivers import nftables
+from podwatch.words.cause import (
+    NO_CAUSE,
+    WHILE_ABSENT,
+    Cause,
+    by_firewalld,
+    by_writer,
+    other,
+)
 from podwatch.words.errors import PodwatchError, Unreadable
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import BlockedKind, Verdict
 
-_OURS = f"{nftables.FAMILY} {nftables.TABLE}"
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 
 _BY_PODMAN = frozenset({policy.Method.RELOAD, policy.Method.ESCALATE})
@@ -40,7 +47,7 @@ class Hints:
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     urgent: bool = False
-    cause: str = ""
+    cause: Cause = NO_CAUSE
 
     def take(self) -> None:
         """Forget the hints: the look that begins now sees what they were about."""
@@ -57,13 +64,14 @@ class Loop:
         self.host = host
         self.publisher = publisher
         self.dry_run = dry_run
-        self.hints = Hints(cause="what happened before podwatch started")
+        self.hints = Hints(cause=WHILE_ABSENT)
         self.memory = policy.Memory()
         self.last_look = policy.NEVER
+        self.pause: Callable[[], Pause | None] = lambda: None
         self.changes = 0  # transactions on our table
         self._acting = False
-        self._meanwhile = ""
-        self._own_names = {THREAD, Path("/proc/self/comm").read_text().strip()}
+        self._meanwhile = NO_CAUSE
+        self._own_name = Path("/proc/self/comm").read_text().strip()
         self._look_cost = 0.0
         self._census: asyncio.Task[None] | None = None
         self._census_failed_at: object = None
@@ -79,25 +87,26 @@ class Loop:
 
     def on_change(self, change: Change) -> None:
         """Somebody committed an nftables transaction."""
-        if not change.tables & (_FIREWALLD_TABLES | {_OURS}):
+        tables = self.host.looker.tables
+        if not change.tables & (_FIREWALLD_TABLES | tables):
             return
-        ours = _OURS in change.tables
+        ours = not change.tables.isdisjoint(tables)
         self.changes += ours
-        deleted = _OURS in change.deleted
+        deleted = not change.deleted.isdisjoint(tables)
         if self._acting:
-            if ours and change.writer.name not in self._own_names:
-                self._meanwhile = str(change.writer)
+            if ours and change.writer.name not in self.host.looker.writers | {self._own_name}:
+                self._meanwhile = by_writer(change.writer)
             return
         if ours:
             now = time.monotonic()
             self.memory = policy.hinted(self.memory, now)
             self.host.looker.census = self.host.looker.census.doubted(now)
-        self._wake(str(change.writer), urgent=deleted or not ours, names_cause=deleted)
+        self._wake(by_writer(change.writer), urgent=deleted or not ours, names_cause=deleted)
 
     def on_overrun(self) -> None:
         """The kernel had more to tell than we could read: anything may have changed."""
         self.changes += 1
-        self._wake("more changes than could be followed", urgent=True)
+        self._wake(other("more changes than could be followed"), urgent=True)
 
     def on_firewalld(self, told: str, *, restarts: bool) -> None:
         """firewalld said something; `restarts` where netavark's own units start their work."""
@@ -106,9 +115,9 @@ class Loop:
             works = self.publisher.has_neighbours
             settle_until = now + self.limits.settle if works else policy.NEVER
             self.memory = policy.hinted(self.memory, now, settle_until=settle_until)
-        self._wake(told, urgent=True, names_cause=restarts)
+        self._wake(by_firewalld(told), urgent=True, names_cause=restarts)
 
-    def _wake(self, cause: str, *, urgent: bool, names_cause: bool = False) -> None:
+    def _wake(self, cause: Cause, *, urgent: bool, names_cause: bool = False) -> None:
         if names_cause or not self.hints.cause:
             self.hints.cause = cause
         self.hints.urgent = self.hints.urgent or urgent
@@ -121,7 +130,8 @@ class Loop:
         while True:
             self.hints.take()
             began, worked = time.monotonic(), time.process_time()
-            snapshot = await self.host.looker.look(paused=self._held())
+            pause = self.pause()
+            snapshot = await self.host.looker.look(paused=self._held(pause))
             verdict = judge(snapshot)
             now = time.monotonic()
             took = now - began
@@ -145,17 +155,21 @@ class Loop:
                     snapshot, verdict, decision, cause=self.hints.cause, took_s=took
                 )
                 if not verdict.missing:
-                    self.hints.cause = ""
+                    self.hints.cause = NO_CAUSE
             self._keep_copy(snapshot, verdict)
             self._take_census()
             if acting is not None:
                 await acting
             else:
-                at_last = (decision.look_at, told_at, self.host.looker.census.again_at)
+                pause_ends = None if pause is None else now + pause.until - time.time() + 0.01
+                census_at = self.host.looker.census.again_at
+                at_last = (decision.look_at, told_at, census_at, pause_ends)
                 due = [at for at in at_last if at is not None and at > now]
                 await self._rest(min(due, default=None))
 
-    def _held(self) -> str:
+    def _held(self, pause: Pause | None) -> str:
+        if pause is not None:
+            return str(pause)
         return "" if self.config.restore.enabled else "restoring is switched off (restore.enabled)"
 
     def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:
@@ -186,7 +200,7 @@ class Loop:
     async def _act(
         self, method: policy.Method, decision: policy.Decision, snapshot: Snapshot
     ) -> None:
-        self._acting, self._meanwhile = True, ""
+        self._acting, self._meanwhile = True, NO_CAUSE
         began = time.monotonic()
         try:
             outcome: Outcome = await self.host.restorer.restore(
@@ -225,12 +239,12 @@ class Loop:
     def _take_census(self) -> None:
         looker = self.host.looker
         busy = self._census is not None and not self._census.done()
-        if busy or not looker.wants_census or looker.state.stamp == self._census_failed_at:
+        if busy or not looker.wants_census or looker.expected.stamp == self._census_failed_at:
             return
         self._census = asyncio.create_task(self._ask_podman(), name="census")
 
     async def _ask_podman(self) -> None:
-        state = self.host.looker.state
+        state = self.host.looker.expected
         stamp: object = None
         while stamp != state.stamp:
             stamp = state.stamp
@@ -241,11 +255,11 @@ class Loop:
             self._census_failed_at = stamp
             self.publisher.complain(exc)
             return
-        self._wake("podman's containers were listed", urgent=False)
+        self._wake(other("podman's containers were listed"), urgent=False)
 
     def look_now(self, why: str) -> None:
         """Look although nothing changed on the host."""
-        self._wake(why, urgent=True)
+        self._wake(other(why), urgent=True)
 
     def is_alive(self) -> bool:
         """Whether a look is not overdue: the loop neither hangs nor has ended."""

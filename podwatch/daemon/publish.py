@@ -16,13 +16,16 @@ from typing import Any
 
 from podwatch import __version__
 from podwatch.adapters.files import write_whole
-from podwatch.daemon.document import MOST, document
+from podwatch.daemon.document import MOST, document, with_dhcp
 from podwatch.daemon.events import Event
+from podwatch.daemon.history import History
 from podwatch.daemon.incident import Incident
 from podwatch.daemon.logging import log
+from podwatch.daemon.metrics import Tally
 from podwatch.daemon.restore import Outcome
 from podwatch.daemon.status import SCHEMA, ailing
 from podwatch.decide.policy import Decision
+from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import lasted, listed
@@ -45,21 +48,32 @@ class Publisher:
         notify: Callable[[str], None],
         *,
         dry_run: bool = False,
+        history: History | None = None,
     ) -> None:
         self.path = path
         self.incident: Incident | None = None
         self.last: Incident | None = None
         self.counters = {"looks": 0, "incidents": 0, "restored": 0, "failed": 0}
         self.has_neighbours = False
+        self.tally = Tally()
+        self.exporter: Callable[[], None] = lambda: None
+        """Called whenever `document` has changed, and at each heartbeat."""
+        self.document: dict[str, Any] = {}
         self._watchers = watchers
         self._notify = notify
         self._dry_run = dry_run
+        self._history = history
         self._document: dict[str, Any] = {}
+        self._dhcp: dict[str, Any] = {}
+        self._restoring = ""
+        self._state: object = None
+        self._line = ""
         self._started = self._since = time.time()
         self._told: object = None
         self._complaints: set[str] = set()
         self._ailing: dict[str, str] = {}
         self._begun: deque[float] = deque(maxlen=FIGHT_LOSSES)
+        self._paused = ""
         self._fight = ""
         self._fight_told = 0.0
 
@@ -69,7 +83,7 @@ class Publisher:
         verdict: Verdict,
         decision: Decision,
         *,
-        cause: str,
+        cause: Cause,
         took_s: float,
     ) -> None:
         """A look is over: open or close the incident, and write the status."""
@@ -77,16 +91,16 @@ class Publisher:
         self.counters["looks"] += 1
         if self._fight and now - self._begun[-1] > FIGHT_S:
             self._fight = ""
-        self.has_neighbours = bool(snapshot.neighbours)
+        self.has_neighbours = any(each.startswith("netavark-") for each in snapshot.neighbours)
         if verdict.missing:
             self._missing(verdict, decision, cause, now)
         elif self.incident is not None and not verdict.unknown:
             self._healed(self.incident, now)
         self._tell(verdict)
-        if verdict.state != self._document.get("state"):
-            self._since = now
+        if self._paused and not snapshot.paused:
+            log(Event.RESUMED, "the pause is over: what is missing is put back again")
+        self._paused = snapshot.paused
         self._document = document(snapshot, verdict)
-        self._document["since"] = self._since
         self._document["next_try"] = decision.why if verdict.missing else ""
         wait = None if decision.look_at is None else decision.look_at - time.monotonic()
         self._document["next_look_at"] = None if wait is None else now + wait
@@ -94,13 +108,15 @@ class Publisher:
             "at": now,
             "took_ms": round(took_s * 1000, 1),
             "generation": snapshot.generation,
-            "cause": cause,
+            "cause": str(cause),
         }
-        self._notify(f"{verdict.state}: {self._document['summary']}")
         self.write(restoring=decision.why if decision.method else "")
 
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
         """A means of restoring was tried."""
+        self.tally.tried(outcome.method, done=outcome.done)
+        if self.incident is not None:
+            self.incident.methods.append(outcome.method)
         if outcome.done:
             if self.incident is not None:
                 self.incident.tried.append(f"{outcome.detail} in {lasted(took_s)}")
@@ -115,6 +131,13 @@ class Publisher:
         log(Event.PROGRESS, what)
         self.write(restoring=what)
 
+    def took_dhcp(self, section: dict[str, Any]) -> None:
+        """What is told of DHCP is this from now on; see SHAPE["dhcp"]."""
+        if section != self._dhcp:
+            self._dhcp = section
+            if self._document:
+                self.write(restoring=self._restoring)
+
     def complain(self, error: PodwatchError) -> None:
         """Log what podwatch goes without; the same thing once."""
         text = f"{error}; {error.hint}" if error.hint else str(error)
@@ -124,16 +147,25 @@ class Publisher:
 
     def write(self, *, restoring: str = "") -> None:
         """Write the status document as it is now."""
+        self._restoring = restoring
         self._follow_watchers()
         last = self.incident or self.last
-        whole = {
+        told = with_dhcp(self._document, self._dhcp)
+        if told.get("state") != self._state:
+            self._state, self._since = told.get("state"), time.time()
+        line = f"{told.get('state')}: {told.get('summary')}"
+        if line != self._line:
+            self._line = line
+            self._notify(line)
+        whole = self.document = {
             "schema": SCHEMA,
             "version": __version__,
             "pid": os.getpid(),
             "started": self._started,
             "heartbeat_every": HEARTBEAT_S,
             "dry_run": self._dry_run,
-            **self._document,
+            **told,
+            "since": self._since,
             "watchers": dict(self._watchers()),
             "fight": self._fight,
             "restoring": restoring,
@@ -144,6 +176,14 @@ class Publisher:
             write_whole(self.path, json.dumps(whole, indent=1) + "\n")
         except PodwatchError as exc:
             self.complain(exc)
+        self.export()
+
+    def export(self) -> None:
+        """Have the metrics written anew."""
+        try:
+            self.exporter()
+        except PodwatchError as exc:
+            self.complain(exc)
 
     def beat(self) -> None:
         """Show that podwatch is alive."""
@@ -152,6 +192,8 @@ class Publisher:
             os.utime(self.path)
         except OSError:
             self.write()
+        else:
+            self.export()
 
     def _follow_watchers(self) -> None:
         """Log each watcher that stops or begins to be well, once."""
@@ -162,17 +204,19 @@ class Publisher:
         for name in before.keys() - now.keys():
             log(Event.WATCHER_BACK, f"listens to {name} again", watcher=name)
 
-    def _missing(self, verdict: Verdict, decision: Decision, cause: str, now: float) -> None:
+    def _missing(self, verdict: Verdict, decision: Decision, cause: Cause, now: float) -> None:
         if self.incident is not None:
             self.incident.note(verdict)
             return
-        self.incident = Incident(now, cause)
+        self.incident = Incident(now, cause.text, cause.label, cause.facts)
         self.incident.note(verdict)
+        self.tally.began(cause.label)
+        self._remember(self.incident)
         self.counters["incidents"] += 1
         log(
             Event.LOSS_FOUND,
             f"missing: {listed(self.incident.missing)}; cause: {cause}",
-            cause=cause,
+            cause=cause.text,
             missing="\n".join(self.incident.missing),
             decision=decision.method or "none",
         )
@@ -180,15 +224,16 @@ class Publisher:
         for_s = now - self._begun[0]
         if len(self._begun) == FIGHT_LOSSES and for_s < FIGHT_S:
             self._fight = (
-                f"{cause or 'somebody'} keeps removing the rules: "
+                f"{cause.short or 'somebody'} keeps removing the rules: "
                 f"{FIGHT_LOSSES} times in {lasted(for_s)}"
             )
             if now - self._fight_told > 2 * FIGHT_S:
                 self._fight_told = now
-                log(Event.FIGHT, self._fight, cause=cause)
+                log(Event.FIGHT, self._fight, cause=cause.text)
 
     def _healed(self, incident: Incident, now: float) -> None:
         incident.end(now)
+        self.tally.restored(incident.took_ms / 1000)
         self.counters["restored"] += 1
         self._complaints.clear()
         log(
@@ -200,6 +245,15 @@ class Publisher:
             missing="\n".join(incident.missing),
         )
         self.incident, self.last = None, incident
+        self._remember(incident)
+
+    def _remember(self, incident: Incident) -> None:
+        if self._history is None:
+            return
+        try:
+            self._history.note(incident)
+        except PodwatchError as exc:
+            self.complain(exc)
 
     def _tell(self, verdict: Verdict) -> None:
         """Log what blocks or is unknown, once while it stays the same."""

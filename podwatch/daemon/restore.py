@@ -7,24 +7,26 @@ is given back while its interface stays): the firewall tool that netavark will c
 podman answers at all.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from podwatch.adapters import podman
 from podwatch.adapters.firewalld import FirewalldWatch
-from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.lock import hold
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.look import Looker
+from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.policy import Decision, Method
-from podwatch.drivers import nftables, saved
+from podwatch.drivers import saved
+from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.words.errors import PodwatchError, RestoreFailed
+from podwatch.words.network import FirewallDriver
+from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
-
-_TABLE = f"table {nftables.FAMILY} {nftables.TABLE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,6 @@ class Restorer:
     def __init__(
         self,
         looker: Looker,
-        nft: Nftables,
         firewalld: FirewalldWatch | None,
         systemd: Systemd | None,
         copy: SavedCopy,
@@ -52,13 +53,19 @@ class Restorer:
         timeout_s: float,
     ) -> None:
         self.looker = looker
-        self.nft = nft
         self.firewalld = firewalld
         self.systemd = systemd
         self.copy = copy
         self.lock = lock
         self.at_once = at_once
         self.timeout_s = timeout_s
+        self.turn = asyncio.Lock()  # of whoever reloads containers
+
+    async def renew(self, container_id: str) -> str:
+        """Reload one container for its DHCP lease; "" when that worked, else the reason."""
+        async with self.turn:
+            failed = await self._reload_each([container_id])
+        return failed.get(container_id, "")
 
     async def restore(
         self,
@@ -75,7 +82,8 @@ class Restorer:
                 elif method is Method.REPLAY:
                     detail = await self._replay(snapshot)
                 else:
-                    detail = await self._reload(decision, progress)
+                    async with self.turn:
+                        detail = await self._reload(decision, snapshot, progress)
         except PodwatchError as exc:
             return Outcome(
                 method, done=False, detail=f"{exc}; {exc.hint}" if exc.hint else str(exc)
@@ -92,22 +100,34 @@ class Restorer:
         return f"firewalld's zone trusted has {', '.join(done)} again"
 
     async def _replay(self, snapshot: Snapshot) -> str:
-        copy = self.copy.current or saved.SavedRules({})
         if snapshot.setup is None or snapshot.rules is None:
             raise RestoreFailed("the rules could not be read")
-        rules = nftables.expected_rules(snapshot.setup, snapshot.rules)
+        copy = self.copy.of(snapshot.setup.driver)
+        rules = expected_rules(snapshot.setup, snapshot.rules)
         todo = saved.repairs(copy, rules, snapshot.rules)
         if not todo:
             return "nothing had to be put back"
-        await self.nft.apply(nftables.repair_script(todo))
-        return f"{counted(len(todo), 'chain')} put right from the verified copy in one transaction"
+        await self._rules(snapshot).repair(todo, snapshot.rules)
+        return f"{counted(len(todo), 'chain')} put right from the verified copy"
 
-    async def _reload(self, decision: Decision, progress: Callable[[str], None]) -> str:
-        reason = await self.nft.tool_works()
-        if reason:
+    def _rules(self, snapshot: Snapshot) -> Rules:
+        driver = FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
+        if driver not in self.looker.rules:
+            raise RestoreFailed(f"podwatch cannot put back rules of the driver {driver}")
+        return self.looker.rules[driver]
+
+    async def _reload(
+        self, decision: Decision, snapshot: Snapshot, progress: Callable[[str], None]
+    ) -> str:
+        # Where netavark has firewalld make the rules, that has just answered what is missing.
+        driver = FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
+        rules = self.looker.rules.get(driver)
+        reason = "" if rules is None else await rules.tool_works()
+        if rules is not None and reason:
             raise RestoreFailed(
-                f"not reloading: the nft program does not work: {reason}",
-                hint="repair nft first: a reload now would take containers off the network",
+                f"not reloading: the {rules.tool} program does not work: {reason}",
+                hint=f"repair {rules.tool} first: a reload now would take containers off the "
+                "network",
             )
         await self.refresh_census()
         known = self.looker.census.containers
@@ -118,15 +138,15 @@ class Restorer:
         ]
         if not ids:
             raise RestoreFailed("none of the containers can be reloaded: not running, or paused")
-        before = ""
+        before: Ruleset | None = None
         if decision.method is Method.ESCALATE:
-            before = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
-            await self.nft.apply(f"add {_TABLE}\ndelete {_TABLE}\n")
+            rules = self._rules(snapshot)
+            before = await rules.clear()
         progress(f"reloading the network of {counted(len(ids), 'container')}")
         failed = await self._reload_each(ids)
-        if failed and before:
+        if failed and rules is not None and before is not None:
             # As it was, damaged, is better than gone.
-            await self.nft.apply(f"add {_TABLE}\ndelete {_TABLE}\n{before}")
+            await rules.put_back(before)
         if failed:
             names = ", ".join(
                 f"{known[each].title} ({why})" for each, why in list(failed.items())[:5]
@@ -136,7 +156,8 @@ class Restorer:
                 f"{counted(len(ids), 'container')}: {names}",
                 hint="journalctl -u 'podwatch-reload@*'",
             )
-        what = "the table was deleted and " if before else ""
+        place = DRIVERS[snapshot.setup.driver].PLACE if snapshot.setup else ""
+        what = f"{place} was cleared and " if before is not None else ""
         return f"{what}podman network reload of {counted(len(ids), 'container')}"
 
     async def _reload_each(self, ids: list[str]) -> dict[str, str]:
@@ -151,6 +172,6 @@ class Restorer:
 
     async def refresh_census(self) -> None:
         """Ask podman for its containers. Raises Unreadable when podman does not answer."""
-        stamp = self.looker.state.stamp
-        containers = await podman.list_containers(self.systemd)
+        stamp = self.looker.expected.stamp
+        containers = await self.looker.expected.list_containers()
         self.looker.take_census(containers, stamp)

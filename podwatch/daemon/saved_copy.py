@@ -9,7 +9,8 @@ version or of another driver is ignored with a warning, and the slower means hav
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole, write_whole
-from podwatch.drivers import nftables, saved
+from podwatch.drivers import saved
+from podwatch.drivers.driver import expected_rules
 from podwatch.words.errors import PodwatchError, StateUnreadable
 from podwatch.words.network import FirewallDriver
 from podwatch.words.snapshot import Snapshot
@@ -30,7 +31,7 @@ class SavedCopy:
         try:
             text = read_whole(self.path, limit_bytes=LIMIT_BYTES)
             if text is not None:
-                self.current = saved.load(text, driver=FirewallDriver.NFTABLES)
+                self.current = saved.load(text)
         except (StateUnreadable, ValueError, RecursionError) as exc:
             self.complaint = f"ignoring the saved rules in {self.path}: {exc}"
 
@@ -42,22 +43,28 @@ class SavedCopy:
         """
         if snapshot.setup is None or snapshot.rules is None or not snapshot.rules.present:
             return
-        if not nftables.expected_rules(snapshot.setup, snapshot.rules):
+        if not expected_rules(snapshot.setup, snapshot.rules):
             return
-        fresh = saved.SavedRules(snapshot.rules.chains)
+        fresh = saved.SavedRules(snapshot.rules.chains, snapshot.setup.driver)
         if fresh == self.current:
             return
         self.current = fresh
         self.complaint = ""
         try:
-            write_whole(self.path, saved.dump(fresh, driver=FirewallDriver.NFTABLES), mode=0o600)
+            write_whole(self.path, saved.dump(fresh), mode=0o600)
         except PodwatchError as exc:
             self.complaint = str(exc)
             raise
 
     def covers(self, snapshot: Snapshot) -> bool:
         """Whether the copy holds something that this snapshot misses."""
-        if self.current is None or snapshot.setup is None or snapshot.rules is None:
+        if snapshot.setup is None or snapshot.rules is None:
             return False
-        rules = nftables.expected_rules(snapshot.setup, snapshot.rules)
-        return saved.covers(self.current, rules, snapshot.rules)
+        rules = expected_rules(snapshot.setup, snapshot.rules)
+        return saved.covers(self.of(snapshot.setup.driver), rules, snapshot.rules)
+
+    def of(self, driver: FirewallDriver) -> saved.SavedRules:
+        """The copy, if it is of this driver's rules; else an empty one."""
+        if self.current is not None and self.current.driver is driver:
+            return self.current
+        return saved.SavedRules({}, driver)

@@ -4,20 +4,30 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from podwatch import __version__
+from podwatch.adapters.files import write_whole
 from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
+from podwatch.adapters.http import Page
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import Change, NftablesWatch
+from podwatch.adapters.process import Processes
 from podwatch.adapters.systemd import Systemd, notify
 from podwatch.daemon import logging
 from podwatch.daemon.config import Config, load
+from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.events import Event
+from podwatch.daemon.history import History, default_path
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
+from podwatch.daemon.metrics import CONTENT_TYPE, exposition
+from podwatch.daemon.pause import Pause, PauseWatch
 from podwatch.daemon.publish import HEARTBEAT_S, Publisher
+from podwatch.daemon.settings import loopback
+from podwatch.drivers import nftables
 from podwatch.words.errors import ConfigError, PodwatchError
 
 _RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
@@ -38,15 +48,30 @@ class _Service:
     def __init__(self, config: Config, paths: list[Path], run_dir: Path, *, dry_run: bool) -> None:
         self.paths = paths
         self.firewalld = FirewalldWatch(self._on_firewalld)
-        self.netlink = NftablesWatch(self._on_change, self._on_overrun)
+        self.netlink = NftablesWatch(
+            self._on_change,
+            self._on_overrun,
+            identify=Processes().identify,
+            table=nftables.TABLE,
+        )
         systemd = Systemd() if Systemd.is_there() else None
         self.host = Host(config, self.firewalld, systemd, run_dir)
         self.host.drain = self.netlink.drain
         self.publisher = Publisher(
-            run_dir / "status.json", self._watchers, _status, dry_run=dry_run
+            run_dir / "status.json",
+            self._watchers,
+            _status,
+            dry_run=dry_run,
+            history=History(default_path()),
         )
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
+        self.pause = PauseWatch(run_dir, self._on_pause)
+        self.loop.pause = self._pause
         self.host.looker.changes = self._changes
+        self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
+        self.dhcp.pause = self._pause
+        self.page = Page("/metrics", CONTENT_TYPE, self._metrics)
+        self.publisher.exporter = self._write_metrics
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -57,6 +82,11 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_config)
+        try:
+            loop.add_reader(self.pause.open(), self.pause.drain)
+        except PodwatchError as exc:
+            self.publisher.complain(exc)
+        await self._serve_metrics()
         self.host.copy.load()
         if self.host.copy.complaint:
             logging.log(Event.COMPLAINT, self.host.copy.complaint)
@@ -66,6 +96,7 @@ class _Service:
                 tasks = [
                     group.create_task(self.firewalld.run(), name="firewalld"),
                     group.create_task(self.loop.run(), name="loop"),
+                    group.create_task(self.dhcp.run(), name="dhcp"),
                     group.create_task(self._beat(), name="heartbeat"),
                 ]
                 notify(ready=1)
@@ -76,6 +107,8 @@ class _Service:
                     task.cancel()
         finally:
             self.netlink.close()
+            self.pause.close()
+            self.page.close()
             self.host.close()
         logging.log(Event.STOPPED, "podwatch stopped: lost rules are not put back any more")
 
@@ -87,6 +120,25 @@ class _Service:
                 notify(watchdog=1)
                 self.publisher.beat()
 
+    def _metrics(self) -> str:
+        return exposition(
+            self.publisher.document,
+            self.publisher.tally,
+            now=time.time(),
+            overruns=self.netlink.overruns,
+        )
+
+    def _write_metrics(self) -> None:
+        if path := self.loop.config.metrics.textfile:
+            write_whole(Path(path), self._metrics())
+
+    async def _serve_metrics(self) -> None:
+        if self.loop.config.metrics.listen:
+            try:
+                await self.page.listen(*loopback(self.loop.config.metrics.listen))
+            except PodwatchError as exc:
+                self.publisher.complain(exc)
+
     def _watchers(self) -> Mapping[str, str]:
         return {
             "nftables": "listening"
@@ -95,6 +147,16 @@ class _Service:
             "firewalld": self.firewalld.describe(),
             "systemd": "running the host" if self.host.systemd else "not running the host",
         }
+
+    def _pause(self) -> Pause | None:
+        found = self.pause.now()
+        if self.pause.complaint is not None:
+            self.publisher.complain(self.pause.complaint)
+        return found
+
+    def _on_pause(self) -> None:
+        self.loop.look_now("a pause began or ended")
+        self.dhcp.woken.set()
 
     def _on_change(self, change: Change) -> None:
         self.loop.on_change(change)
@@ -115,6 +177,7 @@ class _Service:
         except ConfigError as exc:
             logging.log(Event.CONFIG_REFUSED, f"keeping the configuration: {exc}")
             return
+        self.dhcp.configure(self.loop.config)
         logging.configure(self.loop.config.log.level)
         logging.log(Event.CONFIG_RELOADED, "the configuration was read again")
         self.loop.look_now("the configuration changed")
@@ -132,6 +195,8 @@ async def look_once(config: Config, run_dir: Path) -> Host:
     if host.looker.wants_census:
         try:
             await host.restorer.refresh_census()
+            if host.looker.census.doubtful:  # the daemon asks again later
+                await host.restorer.refresh_census()
         except PodwatchError:
             pass  # names are a courtesy: ids do as well
     return host

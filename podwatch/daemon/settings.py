@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from ipaddress import ip_address
 from textwrap import wrap
 from typing import Any, Generic, TypeVar
 
@@ -246,6 +247,78 @@ class Firewalld:
     )
 
 
+def _read_path(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError("not a path")
+    if value and not (value.startswith("/") and value.endswith(".prom")):
+        raise ValueError("not an absolute path of a .prom file")
+    return value
+
+
+def _read_listen(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    if value:
+        loopback(value)
+    return value
+
+
+def loopback(text: str) -> tuple[str, int]:
+    """The host and port of "127.0.0.1:9842" or "[::1]:9842"; ValueError for anything else."""
+    host, _, port = text.rpartition(":")
+    address = ip_address(host[1:-1] if host.startswith("[") and host.endswith("]") else host)
+    if not address.is_loopback or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("not a port of a loopback address")
+    return str(address), int(port)
+
+
+_TEXT = '"{}"'.format
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Prometheus metrics; nothing of it is switched on by default."""
+
+    textfile: str = setting(
+        Form('the absolute path of a file that ends in .prom, or ""', _read_path, _TEXT),
+        "A file for node_exporter's textfile collector to read, as "
+        "/var/lib/prometheus/node-exporter/podwatch.prom; its directory has to be there. "
+        "The service may only write to that directory; for another one add ReadWritePaths=.",
+        default="",
+    )
+    listen: str = setting(
+        Form('a loopback address and port like "127.0.0.1:9842", or ""', _read_listen, _TEXT),
+        "Where to answer GET /metrics over HTTP. A change takes effect with the next start. "
+        "The service may only do so with the drop-in "
+        "/usr/share/podwatch/metrics-http.conf in /etc/systemd/system/podwatch.service.d.",
+        default="",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Dhcp:
+    """What podwatch does for networks that take their addresses by DHCP."""
+
+    manage: bool = setting(
+        SWITCH,
+        "Whether to enable and start the socket of the DHCP proxy while a network wants it, and to "
+        "renew leases that a restarted proxy has forgotten. When false, podwatch does not even "
+        "look. restore.enabled = false leaves the looking.",
+        default=True,
+    )
+    backoff: float = setting(
+        durations(1, 3600),
+        "The pause after a DHCP server did not answer. It doubles with each further time. Each try "
+        "holds podman's lock for about eight seconds.",
+        default=20.0,
+    )
+    backoff_max: float = setting(
+        durations(1, 86400),
+        "The longest such pause.",
+        default=300.0,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Log:
     """What podwatch tells the journal."""
@@ -259,6 +332,8 @@ SECTIONS: dict[str, type[Any]] = {
     "look": Look,
     "restore": Restore,
     "firewalld": Firewalld,
+    "dhcp": Dhcp,
+    "metrics": Metrics,
     "log": Log,
 }
 

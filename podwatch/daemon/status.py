@@ -56,15 +56,61 @@ SHAPE: Mapping[str, Any] = {
     "last_incident": {  # began 0: there was none
         "began": 0.0,
         "cause": "",
+        "by": "",  # the cause in one word of a small set
+        "process": {  # who committed the transaction, as far as /proc told
+            "name": "",
+            "pid": 0,
+            "command": "",
+            "unit": "",
+            "session": "",
+            "user": "",
+            "parent": "",
+            "parent_pid": 0,
+        },
         "missing": [""],
         "rules": 0,
         "sources": 0,
         "containers": 0,
         "tried": [""],
+        "methods": [""],
         "restored_at": 0.0,  # 0: not yet
         "verified": False,
         "took_ms": 0,
         "line": "",
+    },
+    "dhcp": {  # state "": no network takes its addresses by DHCP, or dhcp.manage is false
+        "state": "",
+        "summary": "",
+        "advice": "",
+        "next_try": "",  # what is waited for while something is wrong
+        "backend": "",  # netavark or cni
+        "networks": [""],
+        "socket": {
+            "unit": "",
+            "load": "",  # systemd's words: LoadState, ActiveState, UnitFileState, Result
+            "active": "",
+            "file": "",
+            "result": "",
+            "path": "",
+            "path_exists": False,
+            "listening": False,
+        },
+        "proxy": {"unit": "", "active": "", "pid": 0, "started": 0.0},
+        "containers": [
+            {
+                "id": "",
+                "name": "",
+                "network": "",
+                "mac": "",
+                "address": "",
+                "known": False,  # the running proxy knows the lease, and renews it
+                "paused": False,
+                "leased": 0.0,  # when, or when podwatch first saw the lease; 0: not known
+                "lease_s": 0,  # 0: not known, as with CNI
+                "renew_s": 0,  # the proxy renews it so often; 0: not known
+                "renews_at": 0.0,  # the next time, as of this look; 0: not known
+            }
+        ],
     },
     "watchers": {"nftables": "", "firewalld": "", "systemd": ""},
     "fight": "",  # who keeps removing the rules, while somebody does
@@ -104,7 +150,7 @@ def read_status(path: Path) -> dict[str, Any]:
 
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     """`document` with every field of SHAPE in its place; what it has beside them stays."""
-    return {**document, **_fit(document, SHAPE)}
+    return {**document, **fit(document, SHAPE)}
 
 
 _WELL = {"nftables": "listening", "firewalld": "connected"}
@@ -157,13 +203,16 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _fit(value: Any, shape: Any) -> Any:
-    """`value` with everything in it that `shape` has, and of the same types."""
+def fit(value: Any, shape: Any) -> Any:
+    """`value` with everything in it that `shape` has, and of the same types.
+
+    A dictionary in a shape gives its values' empty ones; a list the empty value of its entries.
+    """
     if isinstance(shape, dict):
         given = value if isinstance(value, dict) else {}
-        return {key: _fit(given.get(key), each) for key, each in shape.items()}
+        return {key: fit(given.get(key), each) for key, each in shape.items()}
     if isinstance(shape, list):
-        return [_fit(each, shape[0]) for each in value[:_MOST]] if isinstance(value, list) else []
+        return [fit(each, shape[0]) for each in value[:_MOST]] if isinstance(value, list) else []
     if isinstance(shape, bool) or isinstance(value, bool):
         return value if isinstance(shape, bool) and isinstance(value, bool) else shape
     if isinstance(shape, int | float):

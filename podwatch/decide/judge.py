@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from podwatch.decide.sentences import about_rule
-from podwatch.drivers import nftables
+from podwatch.drivers import forwarding
+from podwatch.drivers.driver import DRIVERS, expected_rules
+from podwatch.drivers.iptables_save import LEGACY
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
@@ -26,8 +28,28 @@ from podwatch.words.verdict import (
     WarningKind,
 )
 
+_FIREWALLS = {
+    "docker.service": (
+        "docker.service is active: it drops what is forwarded and not its own",
+        "podwatch explain tells whether it stops Podman's containers, and what to do",
+    ),
+    "ufw.service": (
+        "ufw is enabled: it drops what is forwarded, unless it is told otherwise",
+        "podwatch explain tells whether it stops Podman's containers, and what to do",
+    ),
+    "nftables.service": (
+        "nftables.service is active, and its file begins with “flush ruleset”: each start, "
+        "reload or upgrade of it removes netavark's rules until podwatch puts them back",
+        "let the file destroy its own tables only: destroy table inet filter (nft 1.0.8)",
+    ),
+}
+"""Other firewalls by the unit that runs them: what they do, and what to do about it."""
+
 TRUSTED = "trusted"
 """The firewalld zone netavark puts its subnets in (netavark src/firewall/firewalld.rs)."""
+
+OWN_ZONE = "netavark_zone"
+"""The zone of netavark's firewalld driver, whose forwarded ports are lost when its sources are."""
 
 
 def judge(snapshot: Snapshot) -> Verdict:
@@ -41,10 +63,12 @@ def judge(snapshot: Snapshot) -> Verdict:
         unknown.extend(Unknown(Part.CONTAINER, each.path, each.reason) for each in setup.bad_files)
         setup, stale = _without_dead(setup, snapshot.containers)
         warnings.extend(stale)
-        if setup.driver is FirewallDriver.NFTABLES and snapshot.rules is not None:
-            rules = nftables.expected_rules(setup, snapshot.rules)
+        if setup.driver in DRIVERS and snapshot.rules is not None:
+            rules = expected_rules(setup, snapshot.rules)
             missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
             warnings.extend(_duplicates(rules, snapshot.rules))
+            warnings.extend(_without_events(snapshot.rules))
+            warnings.extend(_shut_out(setup, snapshot.forward_drops))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
             missing.extend(_missing_sources(setup, snapshot.firewalld))
             warnings.extend(_firewalld_warnings(setup, snapshot.firewalld))
@@ -71,7 +95,8 @@ def _state(
         return State.LOST
     if unknown:
         return State.UNKNOWN
-    tells = any(each.kind is not WarningKind.NEIGHBOUR for each in warnings)
+    harmless = (WarningKind.NEIGHBOUR, WarningKind.NO_EVENTS)
+    tells = any(each.kind not in harmless for each in warnings)
     if tells or any(each.kind is not BlockedKind.BUSY for each in blocked):
         return State.DEGRADED
     return State.OK
@@ -114,7 +139,7 @@ def _missing_rules(
     for endpoint in setup.endpoints:
         on_network.setdefault(endpoint.network_id, []).append(endpoint.container_id)
     everyone = tuple(_container_ids(setup))
-    table = f"table {nftables.FAMILY} {nftables.TABLE}"
+    table = DRIVERS[setup.driver].PLACE
 
     def missing(rule: Rule, kind: MissingKind, what: str) -> Missing:
         if rule.container_id:
@@ -212,17 +237,24 @@ def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
     ]
 
 
+def _zone(setup: Setup) -> str:
+    return OWN_ZONE if setup.driver is FirewallDriver.FIREWALLD else TRUSTED
+
+
 def _missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
     if not firewalld.running:
         return []
     found = []
+    zone = _zone(setup)
+    # A source alone can be given back; where firewalld has the ports too, setting up again can.
+    kind = MissingKind.SOURCE if zone == TRUSTED else MissingKind.RULE
     for network_id, name, subnet in _subnets(setup):
         if subnet not in firewalld.sources:
             ids = tuple(e.container_id for e in setup.endpoints if e.network_id == network_id)
             found.append(
                 Missing(
-                    MissingKind.SOURCE,
-                    f"network {name}: {subnet} is not a source of firewalld's zone {TRUSTED}",
+                    kind,
+                    f"network {name}: {subnet} is not a source of firewalld's zone {zone}",
                     subnet,
                     network=name,
                     container_ids=ids,
@@ -232,7 +264,13 @@ def _missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
 
 
 def _subnets(setup: Setup) -> Iterable[tuple[str, str, str]]:
-    """(network id, network name, subnet) of every network that has a container."""
+    """(network id, network name, trusted subnet) of every network that has a container."""
+    if setup.driver is FirewallDriver.CNI:  # whose firewall plugin trusts each address by itself
+        for endpoint in setup.endpoints:
+            for address, _ in () if endpoint.internal else endpoint.addresses:
+                single = f"{address}/{address.max_prefixlen}"
+                yield endpoint.network_id, endpoint.network_name, single
+        return
     names = {each.network_id: each.network_name for each in setup.endpoints}
     for network_id, name in names.items():
         network = setup.networks.get(network_id)
@@ -243,6 +281,13 @@ def _subnets(setup: Setup) -> Iterable[tuple[str, str, str]]:
 
 def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
     if not firewalld.running:
+        if setup.driver is FirewallDriver.FIREWALLD and setup.endpoints:
+            yield Notice(
+                WarningKind.FIREWALLD_TABLE,
+                "firewalld does not run, and with it no published port is forwarded (netavark's "
+                "driver is firewalld)",
+                "systemctl start firewalld",
+            )
         return
     if not firewalld.in_kernel:
         yield Notice(
@@ -251,17 +296,43 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
             "systemctl restart firewalld",
         )
     for _, name, subnet in _subnets(setup):
-        zone = firewalld.sources.get(subnet, TRUSTED)
-        if zone != TRUSTED:
+        wanted = _zone(setup)
+        zone = firewalld.sources.get(subnet, wanted)
+        if zone != wanted:
             yield Notice(
                 WarningKind.FOREIGN_ZONE,
-                f"network {name}: {subnet} is in firewalld's zone {zone}, not {TRUSTED}",
-                f"firewall-cmd --zone={TRUSTED} --change-source={subnet}, unless it is meant so",
+                f"network {name}: {subnet} is in firewalld's zone {zone}, not {wanted}",
+                f"firewall-cmd --zone={wanted} --change-source={subnet}, unless it is meant so",
             )
+
+
+def _without_events(observed: Ruleset) -> Iterable[Notice]:
+    if LEGACY in observed.traits:
+        yield Notice(
+            WarningKind.NO_EVENTS,
+            "the rules are iptables-legacy's, whose changes the kernel does not announce: a loss "
+            "is found by the next slow look",
+            "look oftener (look.interval), or: update-alternatives --set iptables "
+            "/usr/sbin/iptables-nft, then restart the containers",
+        )
+
+
+def _shut_out(setup: Setup, listings: Mapping[str, str]) -> Iterable[Notice]:
+    for family, name, subnet in forwarding.shut_out(setup, listings):
+        yield Notice(
+            WarningKind.SHUT_OUT,
+            f"network {name} ({subnet}): chain {family} {forwarding.TABLE} {forwarding.CHAIN} "
+            "drops what it does not accept, and accepts nothing of this network: whatever "
+            "netavark's rules say, its published ports do not answer",
+            forwarding.remedy(subnet, listings[family]),
+        )
 
 
 def _neighbours(snapshot: Snapshot) -> Iterable[Notice]:
     for unit in snapshot.neighbours:
+        if unit in _FIREWALLS:
+            yield Notice(WarningKind.NEIGHBOUR, *_FIREWALLS[unit])
+            continue
         yield Notice(
             WarningKind.NEIGHBOUR,
             f"{unit} is active: it adds every port rule once more at each firewalld reload",

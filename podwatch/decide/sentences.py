@@ -21,6 +21,9 @@ _OF_THE_HOST = {
     "PREROUTING": "published ports seen from outside",
     "OUTPUT": "published ports seen from the host itself",
     "NETAVARK-HOSTPORT-SETMARK": "masquerade of published ports seen from their own network",
+    "NETAVARK-HOSTPORT-MASQ": "masquerade of published ports seen from their own network",
+    "CNI-HOSTPORT-SETMARK": "masquerade of published ports seen from their own network",
+    "CNI-HOSTPORT-MASQ": "masquerade of published ports seen from their own network",
     "NETAVARK-ISOLATION-3": "strict isolation",
 }
 
@@ -34,9 +37,12 @@ def about_rule(rule: Rule, containers: Mapping[str, Container]) -> str:
             return f"{name}: {rule.subject} is not forwarded (no jump from {rule.chain})"
         if rule.kind is RuleKind.PORT_MARK:
             return f"{name}: {rule.subject} has no masquerade mark"
+        if rule.kind in _OF_A_SUBNET:  # CNI installs these for each container
+            return f"{name} ({rule.subject}): {_OF_A_SUBNET[rule.kind]}"
         return f"{name}: {rule.subject} has no DNAT rule"
     if rule.kind is RuleKind.HOST:
-        return f"chain {rule.chain}: “{rule.text}” ({_OF_THE_HOST.get(rule.chain, 'all networks')})"
+        chain = rule.chain.rpartition(" ")[2]
+        return f"chain {rule.chain}: “{rule.text}” ({_OF_THE_HOST.get(chain, 'all networks')})"
     network = f"network {rule.network_name}"
     if rule.kind is RuleKind.ISOLATION:
         return f"{network}: {rule.subject} is not isolated in {rule.chain}"

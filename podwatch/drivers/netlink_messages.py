@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from podwatch.words.snapshot import Writer
+from podwatch.words.cause import Writer
 
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES, linux/netfilter/nfnetlink.h
 GROUP = 7  # NFNLGRP_NFTABLES
@@ -91,6 +91,11 @@ def parse_messages(data: bytes | memoryview) -> Iterator[Message]:
         if message is not None:
             yield message
         at += (length + 3) & ~3
+
+
+def ends_transaction(data: bytes) -> bool:
+    """Whether a datagram is NEWGEN, which the kernel sends in one of its own."""
+    return len(data) >= _HEADER.size and _HEADER.unpack_from(data)[1] == SUBSYSTEM << 8 | NEWGEN
 
 
 def _parse_message(kind: int, data: bytes | memoryview, at: int, end: int) -> Message | None:

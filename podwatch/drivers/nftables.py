@@ -16,6 +16,8 @@ from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 
 TABLE = "netavark"
 FAMILY = "inet"
+PLACE = f"table {FAMILY} {TABLE}"
+TABLES = frozenset({f"{FAMILY} {TABLE}"})
 
 DNAT = "NETAVARK-HOSTPORT-DNAT"
 SETMARK = "NETAVARK-HOSTPORT-SETMARK"

@@ -8,6 +8,7 @@ from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
 
 _ENDED = frozenset({"exited", "dead", "removing"})
+_UP = frozenset({"running", "paused"})
 _CREATED = frozenset({"created", "configured"})
 
 
@@ -26,6 +27,11 @@ def parse_ps(text: str) -> dict[str, Container]:
         return {}
     if not isinstance(data, list):
         raise StateUnreadable("podman ps printed JSON, but not a list")
+    return containers_of(data)
+
+
+def containers_of(data: list[Any]) -> dict[str, Container]:
+    """The containers of a list that is parsed already."""
     found = (_container(each) for each in data if isinstance(each, dict))
     return {each.id: each for each in found if each.id}
 
@@ -40,6 +46,7 @@ def _container(data: dict[str, Any]) -> Container:
         id=key,
         name=first if isinstance(first, str) and first else key[:12],
         running=state not in _ENDED and not data.get("Exited"),
+        up=state in _UP,
         created=state in _CREATED,
         paused=state == "paused",
         pod=_text(data, "PodName"),
@@ -47,6 +54,7 @@ def _container(data: dict[str, Any]) -> Container:
         networks=tuple(each for each in networks if isinstance(each, str))
         if isinstance(networks, list)
         else (),
+        pid=pid if isinstance(pid := data.get("Pid"), int) and pid > 0 else 0,
     )
 
 

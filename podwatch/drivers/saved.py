@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Chain, Rule, Ruleset
 
 VERSION = 2
@@ -18,9 +19,10 @@ VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class SavedRules:
-    """Chains as they were when everything expected was there."""
+    """A driver's chains as they were when everything expected was there."""
 
     chains: Mapping[str, Chain]
+    driver: FirewallDriver = FirewallDriver.NFTABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +126,27 @@ def _once(texts: Iterable[str], wanted: set[str]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def dump(saved: SavedRules, *, driver: str) -> str:
+def dump(saved: SavedRules) -> str:
     """The copy as the text of a file."""
     return json.dumps(
         {
             "version": VERSION,
-            "driver": driver,
+            "driver": saved.driver,
             "chains": {name: [each.hook, *each.rules] for name, each in saved.chains.items()},
         }
     )
 
 
-def load(text: str, *, driver: str) -> SavedRules:
+def load(text: str) -> SavedRules:
     """The copy in the text of a file.
 
-    Raises ValueError for anything but a whole file of this version and driver.
+    Raises ValueError for anything but a whole file of this version.
     """
     data = json.loads(text)
     if not isinstance(data, dict) or data.get("version") != VERSION:
         raise ValueError("it is of another version of podwatch")
-    if data.get("driver") != driver:
-        raise ValueError(f"it is of the driver {str(data.get('driver'))[:20]!r}, not {driver!r}")
+    if data.get("driver") not in list(FirewallDriver):
+        raise ValueError(f"it is of an unknown driver, {str(data.get('driver'))[:20]!r}")
     chains = data.get("chains")
     if not isinstance(chains, dict):
         raise ValueError("it has no chains")
@@ -152,4 +154,7 @@ def load(text: str, *, driver: str) -> SavedRules:
         whole = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
         if not whole:
             raise ValueError("its chains are damaged")
-    return SavedRules({name: Chain(texts[0], tuple(texts[1:])) for name, texts in chains.items()})
+    return SavedRules(
+        {name: Chain(texts[0], tuple(texts[1:])) for name, texts in chains.items()},
+        FirewallDriver(data["driver"]),
+    )

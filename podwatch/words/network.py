@@ -109,17 +109,20 @@ class Container:
     """What podman knows of a container, for names and for what may be reloaded.
 
     A paused container counts as running: its rules have to be there, but it cannot be reloaded.
-    One that is `created` is either being started, or its start has failed.
+    One that is `created` is either being started, or its start has failed; one that is `up` has its
+    network and its process.
     """
 
     id: str
     name: str
     running: bool = True
+    up: bool = True
     created: bool = False
     paused: bool = False
     pod: str = ""
     is_infra: bool = False
     networks: tuple[str, ...] = ()
+    pid: int = 0
 
     @property
     def title(self) -> str:

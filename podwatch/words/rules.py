@@ -13,7 +13,7 @@ from enum import StrEnum
 class RuleKind(StrEnum):
     """What a rule is there for; the judge has a sentence for each."""
 
-    HOOK = "hook"  # a base chain, tied to its netfilter hook
+    HOOK = "hook"  # a chain itself, with its netfilter hook if it has one
     HOST = "host"  # there once for all networks
     DNS_ACCEPT = "dns_accept"
     FORWARD_REPLIES = "forward_replies"
@@ -67,9 +67,11 @@ class Ruleset:
     """A driver's rules as observed at one generation.
 
     `present` is False when the driver's table does not exist. `listing` is the tool's own text,
-    from which the rules can be put back.
+    from which the rules can be put back. `traits` is what is known of the version that installed
+    them and does not show in what is left of them.
     """
 
     present: bool
     chains: Mapping[str, Chain] = field(default_factory=dict)
     listing: str = ""
+    traits: frozenset[str] = frozenset()

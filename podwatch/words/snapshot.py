@@ -52,19 +52,11 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
-    """Who committed an nftables transaction, by name and pid as the first namespace counts."""
-
-    name: str
-    pid: int
-
-    def __str__(self) -> str:
-        return f"{self.name} (pid {self.pid})"
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one look found. `busy` names who is in the middle of a change, if anybody is."""
+    """What one look found. `busy` names who is in the middle of a change, if anybody is.
+
+    `forward_drops` are the listings, by family, of iptables' tables whose FORWARD chain drops.
+    """
 
     setup: Setup | None
     rules: Ruleset | None
@@ -74,4 +66,5 @@ class Snapshot:
     busy: str = ""
     paused: str = ""
     neighbours: tuple[str, ...] = ()
+    forward_drops: Mapping[str, str] = field(default_factory=dict)
     unknown: tuple[Unknown, ...] = ()

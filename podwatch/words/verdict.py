@@ -61,6 +61,8 @@ class WarningKind(StrEnum):
     FOREIGN_ZONE = "foreign_zone"
     FIREWALLD_TABLE = "firewalld_table"
     STALE_STATE = "stale_state"
+    SHUT_OUT = "shut_out"
+    NO_EVENTS = "no_events"
     NEIGHBOUR = "neighbour"
     PAUSED = "paused"
 

@@ -66,18 +66,20 @@ import asyncio, json, statistics, sys, time
 from pathlib import Path
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.statedir import StateDirectory
+from podwatch.daemon.expected import Expected
 from podwatch.daemon.look import Looker
+from podwatch.daemon.rules import known_rules
 from podwatch.decide.judge import judge
 
 async def main():
-    nft = Nftables()
+    rules = known_rules(Nftables())
     times = []
     for _ in range(7):
-        looker = Looker(StateDirectory(Path(sys.argv[1])), nft, None, None)
+        looker = Looker(Expected(StateDirectory(Path(sys.argv[1])), None), rules, None, None)
         began = time.process_time()
         verdict = judge(await looker.look())
         times.append((time.process_time() - began) * 1000)
-    looker = Looker(StateDirectory(Path(sys.argv[1])), nft, None, None)
+    looker = Looker(Expected(StateDirectory(Path(sys.argv[1])), None), rules, None, None)
     again = []
     for _ in range(7):
         began = time.process_time()

@@ -83,9 +83,9 @@ class Installed:
 
 
 @contextmanager
-def installed(suite: str) -> Iterator[Installed]:
+def installed(suite: str, *, containers_conf: str | None = None) -> Iterator[Installed]:
     """Boot a host of this suite, install the package, start the standard containers."""
-    with Host(suite) as host:
+    with Host(suite, containers_conf=containers_conf) as host:
         host.install(built_package())
         there = Installed(host, standard_set(host))
         there.until_whole(30)

@@ -11,7 +11,12 @@ from tests.e2e.installed import CONFIG, TOP, built_package
 from tests.lab.containers import web
 from tests.lab.host import Host
 
-UNITS = ("podwatch.service", "podwatch-inspect.service", "podwatch-reload@0.service")
+UNITS = (
+    "podwatch.service",
+    "podwatch-inspect.service",
+    "podwatch-reload@0.service",
+    "podwatch-network@lan.service",
+)
 LISTING = "/run/podwatch/podman.json"
 
 pytestmark = pytest.mark.e2e

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.lab.errors import LabError
 from tests.lab.watch import Watch
@@ -96,6 +97,19 @@ class Client:
             LabError: it failed; the message holds what it said.
         """
         return _check([*self._enter(), *argv])
+
+    def popen(self, argv: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
+        """Start a program of this machine in the client's namespace; it ends with this process.
+
+        Args:
+            argv: the program and its arguments.
+            options: further arguments of subprocess.Popen.
+        """
+        process: subprocess.Popen[str]
+        process = subprocess.Popen(
+            [*_TIED_TO_US, *self._enter(), *argv], stdin=subprocess.DEVNULL, text=True, **options
+        )
+        return process
 
     def http(
         self, port: int, host: str = HOST_V4, timeout: float = 1.0, path: str = "/"

@@ -37,8 +37,7 @@ DEMONSTRATED = (
     ),
 )
 
-ALL = (
-    *DEMONSTRATED,
+BY_FIREWALLD = (
     Fault("firewall-cmd --complete-reload", "firewall-cmd --complete-reload"),
     Fault("firewalld stopped, started", "systemctl stop firewalld; systemctl start firewalld"),
     Fault(
@@ -47,6 +46,34 @@ ALL = (
         "timeout 10 sh -c 'while systemctl is-active -q firewalld; do sleep 0.05; done'; "
         "systemctl reset-failed firewalld; systemctl start firewalld",
     ),
+)
+
+ALL = (
+    *DEMONSTRATED,
+    *BY_FIREWALLD,
     Fault("systemctl restart nftables", "systemctl restart nftables"),
     Fault("nft flush table inet netavark", "nft flush table inet netavark"),
 )
+
+IPTABLES = (
+    *DEMONSTRATED[:2],
+    *BY_FIREWALLD,
+    Fault("iptables -F", "iptables -F"),
+    Fault("iptables -F; iptables -X", "iptables -F; iptables -X || true"),
+    Fault("iptables -t nat -F", "iptables -t nat -F"),
+    Fault(
+        "iptables -t nat -F; iptables -t nat -X",
+        "iptables -t nat -F; iptables -t nat -X || true",
+    ),
+    Fault("ip6tables -F", "ip6tables -F"),
+    Fault(
+        "ip6tables -t nat -F; ip6tables -t nat -X",
+        "ip6tables -t nat -F; ip6tables -t nat -X || true",
+    ),
+    Fault("nft flush table ip nat", "nft flush table ip nat"),
+    Fault("nft delete table ip filter", "nft delete table ip filter"),
+)
+"""Where the rules are iptables'. Where podwatch is quicker, `-X` finds its chains in use again.
+
+`nft flush ruleset` is another matter: see the test of it.
+"""

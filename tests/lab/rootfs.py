@@ -32,12 +32,12 @@ BUSYBOX_IMAGE = "/usr/share/podwatch-lab/busybox.tar"
 
 # catatonit: podman builds the pause image of a pod from it. dnsmasq-base: a LAN with DHCP. uidmap,
 # slirp4netns, passt: rootless containers. The python3-* packages are the runtime dependencies of
-# podwatch, so that its package installs offline.
+# podwatch, so that its package installs offline. prometheus: promtool, and a server that scrapes.
 PACKAGES = (
     "systemd systemd-sysv dbus dbus-user-session polkitd firewalld podman netavark aardvark-dns "
     "nftables iptables iproute2 curl busybox-static python3 python3-nftables python3-pystemd "
     "python3-structlog python3-dbus-next crun uidmap slirp4netns passt catatonit dnsmasq-base "
-    "ufw jq"
+    "ufw jq prometheus"
 ).split()
 SUITE_PACKAGES = {"bookworm": ["containernetworking-plugins"]}
 
@@ -51,8 +51,8 @@ _CONTAINERS_CONF_BOOKWORM = (
     '[engine]\ncgroup_manager = "cgroupfs"\n'
 )
 
-# Timers that would start work of their own in the middle of a measurement, on a host without a
-# network to work on.
+# What would start work of its own in the middle of a measurement, on a host without a network to
+# work on.
 _QUIET_UNITS = (
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
@@ -60,6 +60,7 @@ _QUIET_UNITS = (
     "e2scrub_all.timer",
     "fstrim.timer",
     "logrotate.timer",
+    "prometheus.service",
 )
 # There are no modules to load in a container: the unit would fail, and every host would be
 # `degraded`.

@@ -93,13 +93,15 @@ class Stage:
         """Run the suite's own nft."""
         return self.run("nft", *arguments, text=text)
 
-    def netavark(self, verb: str, container: Mapping[str, Any], dns_port: int) -> None:
+    def netavark(
+        self, verb: str, container: Mapping[str, Any], dns_port: int, driver: str = "nftables"
+    ) -> None:
         """`setup` or `teardown` a container, given as podman gives it to netavark."""
         name = str(container["container_name"])
         if verb == "setup":
             self.run("ip", "netns", "add", name)
         options = ["--config", RUN_DIRECTORY, "--aardvark-binary", AARDVARK]
-        environment = {"NETAVARK_FW": "nftables", "NETAVARK_DNS_PORT": str(dns_port)}
+        environment = {"NETAVARK_FW": driver, "NETAVARK_DNS_PORT": str(dns_port)}
         self.run(
             NETAVARK,
             *options,

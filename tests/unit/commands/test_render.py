@@ -205,3 +205,58 @@ def test_a_daemon_that_does_not_run_is_told_with_what_to_do() -> None:
     assert printed.startswith("● podwatch: unknown, no word from the daemon\n    its process, 12,")
     assert "systemctl start podwatch" in printed
     assert "journalctl -u podwatch" in printed
+
+
+DHCP: dict[str, Any] = {
+    "state": "ok",
+    "summary": "netavark-dhcp-proxy.socket listens",
+    "socket": {
+        "unit": "netavark-dhcp-proxy.socket",
+        "active": "active",
+        "file": "enabled",
+        "path_exists": True,
+        "listening": True,
+    },
+    "proxy": {"active": "active", "pid": 520},
+    "containers": [
+        {
+            "name": "a",
+            "network": "lan",
+            "address": "192.0.2.70",
+            "known": True,
+            "leased": NOW - 6,
+            "lease_s": 120,
+            "renew_s": 60,
+            "renews_at": NOW - 6,
+        }
+    ],
+}
+
+
+def test_dhcp_in_order() -> None:
+    """Socket, proxy, and each container with its address, the lease's age and next renewal."""
+    assert (
+        "    dhcp: netavark-dhcp-proxy.socket active, enabled, listening; proxy pid 520\n"
+        "    a  lan 192.0.2.70, leased 6 s ago, for 2 min, renewed in 54 s\n"
+    ) in text({**HEALTHY, "dhcp": DHCP})
+
+
+def test_dhcp_out_of_order() -> None:
+    """What is wrong, why it waits and what to do come first; a lost lease is told as such."""
+    broken = {
+        **DHCP,
+        "state": "lost",
+        "summary": "the socket is inactive",
+        "next_try": "pausing",
+        "advice": "wait",
+        "socket": {**DHCP["socket"], "active": "inactive", "path_exists": False},
+        "proxy": {"active": "failed", "pid": 0},
+        "containers": [{**DHCP["containers"][0], "known": False, "address": ""}],
+    }
+
+    assert (
+        "    dhcp: the socket is inactive (pausing)\n"
+        "      → wait\n"
+        "    dhcp: netavark-dhcp-proxy.socket inactive, enabled, not listening; proxy failed\n"
+        "    a  lan no address, its lease is not renewed by anybody\n"
+    ) in text({**HEALTHY, "dhcp": broken})

@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from podwatch.daemon.document import MOST, document, summary
+from podwatch.daemon.document import MOST, document, summary, with_dhcp
 from podwatch.words.network import (
     Container,
     Endpoint,
@@ -120,3 +120,24 @@ def test_lists_are_bounded_and_the_number_is_told() -> None:
 def test_the_summary_is_one_sentence(snapshot: Snapshot, verdict: Verdict, says: str) -> None:
     """Each state has its sentence."""
     assert summary(snapshot, verdict) == says
+
+
+@pytest.mark.parametrize(
+    ("rules", "dhcp", "both"),
+    [
+        ("ok", "", "ok"),
+        ("ok", "ok", "ok"),
+        ("ok", "degraded", "degraded"),
+        ("lost", "ok", "lost"),
+        ("degraded", "unknown", "unknown"),
+        ("unknown", "lost", "lost"),
+    ],
+)
+def test_the_graver_state_counts(rules: str, dhcp: str, both: str) -> None:
+    """With DHCP the state of the whole is the graver one, and the summary names what it is of."""
+    section = {"state": dhcp, "summary": "the socket"}
+    whole = with_dhcp({"state": rules, "summary": "57 rules"}, section)
+
+    assert whole["state"] == both
+    assert ("DHCP: the socket" in whole["summary"]) == (dhcp not in ("", "ok"))
+    assert whole["dhcp"] == section

@@ -19,10 +19,19 @@ def runs(found: Census, stamp: object = 1) -> bool:
     return found.at(stamp)["aa"].running
 
 
-def test_an_ended_container_is_dead_while_the_state_is_the_same() -> None:
-    """That a container has ended is believed until netavark's state changes."""
+def test_an_ended_container_may_be_starting_again() -> None:
+    """podman still calls a container ended while it sets its network up: it is asked again."""
     found = census(ENDED)
+    assert runs(found)
+    assert found.again_at == 100.0 + CENSUS_AGAIN_S
+    assert runs(census(RUNNING, found))
+
+
+def test_an_ended_container_is_dead_while_the_state_is_the_same() -> None:
+    """That a container has ended, said twice, is believed until netavark's state changes."""
+    found = census(ENDED, census(ENDED))
     assert not runs(found)
+    assert not runs(census(ENDED, found))
     assert runs(found, stamp=2)
     assert found.again_at is None
 

@@ -14,6 +14,7 @@ from podwatch.daemon.publish import Publisher
 from podwatch.daemon.restore import Outcome
 from podwatch.daemon.status import SHAPE, read_status
 from podwatch.decide.policy import Decision, Method
+from podwatch.words.cause import other
 from podwatch.words.errors import PodwatchError
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.snapshot import Part, Snapshot, Unknown
@@ -42,7 +43,7 @@ class Stage:
 
     def looked(self, verdict: Verdict, decision: Decision = REST, cause: str = "nft (1)") -> None:
         """A look with this verdict is over."""
-        self.publisher.looked(SNAPSHOT, verdict, decision, cause=cause, took_s=0.0042)
+        self.publisher.looked(SNAPSHOT, verdict, decision, cause=other(cause), took_s=0.0042)
 
     @property
     def events(self) -> list[Event]:

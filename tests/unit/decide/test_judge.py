@@ -453,7 +453,8 @@ def test_a_missing_source_is_named() -> None:
 def test_sources_are_expected_of_each_driver_that_adds_them(driver: FirewallDriver) -> None:
     """Both netavark drivers that write rules themselves trust their subnets in firewalld."""
     missing = lost(setup=replace(SETUP, driver=driver), firewalld=Firewalld(running=True))
-    assert [each.detail for each in missing] == list(SUBNETS)
+    sources = [each for each in missing if each.kind is MissingKind.SOURCE]
+    assert [each.detail for each in sources] == list(SUBNETS)
 
 
 def test_the_driver_none_expects_nothing() -> None:
@@ -494,6 +495,16 @@ def test_netavarks_own_units_are_a_warning() -> None:
     verdict = judge(snapshot(neighbours=units))
     assert [each.kind for each in verdict.warnings] == [WarningKind.NEIGHBOUR] * 2
     assert all(unit in each.advice for unit, each in zip(units, verdict.warnings, strict=True))
+    assert verdict.state is State.OK
+
+
+@pytest.mark.parametrize("unit", ["docker.service", "ufw.service", "nftables.service"])
+def test_other_firewalls_are_named_with_advice(unit: str) -> None:
+    """A firewall that can get in the way is named, with what to do; by itself it is no fault."""
+    verdict = judge(snapshot(neighbours=(unit,)))
+    (notice,) = verdict.warnings
+    assert notice.what.startswith(unit.removesuffix(".service"))
+    assert notice.advice
     assert verdict.state is State.OK
 
 
@@ -556,3 +567,22 @@ def test_strict_forward_ports_concern_what_is_forwarded(
     setup = replace(SETUP, endpoints=(endpoint,))
     verdict = judge(snapshot(setup=setup, rules=installed(setup), firewalld=STRICT))
     assert bool(verdict.blocked) == blocks
+
+
+def test_the_firewalld_driver_has_a_zone_of_its_own() -> None:
+    """A lost source of netavark_zone means lost ports too: set up again, not only trusted again."""
+    setup = replace(SETUP, driver=FirewallDriver.FIREWALLD)
+    missing = lost(setup=setup, firewalld=Firewalld(running=True))
+    assert {each.kind for each in missing} == {MissingKind.RULE}
+    assert all("netavark_zone" in each.what and each.container_ids for each in missing)
+    theirs = dict.fromkeys(SUBNETS, "netavark_zone")
+    verdict = judge(snapshot(setup=setup, firewalld=Firewalld(running=True, sources=theirs)))
+    assert (verdict.state, verdict.warnings) == (State.OK, ())
+
+
+def test_the_firewalld_driver_needs_firewalld() -> None:
+    """With firewalld stopped nothing is repaired, since setting up again would fail; it is said."""
+    setup = replace(SETUP, driver=FirewallDriver.FIREWALLD)
+    verdict = judge(snapshot(setup=setup, firewalld=Firewalld(running=False)))
+    assert (verdict.state, verdict.missing) == (State.DEGRADED, ())
+    assert "firewalld does not run" in verdict.warnings[0].what

@@ -17,7 +17,7 @@ from podwatch.drivers.netlink_messages import (
     parse_messages,
     request,
 )
-from podwatch.words.snapshot import Writer
+from podwatch.words.cause import Writer
 
 INET, IP = 1, 2
 NEWRULE, DELRULE, NEWGEN = 6, 8, 15

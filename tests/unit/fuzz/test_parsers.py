@@ -12,7 +12,7 @@ import json
 import pkgutil
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -53,11 +53,17 @@ def _parsers() -> Iterator[Parser]:
 
 
 PARSERS = {each.__name__: each for each in _parsers()}
-OF_TEXT = sorted(
-    name
-    for name, each in PARSERS.items()
-    if next(iter(inspect.signature(each).parameters.values())).annotation is str
-)
+
+
+def _of(*kinds: object) -> list[str]:
+    first = {
+        name: next(iter(inspect.signature(each).parameters.values())).annotation
+        for name, each in PARSERS.items()
+    }
+    return sorted(name for name, kind in first.items() if kind in kinds)
+
+
+OF_TEXT = _of(str, Mapping[str, str])
 OF_BYTES = sorted(set(PARSERS) - set(OF_TEXT))
 
 
@@ -69,9 +75,18 @@ def documented(parser: Parser) -> tuple[type[Exception], ...]:
 
 
 def parse(parser: Parser, given: object) -> Any:
-    """Call a parser with what it parses; a further argument it needs is an empty text."""
+    """Call a parser with what it parses; a further argument it needs is empty.
+
+    One that takes the texts of several families gets the same text for each.
+    """
+    if parser.__name__ in _of(Mapping[str, str]):
+        given = {"ip": given, "ip6": given}
     _, *more = inspect.signature(parser).parameters.values()
-    needs = {each.name: "" for each in more if each.default is each.empty}
+    needs = {
+        each.name: "" if each.annotation is str else ("",)
+        for each in more
+        if each.default is each.empty
+    }
     result = parser(given, **needs)
     return list(result) if inspect.isgenerator(result) else result
 
@@ -183,8 +198,7 @@ COPY = saved.dump(
             for ruleset in map(nftables.parse_listing, recorded())
             if nftables.DNAT in ruleset.chains
         )
-    ),
-    driver=FirewallDriver.NFTABLES,
+    )
 )
 
 
@@ -193,7 +207,7 @@ def test_saved_copy(text: str) -> None:
     """A saved copy is taken, or refused with an error that whoever loads it expects."""
     with bounded():
         try:
-            copy = saved.load(text, driver=FirewallDriver.NFTABLES)
+            copy = saved.load(text)
         except (ValueError, RecursionError):
             return
         rules = nftables.parse_listing("")

@@ -3,8 +3,8 @@
 
 import pytest
 
+from podwatch.words.cause import Writer
 from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable, Unreadable
-from podwatch.words.snapshot import Writer
 from podwatch.words.verdict import ExitCode, Missing, MissingKind, State, Verdict
 
 

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""libcni's cache: what CNI's plugins set up for each container, by Podman 3 and 4.
+
+The directory is on disk and outlives a reboot, which its containers do not: files from before it
+are passed over. A file is parsed once, and again only when it has changed.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from podwatch.adapters.files import read_whole
+from podwatch.drivers.cni import Joined, parse_result, setup_of
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import BadFile, Setup
+
+DEFAULT_PATH = Path("/var/lib/cni/results")
+LIMIT_BYTES = 4 * 1024 * 1024
+MOST_FILES = 20_000
+
+_Stamp = tuple[int, int, int]
+
+
+class CniCache:
+    """The cache, with what was parsed of it before. `stamp` is that of the last `read`."""
+
+    def __init__(self, path: Path = DEFAULT_PATH) -> None:
+        self.path = path
+        self.stamp: object = None
+        self._parsed: dict[str, tuple[_Stamp, Joined | BadFile | None]] = {}
+
+    def read(self) -> Setup | None:
+        """What CNI set up since the host booted; None if nothing.
+
+        Raises StateUnreadable when the directory cannot be read.
+        """
+        booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        found: dict[str, tuple[_Stamp, Joined | BadFile | None]] = {}
+        try:
+            with os.scandir(self.path) as entries:
+                for entry in entries:
+                    try:
+                        info = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    stamp = (info.st_ino, info.st_mtime_ns, info.st_size)
+                    if info.st_mtime_ns < booted_ns:
+                        continue
+                    known = self._parsed.get(entry.name)
+                    parsed = known[1] if known and known[0] == stamp else self._parse(entry.name)
+                    found[entry.name] = (stamp, parsed)
+                    if len(found) > MOST_FILES:
+                        raise StateUnreadable(f"{self.path} holds more than {MOST_FILES} files")
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise StateUnreadable(f"cannot read {self.path}: {exc.strerror}") from exc
+        self._parsed = found
+        names = sorted(found)
+        self.stamp = hash(tuple((name, found[name][0]) for name in names))
+        if not found:
+            return None
+        parsed_files = [found[name][1] for name in names]
+        return setup_of(
+            tuple(each for each in parsed_files if isinstance(each, Joined)),
+            tuple(each for each in parsed_files if isinstance(each, BadFile)),
+        )
+
+    def _parse(self, name: str) -> Joined | BadFile | None:
+        path = self.path / name
+        try:
+            text = read_whole(path, limit_bytes=LIMIT_BYTES)
+            return None if text is None else parse_result(text)
+        except StateUnreadable as exc:
+            return BadFile(str(path), str(exc))

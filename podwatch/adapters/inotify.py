@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""inotify(7): hear of changes in a few directories, whether they exist yet or not.
+
+A directory that is not there is waited for in the nearest one above it that is. The kernel's calls
+are made through libc: no distribution packages bindings for all of its Python versions.
+"""
+
+import asyncio
+import ctypes
+import os
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_MODIFY, _CLOSE_WRITE = 0x2, 0x8
+_MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
+_DELETE_SELF, _MOVE_SELF, _IGNORED = 0x400, 0x800, 0x8000
+_OVERFLOW, _ONLYDIR, _MASK_ADD, _ISDIR = 0x4000, 0x0100_0000, 0x2000_0000, 0x4000_0000
+_GONE = _DELETE_SELF | _MOVE_SELF
+_INSIDE = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
+_APPEARS = _MOVED_TO | _CREATE
+_EVENT = struct.Struct("iIII")  # struct inotify_event: wd, mask, cookie, len
+_READ_BYTES = 64 * 1024
+_TRIES = 3
+
+
+class DirectoryWatch:
+    """Calls `on_change` when something in one of `directories` changed, or one came or went."""
+
+    def __init__(self, directories: Sequence[Path], on_change: Callable[[], None]) -> None:
+        self.directories = tuple(directories)
+        self._on_change = on_change
+        self._fd = -1
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._waits: dict[int, set[str]] = {}
+        """By watch: the names that are waited for in it; empty where every name counts."""
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to listen, on this loop. Raises OSError when the kernel grants no instance."""
+        self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, f"inotify_init1: {os.strerror(error)}")
+        self._watch_all()
+        loop.add_reader(self._fd, self._readable)
+
+    def follow(self, directories: Sequence[Path]) -> None:
+        """Listen to these directories from now on; what changed in new ones before may be news."""
+        if tuple(directories) != self.directories:
+            self.directories = tuple(directories)
+            if self._fd >= 0:
+                self._watch_all()
+                self._on_change()
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._fd >= 0:
+            asyncio.get_running_loop().remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _watch_all(self) -> None:
+        """Watch each directory, or where it would appear; what is no longer wanted is let go."""
+        before, self._waits = self._waits, {}
+        for directory in self.directories:
+            for _ in range(_TRIES):
+                if self._watch(directory):
+                    break  # else it appeared while the one above it was being watched
+        for wd in before.keys() - self._waits.keys():
+            self._libc.inotify_rm_watch(self._fd, wd)
+
+    def _watch(self, directory: Path) -> bool:
+        """Watch a directory or the nearest above it; False where it has changed meanwhile."""
+        below = ""
+        for each in (directory, *directory.parents):
+            # One directory is one watch, whoever wants it: masks and names add up.
+            mask = _GONE | _ONLYDIR | _MASK_ADD | (_APPEARS if below else _INSIDE)
+            wd = self._libc.inotify_add_watch(self._fd, os.fsencode(each), ctypes.c_uint32(mask))
+            if wd < 0:
+                below = each.name
+                continue
+            if not below:
+                self._waits[wd] = set()
+            elif self._waits.get(wd) != set():
+                self._waits.setdefault(wd, set()).add(below)
+            return not (below and os.path.isdir(each / below))
+        return True
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._fd, _READ_BYTES)
+        except BlockingIOError:
+            return
+        position, heard, moved = 0, False, False
+        while position < len(data):
+            wd, mask, _, length = _EVENT.unpack_from(data, position)
+            position += _EVENT.size
+            name = os.fsdecode(data[position : position + length].rstrip(b"\0"))
+            position += length
+            waited = self._waits.get(wd)
+            if mask & (_OVERFLOW | _GONE):
+                heard = moved = True
+            elif waited is not None and not mask & _IGNORED and (not waited or name in waited):
+                heard = True
+                moved = moved or bool(waited or mask & _ISDIR)
+        if moved:
+            self._watch_all()
+        if heard:
+            self._on_change()

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's network as /proc and /sys show it: forwarding, links, routes, listening sockets.
+
+For `podwatch explain`, which runs as root outside of the daemon's sandbox; a container's own
+network is seen through its process. What cannot be read is left out.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from podwatch.drivers.proc_net import has_default_route, parse_listening
+from podwatch.words.way import Inside, Kernel, Link
+
+_PIECE_BYTES = 65536
+_PIECES = 64
+_FORWARDING = {
+    4: "/proc/sys/net/ipv4/ip_forward",
+    6: "/proc/sys/net/ipv6/conf/all/forwarding",
+}
+_ROUTES = {4: "/proc/net/route", 6: "/proc/net/ipv6_route"}
+_IFF_UP = 1  # linux/if.h
+
+
+def read_kernel(pids: Mapping[str, int]) -> Kernel:
+    """The host's network; `pids` maps running containers' ids to a process of each."""
+    links, names = _links()
+    return Kernel(
+        forwarding={
+            version: text.strip() != "0"
+            for version, path in _FORWARDING.items()
+            if (text := _text(path))
+        },
+        links=links,
+        routed=frozenset(
+            version for version, path in _ROUTES.items() if has_default_route(_text(path), version)
+        ),
+        held=_listening("/proc/net"),
+        inside={
+            key: Inside(_listening(f"/proc/{pid}/net"), _peers(pid, names))
+            for key, pid in pids.items()
+            if pid > 0 and Path(f"/proc/{pid}/net/tcp").exists()
+        },
+    )
+
+
+def _links() -> tuple[dict[str, Link], dict[int, str]]:
+    links: dict[str, Link] = {}
+    names: dict[int, str] = {}
+    for name in _listdir("/sys/class/net"):
+        base = f"/sys/class/net/{name}"
+        try:
+            is_up = bool(int(_text(f"{base}/flags"), 16) & _IFF_UP)
+            names[int(_text(f"{base}/ifindex"))] = name
+        except ValueError:
+            continue  # it went away between the two calls
+        try:
+            master = os.path.basename(os.readlink(f"{base}/master"))
+        except OSError:
+            master = ""
+        links[name] = Link(name, is_up, master)
+    return links, names
+
+
+def _peers(pid: int, names: Mapping[int, str]) -> tuple[str, ...]:
+    """The host's ends of a container's links: its /sys shows its own network namespace."""
+    base = f"/proc/{pid}/root/sys/class/net"
+    found = []
+    for name in _listdir(base):
+        try:
+            index = int(_text(f"{base}/{name}/iflink"))
+        except ValueError:
+            continue
+        if name != "lo" and index in names:
+            found.append(names[index])
+    return tuple(sorted(found))
+
+
+def _listening(directory: str) -> frozenset[tuple[int, str]]:
+    return frozenset(
+        each
+        for protocol in ("tcp", "udp")
+        for version in ("", "6")
+        for each in parse_listening(_text(f"{directory}/{protocol}{version}"), protocol)
+    )
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
+
+
+def _text(path: str) -> str:
+    try:
+        # Unbuffered and in small pieces: a file of /proc/sys refuses a read of megabytes.
+        with open(path, "rb", buffering=0) as file:
+            pieces = [piece for _ in range(_PIECES) if (piece := file.read(_PIECE_BYTES))]
+    except OSError:
+        return ""
+    return b"".join(pieces).decode("utf-8", "replace")

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Podman's network configuration and leases as files have them: which networks want DHCP.
+
+No program is started for any of it. What is in these directories is somebody else's: a file that
+makes no sense is passed over, as podman does.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from podwatch.adapters.files import read_whole
+from podwatch.drivers import dhcp
+from podwatch.words.dhcp import Backend, Lease
+from podwatch.words.errors import StateUnreadable
+
+CONF = (
+    Path("/usr/share/containers/containers.conf"),
+    Path("/etc/containers/containers.conf"),
+    Path("/etc/containers/containers.conf.d"),
+)
+"""containers.conf(5), in the order podman reads it; the last one wins."""
+
+CHOSEN = Path("/var/lib/containers/storage/defaultNetworkBackend")
+"""What podman chose when it first ran (common libnetwork/network/interface.go, Podman 4, 5)."""
+
+DIRECTORIES = {
+    Backend.NETAVARK: Path("/etc/containers/networks"),
+    Backend.CNI: Path("/etc/cni/net.d"),
+}
+LEASES = Path("/run/podman/nv-proxy.lease")
+CNI_RESULTS = Path("/var/lib/cni/results")
+
+T = TypeVar("T")
+
+_MOST_FILES = 2000
+_LIMIT_BYTES = 4 * 1024 * 1024
+
+Places = dict[str, tuple[str, str, float]]
+"""By container id: its MAC and address on a network, and when it had its lease."""
+
+
+def read_backend() -> tuple[Backend, Path]:
+    """The network backend in use, and the directory of its networks' files."""
+    name = directory = ""
+    for path in CONF:
+        for file in _files(path, ".conf") if path.suffix == ".d" else (path,):
+            given = _parsed(file, dhcp.parse_backend)
+            if given is not None:
+                name, directory = given[0] or name, given[1] or directory
+    if not name:
+        name = (_parsed(CHOSEN, str) or "").strip()
+    backend = Backend.CNI if name == Backend.CNI else Backend.NETAVARK
+    return backend, Path(directory) if directory else DIRECTORIES[backend]
+
+
+def read_networks(backend: Backend, directory: Path) -> tuple[str, ...]:
+    """The names of the networks that want DHCP, sorted."""
+    found = set()
+    cni = backend is Backend.CNI
+    for path in _files(directory, *((".conflist", ".conf") if cni else (".json",))):
+        found.add(_parsed(path, dhcp.cni_network if cni else dhcp.netavark_network) or "")
+    return tuple(sorted(found - {""}))
+
+
+def read_leases() -> dict[str, Lease]:
+    """What netavark's proxy has leased, by MAC. Raises StateUnreadable, naming the file."""
+    try:
+        return dhcp.parse_leases(read_whole(LEASES, limit_bytes=_LIMIT_BYTES) or "")
+    except StateUnreadable as exc:
+        raise StateUnreadable(f"{LEASES}: {exc}") from exc
+
+
+def leases_changed() -> float:
+    """When the proxy last wrote its lease file, in seconds since the epoch; 0 without one."""
+    return _changed(LEASES)
+
+
+def read_cni_places(networks: tuple[str, ...]) -> dict[str, Places]:
+    """Who is on these networks, by network, as CNI's plugins answered."""
+    found: dict[str, Places] = {name: {} for name in networks}
+    for path in _files(CNI_RESULTS):
+        if not path.name.startswith(tuple(f"{name}-" for name in networks)):
+            continue
+        result = _parsed(path, dhcp.parse_cni_result)
+        if result is not None and result[1] in found:
+            found[result[1]][result[0]] = (result[2], result[3], _changed(path))
+    return found
+
+
+def _parsed(path: Path, parse: Callable[[str], T]) -> T | None:
+    try:
+        text = read_whole(path, limit_bytes=_LIMIT_BYTES)
+        return None if text is None else parse(text)
+    except StateUnreadable:
+        return None
+
+
+def _files(directory: Path, *endings: str) -> Iterator[Path]:
+    try:
+        names = sorted(each.name for each in directory.iterdir())[:_MOST_FILES]
+    except OSError:
+        return
+    for name in names:
+        if not endings or name.endswith(endings):
+            yield directory / name
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/proc: what can be told of a process while it lives.
+
+An nft that has committed its transaction ends within a millisecond, so it is asked at once and
+about little: some ten small files, the process' own first. Nothing here waits or raises.
+
+The kernel names writers as the first pid namespace counts. In another one (a container that runs
+systemd) that number means somebody else, and nothing translates it: there the newest process of
+that name is meant, if there is only one of it.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from podwatch.drivers.proc_files import (
+    command_line,
+    is_tool,
+    is_wrapper,
+    parse_cgroup,
+    parse_command,
+    parse_login,
+    parse_stat,
+    parse_uid,
+    user_name,
+)
+from podwatch.words.cause import Process, Writer
+
+_FIRST_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO, linux/proc_ns.h
+_LIMIT_BYTES = 4096
+_PASSWD_BYTES = 1 << 20
+_ANCESTORS = 6
+_NEWEST = 64
+"""Processes whose name is read where the kernel's pid cannot be used."""
+
+
+class Processes:
+    """Asks /proc. `proc` and `passwd` are paths, for tests."""
+
+    def __init__(self, proc: Path = Path("/proc"), passwd: Path = Path("/etc/passwd")) -> None:
+        self._proc = str(proc)
+        self._passwd = str(passwd)
+        try:
+            self._counts_as_kernel = os.readlink(f"{proc}/self/ns/pid") == _FIRST_NAMESPACE
+        except OSError:
+            self._counts_as_kernel = True
+
+    def identify(self, writer: Writer) -> Writer:
+        """`writer` with what /proc tells of it, or as it is when the process is gone."""
+        pid = writer.pid if self._counts_as_kernel else self._by_name(writer.name)
+        process = self._process(pid, writer.name) if pid else None
+        return replace(writer, pid=pid, process=process) if process else writer
+
+    def _process(self, pid: int, name: str) -> Process | None:
+        stat = parse_stat(self._text(pid, "stat"))
+        if stat is None or stat.name != name:  # gone, and perhaps the number is another's by now
+            return None
+        command = command_line(parse_command(self._bytes(pid, "cmdline")))
+        unit, session = parse_cgroup(self._text(pid, "cgroup"))
+        uid = parse_login(self._text(pid, "loginuid"))
+        if uid is None:
+            uid = parse_uid(self._text(pid, "status")) or None  # that root did it is no news
+        parent = self._told_by(stat.parent) if is_tool(name) else None
+        user = "" if uid is None else self._user(uid)
+        return Process(name, pid, command, unit, session, user, parent)
+
+    def _told_by(self, pid: int) -> Process | None:
+        """The first ancestor, `pid` or above, that is more than a wrapper; else the last one."""
+        found: Process | None = None
+        for _ in range(_ANCESTORS):
+            if pid <= 1:
+                break
+            stat = parse_stat(self._text(pid, "stat"))
+            if stat is None:
+                break
+            arguments = parse_command(self._bytes(pid, "cmdline"))
+            found = Process(stat.name, pid, command_line(arguments))
+            if not is_wrapper(stat.name, arguments):
+                break
+            pid = stat.parent
+        return found
+
+    def _by_name(self, name: str) -> int:
+        """The one process of this name among the newest; 0 if there is none, or several."""
+        try:
+            pids = sorted(int(each) for each in os.listdir(self._proc) if each.isdecimal())
+        except OSError:
+            return 0
+        found = [pid for pid in pids[: -_NEWEST - 1 : -1] if self._text(pid, "comm") == f"{name}\n"]
+        return found[0] if len(found) == 1 else 0
+
+    def _user(self, uid: int) -> str:
+        # Not by pwd: a directory service behind it would be asked over the network.
+        return user_name(_read(self._passwd, _PASSWD_BYTES).decode("utf-8", "replace"), uid)
+
+    def _text(self, pid: int, name: str) -> str:
+        return self._bytes(pid, name).decode("utf-8", "replace")
+
+    def _bytes(self, pid: int, name: str) -> bytes:
+        return _read(f"{self._proc}/{pid}/{name}", _LIMIT_BYTES)
+
+
+def _read(path: str, limit_bytes: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, limit_bytes)
+    except OSError:  # it ended between the two calls
+        return b""
+    finally:
+        os.close(descriptor)

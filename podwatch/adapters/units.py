@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A few of systemd's units, watched and acted on over D-Bus: the DHCP proxies' sockets.
+
+systemd tells of every change by signals, which are heard on the loop itself: nothing polls, and no
+thread waits. (Jobs that take their time, such as reloads, run through `podwatch.adapters.systemd`.)
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from podwatch.adapters.dbus import SystemBus
+from podwatch.words.dhcp import Unit
+from podwatch.words.errors import BusUnavailable, RestoreFailed
+
+SYSTEMD = "org.freedesktop.systemd1"
+_PATH = "/org/freedesktop/systemd1"
+_MANAGER = f"{SYSTEMD}.Manager"
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+
+JOB_TIMEOUT_S = 10.0
+_MOST_ENDED = 100
+
+
+class UnitWatch:
+    """Hears of `names`, and of unit files that come, go, or are enabled and masked.
+
+    `on_change` is called for anything that may have changed one of them; it is only a hint.
+    """
+
+    def __init__(self, names: Sequence[str], on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self._subscribed = False
+        self._ended: dict[str, str] = {}
+        self._jobs: dict[str, asyncio.Future[str]] = {}
+        self.bus = SystemBus(_rules(names), self._signal, self._state)
+
+    async def run(self) -> None:
+        """Keep listening for ever."""
+        await self.bus.run()
+
+    async def read(self, name: str) -> Unit:
+        """A unit as it is now; one that does not exist is an answer. Raises BusUnavailable."""
+        await self._subscribe()
+        (path,) = await self._manager("LoadUnit", "s", [name])
+        load, active = await asyncio.gather(
+            self._get(path, "Unit", "LoadState"), self._get(path, "Unit", "ActiveState")
+        )
+        if load == "not-found":
+            return Unit()
+        kind = name.rpartition(".")[2].capitalize()
+        result = str(await self._get(path, kind, "Result"))
+        pid, started = 0, 0
+        if kind == "Service":
+            pid, started = await asyncio.gather(
+                self._get(path, kind, "MainPID"), self._get(path, kind, "ExecMainStartTimestamp")
+            )
+        return Unit(
+            load=str(load),
+            active=str(active),
+            file=await self._file_state(name),
+            result=result,
+            pid=int(pid),
+            started=int(started) / 1e6 if pid else 0.0,
+        )
+
+    async def enable(self, name: str) -> None:
+        """Have the unit started at every boot, as `systemctl enable` does.
+
+        Raises BusUnavailable.
+        """
+        await self._manager("EnableUnitFiles", "asbb", [[name], False, False])
+
+    async def start(self, name: str, *, also_reset: Sequence[str] = (), restart: bool) -> None:
+        """Start or restart a unit and wait for the job; failures before are forgotten.
+
+        `also_reset` are others whose start limit may stand in its way. Raises BusUnavailable, or
+        RestoreFailed with systemd's word for how the job ended.
+        """
+        await self._subscribe()
+        for each in (name, *also_reset):
+            try:
+                await self._manager("ResetFailedUnit", "s", [each])
+            except BusUnavailable:
+                continue  # not loaded: it has not failed
+        member = "RestartUnit" if restart else "StartUnit"
+        (job,) = await self._manager(member, "ss", [name, "replace"])
+        result = await self._job_ended(job)
+        if result != "done":
+            raise RestoreFailed(
+                f"systemd could not {'re' * restart}start {name}: {result}",
+                hint=f"systemctl status {name}",
+            )
+
+    def describe(self) -> str:
+        """One word for a watcher that is well, else what is wrong with it."""
+        return "connected" if self.bus.connected else self.bus.problem
+
+    async def _job_ended(self, job: str) -> str:
+        if job in self._ended:
+            return self._ended.pop(job)
+        ended = self._jobs[job] = asyncio.get_running_loop().create_future()
+        try:
+            return await asyncio.wait_for(ended, JOB_TIMEOUT_S)
+        except TimeoutError:
+            return "timeout"
+        finally:
+            del self._jobs[job]
+
+    async def _subscribe(self) -> None:
+        """Ask systemd to send signals at all; it forgets that with the connection."""
+        await self.bus.connect()
+        if self._subscribed:
+            return
+        try:
+            await self._manager("Subscribe")
+        except BusUnavailable as exc:
+            if not exc.hint.endswith("AlreadySubscribed"):
+                raise
+        self._subscribed = True
+
+    async def _file_state(self, name: str) -> str:
+        try:
+            (state,) = await self._manager("GetUnitFileState", "s", [name])
+        except BusUnavailable as exc:
+            if exc.hint:  # systemd's own error: there is no file, as of a transient unit
+                return ""
+            raise
+        return str(state)
+
+    async def _get(self, path: str, interface: str, name: str) -> Any:
+        body = [f"{SYSTEMD}.{interface}", name]
+        (value,) = await self.bus.call(SYSTEMD, path, _PROPERTIES, "Get", "ss", body)
+        return value.value
+
+    async def _manager(
+        self, member: str, signature: str = "", body: Sequence[Any] = ()
+    ) -> list[Any]:
+        return await self.bus.call(SYSTEMD, _PATH, _MANAGER, member, signature, body)
+
+    def _signal(self, _sender: str, _interface: str, member: str, body: list[Any]) -> None:
+        if member == "JobRemoved" and len(body) == 4:
+            job, result = str(body[1]), str(body[3])
+            if waiting := self._jobs.get(job):
+                if not waiting.done():
+                    waiting.set_result(result)
+            elif len(self._ended) < _MOST_ENDED:
+                self._ended[job] = result
+        self._on_change()
+
+    def _state(self, _there: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        self._subscribed = False
+        self._ended.clear()
+        self._on_change()
+
+
+def _rules(names: Sequence[str]) -> list[str]:
+    """Match rules: properties and jobs of these units, and unit files of any."""
+    signal = f"type='signal',sender='{SYSTEMD}'"
+    rules = [
+        f"{signal},interface='{_MANAGER}',member='UnitFilesChanged'",
+        f"{signal},interface='{_MANAGER}',member='Reloading'",
+    ]
+    for name in names:
+        path = f"{_PATH}/unit/{_escaped(name)}"
+        rules.append(f"{signal},interface='{_PROPERTIES}',path='{path}'")
+        rules.append(f"{signal},interface='{_MANAGER}',member='JobRemoved',arg2='{name}'")
+    return rules
+
+
+def _escaped(name: str) -> str:
+    """A unit's name as part of an object path: sd_bus_path_encode(3)."""
+    return "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in name)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podwatch explain`: a look, what the kernel shows beside it, and each way told hop by hop."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from podwatch.adapters.kernel import read_kernel
+from podwatch.adapters.libnftables import Nftables
+from podwatch.daemon.config import Config
+from podwatch.daemon.service import look_once
+from podwatch.decide.explain import explain
+from podwatch.drivers.proc_net import parse_chains
+from podwatch.words.errors import PodwatchError, RulesUnreadable
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.text import clean
+from podwatch.words.verdict import State
+from podwatch.words.way import BaseChain, Mark, Way, WayKind
+
+SCHEMA = 1
+_OURS = frozenset({"inet netavark", "inet firewalld"})
+_SIGNS = {Mark.OPEN: "✓", Mark.BROKEN: "✗", Mark.NOTE: "–", Mark.UNKNOWN: "?"}
+_COLOURS = {Mark.OPEN: "32", Mark.BROKEN: "31", Mark.NOTE: "33", Mark.UNKNOWN: "35"}
+_MOST_TABLES = 16
+
+
+async def ways(run_dir: Path, config: Config) -> list[Way]:
+    """Look once, and tell every way. Raises StateUnreadable where there is no state to tell of."""
+    host = await look_once(config, run_dir)
+    try:
+        snapshot: Snapshot = await host.looker.look()
+        if snapshot.setup is None:
+            why = snapshot.unknown[0]
+            raise RulesUnreadable(f"{why.what}: {why.why}", hint=why.hint)
+        pids = {key: each.pid for key, each in snapshot.containers.items() if each.pid}
+        kernel = await asyncio.to_thread(read_kernel, pids)
+        return explain(snapshot, replace(kernel, others=await _others(host.nft)))
+    finally:
+        host.close()
+
+
+async def _others(nft: Nftables) -> tuple[BaseChain, ...] | None:
+    """Forward chains of tables that are neither netavark's nor firewalld's; None if unknown."""
+    try:
+        chains = list(parse_chains(await nft.list_chains()))
+        tables = {each.table for each in chains if each.hook == "forward"} - _OURS
+        found: list[BaseChain] = []
+        for table in sorted(tables)[:_MOST_TABLES]:
+            family, _, name = table.partition(" ")
+            found += parse_chains(await nft.list_table(family, name))
+    except RulesUnreadable:
+        return None
+    return tuple(each for each in found if each.hook == "forward")
+
+
+def chosen(found: Sequence[Way], target: str) -> list[Way]:
+    """The ways of a container (name, or the beginning of its id) or of a port ("8080/tcp").
+
+    Raises PodwatchError when there is none.
+    """
+    if not target:
+        return list(found)
+    number, _, protocol = target.partition("/")
+    if number.isdecimal() and len(number) <= 5:
+        port = (int(number), protocol or "tcp")
+        mine = [each for each in found if _covers(each, port)]
+    else:
+        mine = [
+            each
+            for each in found
+            if target in (each.container, each.container.removeprefix("pod "))
+            or (len(target) >= 4 and each.container_id.startswith(target))
+        ]
+    if not mine:
+        names = ", ".join(dict.fromkeys(each.container for each in found if each.container))
+        raise PodwatchError(
+            f"{target}: no container on a bridge network, and no published port",
+            hint=f"there is: {names or 'no container'}; podman ps",
+        )
+    return mine
+
+
+def _covers(way: Way, port: tuple[int, str]) -> bool:
+    first, last = way.ports
+    return first <= port[0] <= last and way.port is not None and way.port[1] == port[1]
+
+
+def state_of(found: Iterable[Way]) -> State:
+    """The exit code's state: lost if a way is broken, unknown if one is unknown, else ok."""
+    marks = {each.mark for each in found}
+    if Mark.BROKEN in marks:
+        return State.LOST
+    return State.UNKNOWN if Mark.UNKNOWN in marks else State.OK
+
+
+def as_json(found: Iterable[Way]) -> str:
+    """The ways as one JSON document."""
+    listed = [{**asdict(each), "mark": each.mark} for each in found]
+    return json.dumps({"schema": SCHEMA, "ways": listed}, indent=1, ensure_ascii=False)
+
+
+def as_text(found: Sequence[Way], *, every_hop: bool, colour: bool) -> str:
+    """The ways for a person: a line for each, and its hops; all of them, or those that matter."""
+    return (
+        "\n".join(
+            line for each in found for line in _lines(each, every_hop=every_hop, colour=colour)
+        )
+        or "no container needs rules on this host"
+    )
+
+
+def _lines(way: Way, *, every_hop: bool, colour: bool) -> Iterator[str]:
+    words = {Mark.OPEN: "open", Mark.BROKEN: "BROKEN", Mark.UNKNOWN: "unknown"}
+    if way.kind is WayKind.ISOLATION:
+        words = {**words, Mark.OPEN: "in place"}
+    yield f"{_sign(way.mark, colour=colour)} {clean(way.title)}: {words[way.mark]}"
+    broken = way.first_broken
+    for hop in way.hops:
+        if not every_hop and hop.mark in (Mark.OPEN, Mark.NOTE):
+            continue
+        yield f"    {_sign(hop.mark, colour=colour)} {hop.place:15} {clean(hop.what)}"
+        if hop.advice and (hop is broken or hop.mark is Mark.UNKNOWN):
+            yield f"        → {clean(hop.advice)}"
+
+
+def _sign(mark: Mark, *, colour: bool) -> str:
+    sign = _SIGNS[mark]
+    return f"\x1b[{_COLOURS[mark]}m{sign}\x1b[0m" if colour else sign

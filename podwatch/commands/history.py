@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podwatch history`: every incident that was written down, for people and for programs."""
+
+import json
+import re
+import select
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from podwatch.adapters.directory import DirectoryChanges
+from podwatch.daemon.history import Told, read
+from podwatch.words.text import clean, counted, lasted, listed
+
+_AGO = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d|w)")
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def parse_since(text: str, now: float) -> float:
+    """A moment a person typed, in seconds since the epoch: "2h", "3d", "2026-11-24 10:00".
+
+    Raises ValueError for anything else.
+    """
+    if found := _AGO.fullmatch(text.strip()):
+        return now - float(found[1]) * _SECONDS[found[2]]
+    moment = datetime.fromisoformat(text.strip())
+    return moment.timestamp()  # without a zone: the local time, as it is printed
+
+
+def show(path: Path, *, since: float, last: int, as_json: bool, tell: Callable[[str], None]) -> int:
+    """Print the incidents; how many there were. Raises StateUnreadable."""
+    told = read(path, since=since, last=last)
+    for each in told.incidents:
+        tell(_as_json(each) if as_json else "\n".join(lines_of(each)))
+    if not as_json:
+        for line in _remarks(told):
+            tell(line)
+    return len(told.incidents)
+
+
+def follow(path: Path, *, last: int, as_json: bool, tell: Callable[[str], None]) -> None:
+    """Print the `last` incidents, and each one that begins or ends, until interrupted.
+
+    Raises StateUnreadable when there is no directory to watch.
+    """
+    watch = DirectoryChanges(path.parent)
+    seen: dict[float, float] = {}
+    newest = read(path, last=last).incidents if last else []
+    begin = newest[0]["began"] if newest else time.time()
+    while True:
+        for each in read(path, since=begin).incidents:
+            if seen.get(each["began"]) != each["ended"]:
+                seen[each["began"]] = each["ended"]
+                tell(_as_json(each) if as_json else "\n".join(lines_of(each)))
+        select.select([watch], [], [])
+        watch.drain()
+
+
+def lines_of(incident: Mapping[str, Any]) -> Iterator[str]:
+    """One incident for a person: when, for how long, what, who and how."""
+    began = datetime.fromtimestamp(incident["began"]).astimezone()
+    yield f"{began:%Y-%m-%d %H:%M:%S}  {_outcome(incident)}"
+    missing = [clean(each) for each in incident["missing"]]
+    more = incident["missing_count"] - len(missing)
+    yield f"    missing: {listed(missing)}" + (f" (and {more} not kept)" if more > 0 else "")
+    yield f"    cause:   {clean(incident['cause']) or 'not known'}"
+    if incident["how"]:
+        yield f"    how:     {clean('; '.join(incident['how']))}"
+    elif incident["ended"]:
+        yield "    how:     by somebody else"
+
+
+def _outcome(incident: Mapping[str, Any]) -> str:
+    if not incident["ended"]:
+        return "going on, or nobody saw its end"
+    verified = "verified" if incident["verified"] else "not verified"
+    # When the loss happened while nobody looked, the outage began earlier than the incident.
+    least = "at least " if incident["by"] == "absent" else ""
+    return f"restored in {least}{lasted(incident['took_ms'] / 1000)}, {verified}"
+
+
+def _remarks(told: Told) -> Iterator[str]:
+    if not told.incidents:
+        yield "no incidents"
+    if told.unreadable:
+        yield f"({counted(told.unreadable, 'line')} of the history could not be read)"
+
+
+def _as_json(incident: Mapping[str, Any]) -> str:
+    return json.dumps(incident, ensure_ascii=False)

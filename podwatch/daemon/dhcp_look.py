@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking at DHCP: one DhcpSnapshot of networks, proxy, leases and who holds them; and its telling.
+
+On a host without a network that wants DHCP a look reads a directory, and that is all. podman is
+asked for its containers only when the leases or the proxy's process have changed.
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from podwatch.adapters import podman, podman_networks
+from podwatch.adapters.podman_networks import Places
+from podwatch.adapters.systemd import Systemd
+from podwatch.adapters.units import UnitWatch
+from podwatch.adapters.unixsocket import is_listening, path_exists
+from podwatch.decide.dhcp import DhcpDecision, DhcpVerdict
+from podwatch.drivers.dhcp import holders
+from podwatch.words.dhcp import PROXIES, Backend, DhcpSnapshot, Holder, Lease
+from podwatch.words.errors import Unreadable
+from podwatch.words.verdict import State
+
+UNITS = tuple(name for each in PROXIES.values() for name in (each.socket, each.service))
+
+_ALWAYS = (*podman_networks.CONF[1:], *podman_networks.DIRECTORIES.values())
+
+
+def watched(backend: Backend, directory: Path, networks: tuple[str, ...]) -> tuple[Path, ...]:
+    """The directories in which a change may concern DHCP."""
+    configuration = {each.parent if each.suffix == ".conf" else each for each in _ALWAYS}
+    found = sorted({*configuration, directory})
+    if networks:
+        found.append(Path(PROXIES[backend].path).parent)
+        if backend is Backend.CNI:
+            found.append(podman_networks.CNI_RESULTS)
+    return tuple(found)
+
+
+@dataclass
+class DhcpLooker:
+    """Reads everything a DhcpSnapshot is made of. `watch` is where to listen after a look."""
+
+    units: UnitWatch
+    systemd: Systemd | None
+    watch: tuple[Path, ...] = ()
+    since: dict[tuple[str, Lease], float] = field(default_factory=dict)
+    _holders: tuple[Holder, ...] | None = ()
+    _stamp: object = None
+
+    async def look(self, *, fresh: bool = False) -> DhcpSnapshot:
+        """Look once; `fresh` asks podman even if nothing seems to have changed. Never raises."""
+        backend, directory = podman_networks.read_backend()
+        networks = podman_networks.read_networks(backend, directory)
+        self.watch = watched(backend, directory, networks)
+        if not networks:
+            self._stamp, self._holders = None, ()
+            return DhcpSnapshot(backend)
+        if self.systemd is None:
+            why = "systemd does not run this host: nobody keeps the DHCP proxy running"
+            return DhcpSnapshot(backend, networks, problem=why)
+        proxy = PROXIES[backend]
+        try:
+            socket, service = await asyncio.gather(
+                self.units.read(proxy.socket), self.units.read(proxy.service)
+            )
+        except Unreadable as exc:
+            return DhcpSnapshot(backend, networks, problem=str(exc), hint=exc.hint)
+        hint = ""
+        leases: Mapping[str, Lease] | None = {}
+        places: Mapping[str, Places] = {}
+        if backend is Backend.CNI:
+            places = podman_networks.read_cni_places(networks)
+        elif podman_networks.leases_changed() >= service.started > 0:
+            # Otherwise they are those of the process before: a new one empties the file at first.
+            try:
+                leases = podman_networks.read_leases()
+            except Unreadable as exc:
+                leases, hint = None, str(exc)
+        self._remember(leases or {})
+        busy = podman.lock_holder()
+        stamp = (networks, service.pid, service.started, sorted(leases or ()), places)
+        if not busy and (fresh or stamp != self._stamp):
+            try:
+                self._holders = await self._ask_podman(backend, networks, places)
+                self._stamp = stamp
+            except Unreadable as exc:
+                self._holders, self._stamp, hint = None, None, str(exc)
+        return DhcpSnapshot(
+            backend,
+            networks,
+            socket,
+            service,
+            path_exists(proxy.path),
+            is_listening(proxy.path),
+            leases,
+            self._holders,
+            hint=hint,
+            busy=busy or podman.lock_holder(),
+        )
+
+    async def _ask_podman(
+        self, backend: Backend, networks: tuple[str, ...], places: Mapping[str, Places]
+    ) -> tuple[Holder, ...]:
+        containers = await podman.list_containers(self.systemd)
+        if backend is Backend.CNI or self.systemd is None:
+            return holders(containers, places)
+        found: dict[str, Places] = {}
+        for name in networks:
+            used = any(name in each.networks and each.up for each in containers.values())
+            seen = await podman.network_places(self.systemd, name) if used else {}
+            found[name] = {key: (mac, address, 0.0) for key, (mac, address) in seen.items()}
+        return holders(containers, found)
+
+    def _remember(self, leases: Mapping[str, Lease]) -> None:
+        """Keep when each lease was first seen; the file itself has no times."""
+        now = podman_networks.leases_changed()
+        self.since = {each: self.since.get(each, now) for each in leases.items()}
+
+
+def section(
+    seen: DhcpSnapshot,
+    verdict: DhcpVerdict,
+    decision: DhcpDecision | None,
+    since: Mapping[tuple[str, Lease], float],
+    now: float,
+) -> dict[str, Any]:
+    """The part `dhcp` of the status document; `now` is in seconds since the epoch."""
+    if verdict.state is None:
+        return {"state": ""}
+    proxy = seen.proxy
+    return {
+        "state": verdict.state,
+        "summary": verdict.what,
+        "advice": verdict.advice,
+        "next_try": decision.why if decision and verdict.state is not State.OK else "",
+        "backend": seen.backend,
+        "networks": list(seen.networks),
+        "socket": {
+            "unit": proxy.socket,
+            "path": proxy.path,
+            "path_exists": seen.path_exists,
+            "listening": seen.listening,
+            **{key: asdict(seen.socket)[key] for key in ("load", "active", "file", "result")},
+        },
+        "proxy": {
+            "unit": proxy.service,
+            "active": seen.service.active,
+            "pid": seen.service.pid,
+            "started": seen.service.started,
+        },
+        "containers": [_container(each, seen, since, now) for each in seen.holders or ()],
+    }
+
+
+def _container(
+    holder: Holder,
+    seen: DhcpSnapshot,
+    since: Mapping[tuple[str, Lease], float],
+    now: float,
+) -> dict[str, Any]:
+    lease = (seen.leases or {}).get(holder.mac)
+    leased = since.get((holder.mac, lease), 0.0) if lease else holder.leased
+    renewals = 0.0
+    if lease and lease.renew_s and leased:
+        # Each renewal starts the same times anew: the next one is a multiple of them away.
+        times = max(math.ceil((now - leased) / lease.renew_s), 1)
+        renewals = leased + times * lease.renew_s
+    return {
+        "id": holder.container_id,
+        "name": holder.name,
+        "network": holder.network,
+        "mac": holder.mac,
+        "address": lease.address if lease else holder.address,
+        "known": seen.is_known(holder),
+        "paused": holder.paused,
+        "leased": leased,
+        "lease_s": lease.lease_s if lease else 0,
+        "renew_s": lease.renew_s if lease else 0,
+        "renews_at": renewals,
+    }

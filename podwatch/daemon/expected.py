@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is set up on the host: from netavark's state, from CNI's cache, or from podman.
+
+netavark before 1.9 leaves nothing that tells which rules it installed, so podman is asked, but
+only when the database of its addresses has changed: each container that joins a network or leaves
+one writes to it, under podman's network lock. Until podman has answered the setup is unknown; an
+old answer could bring back the rules of a container that has gone.
+"""
+
+import asyncio
+
+from podwatch.adapters import podman
+from podwatch.adapters.cni import CniCache
+from podwatch.adapters.statedir import StateDirectory
+from podwatch.adapters.systemd import Systemd
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import Container, FirewallDriver, Setup
+
+QUIET_S = 0.3
+"""podman is asked when its networks have been the same for so long."""
+
+_TRIES = 20
+
+
+class Expected:
+    """The setup as it was last read; `stamp` changes whenever it may be another one."""
+
+    def __init__(
+        self, state: StateDirectory, systemd: Systemd | None, cni: CniCache | None = None
+    ) -> None:
+        self.state = state
+        self.cni = cni
+        self.systemd = systemd
+        self.stamp: object = None
+        self.listed: dict[str, Container] | None = None
+        """podman's containers, if it was asked since they were last taken from here."""
+        self._answer: Setup | None = None
+
+    @property
+    def asks_podman(self) -> bool:
+        """Whether the setup is podman's word."""
+        return self._answer is not None
+
+    async def read(self) -> Setup:
+        """What is set up. Raises StateUnreadable."""
+        setup = self.state.read()
+        networks = podman.networks_stamp()
+        if setup.driver is not FirewallDriver.UNKNOWN or networks is None:
+            # What netavark keeps in /run tells that it is in use; CNI's cache may be left over.
+            known = setup.driver is not FirewallDriver.UNKNOWN
+            by_cni = None if known or self.cni is None else self.cni.read()
+            self._answer, self.stamp = None, self._stamp()
+            return by_cni or setup
+        if self._answer is None or self.stamp != networks:
+            self._answer, self.listed = await self._ask()
+        return self._answer
+
+    def is_current(self) -> bool:
+        """Whether the setup is still the one that was last read."""
+        if self._answer is not None:
+            return self.stamp == podman.networks_stamp()
+        try:
+            self.state.read()
+            if self.cni is not None and self.cni.stamp is not None:
+                self.cni.read()
+        except StateUnreadable:
+            return False
+        return self.stamp == self._stamp()
+
+    def _stamp(self) -> object:
+        return self.state.stamp, None if self.cni is None else self.cni.stamp
+
+    async def list_containers(self) -> dict[str, Container]:
+        """podman's containers by id, asked now. Raises StateUnreadable."""
+        if self._answer is None:
+            return await podman.list_containers(self.systemd)
+        self._answer, containers = await self._ask()
+        return containers
+
+    async def _ask(self) -> tuple[Setup, dict[str, Container]]:
+        stamp: object = None
+        for _ in range(_TRIES):
+            while stamp != (stamp := podman.networks_stamp()) or podman.lock_holder():
+                await asyncio.sleep(QUIET_S)
+            answer = await podman.list_networks(self.systemd)
+            if stamp == podman.networks_stamp():
+                self.stamp = stamp
+                return answer
+        raise StateUnreadable("podman's networks change faster than podman can be asked")

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The history: every incident as one line of JSON in a bounded file that outlives restarts.
+
+An incident is written when it begins and again when it ends; the later line replaces the earlier
+one, so that what was going on when podwatch was killed, or the power went, is told as unfinished.
+The schema of a line is RECORD; within a schema fields are only added.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podwatch.adapters.appended import append, lines
+from podwatch.daemon.incident import Incident
+from podwatch.daemon.status import SHAPE, fit
+
+SCHEMA = 1
+LIMIT_BYTES = 8 << 20
+"""Of one file; the newest incidents are in it and in one older file. Some 10,000 in each."""
+MOST_MISSING = 20
+
+RECORD: Mapping[str, Any] = {
+    "schema": SCHEMA,
+    "began": 0.0,  # seconds since the epoch; names the incident
+    "ended": 0.0,  # when everything was found again; 0: not yet, or nobody saw it
+    "took_ms": 0,  # from the look that found the loss to the one that found everything back
+    "cause": "",
+    "by": "",  # the cause in one word of a small set
+    "process": SHAPE["last_incident"]["process"],
+    "missing": [""],
+    "missing_count": 0,  # `missing` holds no more than the first 20
+    "rules": 0,
+    "sources": 0,
+    "containers": 0,
+    "how": [""],  # what was tried, in order
+    "methods": [""],
+    "verified": False,  # a look after the last attempt found everything there
+}
+
+
+def default_path() -> Path:
+    """Where the history is: in what systemd calls podwatch's StateDirectory=."""
+    return Path(os.environ.get("PODWATCH_STATE_DIR", "/var/lib/podwatch")) / "history.jsonl"
+
+
+class History:
+    """Writes incidents down."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def note(self, incident: Incident) -> None:
+        """Write an incident as it is now: when it begins, and when it ends.
+
+        Raises PodwatchError when it cannot be written.
+        """
+        line = json.dumps(record(incident), ensure_ascii=False, separators=(",", ":"))
+        append(self.path, line, limit_bytes=LIMIT_BYTES)
+
+
+def record(incident: Incident) -> dict[str, Any]:
+    """The line of an incident, as RECORD describes it."""
+    return {
+        "schema": SCHEMA,
+        "began": incident.began,
+        "ended": incident.restored_at or 0.0,
+        "took_ms": incident.took_ms,
+        "cause": incident.cause,
+        "by": incident.by,
+        "process": incident.process,
+        "missing": incident.missing[:MOST_MISSING],
+        "missing_count": len(incident.missing),
+        "rules": incident.rules,
+        "sources": incident.sources,
+        "containers": incident.containers,
+        "how": incident.attempts[:MOST_MISSING],
+        "methods": list(dict.fromkeys(incident.methods)),
+        "verified": incident.verified,
+    }
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the history holds: incidents, the oldest first, and how many lines made no sense."""
+
+    incidents: list[dict[str, Any]]
+    unreadable: int = 0
+
+
+def read(path: Path, *, since: float = 0.0, last: int = 0) -> Told:
+    """The incidents that began at `since` (seconds since the epoch) or later; the `last` of them.
+
+    0 for `last` means all. Raises StateUnreadable when the file cannot be read.
+    """
+    found = lines(path, limit_bytes=LIMIT_BYTES)
+    # Two lines make an incident: of the last ones no more has to be understood.
+    return merged(found[-2 * last - 1 :] if last and not since else found, since=since, last=last)
+
+
+def merged(found: Iterable[bytes], *, since: float = 0.0, last: int = 0) -> Told:
+    """Incidents out of lines: of each the last line, in the order they began to be told."""
+    # Lines of one incident begin alike; only the last that makes sense has to be parsed.
+    same: dict[bytes, list[bytes]] = {}
+    for line in found:
+        if line:
+            same.setdefault(b",".join(line.split(b",", 2)[:2]), []).append(line)
+    told: list[dict[str, Any]] = []
+    unreadable = 0
+    for group in same.values():
+        for line in reversed(group):
+            document = _parsed(line)
+            if document is not None:
+                if document["began"] >= since:
+                    told.append(document)
+                break
+            unreadable += 1
+    return Told(told[-last:] if last else told, unreadable)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(line)
+        if document["schema"] != SCHEMA:
+            return None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    fitted: dict[str, Any] = fit(document, RECORD)
+    return fitted

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of each firewall driver in the kernel: how they are read, and how they are put right.
+
+Looking and restoring go through these; which one is in use is decided by the setup of each look.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from podwatch.adapters import iptables as iptables_tool
+from podwatch.adapters.libnftables import THREAD, Nftables
+from podwatch.adapters.netlink import table_exists
+from podwatch.drivers import cni, forwarding, iptables, iptables_save, nftables
+from podwatch.drivers.saved import Repair
+from podwatch.words.network import FirewallDriver
+from podwatch.words.rules import Ruleset
+
+_TABLE = f"{nftables.FAMILY} {nftables.TABLE}"
+
+
+class Rules(Protocol):
+    """One driver's rules in the kernel.
+
+    `tool` is the program netavark calls for them, `writers` the names under which the kernel knows
+    what this object commits, besides podwatch's own.
+    """
+
+    tool: str
+    writers: frozenset[str]
+
+    async def read(self) -> Ruleset:
+        """The rules as they are. Raises RulesUnreadable."""
+
+    async def forward_drops(self) -> dict[str, str]:
+        """Tables of others, by family, that drop what this driver's rules accept; as text."""
+
+    async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> None:
+        """Make these chains what they have to be, in as few transactions as the driver allows.
+
+        Raises RestoreFailed.
+        """
+
+    async def clear(self) -> Ruleset:
+        """Take away all of the driver's rules; what `put_back` needs to undo it."""
+
+    async def put_back(self, before: Ruleset) -> None:
+        """Make the driver's rules what they were before `clear`."""
+
+    async def tool_works(self) -> str:
+        """Whether `tool` works: "" or the reason it does not."""
+
+
+class NftablesRules:
+    """netavark's table, through libnftables."""
+
+    tool = "nft"
+    writers = frozenset({THREAD})
+
+    def __init__(self, nft: Nftables) -> None:
+        self.nft = nft
+
+    async def read(self) -> Ruleset:
+        """The table as it is."""
+        listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
+        return nftables.parse_listing(listing)
+
+    async def forward_drops(self) -> dict[str, str]:
+        """iptables' tables, by family, whose FORWARD chain drops what it does not accept."""
+        found = {}
+        for family in iptables_save.FAMILIES:
+            if not table_exists(family, forwarding.TABLE):
+                continue
+            chain = await self.nft.list_chain(family, forwarding.TABLE, forwarding.CHAIN)
+            if forwarding.drops(chain):
+                found[family] = await self.nft.list_table(family, forwarding.TABLE)
+        return found
+
+    async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> None:
+        """All chains in one transaction."""
+        await self.nft.apply(nftables.repair_script(todo))
+
+    async def clear(self) -> Ruleset:
+        """Delete the table."""
+        before = await self.read()
+        await self.nft.apply(f"add table {_TABLE}\ndelete table {_TABLE}\n")
+        return before
+
+    async def put_back(self, before: Ruleset) -> None:
+        """The table as it was listed."""
+        await self.nft.apply(f"add table {_TABLE}\ndelete table {_TABLE}\n{before.listing}")
+
+    async def tool_works(self) -> str:
+        """Whether nft runs."""
+        return await self.nft.tool_works()
+
+
+class IptablesRules:
+    """The chains whose names begin with `prefixes`, and the jumps to them, through iptables."""
+
+    tool = "iptables"
+    writers = iptables_tool.WRITERS
+
+    def __init__(
+        self, prefixes: tuple[str, ...], traits: Callable[[Ruleset], frozenset[str]]
+    ) -> None:
+        self._prefixes = prefixes
+        self._traits = traits
+        self._seen: frozenset[str] = frozenset()
+
+    async def read(self) -> Ruleset:
+        """The rules of both families, with what earlier ones told of who installed them."""
+        found = iptables_save.parse_save(await iptables_tool.save(), prefixes=self._prefixes)
+        self._seen |= self._traits(found)
+        return replace(found, traits=self._seen | found.traits)
+
+    async def forward_drops(self) -> dict[str, str]:
+        """None: what is accepted is accepted in the chain that would drop."""
+        return {}
+
+    async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> None:
+        """One transaction for each table of each family."""
+        await iptables_tool.restore(
+            iptables_save.restore_scripts(todo, observed, prefixes=self._prefixes)
+        )
+
+    async def clear(self) -> Ruleset:
+        """Delete the chains and the jumps to them."""
+        before = await self.read()
+        await iptables_tool.restore(iptables_save.clearing_scripts(before, prefixes=self._prefixes))
+        return before
+
+    async def put_back(self, before: Ruleset) -> None:
+        """Every chain as it was."""
+        now = await self.read()
+        await self.repair(iptables_save.whole(now, before), now)
+
+    async def tool_works(self) -> str:
+        """Whether iptables runs."""
+        return await iptables_tool.tool_works()
+
+
+def known_rules(nft: Nftables) -> Mapping[FirewallDriver, Rules]:
+    """The drivers whose rules podwatch can put right."""
+    return {
+        FirewallDriver.NFTABLES: NftablesRules(nft),
+        FirewallDriver.IPTABLES: IptablesRules(iptables.PREFIXES, iptables.traits),
+        FirewallDriver.CNI: IptablesRules(cni.PREFIXES, cni.traits),
+    }

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a packet goes, and where it does not: each container's ways, hop by hop.
+
+A pure function of one Snapshot and of what the kernel shows beside it. A hop is only called broken
+if packets stop there; a rule that is missing where others let the packet pass is a note.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from podwatch.drivers import nftables
+from podwatch.words.network import Address, Container, Endpoint, FirewallDriver, PortMapping, Setup
+from podwatch.words.rules import Rule, RuleKind
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
+
+_RESTORE = "podwatch restore"
+_SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+_OURS = (f"{nftables.FAMILY} {nftables.TABLE}", "inet firewalld")
+
+
+def explain(snapshot: Snapshot, kernel: Kernel) -> list[Way]:
+    """Every way of every container: to its ports, out of it, and the isolation of its networks."""
+    if snapshot.setup is None:
+        return []
+    teller = _Teller(snapshot, snapshot.setup, kernel)
+    found = [way for each in snapshot.setup.endpoints for way in teller.ways(each)]
+    return found + list(teller.isolation())
+
+
+class _Teller:
+    def __init__(self, snapshot: Snapshot, setup: Setup, kernel: Kernel) -> None:
+        self.snapshot = snapshot
+        self.kernel = kernel
+        self.setup = setup
+        self.driver = setup.driver
+        self.rules: list[Rule] = []
+        if self.driver is FirewallDriver.NFTABLES and snapshot.rules is not None:
+            self.rules = nftables.expected_rules(setup, snapshot.rules)
+
+    def ways(self, endpoint: Endpoint) -> Iterator[Way]:
+        known = self.snapshot.containers.get(endpoint.container_id)
+        name = known.title if known else endpoint.container_id[:12]
+        if endpoint.internal:
+            hop = Hop("network", f"{endpoint.network_name} is internal: no way out", Mark.NOTE)
+            title = f"{name} out by {endpoint.network_name}"
+            yield self._way(WayKind.OUT, title, name, endpoint, (hop,))
+            return
+        for address, _ in endpoint.addresses:
+            for mapping in endpoint.port_mappings or ():
+                if mapping.host_ip is None or mapping.host_ip.version == address.version:
+                    hops = tuple(self._in(endpoint, known, address, mapping))
+                    title = f"{mapping} → {name} ({_target(address, mapping)})"
+                    port = (mapping.host_port, mapping.protocol)
+                    way = self._way(WayKind.IN, title, name, endpoint, hops)
+                    yield replace(way, port=port, count=mapping.count)
+        for address, _ in endpoint.addresses:
+            title = f"{name} ({address}) out by {endpoint.network_name}"
+            hops = tuple(self._out(endpoint, known, address))
+            yield self._way(WayKind.OUT, title, name, endpoint, hops)
+
+    def isolation(self) -> Iterator[Way]:
+        for key, name in {e.network_id: e.network_name for e in self.setup.endpoints}.items():
+            mine = [
+                each
+                for each in self.rules
+                if each.kind is RuleKind.ISOLATION and each.network_id == key
+            ]
+            network = self.setup.networks.get(key)
+            if network is None or not mine:
+                continue
+            word = {"never": "open to other networks of its kind", "normal": "isolated"}
+            what = f"{name} is {word.get(network.isolation, 'strictly isolated')}"
+            hop = self._present("isolation", mine, what, Mark.BROKEN)
+            yield Way(WayKind.ISOLATION, f"isolation of {name}", "", "", name, (hop,))
+
+    @staticmethod
+    def _way(
+        kind: WayKind,
+        title: str,
+        name: str,
+        endpoint: Endpoint,
+        hops: tuple[Hop, ...],
+    ) -> Way:
+        return Way(kind, title, name, endpoint.container_id, endpoint.network_name, hops)
+
+    # The two directions.
+
+    def _in(
+        self, endpoint: Endpoint, known: Container | None, address: Address, mapping: PortMapping
+    ) -> Iterator[Hop]:
+        held = (mapping.host_port, mapping.protocol) in self.kernel.held
+        yield Hop(
+            "host port",
+            f"{mapping} is kept by a listening socket"
+            if held
+            else f"{mapping} is not kept by a listening socket: another program can take it",
+            Mark.OPEN if held else Mark.NOTE,
+        )
+        yield from self._forwarding(address)
+        yield from self._firewalld_gate()
+        target = _target(address, mapping)
+        path = [
+            each
+            for each in self.rules
+            if (each.kind in (RuleKind.HOOK, RuleKind.HOST) and each.chain == "PREROUTING")
+            or (
+                each.container_id == endpoint.container_id
+                and each.network_id == endpoint.network_id
+                and each.kind in (RuleKind.PORT_JUMP, RuleKind.PORT_DNAT)
+                and _is_of(each, address, mapping)
+            )
+        ]
+        yield self._present("port forward", path, f"forwarded to {target}", Mark.BROKEN)
+        yield self._forward_rules(endpoint, address)
+        yield from self._other_firewalls(endpoint)
+        yield from self._wire(endpoint, known)
+        yield self._process(endpoint, known, mapping)
+
+    def _out(self, endpoint: Endpoint, known: Container | None, address: Address) -> Iterator[Hop]:
+        yield from self._state(endpoint, known)
+        yield from self._wire(endpoint, known)
+        yield from self._forwarding(address)
+        yield from self._firewalld_gate()
+        yield from self._source(endpoint, address)
+        yield self._forward_rules(endpoint, address)
+        yield from self._other_firewalls(endpoint)
+        subnets = self._subnets(endpoint, address)
+        path = [
+            each
+            for each in self.rules
+            if (each.kind is RuleKind.HOOK and each.chain == "POSTROUTING")
+            or (
+                each.network_id == endpoint.network_id
+                and each.kind in (RuleKind.SUBNET_JUMP, RuleKind.MASQUERADE)
+                and each.subject in subnets
+            )
+        ]
+        yield self._present("masquerade", path, "leaves under the host's address", Mark.BROKEN)
+        if address.version not in self.kernel.routed:
+            what = f"no default route for IPv{address.version}: only neighbours are reached"
+            yield Hop("route", what, Mark.NOTE, "ip route add default via …")
+        else:
+            yield Hop("route", f"a default route for IPv{address.version}")
+
+    # The hops.
+
+    def _forwarding(self, address: Address) -> Iterator[Hop]:
+        name = _SYSCTL[address.version]
+        is_on = self.kernel.forwarding.get(address.version)
+        if is_on is None:
+            yield Hop("forwarding", f"{name} could not be read", Mark.UNKNOWN)
+        elif is_on:
+            yield Hop("forwarding", f"{name} = 1")
+        else:
+            what = f"{name} = 0: the host forwards nothing"
+            yield Hop("forwarding", what, Mark.BROKEN, f"sysctl -w {name}=1")
+
+    def _firewalld_gate(self) -> Iterator[Hop]:
+        firewalld = self.snapshot.firewalld
+        if firewalld is None:
+            yield Hop("firewalld", "it could not be asked", Mark.UNKNOWN, "firewall-cmd --state")
+        elif not firewalld.running:
+            return
+        elif firewalld.panic:
+            what = "panic mode: all traffic is dropped"
+            yield Hop("firewalld", what, Mark.BROKEN, "firewall-cmd --panic-off")
+        elif firewalld.reloading:
+            what = "a reload is going on: new connections are dropped"
+            yield Hop("firewalld", what, Mark.BROKEN, "wait, or: systemctl restart firewalld")
+        else:
+            yield Hop("firewalld", "it lets forwarded ports pass")
+
+    def _source(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
+        firewalld = self.snapshot.firewalld
+        if firewalld is None or not firewalld.running:
+            return
+        for subnet in self._subnets(endpoint, address):
+            zone = firewalld.sources.get(subnet)
+            if zone is None:
+                what = f"{subnet} is a source of no zone: what containers send is rejected"
+                yield Hop("firewalld zone", what, Mark.BROKEN, _RESTORE)
+            elif zone != "trusted":
+                what = f"{subnet} is in zone {zone}, whose rules apply"
+                advice = f"firewall-cmd --zone=trusted --change-source={subnet}"
+                yield Hop("firewalld zone", what, Mark.NOTE, advice)
+            else:
+                yield Hop("firewalld zone", f"{subnet} is a source of zone trusted")
+
+    def _forward_rules(self, endpoint: Endpoint, address: Address) -> Hop:
+        subnets = self._subnets(endpoint, address)
+        path = [
+            each
+            for each in self.rules
+            if each.network_id == endpoint.network_id
+            and each.kind in (RuleKind.FORWARD_OUT, RuleKind.FORWARD_REPLIES)
+            and each.subject in subnets
+        ]
+        # netavark's chain accepts what no rule of it drops: these rules alone stop nothing.
+        return self._present("forward", path, "accepted by netavark's rules", Mark.NOTE)
+
+    def _other_firewalls(self, endpoint: Endpoint) -> Iterator[Hop]:
+        if self.kernel.others is None:
+            what = "their chains could not be listed"
+            yield Hop("other firewalls", what, Mark.UNKNOWN, "nft list chains")
+            return
+        network = self.setup.networks.get(endpoint.network_id)
+        bridge = network.bridge if network else ""
+        for chain in self.kernel.others:
+            if chain.hook != "forward" or chain.table in _OURS or not _drops(chain):
+                continue
+            if bridge and any(f'"{bridge}"' in rule and "accept" in rule for rule in chain.around):
+                continue
+            what = f"table {chain.table}, chain {chain.name} drops what it does not know"
+            yield Hop("other firewalls", what, Mark.BROKEN, _advice(chain, bridge))
+
+    def _wire(self, endpoint: Endpoint, known: Container | None) -> Iterator[Hop]:
+        network = self.setup.networks.get(endpoint.network_id)
+        if network is None:
+            yield Hop("bridge", "netavark's state does not name it", Mark.UNKNOWN)
+            return
+        name = known.title if known else endpoint.container_id[:12]
+        reload = f"podman network reload {known.name if known else endpoint.container_id[:12]}"
+        bridge = self.kernel.links.get(network.bridge)
+        if bridge is None:
+            yield Hop("bridge", f"{network.bridge} does not exist", Mark.BROKEN, reload)
+            return
+        if not bridge.is_up:
+            advice = f"ip link set {network.bridge} up"
+            yield Hop("bridge", f"{network.bridge} is down", Mark.BROKEN, advice)
+        else:
+            yield Hop("bridge", f"{network.bridge} is up")
+        inside = self.kernel.inside.get(endpoint.container_id)
+        if inside is None:
+            return
+        ends = [self.kernel.links[each] for each in inside.peers if each in self.kernel.links]
+        mine = [each for each in ends if each.master == network.bridge]
+        if any(each.is_up for each in mine):
+            yield Hop("link", f"{mine[0].name} joins {name} to {network.bridge}")
+        elif mine:
+            what = f"{mine[0].name}, {name}'s link to {network.bridge}, is down"
+            yield Hop("link", what, Mark.BROKEN, f"ip link set {mine[0].name} up")
+        else:
+            what = f"{name} has no link on {network.bridge}"
+            loose = [each.name for each in ends if not each.master]
+            advice = f"ip link set {loose[0]} master {network.bridge}" if loose else reload
+            yield Hop("link", what, Mark.BROKEN, advice)
+
+    def _state(self, endpoint: Endpoint, known: Container | None) -> Iterator[Hop]:
+        if known is None:
+            return
+        if known.paused:
+            advice = f"podman unpause {known.name}"
+            yield Hop("container", f"{known.title} is paused", Mark.BROKEN, advice)
+        elif not known.running:
+            advice = f"podman start {known.name}"
+            yield Hop("container", f"{known.title} is not running", Mark.BROKEN, advice)
+
+    def _process(self, endpoint: Endpoint, known: Container | None, mapping: PortMapping) -> Hop:
+        for hop in self._state(endpoint, known):
+            return hop
+        inside = self.kernel.inside.get(endpoint.container_id)
+        wanted = [
+            (mapping.container_port + each, mapping.protocol) for each in range(mapping.count)
+        ]
+        port = f"{mapping.container_port}/{mapping.protocol}"
+        if inside is None:
+            return Hop("container", f"who listens on {port} could not be seen", Mark.UNKNOWN)
+        silent = [each for each in wanted if each not in inside.listens]
+        if silent and mapping.protocol in ("tcp", "udp"):
+            name = known.name if known else endpoint.container_id[:12]
+            what = f"nothing in it listens on {silent[0][0]}/{silent[0][1]} for others"
+            return Hop("container", what, Mark.BROKEN, f"podman logs {name}")
+        return Hop("container", f"a process in it listens on {port}")
+
+    # The rules.
+
+    def _present(self, place: str, rules: list[Rule], what: str, if_missing: Mark) -> Hop:
+        if self.driver is not FirewallDriver.NFTABLES:
+            told = f"rules of the driver {self.driver} are not explained"
+            return Hop(place, told, Mark.UNKNOWN)
+        observed = self.snapshot.rules
+        if observed is None:
+            return Hop(place, "the rules could not be read", Mark.UNKNOWN, "nft list ruleset")
+        if not observed.present:
+            return Hop(place, f"table {_OURS[0]} is gone", if_missing, _RESTORE)
+        for rule in rules:
+            chain = observed.chains.get(rule.chain)
+            if rule.kind is RuleKind.HOOK:
+                is_there = chain is not None and chain.hook in rule.texts
+            else:
+                is_there = chain is not None and any(text in chain.rules for text in rule.texts)
+            if not is_there:
+                return Hop(place, f"missing in {rule.chain}: {rule.text}", if_missing, _RESTORE)
+        last = f": {rules[-1].text}" if rules else ""
+        return Hop(place, f"{what}{last}")
+
+    def _subnets(self, endpoint: Endpoint, address: Address) -> list[str]:
+        return [str(subnet) for each, subnet in endpoint.addresses if each == address]
+
+
+def _target(address: Address, mapping: PortMapping) -> str:
+    host = str(address) if address.version == 4 else f"[{address}]"
+    return f"{host}:{mapping.container_port}"
+
+
+def _is_of(rule: Rule, address: Address, mapping: PortMapping) -> bool:
+    """Whether a rule of a port is this mapping's, to this address (see nftables' subjects)."""
+    if rule.kind is RuleKind.PORT_JUMP:
+        return rule.subject == f"{mapping} → {_target(address, mapping)}"
+    return rule.subject in {
+        f"{single} → {_target(address, single)}"
+        for offset in range(mapping.count)
+        for single in [
+            replace(
+                mapping,
+                host_port=mapping.host_port + offset,
+                container_port=mapping.container_port + offset,
+                count=1,
+            )
+        ]
+    }
+
+
+def _drops(chain: BaseChain) -> bool:
+    """Whether a chain drops what none of its rules names."""
+    last = chain.rules[-1].split() if chain.rules else []
+    return chain.policy == "drop" or (bool(last) and last[0] in ("drop", "reject"))
+
+
+def _advice(chain: BaseChain, bridge: str) -> str:
+    rules = " ".join(chain.rules)
+    if "ufw" in rules:
+        return f"ufw route allow in on {bridge}; ufw route allow out on {bridge}"
+    if "DOCKER-USER" in rules:
+        return (
+            f"iptables -I DOCKER-USER -i {bridge} -j ACCEPT; "
+            f"iptables -I DOCKER-USER -o {bridge} -j ACCEPT"
+        )
+    rule = f"nft insert rule {chain.table} {chain.name}"
+    return f"{rule} iifname {bridge} accept; {rule} oifname {bridge} accept"

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CNI, as Podman 3 and 4 use it: the rules of the plugins bridge, portmap and firewall.
+
+What was set up is in libcni's cache, one file for each network of each container, from which the
+plugins themselves take what they remove again. Follows the plugins 0.9 to 1.1:
+pkg/ip/ipmasq_linux.go, plugins/meta/portmap, plugins/meta/firewall. Most rules belong to one
+container each.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import ip_address, ip_interface
+from typing import Any
+
+from podwatch.drivers import iptables_save
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import (
+    Address,
+    BadFile,
+    Endpoint,
+    FirewallDriver,
+    Isolation,
+    Network,
+    PortMapping,
+    Setup,
+    Subnet,
+)
+from podwatch.words.rules import Rule, RuleKind, Ruleset
+
+PREFIXES = ("CNI-",)
+PLACE = "what CNI put into iptables"
+TABLES = iptables_save.TABLES
+
+DNAT = "CNI-HOSTPORT-DNAT"
+SETMARK = "CNI-HOSTPORT-SETMARK"
+MASQ = "CNI-HOSTPORT-MASQ"
+FORWARD = "CNI-FORWARD"
+ADMIN = "CNI-ADMIN"
+STAGE_1 = "CNI-ISOLATION-STAGE-1"
+STAGE_2 = "CNI-ISOLATION-STAGE-2"
+
+_MOST_PORTS = 15  # of one multiport match
+_LOCAL = "-m addrtype --dst-type LOCAL"
+_MARK = "0x2000/0x2000"
+_MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One container on one network, as one file of the cache says it."""
+
+    network: Network
+    endpoint: Endpoint
+
+
+def parse_result(text: str) -> Joined | None:
+    """One file of /var/lib/cni/results; None for a network that is not a bridge.
+
+    Raises StateUnreadable for anything that is not such a file.
+    """
+    try:
+        data = json.loads(text)
+        config = json.loads(base64.b64decode(data["config"]))
+        plugins = {each["type"]: each for each in config.get("plugins") or [config]}
+        bridge = plugins.get("bridge")
+        if bridge is None:
+            return None
+        name = str(data["networkName"])
+        key = str(data["containerId"])
+        addresses = tuple(_addresses(data["result"]))
+        mappings = (data.get("capabilityArgs") or {}).get("portMappings") or ()
+        if "portmap" not in plugins:
+            mappings = ()
+        same_bridge = plugins.get("firewall", {}).get("ingressPolicy") == "same-bridge"
+        network = Network(
+            id=name,
+            bridge=str(bridge.get("bridge") or "cni0"),
+            subnets=tuple(subnet for _, subnet in addresses),
+            isolation=Isolation.NORMAL if same_bridge else Isolation.NEVER,
+            internal=not bridge.get("ipMasq"),
+        )
+        endpoint = Endpoint(
+            container_id=key,
+            network_id=name,
+            network_name=name,
+            addresses=addresses,
+            port_mappings=tuple(_mapping(each) for each in mappings) or None,
+            internal="firewall" not in plugins,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise StateUnreadable(f"not a file of libcni's cache: {exc!r}") from exc
+    return Joined(network, endpoint)
+
+
+def setup_of(joined: tuple[Joined, ...], bad_files: tuple[BadFile, ...] = ()) -> Setup:
+    """The setup that the files make up together."""
+    return Setup(
+        FirewallDriver.CNI,
+        {each.network.id: each.network for each in joined},
+        tuple(each.endpoint for each in joined),
+        bad_files,
+    )
+
+
+def _addresses(result: dict[str, Any]) -> Iterator[tuple[Address, Subnet]]:
+    for each in result.get("ips") or ():
+        interface = ip_interface(each["address"])
+        yield interface.ip, interface.network
+
+
+def _mapping(data: dict[str, Any]) -> PortMapping:
+    host_ip = data.get("hostIP")
+    return PortMapping(
+        host_port=int(data["hostPort"]),
+        container_port=int(data["containerPort"]),
+        protocol=str(data["protocol"]),
+        host_ip=ip_address(host_ip) if host_ip else None,
+    )
+
+
+def traits(observed: Ruleset) -> frozenset[str]:
+    """The containers that the firewall plugin let through with iptables, by their addresses.
+
+    With firewalld running when they started, it made them trusted sources instead.
+    """
+    return frozenset(
+        text.split()[1]
+        for family in iptables_save.FAMILIES
+        if (chain := observed.chains.get(f"{family} filter {FORWARD}")) is not None
+        for text in chain.rules
+        if text.startswith("-s ") and text.endswith(" -j ACCEPT")
+    )
+
+
+def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
+    """The rules the plugins have to have installed for `setup`, each once."""
+    forwarded = observed.traits | traits(observed)
+    rules: dict[tuple[str, str], Rule] = {}
+    for endpoint in setup.endpoints:
+        network = setup.networks[endpoint.network_id]
+        for rule in _endpoint_rules(network, endpoint):
+            rules.setdefault((rule.chain, rule.text), rule)
+        for address, _ in endpoint.addresses:
+            if _single(address) in forwarded:
+                for rule in _forward_rules(endpoint, address):
+                    rules.setdefault((rule.chain, rule.text), rule)
+    return list(rules.values())
+
+
+@lru_cache(maxsize=16384)
+def _endpoint_rules(network: Network, endpoint: Endpoint) -> tuple[Rule, ...]:
+    isolated = network.isolation is not Isolation.NEVER
+    return tuple(
+        rule
+        for address, subnet in endpoint.addresses
+        for rule in (
+            *(() if network.internal else _masquerade_rules(endpoint, address, subnet)),
+            *_all_ports(endpoint, address, subnet),
+            *(_isolation_rules(endpoint, address, network.bridge) if isolated else ()),
+        )
+    )
+
+
+def _host(chain: str, text: str, rank: int | None = None) -> Rule:
+    return Rule(chain, (text,), RuleKind.HOST, order=None if rank is None else (chain, rank))
+
+
+def _rule(
+    endpoint: Endpoint,
+    chain: str,
+    texts: tuple[str, ...],
+    kind: RuleKind,
+    subject: str,
+    order: tuple[str, int] | None = None,
+) -> Rule:
+    return Rule(
+        chain,
+        texts,
+        kind,
+        subject,
+        network_id=endpoint.network_id,
+        network_name=endpoint.network_name,
+        container_id=endpoint.container_id,
+        order=order,
+    )
+
+
+def chain_name(prefix: str, endpoint: Endpoint) -> str:
+    """A container's own chain (plugins pkg/utils/utils.go, FormatChainName)."""
+    named = endpoint.network_name + endpoint.container_id
+    return f"CNI-{prefix}{hashlib.sha512(named.encode()).hexdigest()}"[:28]
+
+
+def _owner(endpoint: Endpoint) -> str:
+    return f'name: \\"{endpoint.network_name}\\" id: \\"{endpoint.container_id}\\"'
+
+
+def _masquerade_rules(endpoint: Endpoint, address: Address, subnet: Subnet) -> Iterator[Rule]:
+    nat = f"{_family(address)} nat"
+    chain = f"{nat} {chain_name('', endpoint)}"
+    comment = f'-m comment --comment "{_owner(endpoint)}"'
+    on = str(address)
+    jump = f"-s {_single(address)} {comment} -j {chain_name('', endpoint)}"
+    order = (f"{nat} POSTROUTING", 1)
+    yield _rule(endpoint, f"{nat} POSTROUTING", (jump,), RuleKind.SUBNET_JUMP, on, order)
+    accept = f"-d {subnet} {comment} -j ACCEPT"
+    yield _rule(endpoint, chain, (accept,), RuleKind.SUBNET_LOCAL, on, (chain, 0))
+    masquerade = f"! -d {_MULTICAST[address.version]} {comment} -j MASQUERADE"
+    yield _rule(endpoint, chain, (masquerade,), RuleKind.MASQUERADE, on, (chain, 1))
+
+
+def _all_ports(endpoint: Endpoint, address: Address, subnet: Subnet) -> Iterator[Rule]:
+    """The rules of the portmap plugin; all of a container's ports are in one chain."""
+    if not endpoint.port_mappings:
+        return
+    nat = f"{_family(address)} nat"
+    marking = f'-m comment --comment "CNI portfwd masquerade mark" -j MARK --set-xmark {_MARK}'
+    yield _host(f"{nat} PREROUTING", f"{_LOCAL} -j {DNAT}")
+    yield _host(f"{nat} OUTPUT", f"{_LOCAL} -j {DNAT}")
+    comment = '-m comment --comment "CNI portfwd requiring masquerade"'
+    yield _host(f"{nat} POSTROUTING", f"{comment} -j {MASQ}", 0)
+    yield _host(f"{nat} {MASQ}", f"-m mark --mark {_MARK} -j MASQUERADE")
+    yield _host(f"{nat} {SETMARK}", marking)
+    chain = chain_name("DN-", endpoint)
+    protocols: dict[str, list[int]] = {}
+    for mapping in endpoint.port_mappings:
+        protocols.setdefault(mapping.protocol, []).append(mapping.host_port)
+    for protocol, ports in protocols.items():
+        for at in range(0, len(ports), _MOST_PORTS):
+            some = ",".join(str(port) for port in ports[at : at + _MOST_PORTS])
+            owner = f'-m comment --comment "dnat {_owner(endpoint)}"'
+            text = f"-p {protocol} {owner} -m multiport --dports {some} -j {chain}"
+            way = f"{some}/{protocol} → {address}"
+            yield _rule(endpoint, f"{nat} {DNAT}", (text,), RuleKind.PORT_JUMP, way)
+    for mapping in endpoint.port_mappings:
+        if mapping.host_ip is None or mapping.host_ip.version == address.version:
+            yield from _port_rules(endpoint, address, subnet, mapping, f"{nat} {chain}")
+
+
+def _port_rules(
+    endpoint: Endpoint, address: Address, subnet: Subnet, mapping: PortMapping, chain: str
+) -> Iterator[Rule]:
+    match = f"-p {mapping.protocol} -m {mapping.protocol} --dport {mapping.host_port}"
+    host = mapping.host_ip
+    places = [""] if host is None else [f"-d {_single(host)} "]
+    if host is not None and host.is_unspecified:
+        places.append("")
+    to = f"{address}" if address.version == 4 else f"[{address}]"
+    way = f"{mapping} → {to}:{mapping.container_port}"
+    group = f"{places[0]}{match}"
+    sources = [str(subnet), "127.0.0.1/32"] if address.version == 4 else [str(subnet)]
+    for source in sources:
+        marks = tuple(f"-s {source} {place}{match} -j {SETMARK}" for place in places)
+        what = f"{way} ({source})"
+        yield _rule(endpoint, chain, marks, RuleKind.PORT_MARK, what, (group, 0))
+    target = f"-j DNAT --to-destination {to}:{mapping.container_port}"
+    texts = tuple(f"{place}{match} {target}" for place in places)
+    yield _rule(endpoint, chain, texts, RuleKind.PORT_DNAT, way, (group, 1))
+
+
+def _isolation_rules(endpoint: Endpoint, address: Address, bridge: str) -> Iterator[Rule]:
+    filtered = f"{_family(address)} filter"
+    comment = '-m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge)"'
+    stages = (
+        (STAGE_1, f"-i {bridge} ! -o {bridge} {comment} -j {STAGE_2}"),
+        (STAGE_2, f"-o {bridge} {comment} -j DROP"),
+    )
+    yield _host(f"{filtered} FORWARD", f"{comment} -j {STAGE_1}", 0)
+    for name, text in stages:
+        chain = f"{filtered} {name}"
+        yield Rule(
+            chain,
+            (text,),
+            RuleKind.ISOLATION,
+            bridge,
+            network_id=endpoint.network_id,
+            network_name=endpoint.network_name,
+            order=(chain, 0),
+        )
+        yield _host(chain, f"{comment} -j RETURN", 1)
+
+
+def _forward_rules(endpoint: Endpoint, address: Address) -> Iterator[Rule]:
+    filtered = f"{_family(address)} filter"
+    chain = f"{filtered} {FORWARD}"
+    comment = '-m comment --comment "CNI firewall plugin'
+    on = str(address)
+    yield _host(f"{filtered} FORWARD", f'{comment} rules" -j {FORWARD}', 1)
+    yield _host(chain, f'{comment} admin overrides" -j {ADMIN}', 0)
+    single = _single(address)
+    replies = f"-d {single} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    yield _rule(endpoint, chain, (replies,), RuleKind.FORWARD_REPLIES, on, (chain, 1))
+    accept = f"-s {single} -j ACCEPT"
+    yield _rule(endpoint, chain, (accept,), RuleKind.FORWARD_OUT, on, (chain, 1))
+
+
+def _family(address: Address) -> str:
+    return "ip" if address.version == 4 else "ip6"
+
+
+def _single(address: Address) -> str:
+    return f"{address}/{address.max_prefixlen}"

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What podman says it set up, for a netavark that keeps no state of its own (before 1.9). Pure.
+
+Three of podman's answers tell it together: `podman network ls`, `podman ps` (which alone keeps a
+range of ports together) and `podman container inspect` (which alone has addresses).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from podwatch.drivers.podman_json import containers_of
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import (
+    Address,
+    Container,
+    Endpoint,
+    FirewallDriver,
+    Isolation,
+    Network,
+    PortMapping,
+    Setup,
+    Subnet,
+)
+
+_SET_UP = frozenset({"running", "paused", "initialized", "stopping"})
+
+
+def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
+    """What is set up, and podman's containers by id.
+
+    `text` are, one behind the other, the JSON lists of `podman network ls --format json` and
+    `podman ps --all --pod --format json`, and what `podman container inspect` prints of each
+    container, as a list or one by one, of Podman 4 and later.
+    Raises StateUnreadable for anything else.
+    """
+    lists = list(_lists(text))
+    if len(lists) < 2:
+        raise StateUnreadable("podman did not list its networks and containers")
+    try:
+        networks = {_text(each, "name"): each for each in lists[0] if isinstance(each, dict)}
+        containers = containers_of(lists[1])
+        if len(containers) != len(lists[1]):
+            raise StateUnreadable("podman listed something else than containers")
+        ports = {_text(each, "Id"): _mappings(each) for each in lists[1]}
+        endpoints = tuple(
+            endpoint
+            for answer in lists[2:]
+            for each in answer
+            for endpoint in _endpoints(each, networks, ports)
+        )
+        joined = {each.network_name for each in endpoints}
+        return (
+            Setup(
+                FirewallDriver.IPTABLES,
+                {
+                    _text(each, "id"): _network(each)
+                    for name, each in networks.items()
+                    if name in joined
+                },
+                endpoints,
+            ),
+            containers,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise StateUnreadable(f"podman's answer makes no sense: {exc!r}") from exc
+
+
+def _lists(text: str) -> Iterator[list[Any]]:
+    decoder = json.JSONDecoder()
+    rest = text.lstrip()
+    while rest:
+        try:
+            value, end = decoder.raw_decode(rest)
+        except (ValueError, RecursionError) as exc:
+            raise StateUnreadable(f"podman printed something else than JSON: {exc}") from exc
+        if isinstance(value, dict):
+            value = [value]
+        if value is not None and not isinstance(value, list):
+            raise StateUnreadable("podman printed JSON, but not a list")
+        yield value or []
+        rest = rest[end:].lstrip()
+
+
+def _network(data: Mapping[str, Any]) -> Network:
+    options = data.get("options") or {}
+    return Network(
+        id=_text(data, "id"),
+        bridge=_text(data, "network_interface"),
+        subnets=tuple(_subnets(data)),
+        isolation=_isolation(str(options.get("isolate", "false"))),
+        internal=data.get("internal") is True,
+    )
+
+
+def _subnets(data: Mapping[str, Any]) -> Iterator[Subnet]:
+    for each in data.get("subnets") or ():
+        yield ip_network(each["subnet"], strict=False)
+
+
+def _isolation(word: str) -> Isolation:
+    if word == "strict":
+        return Isolation.STRICT
+    return Isolation.NORMAL if word == "true" else Isolation.NEVER
+
+
+def _endpoints(
+    data: Mapping[str, Any],
+    networks: Mapping[str, Mapping[str, Any]],
+    ports: Mapping[str, tuple[PortMapping, ...]],
+) -> Iterator[Endpoint]:
+    """A container's places on bridges that netavark manages; none for a member of a pod."""
+    if data["State"]["Status"] not in _SET_UP or data["HostConfig"]["NetworkMode"] != "bridge":
+        return
+    key = _text(data, "Id")
+    for name, place in (data["NetworkSettings"].get("Networks") or {}).items():
+        network = networks.get(name)
+        if network is None:
+            raise StateUnreadable(f"container {key[:12]} is on network {name}, which is not listed")
+        options = network.get("options") or {}
+        unmanaged = options.get("mode") == "unmanaged"
+        if network.get("driver") != "bridge" or network.get("internal") is True or unmanaged:
+            continue
+        addresses = tuple(_addresses(place, tuple(_subnets(network))))
+        if addresses:
+            yield Endpoint(
+                container_id=key,
+                network_id=_text(network, "id"),
+                network_name=name,
+                addresses=addresses,
+                port_mappings=ports.get(key) or None,
+            )
+
+
+def _addresses(
+    place: Mapping[str, Any], subnets: tuple[Subnet, ...]
+) -> Iterator[tuple[Address, Subnet]]:
+    for key in ("IPAddress", "GlobalIPv6Address"):
+        if place.get(key):
+            address = ip_address(place[key])
+            subnet = next((each for each in subnets if address in each), None)
+            if subnet is None:
+                raise StateUnreadable(f"{address} is in none of its network's subnets")
+            yield address, subnet
+
+
+def _mappings(data: Mapping[str, Any]) -> tuple[PortMapping, ...]:
+    """The published ports of one container, as podman 4 and later list them."""
+    return tuple(
+        PortMapping(
+            host_port=int(each["host_port"]),
+            container_port=int(each["container_port"]),
+            protocol=protocol,
+            count=max(int(each.get("range") or 1), 1),
+            host_ip=ip_address(each["host_ip"]) if each.get("host_ip") else None,
+        )
+        for each in data.get("Ports") or ()
+        for protocol in str(each.get("protocol") or "tcp").split(",")
+    )
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""

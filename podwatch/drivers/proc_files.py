@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of /proc/PID that say whose a process is: texts in, words out. Pure.
+
+Formats are those of proc(5). A process writes its own name and arguments, so that nothing in them
+is believed or obeyed; what makes no sense is left empty.
+"""
+
+import re
+from dataclasses import dataclass
+
+from podwatch.words.cause import COMMAND_MOST
+from podwatch.words.text import clean
+
+_STAT = re.compile(r"(\d+) \((.*)\) \S (-?\d+) ", re.DOTALL)
+_SESSION = re.compile(r"session-(\w+)\.scope")
+_UNIT = re.compile(r"[\w:.\\@-]+\.(?:service|scope|socket|mount|swap)")
+_NOBODY = 2**32 - 1  # loginuid of what nobody who logged in has started
+
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"})
+_WRAPPERS = frozenset({"sudo", "doas", "su", "env", "timeout", "nice", "xargs", "flock", "setsid"})
+_TOOLS = ("nft", "iptables", "ip6tables", "ebtables", "arptables", "xtables")
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """A process' name and parent."""
+
+    name: str
+    parent: int
+
+
+def parse_stat(text: str) -> Stat | None:
+    """What /proc/PID/stat says; None if it says nothing. A name may hold parentheses."""
+    found = _STAT.match(text)
+    return None if found is None else Stat(clean(found[2]), int(found[3]))
+
+
+def parse_command(data: bytes) -> tuple[str, ...]:
+    """The arguments of /proc/PID/cmdline; none for a kernel thread or a process that has ended."""
+    if not data.strip(b"\0"):
+        return ()
+    return tuple(clean(each.decode("utf-8", "replace")) for each in data.rstrip(b"\0").split(b"\0"))
+
+
+def command_line(arguments: tuple[str, ...]) -> str:
+    """The arguments as one line of a bounded length."""
+    line = " ".join(arguments)
+    return line if len(line) <= COMMAND_MOST else line[: COMMAND_MOST - 1] + "…"
+
+
+def parse_cgroup(text: str) -> tuple[str, str]:
+    """(unit, session) out of /proc/PID/cgroup, one of them or both empty.
+
+    The unit nearest to the process counts. A path from outside of the reader's own cgroup
+    namespace ("/../..") says nothing here.
+    """
+    path = ""
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, found = rest.partition(":")
+        if number == "0" or controllers == "name=systemd":
+            path = found
+    parts = path.split("/")
+    if ".." in parts:
+        return "", ""
+    for part in reversed(parts):
+        if session := _SESSION.fullmatch(part):
+            return "", session[1]
+        if _UNIT.fullmatch(part):
+            return part, ""
+    return "", ""
+
+
+def parse_login(text: str) -> int | None:
+    """The user id of /proc/PID/loginuid; None when nobody logged in."""
+    number = text.strip()
+    if not number.isdecimal() or int(number) == _NOBODY:
+        return None
+    return int(number)
+
+
+def parse_uid(status: str) -> int | None:
+    """The real user id in /proc/PID/status."""
+    found = re.search(r"^Uid:\s*(\d+)", status, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def user_name(passwd: str, uid: int) -> str:
+    """The name of a user id in the text of passwd(5); "uid 1000" when it has none there."""
+    for line in passwd.splitlines():
+        fields = line.split(":")
+        if len(fields) > 3 and fields[2] == str(uid):
+            return clean(fields[0])
+    return f"uid {uid}"
+
+
+def is_tool(name: str) -> bool:
+    """Whether a program of this name only does what another one told it to."""
+    return name.startswith(_TOOLS)
+
+
+def is_wrapper(name: str, arguments: tuple[str, ...]) -> bool:
+    """Whether a process merely runs another: sudo, env, or a shell with its command on the line."""
+    if name in _SHELLS:
+        return len(arguments) > 1 and re.fullmatch("-[a-z]*c[a-z]*", arguments[1]) is not None
+    return is_tool(name) or name in _WRAPPERS

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/proc/net and nft's list of chains: texts in, words out. Pure. Formats: proc(5), nft(8)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from podwatch.words.way import BaseChain
+
+_LISTEN = "0A"  # TCP_LISTEN, linux/tcp_states.h
+_LOOPBACK_V4 = "7F"  # the last byte of an address in 127.0.0.0/8, which is written first to last
+_LOOPBACK_V6 = "00000000000000000000000001000000"
+
+
+def parse_listening(text: str, protocol: str) -> Iterator[tuple[int, str]]:
+    """(port, protocol) of each socket in /proc/net/{tcp,udp}{,6} that others can reach.
+
+    Nobody else reaches a socket on a loopback address.
+    """
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 4:
+            continue
+        address, _, port = fields[1].partition(":")
+        if protocol == "tcp" and fields[3] != _LISTEN:
+            continue
+        if address == _LOOPBACK_V6 or (len(address) == 8 and address.endswith(_LOOPBACK_V4)):
+            continue
+        try:
+            yield int(port, 16), protocol
+        except ValueError:
+            continue
+
+
+def has_default_route(text: str, version: int) -> bool:
+    """Whether /proc/net/route, or ipv6_route for version 6, holds a default route."""
+    for line in text.splitlines():
+        fields = line.split()
+        if version == 4 and len(fields) > 7 and fields[1] == fields[7] == "00000000":
+            return True
+        if version == 6 and len(fields) == 10 and fields[1] == "00" and fields[9] != "lo":
+            return True
+    return False
+
+
+def parse_chains(listing: str) -> Iterator[BaseChain]:
+    """The base chains in what `nft list chains` or `nft list table` prints."""
+    table = name = hook = policy = ""
+    rules: list[str] = []
+    found: list[BaseChain] = []
+    everything: list[str] = []
+    for line in listing.splitlines():
+        text = line.strip()
+        words = text.split()
+        if text.startswith("table ") and text.endswith("{"):
+            table = " ".join(words[1:3])
+        elif text.startswith("chain ") and text.endswith("{"):
+            name, hook, policy, rules = words[1], "", "", []
+        elif text.startswith("type ") and " hook " in text and not hook:
+            hook = words[words.index("hook") + 1]
+            policy = text.partition("policy ")[2].rstrip(";") or "accept"
+        elif text == "}":
+            if name and hook:
+                found.append(BaseChain(table, name, hook, policy, tuple(rules)))
+            elif not name:
+                yield from (replace(each, around=tuple(everything)) for each in found)
+                found, everything = [], []
+            name = ""
+        elif name and text:
+            rules.append(text)
+            everything.append(text)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way of a packet, hop by hop, and the facts about the kernel that it is told from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Mark(StrEnum):
+    """What a hop does to the packet; a note stops nothing, but is worth knowing."""
+
+    OPEN = "open"
+    BROKEN = "broken"
+    NOTE = "note"
+    UNKNOWN = "unknown"
+
+
+class WayKind(StrEnum):
+    """Where the packet goes."""
+
+    IN = "in"
+    OUT = "out"
+    ISOLATION = "isolation"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One place a packet passes: what was found there, and the one thing to do about it."""
+
+    place: str
+    what: str
+    mark: Mark = Mark.OPEN
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way from the outside to a port, from a container out, or kept from other networks.
+
+    `port` is (first host port, protocol) of a way in, which serves `count` ports.
+    """
+
+    kind: WayKind
+    title: str
+    container: str
+    container_id: str
+    network: str
+    hops: tuple[Hop, ...]
+    port: tuple[int, str] | None = None
+    count: int = 1
+
+    @property
+    def mark(self) -> Mark:
+        """Broken if any hop is; unknown if any hop is; else open."""
+        marks = {each.mark for each in self.hops}
+        return next((each for each in (Mark.BROKEN, Mark.UNKNOWN) if each in marks), Mark.OPEN)
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The first and the last host port of a way in; (0, -1) of any other."""
+        return (0, -1) if self.port is None else (self.port[0], self.port[0] + self.count - 1)
+
+    @property
+    def first_broken(self) -> Hop | None:
+        """The hop to repair first."""
+        return next((each for each in self.hops if each.mark is Mark.BROKEN), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface of the host: whether it is up, and the bridge it is a port of."""
+
+    name: str
+    is_up: bool
+    master: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseChain:
+    """A chain of another program that packets pass on their way through the host.
+
+    `around` are all the rules of its table: it may jump to any of them.
+    """
+
+    table: str
+    name: str
+    hook: str
+    policy: str
+    rules: tuple[str, ...] = ()
+    around: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a running container's own network shows. Ports it listens on are (port, protocol).
+
+    `peers` are the names of the ends of its links on the host.
+    """
+
+    listens: frozenset[tuple[int, str]] = frozenset()
+    peers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What the kernel says of the host; a part that could not be read is None or not there.
+
+    `forwarding` maps 4 and 6 to whether packets of that IP version are forwarded. `inside` is by
+    container id. `held` are ports of the host that a process listens on.
+    """
+
+    forwarding: Mapping[int, bool] = field(default_factory=dict)
+    links: Mapping[str, Link] = field(default_factory=dict)
+    routed: frozenset[int] = frozenset()
+    held: frozenset[tuple[int, str]] = frozenset()
+    inside: Mapping[str, Inside] = field(default_factory=dict)
+    others: tuple[BaseChain, ...] | None = ()

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian 12 with CNI and without firewalld: its firewall plugin lets containers through itself."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.installed import Installed, built_package
+from tests.lab.containers import standard_set
+from tests.lab.host import Host
+from tests.lab.rootfs import containers_conf
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def there() -> Iterator[Installed]:
+    """Such a host with podwatch installed and the standard containers running."""
+    conf = containers_conf("bookworm", network_backend="cni")
+    with Host("bookworm", containers_conf=conf, firewalld=False) as host:
+        host.install(built_package())
+        there = Installed(host, standard_set(host))
+        there.until_whole(30)
+        yield there
+
+
+def forwarded(there: Installed) -> list[str]:
+    """The rules of both families by which containers are let through."""
+    saved = there.host.shell("iptables-save -t filter; ip6tables-save -t filter").stdout
+    return [line for line in saved.splitlines() if line.startswith("-A") and "CNI-FORWARD" in line]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["iptables -F", "iptables -F; iptables -X; ip6tables -F; ip6tables -X", "nft flush ruleset"],
+)
+def test_what_lets_containers_through_comes_back(there: Installed, fault: str) -> None:
+    """CNI-FORWARD is put back as it was, without a container being touched."""
+    before = forwarded(there)
+    assert len(before) > 15
+    there.host.shell(fault)
+    there.until_whole(10)
+    assert forwarded(there) == before
+    assert there.reloads() == 0

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts whose rules are iptables': netavark 1.4 and CNI on Debian 12, netavark 1.14."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.installed import Installed, installed
+from tests.lab.faults import IPTABLES, Fault
+from tests.lab.rootfs import containers_conf
+
+pytestmark = pytest.mark.e2e
+
+HOSTS = ("bookworm-netavark", "bookworm-cni", "trixie-iptables")
+_COUNTERS = re.compile(r" \[\d+:\d+\]$")
+
+FAMILIES = {"ip": "iptables", "ip6": "ip6tables"}
+
+
+@pytest.fixture(scope="module", params=HOSTS)
+def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
+    """A host whose Podman puts its rules into iptables, with podwatch installed."""
+    suite, _, kind = str(request.param).partition("-")
+    conf = containers_conf(suite, network_backend="cni" if kind == "cni" else None)
+    if kind == "iptables":
+        conf += '[network]\nfirewall_driver = "iptables"\n'
+    with installed(suite, containers_conf=conf) as host:
+        yield host
+
+
+def rules(there: Installed) -> list[tuple[str, str, str]]:
+    """(command, table, line) of both families and tables, without the counters."""
+    return [
+        (command, table, _COUNTERS.sub("", line))
+        for command in FAMILIES.values()
+        for table in ("filter", "nat")
+        for line in there.host.run([f"{command}-save", "-t", table]).stdout.splitlines()
+        if line.startswith((":", "-A"))
+    ]
+
+
+def of_podman(lines: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Those that are netavark's or CNI's."""
+    return [each for each in lines if "NETAVARK" in each[2] or "CNI-" in each[2]]
+
+
+@pytest.mark.parametrize("fault", IPTABLES, ids=str)
+def test_every_fault_is_healed(there: Installed, fault: Fault) -> None:
+    """After any fault all containers are reachable and get out, and the rules are as before."""
+    before = of_podman(rules(there))
+    assert len(before) > 60
+
+    fault.strike(there.host)
+
+    there.until_whole(8)
+    assert of_podman(rules(there)) == before
+
+
+def test_each_rule_comes_back(there: Installed) -> None:
+    """Deleting any one rule names one thing, and the tables read as before, others' rules too."""
+    there.host.shell(
+        "iptables -A FORWARD -s 203.0.113.1 -j DROP; iptables -I FORWARD -s 203.0.113.2 -j DROP;"
+        "iptables -t nat -A POSTROUTING -s 203.0.113.3 -j RETURN; iptables -N theirs;"
+        "ip6tables -t nat -I POSTROUTING 2 -s 2001:db8::1 -j RETURN"
+    )
+    there.until(lambda: there.status()["state"] == "ok", "ok", 8)
+    whole = rules(there)
+    ours = [each for each in of_podman(whole) if each[2].startswith("-A")]
+    assert len(ours) > 50
+    with there.configured("[restore]\nlimit = 100\n"):  # more losses than on any real day
+        for command, table, line in ours:
+            before = there.incidents()
+            there.host.shell(f"{command} -t {table} -D {line.removeprefix('-A ')}")
+            there.until(lambda: rules(there) == whole, f"as before: {line}", 8)
+            there.until(lambda: there.incidents() == before + 1, f"told: {line}", 8)  # noqa: B023
+            there.until(lambda: there.status()["state"] == "ok", "ok", 8)
+            missing = there.status()["last_incident"]["missing"]
+            assert len(missing) == 1, (line, missing)
+    there.host.run(["systemctl", "restart", "podwatch"])  # to the usual limit, so many are a fight
+    there.until_whole(8)
+
+
+def test_no_container_was_touched(there: Installed) -> None:
+    """The saved copy heals all of it: no network was reloaded."""
+    assert there.reloads() == 0
+
+
+def test_the_reload_command_alone_heals_too(there: Installed) -> None:
+    """Without the copy `podman network reload` brings the rules of both families back."""
+    with there.configured('[restore]\nmethods = ["reload"]\nbackoff = "200ms"\n'):
+        there.host.shell("iptables -F; iptables -t nat -F; ip6tables -t nat -F")
+        there.until_whole(20)
+    assert there.reloads() > 0
+
+
+def test_direct_rules_are_survived(there: Installed) -> None:
+    """firewalld's first direct rule wipes iptables without a signal; reloads with it wipe again."""
+    before = of_podman(rules(there))
+    rule = "ipv4 filter INPUT 0 -s 203.0.113.9 -j DROP"
+    for verb in ("--add-rule", "--remove-rule"):
+        there.host.shell(f"firewall-cmd --direct {verb} {rule}")
+        there.until_whole(8)
+        assert of_podman(rules(there)) == before
+    there.host.shell(f"firewall-cmd --permanent --direct --add-rule {rule}")
+    for _ in range(2):
+        there.host.shell("firewall-cmd --reload")
+        there.until_whole(8)
+        assert of_podman(rules(there)) == before
+    there.host.shell(f"firewall-cmd --permanent --direct --remove-rule {rule}")
+
+
+def test_a_container_that_stops_is_not_restored(there: Installed) -> None:
+    """Stopping and starting containers is no loss, and the rules follow the containers."""
+    before = there.incidents()
+    whole = sorted(of_podman(rules(there)))
+    there.host.podman("stop", "--time=0", "web-a")
+    there.until(lambda: "8081" not in str(rules(there)), "without web-a")
+    there.until(lambda: "web-a" not in str(there.status()["containers"]), "known as stopped")
+    assert "8081" not in str(rules(there))
+    there.host.podman("start", "web-a")
+    there.until(lambda: "web-a" in str(there.status()["containers"]), "known as started")
+    there.until_whole()
+    assert len(of_podman(rules(there))) == len(whole)
+    assert there.incidents() == before
+
+
+def test_a_flushed_ruleset_is_restored_and_the_rest_reported(there: Installed) -> None:
+    """Podman's part comes back; that firewalld's table is gone is a warning where it is so."""
+    before = of_podman(rules(there))
+    there.host.nft("flush", "ruleset")
+    there.until(lambda: of_podman(rules(there)) == before, "restored", 8)
+    there.until(lambda: not there.containers.probe_all(), "reachable", 8)
+    if there.host.suite == "bookworm":  # firewalld 1.3 does not own its table
+        there.until(lambda: there.status()["state"] == "degraded", "degraded", 8)
+        assert "its table is not in the kernel" in str(there.status()["warnings"])
+        there.host.run(["systemctl", "restart", "firewalld"])
+    there.until_whole(8)

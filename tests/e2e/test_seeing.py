@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What podwatch shows: who caused a loss, what happened, and that a pause is kept."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e.installed import Installed
+
+pytestmark = pytest.mark.e2e
+
+TRIES = 5
+"""A short-lived writer can be gone before it is asked; then its name alone is told."""
+
+_SCRIPT = "/usr/local/sbin/site-firewall"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to cause a loss, and what history has to say of it.
+
+    `script` is a line for the shell. `by` is the cause's word, `says` what its sentence holds.
+    """
+
+    name: str
+    script: str
+    by: str
+    says: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+WAYS = (
+    Way(
+        "typed in a shell",
+        "systemd-run --quiet --wait --pipe --unit=typed-$$ "
+        "bash -ic 'nft flush ruleset; true' 2>/dev/null",
+        "nft",
+        ("nft (pid ", "“nft flush ruleset”", "bash", "unit typed-"),
+    ),
+    Way(
+        "systemctl restart nftables",
+        "systemctl restart nftables",
+        "nft",
+        ("nft (pid ", "/etc/nftables.conf", "unit nftables.service"),
+    ),
+    Way("firewall-cmd --reload", "firewall-cmd --reload", "firewalld", ("firewalld",)),
+    Way("systemctl restart firewalld", "systemctl restart firewalld", "firewalld", ("firewalld",)),
+    Way(
+        "a script run by a service",
+        f"systemd-run --quiet --wait --unit=site-firewall-$$ {_SCRIPT}",
+        "nft",
+        ("“nft delete table inet netavark”", f"/bin/sh {_SCRIPT}", "unit site-firewall-"),
+    ),
+    Way("ufw with a hook", "ufw --force reload", "nft", ("nft (pid ", f"/bin/sh {_SCRIPT}")),
+)
+
+
+def _history(there: Installed, *arguments: str) -> list[dict[str, Any]]:
+    said = there.host.run(["podwatch", "history", "--json", *arguments]).stdout
+    return [json.loads(line) for line in said.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def ready(there: Installed) -> Installed:
+    """A host with a script that flushes, and ufw with a hook that does."""
+    there.host.write(_SCRIPT, "#!/bin/sh\nnft delete table inet netavark\ntrue\n", 0o755)
+    there.host.write("/etc/ufw/before.init", f"#!/bin/sh\n[ $1 = stop ] || {_SCRIPT}\n", 0o755)
+    return there
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_history_names_the_cause(ready: Installed, way: Way) -> None:
+    """Each way of causing a loss is in the history with its cause, its means and its end."""
+    if way.name.startswith("ufw"):
+        ready.host.shell("ufw --force enable; ufw allow from any; ufw default allow routed")
+        ready.until_whole()
+    for _ in range(TRIES):
+        before = ready.incidents()
+        ready.host.shell(way.script)
+        ready.until(lambda: ready.incidents() > before, "noticed")  # noqa: B023 (waited for)
+        ready.until_whole()
+        found = _history(ready, "-n", str(ready.incidents() - before))
+        assert way.by in [each["by"] for each in found]
+        told = next(each for each in found if each["by"] == way.by)
+        if "ended before it could be asked" not in told["cause"]:
+            break
+    assert all(text in told["cause"] for text in way.says), told["cause"]
+    assert told["verified"]
+    assert told["ended"] >= told["began"]
+    assert told["missing"]
+    if way.name.startswith("ufw"):
+        ready.host.shell("ufw --force disable")
+
+
+def test_a_loss_while_podwatch_was_away(ready: Installed) -> None:
+    """What was lost while podwatch did not run is told as that."""
+    ready.host.run(["systemctl", "stop", "podwatch"])
+    ready.host.nft("delete", "table", "inet", "netavark")
+    ready.host.run(["systemctl", "start", "podwatch"])
+    ready.until_whole(20)
+
+    (told,) = _history(ready, "-n", "1")
+    assert told["cause"] == "while podwatch was not running"
+    assert "at least" in ready.host.run(["podwatch", "history", "-n", "1"]).stdout
+
+
+def test_a_pause_is_kept(ready: Installed) -> None:
+    """While paused nothing is put back, over a restart too; resume and the time's end heal."""
+
+    def status() -> str:
+        return ready.host.run(["podwatch", "status"], check=False).stdout
+
+    ready.host.run(["podwatch", "pause", "--for", "10m", "--reason", "new switch"])
+    ready.until(lambda: "new switch" in status(), "paused", 3)
+    ready.host.nft("delete", "table", "inet", "netavark")
+    ready.until(lambda: ready.status()["state"] == "lost", "lost")
+    ready.host.run(["systemctl", "restart", "podwatch"])
+    ready.until(lambda: "new switch" in status(), "paused again")
+
+    assert "inet netavark" not in ready.host.nft("list", "tables")
+    assert "new switch" in ready.host.journal("podwatch")
+
+    ready.host.run(["podwatch", "resume"])
+    ready.until_whole(5)
+
+    ready.host.run(["podwatch", "pause", "--for", "3s"])
+    ready.until(lambda: "paused" in status(), "paused", 3)
+    ready.host.nft("delete", "table", "inet", "netavark")
+    ready.until_whole(8)
+    assert "paused" not in status()

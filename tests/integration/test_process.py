@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who did it, asked of the real /proc while real programs commit real transactions."""
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from podwatch.adapters.netlink import Change, NftablesWatch
+from podwatch.adapters.process import Processes
+from podwatch.words.cause import Process, Writer, by_writer
+from tests.integration.namespace import in_private_network
+
+pytestmark = pytest.mark.integration
+
+ROUNDS = 40
+
+
+def _fill() -> None:
+    rules = "\n".join(f"tcp dport {port} accept" for port in range(1, 100))
+    table = f"table inet netavark {{ chain FORWARD {{\n{rules}\n}}\n}}\n"
+    subprocess.run(["nft", "-f", "-"], input=table, text=True, check=True)
+
+
+def _heard(command: list[str]) -> list[Writer]:
+    """The writers of `ROUNDS` runs of a command that deletes from the table, as they were heard."""
+    deletions: list[Change] = []
+
+    async def body() -> None:
+        said = asyncio.Event()
+
+        def changed(change: Change) -> None:
+            if change.deleted:
+                deletions.append(change)
+                said.set()
+
+        watch = NftablesWatch(changed, said.set, identify=Processes().identify, table="netavark")
+        watch.open()
+        watch.attach(asyncio.get_running_loop())
+        for _ in range(ROUNDS):
+            _fill()
+            said.clear()
+            process = await asyncio.create_subprocess_exec(*command)
+            async with asyncio.timeout(10):
+                await said.wait()
+            await process.wait()
+        watch.close()
+
+    asyncio.run(body())
+    return [each.writer for each in deletions]
+
+
+@in_private_network
+def test_a_flush_in_a_script_is_told_with_the_script() -> None:
+    """`nft flush ruleset` in a script: nearly always the command and the script are known."""
+    script = Path(f"/tmp/podwatch-test-{os.getpid()}.sh")
+    script.write_text("nft flush ruleset\ntrue\n")
+    try:
+        writers = _heard(["sh", str(script)])
+    finally:
+        script.unlink()
+
+    known = [each for each in writers if each.process is not None]
+    assert len(writers) == ROUNDS
+    assert len(known) >= ROUNDS * 0.8, f"{len(known)} of {ROUNDS}"
+    for each in known:
+        assert each.process is not None
+        assert each.process.parent is not None
+        assert each.process.parent.command == f"sh {script}"
+    with_command = [each for each in known if "“nft flush ruleset”" in str(by_writer(each))]
+    assert len(with_command) >= ROUNDS * 0.7, f"{len(with_command)} of {ROUNDS}"
+
+
+def test_a_process_that_is_gone_is_not_made_up(tmp_path: Path) -> None:
+    """No process, another one under the number, or an empty /proc: only the kernel's word stays."""
+    writer = Writer("nft", os.getpid())
+
+    assert Processes().identify(writer) == writer
+    assert Processes(proc=tmp_path).identify(writer) == writer
+
+
+def test_in_another_pid_namespace_the_name_is_looked_for(tmp_path: Path) -> None:
+    """Where the kernel's numbers mean nothing the only process of the name is taken."""
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/pid").symlink_to("pid:[4026532000]")
+    for pid, name in ((7, "bash"), (8, "nft")):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "comm").write_text(f"{name}\n")
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S 1 0\n")
+    writer = Writer("nft", 70_000)
+
+    found = Processes(proc=tmp_path).identify(writer)
+    assert (found.pid, found.process) == (8, Process("nft", 8))
+
+    (tmp_path / "7/comm").write_text("nft\n")
+    assert Processes(proc=tmp_path).identify(writer) == writer

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`podwatch history`: what a person and a program get to read, and how fast."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from podwatch.commands.history import lines_of, parse_since
+from podwatch.daemon.history import RECORD, History
+from podwatch.daemon.incident import Incident
+from podwatch.daemon.status import fit
+from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+
+ROOT = Path(__file__).parents[3]
+RULE = Missing(MissingKind.RULE, "web: 8080/tcp has no DNAT rule", "dnat", container_ids=("a",))
+
+
+def command(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `podwatch history` on this state directory."""
+    return subprocess.run(
+        [sys.executable, "-m", "podwatch.commands.main", "history", *arguments],
+        env={**os.environ, "PODWATCH_STATE_DIR": str(state_dir), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def fill(state_dir: Path, count: int) -> None:
+    """A history of `count` incidents, each begun and ended, the newest of them now."""
+    history = History(state_dir / "history.jsonl")
+    first = time.time() - count
+    for number in range(count):
+        incident = Incident(first + number, f"nft (pid {number})", "nft")
+        incident.note(Verdict(State.LOST, (RULE,)))
+        history.note(incident)
+        incident.tried.append("1 chain put right from the verified copy in one transaction")
+        incident.end(first + number + 0.05)
+        history.note(incident)
+
+
+def test_an_incident_tells_when_what_who_and_how() -> None:
+    """Everything a person asks first is in five short lines."""
+    told = fit(
+        {
+            "began": 1_764_000_000.0,
+            "ended": 1_764_000_000.1,
+            "took_ms": 86,
+            "verified": True,
+            "cause": "nft (pid 7), “nft flush ruleset”\x1b[2J",
+            "by": "nft",
+            "missing": ["table inet netavark is gone"],
+            "missing_count": 1,
+            "how": ["12 chains put right in 12 ms"],
+        },
+        RECORD,
+    )
+
+    first, *rest = lines_of(told)
+
+    assert first.endswith("  restored in 86 ms, verified")
+    assert rest == [
+        "    missing: table inet netavark is gone",
+        "    cause:   nft (pid 7), “nft flush ruleset”�[2J",
+        "    how:     12 chains put right in 12 ms",
+    ]
+
+
+def test_what_is_not_known_is_not_made_up() -> None:
+    """No end, no cause and no means are told as such; an outage nobody saw begin is a minimum."""
+    assert next(lines_of(fit({"began": 1.0}, RECORD))).endswith("going on, or nobody saw its end")
+    lines = list(lines_of(fit({"began": 1.0, "ended": 2.0, "by": "absent"}, RECORD)))
+    assert lines[0].endswith("restored in at least 0 ms, not verified")
+    assert lines[2:] == ["    cause:   not known", "    how:     by somebody else"]
+
+
+def test_moments_a_person_types() -> None:
+    """A time ago, a day, and a time of day are understood; anything else is refused."""
+    assert parse_since("2h", 10_000.0) == 2800.0
+    assert parse_since("1.5 d", 200_000.0) == 200_000.0 - 129_600
+    assert parse_since("2026-11-24 10:00+00:00", 0.0) == 1795514400.0
+    for text in ("", "yesterday", "2x", "-2h"):
+        with pytest.raises(ValueError, match=r"."):
+            parse_since(text, 0.0)
+
+
+def test_wrong_usage_exits_64(tmp_path: Path) -> None:
+    """A moment that is none, and a number that is none, say what is allowed."""
+    for arguments in (("--since", "soon"), ("-n", "-1"), ("-n", "x")):
+        done = command(tmp_path, *arguments)
+        assert done.returncode == 64, arguments
+        assert done.stderr
+
+
+def test_no_history_is_no_error(tmp_path: Path) -> None:
+    """Before the first incident the command says that there are none."""
+    done = command(tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, "no incidents\n")
+
+
+def test_ten_thousand_incidents_answer_at_once(tmp_path: Path) -> None:
+    """With 10,000 incidents the newest, or those of an hour, are told within 0.3 s of CPU."""
+    fill(tmp_path, 10_000)
+    for arguments, count in (((), 20), (("--json", "-n", "0"), 10_000), (("--since", "1h"), 3600)):
+        before = os.times()
+        done = command(tmp_path, *arguments)
+        after = os.times()
+        spent = (
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
+        if arguments and arguments[0] == "--json":
+            told = [json.loads(line) for line in done.stdout.splitlines()]
+            assert len(told) == count
+            assert all(each["verified"] for each in told)
+        else:
+            assert abs(done.stdout.count("cause:   nft (pid") - count) <= 20
+        # Nobody reads all of them at a terminal.
+        assert spent < (1.0 if "--json" in arguments else 0.3), f"{arguments}: {spent:.2f} s"

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The history: what is written is what is described, and what is broken is skipped and counted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.daemon import history
+from podwatch.daemon.history import RECORD, History, merged, read, record
+from podwatch.daemon.incident import Incident
+from podwatch.words.cause import Process, Writer, by_writer
+from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+
+LOST = Verdict(
+    State.LOST,
+    (Missing(MissingKind.RULE, "web: 8080/tcp has no DNAT rule", "dnat", container_ids=("a",)),),
+)
+
+
+def incident(began: float) -> Incident:
+    """An incident that nft began, in a script."""
+    shell = Process("sh", 6, "sh site.sh")
+    cause = by_writer(Writer("nft", 7, Process("nft", 7, "nft -f x", "a.service", parent=shell)))
+    made = Incident(began, cause.text, cause.label, cause.facts)
+    made.note(LOST)
+    return made
+
+
+def keys(value: Any) -> Any:
+    """The fields of a document, without their values."""
+    return {key: keys(each) for key, each in value.items()} if isinstance(value, dict) else None
+
+
+def test_what_is_written_is_what_is_described(tmp_path: Path) -> None:
+    """A line has the fields of RECORD and none beside them."""
+    assert keys(record(incident(5.0))) == keys(RECORD)
+
+
+def test_an_incident_is_told_once_as_it_ended(tmp_path: Path) -> None:
+    """The line of its end replaces that of its beginning, also across a restart."""
+    path = tmp_path / "state/history.jsonl"
+    one, two = incident(100.0), incident(200.0)
+    History(path).note(one)
+    one.end(101.5)
+    History(path).note(one)
+    History(path).note(two)
+
+    told = read(path).incidents
+    assert [(each["began"], each["ended"], each["took_ms"]) for each in told] == [
+        (100.0, 101.5, 1500),
+        (200.0, 0.0, 0),
+    ]
+    assert told[0]["by"] == "nft"
+    assert told[0]["process"]["parent"] == "sh site.sh"
+
+
+def test_since_and_last(tmp_path: Path) -> None:
+    """Both bound what is told, from the newest end."""
+    path = tmp_path / "h"
+    for number in range(10):
+        each = incident(float(number + 1))
+        History(path).note(each)
+        each.end(number + 1.5)
+        History(path).note(each)
+
+    assert [each["began"] for each in read(path, last=3).incidents] == [8, 9, 10]
+    assert [each["began"] for each in read(path, since=9).incidents] == [9, 10]
+    assert [each["began"] for each in read(path, since=5, last=1).incidents] == [10]
+    assert all(each["ended"] for each in read(path, last=3).incidents)
+
+
+def test_what_makes_no_sense_is_skipped_and_counted() -> None:
+    """A torn line, another schema and what is no record at all do not hide the rest."""
+    good = json.dumps(record(incident(5.0))).encode()
+    found = [good[:12], b"[]", b"7", b"\xff", b"{}", b'{"schema":9,"began":1}', b"", good]
+
+    told = merged(found)
+
+    assert [each["began"] for each in told.incidents] == [5.0]
+    assert told.unreadable == 6
+
+
+@given(st.lists(st.binary()))
+def test_nothing_raises(found: list[bytes]) -> None:
+    """Whatever stands in the file, reading it goes well."""
+    assert merged(found).unreadable <= len(found)
+
+
+def test_ten_thousand_incidents_stay_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After 10,000 incidents the files are within their limit, and the newest are in them."""
+    monkeypatch.setattr(history, "LIMIT_BYTES", 200_000)
+    path = tmp_path / "h"
+    for number in range(10_000):
+        History(path).note(incident(float(number + 1)))
+
+    assert sum(each.stat().st_size for each in tmp_path.iterdir()) <= 400_000
+    assert read(path).incidents[-1]["began"] == 10_000

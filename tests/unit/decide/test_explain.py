@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ways of packets: each broken hop is named, first things first, and notes stop nothing."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+import pytest
+
+from podwatch.commands.drawing import draw
+from podwatch.commands.explain import as_text, chosen, state_of
+from podwatch.decide.explain import explain
+from podwatch.drivers import nftables
+from podwatch.words.errors import PodwatchError
+from podwatch.words.network import (
+    Container,
+    Endpoint,
+    FirewallDriver,
+    Isolation,
+    Network,
+    PortMapping,
+    Setup,
+)
+from podwatch.words.rules import Chain, RuleKind, Ruleset
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
+from podwatch.words.verdict import State
+from podwatch.words.way import BaseChain, Inside, Kernel, Link, Mark, Way, WayKind
+
+WEB, NET = "a" * 64, "b" * 64
+SUBNET = IPv4Network("10.88.0.0/16")
+SUBNET_V6 = IPv6Network("fd10::/64")
+NETWORK = Network(NET, "podman0", (SUBNET, SUBNET_V6), Isolation.NORMAL)
+ENDPOINT = Endpoint(
+    WEB,
+    NET,
+    "podman",
+    ((IPv4Address("10.88.0.2"), SUBNET), (IPv6Address("fd10::2"), SUBNET_V6)),
+    (PortMapping(8080, 80, "tcp"), PortMapping(9000, 9000, "tcp", count=3)),
+)
+SETUP = Setup(FirewallDriver.NFTABLES, {NET: NETWORK}, (ENDPOINT,))
+EXPECTED = nftables.expected_rules(SETUP, Ruleset(present=True))
+
+
+def ruleset(without: RuleKind | None = None, chain: str = "") -> Ruleset:
+    """Every expected rule, but those of one kind, or of one chain."""
+    hooks = {each.chain: each.text for each in EXPECTED if each.kind is RuleKind.HOOK}
+    rules: dict[str, list[str]] = {each.chain: [] for each in EXPECTED}
+    for each in EXPECTED:
+        if each.kind is not RuleKind.HOOK and each.kind is not without and each.chain != chain:
+            rules[each.chain].append(each.text)
+    chains = {name: Chain(hooks.get(name, ""), tuple(each)) for name, each in rules.items()}
+    return Ruleset(present=True, chains=chains)
+
+
+TRUSTED = Firewalld(running=True, sources={str(SUBNET): "trusted", str(SUBNET_V6): "trusted"})
+HEALTHY = Snapshot(SETUP, ruleset(), TRUSTED, {WEB: Container(WEB, "web")})
+LISTENS = frozenset((port, "tcp") for port in (80, 9000, 9001, 9002))
+KERNEL = Kernel(
+    forwarding={4: True, 6: True},
+    links={"podman0": Link("podman0", is_up=True), "veth0": Link("veth0", True, "podman0")},  # noqa: FBT003
+    routed=frozenset({4, 6}),
+    held=frozenset({(8080, "tcp"), (9000, "tcp")}),
+    inside={WEB: Inside(LISTENS, ("veth0",))},
+)
+
+
+def site(*rules: str, around: tuple[str, ...] = (), policy: str = "drop") -> Kernel:
+    """A host with a forward chain of somebody else's."""
+    chain = BaseChain("inet site", "passing", "forward", policy, rules, (*rules, *around))
+    return replace(KERNEL, others=(chain,))
+
+
+def broken(ways: list[Way], kind: WayKind) -> set[str]:
+    """The first broken hop of each broken way of a kind."""
+    return {hop.place for each in ways if each.kind is kind and (hop := each.first_broken)}
+
+
+def test_a_healthy_host_is_open_everywhere() -> None:
+    """Each mapping and address has a way in, each address a way out, each network its isolation."""
+    ways = explain(HEALTHY, KERNEL)
+
+    assert {each.mark for each in ways} == {Mark.OPEN}
+    assert [each.kind for each in ways].count(WayKind.IN) == 4
+    assert [each.kind for each in ways].count(WayKind.OUT) == 2
+    assert [each.kind for each in ways].count(WayKind.ISOLATION) == 1
+    assert state_of(ways) is State.OK
+
+
+WIRE = KERNEL.links
+PAUSED = {WEB: Container(WEB, "web", paused=True)}
+STOPPED = {WEB: Container(WEB, "web", running=False)}
+
+
+@pytest.mark.parametrize(
+    ("hop", "snapshot", "kernel", "ways_in", "ways_out"),
+    [
+        ("forwarding", HEALTHY, replace(KERNEL, forwarding={4: False, 6: False}), True, True),
+        ("firewalld", replace(HEALTHY, firewalld=replace(TRUSTED, panic=True)), KERNEL, True, True),
+        (
+            "firewalld",
+            replace(HEALTHY, firewalld=replace(TRUSTED, reloading=True)),
+            KERNEL,
+            True,
+            True,
+        ),
+        (
+            "firewalld zone",
+            replace(HEALTHY, firewalld=replace(TRUSTED, sources={})),
+            KERNEL,
+            False,
+            True,
+        ),
+        ("port forward", replace(HEALTHY, rules=ruleset(RuleKind.PORT_DNAT)), KERNEL, True, False),
+        ("port forward", replace(HEALTHY, rules=ruleset(RuleKind.PORT_JUMP)), KERNEL, True, False),
+        ("port forward", replace(HEALTHY, rules=ruleset(None, "PREROUTING")), KERNEL, True, False),
+        ("masquerade", replace(HEALTHY, rules=ruleset(RuleKind.MASQUERADE)), KERNEL, False, True),
+        ("masquerade", replace(HEALTHY, rules=ruleset(RuleKind.SUBNET_JUMP)), KERNEL, False, True),
+        ("other firewalls", HEALTHY, site(), True, True),
+        ("other firewalls", HEALTHY, site("drop", policy="accept"), True, True),
+        ("bridge", HEALTHY, replace(KERNEL, links={}), True, True),
+        (
+            "bridge",
+            HEALTHY,
+            replace(KERNEL, links={**WIRE, "podman0": Link("podman0", is_up=False)}),
+            True,
+            True,
+        ),
+        (
+            "link",
+            HEALTHY,
+            replace(KERNEL, links={**WIRE, "veth0": Link("veth0", is_up=True)}),
+            True,
+            True,
+        ),
+        (
+            "link",
+            HEALTHY,
+            replace(KERNEL, links={**WIRE, "veth0": Link("veth0", is_up=False, master="podman0")}),
+            True,
+            True,
+        ),
+        ("container", replace(HEALTHY, containers=PAUSED), KERNEL, True, True),
+        ("container", replace(HEALTHY, containers=STOPPED), KERNEL, True, True),
+        (
+            "container",
+            HEALTHY,
+            replace(KERNEL, inside={WEB: Inside(frozenset({(90, "tcp")}), ("veth0",))}),
+            True,
+            False,
+        ),
+    ],
+)
+def test_each_breakage_has_its_hop(
+    hop: str,
+    snapshot: Snapshot,
+    kernel: Kernel,
+    ways_in: bool,  # noqa: FBT001
+    ways_out: bool,  # noqa: FBT001
+) -> None:
+    """What is broken is named, with something to do, on the ways that it breaks and on no other."""
+    ways = explain(snapshot, kernel)
+
+    assert broken(ways, WayKind.IN) == ({hop} if ways_in else set())
+    assert broken(ways, WayKind.OUT) == ({hop} if ways_out else set())
+    assert all(each.first_broken.advice for each in ways if each.first_broken)
+    assert state_of(ways) is State.LOST
+
+
+def test_what_stops_nothing_is_a_note() -> None:
+    """Rules that accept what nobody drops, a missing default route, a port nobody keeps."""
+    rules = ruleset(RuleKind.FORWARD_OUT)
+    kernel = replace(KERNEL, routed=frozenset(), held=frozenset())
+    ways = explain(replace(HEALTHY, rules=rules), kernel)
+
+    assert {each.mark for each in ways} == {Mark.OPEN}
+    notes = {hop.place for each in ways for hop in each.hops if hop.mark is Mark.NOTE}
+    assert notes == {"forward", "route", "host port"}
+
+
+def test_a_firewall_that_names_the_bridge_lets_it_pass() -> None:
+    """A chain that drops by default is no obstacle once it accepts the bridge, itself or below."""
+    accept = 'iifname "podman0" accept'
+    for kernel in (site(accept), site("jump user", around=(accept,))):
+        assert state_of(explain(HEALTHY, kernel)) is State.OK
+
+
+def test_without_firewalld_it_is_no_hop() -> None:
+    """Where firewalld does not run nothing is told of it; where it cannot be asked, that is."""
+    absent = explain(replace(HEALTHY, firewalld=ABSENT_FIREWALLD), KERNEL)
+    assert not [hop for each in absent for hop in each.hops if "firewalld" in hop.place]
+    assert state_of(explain(replace(HEALTHY, firewalld=None), KERNEL)) is State.UNKNOWN
+
+
+def test_what_could_not_be_read_is_unknown() -> None:
+    """Rules, chains, sysctls and processes that could not be seen are neither open nor broken."""
+    for snapshot, kernel in (
+        (replace(HEALTHY, rules=None), KERNEL),
+        (HEALTHY, replace(KERNEL, others=None)),
+        (HEALTHY, replace(KERNEL, forwarding={})),
+        (HEALTHY, replace(KERNEL, inside={})),
+    ):
+        assert state_of(explain(snapshot, kernel)) is State.UNKNOWN
+
+
+def test_isolation_that_is_gone_is_told() -> None:
+    """A network that others can reach although it is isolated is broken; its ports are not."""
+    ways = explain(replace(HEALTHY, rules=ruleset(RuleKind.ISOLATION)), KERNEL)
+
+    assert broken(ways, WayKind.ISOLATION) == {"isolation"}
+    assert broken(ways, WayKind.IN) == set()
+
+
+def test_an_internal_network_has_no_way_out_by_design() -> None:
+    """What is meant to be closed is a note, not broken."""
+    inner = replace(ENDPOINT, internal=True, port_mappings=())
+    (way, *_) = explain(replace(HEALTHY, setup=replace(SETUP, endpoints=(inner,))), KERNEL)
+
+    assert (way.mark, way.hops[0].mark) == (Mark.OPEN, Mark.NOTE)
+
+
+def test_a_target_is_a_container_or_a_port() -> None:
+    """By name, by the beginning of the id, by port, with or without protocol, within a range."""
+    ways = explain(HEALTHY, KERNEL)
+
+    assert len(chosen(ways, "web")) == len(chosen(ways, WEB[:12])) == 6
+    assert len(chosen(ways, "8080")) == len(chosen(ways, "9001/tcp")) == 2
+    for target in ("8080/udp", "9003", "nobody", "aa"):
+        with pytest.raises(PodwatchError, match=target) as caught:
+            chosen(ways, target)
+        assert "web" in caught.value.hint
+
+
+def test_text_tells_a_broken_hop_and_what_to_do() -> None:
+    """Without --all a line for each way, and below it only what is broken."""
+    ways = explain(replace(HEALTHY, rules=ruleset(RuleKind.MASQUERADE)), KERNEL)
+    lines = as_text(ways, every_hop=False, colour=False).splitlines()
+
+    assert lines[0] == "✓ 8080/tcp → web (10.88.0.2:80): open"
+    at = lines.index("✗ web (10.88.0.2) out by podman: BROKEN")
+    assert "✗ masquerade" in lines[at + 1]
+    assert lines[at + 2].strip() == "→ podwatch restore"
+    assert as_text([], every_hop=False, colour=False) == "no container needs rules on this host"
+
+
+def test_the_picture_shows_what_is_broken_and_escapes_names() -> None:
+    """Broken ways are red and dashed, and no name can add anything to the drawing."""
+    hostile = replace(HEALTHY, containers={WEB: Container(WEB, "<script>&\x1b")})
+    picture = draw(explain(replace(hostile, rules=ruleset(RuleKind.MASQUERADE)), KERNEL))
+
+    assert picture.count('class="broken"') == 2
+    assert picture.count('class="open"') == 4
+    assert "<script>" not in picture
+    assert "\x1b" not in picture
+    assert draw([]).startswith("<svg ")

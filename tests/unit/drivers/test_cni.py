@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CNI's rules against what a Debian 12 host with CNI really had, and files that make no sense."""
+
+import base64
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podwatch.decide.judge import judge
+from podwatch.drivers.cni import PREFIXES, chain_name, expected_rules, parse_result, setup_of
+from podwatch.drivers.iptables_save import parse_save
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import Endpoint, PortMapping
+from podwatch.words.rules import Chain, RuleKind, Ruleset
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
+from podwatch.words.verdict import MissingKind, State
+
+DATA = Path(__file__).parents[2] / "data" / "bookworm-cni-standard"
+FILES = [path.read_text(encoding="utf-8") for path in sorted((DATA / "cni").iterdir())]
+SETUP = setup_of(tuple(joined for text in FILES if (joined := parse_result(text)) is not None))
+LISTINGS = {
+    family: (DATA / name).read_text(encoding="utf-8")
+    for family, name in (("ip", "iptables.save"), ("ip6", "ip6tables.save"))
+}
+WHOLE = parse_save(LISTINGS, prefixes=PREFIXES)
+
+
+def spoilt(**changes: Any) -> str:
+    """A file of the cache with some keys replaced."""
+    return json.dumps({**json.loads(FILES[0]), **changes})
+
+
+def test_a_real_host_has_exactly_what_is_expected() -> None:
+    """On a Debian 12 host with every kind of container, expected equals installed, both ways."""
+    installed = {(name, text) for name, chain in WHOLE.chains.items() for text in chain.rules}
+    rules = expected_rules(SETUP, WHOLE)
+    assert {(rule.chain, rule.text) for rule in rules} == installed
+    assert len(rules) == len(installed) == 87
+    verdict = judge(Snapshot(SETUP, WHOLE, ABSENT_FIREWALLD))
+    assert (verdict.state, verdict.warnings) == (State.OK, ())
+
+
+def test_each_address_is_a_trusted_source() -> None:
+    """CNI trusts containers one by one, as the recorded firewalld shows."""
+    sources = dict.fromkeys((DATA / "trusted-sources").read_text().split(), "trusted")
+    verdict = judge(Snapshot(SETUP, WHOLE, Firewalld(running=True, sources=sources)))
+    assert verdict.state is State.OK
+    verdict = judge(Snapshot(SETUP, WHOLE, Firewalld(running=True)))
+    assert {each.kind for each in verdict.missing} == {MissingKind.SOURCE}
+    assert {each.detail for each in verdict.missing} == set(sources)
+
+
+def test_a_lost_rule_names_its_container() -> None:
+    """Most of CNI's rules belong to one container, and that one would be reloaded."""
+    rule = next(each for each in expected_rules(SETUP, WHOLE) if each.container_id)
+    chain = WHOLE.chains[rule.chain]
+    left = Chain(chain.hook, tuple(text for text in chain.rules if text != rule.text))
+    observed = replace(WHOLE, chains={**WHOLE.chains, rule.chain: left})
+    (missing,) = judge(Snapshot(SETUP, observed, ABSENT_FIREWALLD)).missing
+    assert missing.container_ids == (rule.container_id,)
+    assert missing.what.startswith(rule.container_id[:12])
+
+
+def test_macvlan_has_no_rules() -> None:
+    """A network that is not a bridge leaves a file, and nothing in iptables."""
+    assert sum(parse_result(text) is None for text in FILES) == 1
+
+
+def test_chains_are_named_by_network_and_container() -> None:
+    """The hash in a chain's name is that of the plugins."""
+    key = "b25f8d7f"  # of a network's name and a container's id, cut to 28 characters
+    named = chain_name("DN-", Endpoint(key, "podman", "podman", ()))
+    assert named.startswith("CNI-DN-")
+    assert len(named) == 28
+
+
+def test_many_ports_are_split() -> None:
+    """One multiport match has room for 15 ports; the rest are in a second rule."""
+    endpoint = SETUP.endpoints[0]
+    mappings = tuple(PortMapping(8000 + n, 80, "tcp") for n in range(16))
+    setup = replace(SETUP, endpoints=(replace(endpoint, port_mappings=mappings),))
+    jumps = [
+        rule.text
+        for rule in expected_rules(setup, WHOLE)
+        if rule.kind is RuleKind.PORT_JUMP and rule.chain.startswith("ip ")
+    ]
+    assert [text.count(",") for text in jumps] == [14, 0]
+
+
+def test_the_firewall_plugin_without_firewalld() -> None:
+    """Containers that were let through by iptables are expected to be, once that was seen."""
+    address = SETUP.endpoints[0].addresses[0][0]
+    accept = f"-s {address}/32 -j ACCEPT"
+    seen = Ruleset(present=True, chains={"ip filter CNI-FORWARD": Chain("", (accept,))})
+    texts = [rule.text for rule in expected_rules(SETUP, seen) if "CNI-FORWARD" in rule.chain]
+    assert accept in texts
+    assert f"-d {address}/32 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT" in texts
+    assert not any("CNI-FORWARD" in rule.chain for rule in expected_rules(SETUP, WHOLE))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        "{}",
+        spoilt(config="!"),
+        spoilt(config=base64.b64encode(b"[]").decode()),
+        spoilt(result={"ips": [{"address": "nonsense"}]}),
+        spoilt(capabilityArgs={"portMappings": [{"hostPort": "x"}]}),
+    ],
+)
+def test_a_damaged_file_is_an_error(text: str) -> None:
+    """What is not a file of libcni's cache is an error, never a container without rules."""
+    with pytest.raises(StateUnreadable):
+        parse_result(text)

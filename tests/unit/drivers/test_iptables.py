@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""netavark's iptables driver against what a Debian 12 host really had, and what it cannot show."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from podwatch.decide.judge import judge
+from podwatch.drivers.iptables import PREFIXES, chain_hash, expected_rules, traits
+from podwatch.drivers.iptables_save import (
+    BUILT_IN,
+    clearing_scripts,
+    parse_save,
+    restore_scripts,
+    whole,
+)
+from podwatch.drivers.podman_setup import parse_setup
+from podwatch.drivers.saved import Repair, SavedRules, covers, repairs
+from podwatch.words.errors import RulesUnreadable
+from podwatch.words.network import (
+    Endpoint,
+    FirewallDriver,
+    Isolation,
+    Network,
+    PortMapping,
+    Setup,
+)
+from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
+from podwatch.words.verdict import MissingKind, State
+
+DATA = Path(__file__).parents[2] / "data" / "bookworm-netavark-standard"
+KEY = "ab" * 32
+
+
+def data(name: str) -> str:
+    """A file of the recorded host."""
+    return (DATA / name).read_text(encoding="utf-8")
+
+
+SETUP, CONTAINERS = parse_setup(data("networks.json") + data("ps.json") + data("inspect.json"))
+LISTINGS = {"ip": data("iptables.save"), "ip6": data("ip6tables.save")}
+WHOLE = parse_save(LISTINGS, prefixes=PREFIXES)
+RULES = expected_rules(SETUP, WHOLE)
+
+
+def without(observed: Ruleset, name: str, text: str) -> Ruleset:
+    """The ruleset with one rule deleted."""
+    chain = observed.chains[name]
+    left = tuple(each for each in chain.rules if each != text)
+    return replace(observed, chains={**observed.chains, name: Chain(chain.hook, left)})
+
+
+def setup_of(
+    *mappings: PortMapping, isolation: Isolation = Isolation.NEVER, stateful: bool = False
+) -> Setup:
+    """One container on one dual-stack network."""
+    subnets = (ip_network("10.89.3.0/24"), ip_network("fd10:88:a::/64"))
+    network = Network(
+        "n" * 64, "podman1", subnets, isolation, hash_name="52A648766DA40" if stateful else ""
+    )
+    addresses = tuple(
+        (ip_address(text), subnet)
+        for text, subnet in zip(("10.89.3.2", "fd10:88:a::2"), subnets, strict=True)
+    )
+    endpoint = Endpoint(KEY, network.id, "dual", addresses, mappings)
+    return Setup(FirewallDriver.IPTABLES, {network.id: network}, (endpoint,))
+
+
+def texts(rules: Iterable[Rule], chain: str) -> list[str]:
+    """The expected texts of one chain."""
+    return [rule.text for rule in rules if rule.chain == chain]
+
+
+def test_a_real_host_has_exactly_what_is_expected() -> None:
+    """On a Debian 12 host with every kind of container, expected equals installed, both ways."""
+    installed = {(name, text) for name, chain in WHOLE.chains.items() for text in chain.rules}
+    wanted = {
+        (rule.chain, next((t for t in rule.texts if (rule.chain, t) in installed), rule.text))
+        for rule in RULES
+    }
+    assert wanted == installed
+    assert len(RULES) == len(wanted)
+    verdict = judge(Snapshot(SETUP, WHOLE, ABSENT_FIREWALLD, CONTAINERS))
+    assert (verdict.state, verdict.warnings) == (State.OK, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("podman", "1D8721804F16F"), ("testnet", "C5964C6794A11"), ("dual", "52A648766DA40")],
+)
+def test_chains_are_named_by_the_network(name: str, wanted: str) -> None:
+    """The hash in a chain's name is netavark's own."""
+    assert chain_hash(name) == wanted
+
+
+def test_each_rule_that_is_lost_is_named_and_comes_back() -> None:
+    """Whichever rule goes, one thing is missing, and the copy puts the chain back as it was."""
+    copy = SavedRules(WHOLE.chains, FirewallDriver.IPTABLES)
+    for name, chain in WHOLE.chains.items():
+        for text in chain.rules:
+            observed = without(WHOLE, name, text)
+            verdict = judge(Snapshot(SETUP, observed, ABSENT_FIREWALLD, CONTAINERS))
+            assert [each.detail for each in verdict.missing] == [text]
+            rules = expected_rules(SETUP, observed)
+            assert covers(copy, rules, observed)
+            assert [each.name for each in repairs(copy, rules, observed)] == [name]
+            assert repairs(copy, rules, observed)[0].chain == chain
+
+
+def test_all_gone_is_one_loss() -> None:
+    """Without a single chain of netavark's, the loss is the whole, not each rule."""
+    bare = parse_save({"ip": "*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT\n"}, prefixes=PREFIXES)
+    verdict = judge(Snapshot(SETUP, bare, ABSENT_FIREWALLD, CONTAINERS))
+    assert [each.kind for each in verdict.missing] == [MissingKind.TABLE]
+    assert "what netavark put into iptables is gone (79 rules" in verdict.missing[0].what
+
+
+def test_versions_show_in_the_rules() -> None:
+    """What came with 1.7, 1.8 and 1.12.2 is expected where it is seen, and from 1.9 on always."""
+    old = expected_rules(setup_of(), Ruleset(present=True))
+    assert texts(old, "ip filter NETAVARK_ISOLATION_3") == []
+    assert texts(old, "ip filter INPUT") == []
+
+    stateful = expected_rules(setup_of(stateful=True), Ruleset(present=True))
+    assert texts(stateful, "ip filter NETAVARK_ISOLATION_3") == [
+        "-o podman1 -j DROP",
+        "-j NETAVARK_ISOLATION_2",
+    ]
+    assert texts(stateful, "ip6 filter NETAVARK_INPUT") == [
+        "-s fd10:88:a::/64 -p udp -m udp --dport 53 -j ACCEPT"
+    ]
+    tcp = "-s 10.89.3.0/24 -p tcp -m tcp --dport 53 -j ACCEPT"
+    new = Ruleset(present=True, chains={"ip filter NETAVARK_INPUT": Chain("", (tcp,))})
+    assert tcp in texts(expected_rules(setup_of(), new), "ip filter NETAVARK_INPUT")
+    assert traits(new) == {"input", "dns_tcp"}
+    remembered = Ruleset(present=False, traits=frozenset({"input", "dns_tcp"}))
+    assert tcp in texts(expected_rules(setup_of(), remembered), "ip filter NETAVARK_INPUT")
+
+
+def test_a_published_port_53_is_not_taken_for_dns() -> None:
+    """A container that publishes port 53 does not make netavark look newer than it is."""
+    owner = f'-m comment --comment "dnat name: a id: {KEY}"'
+    jump = f"-p tcp -m tcp --dport 53 {owner} -j NETAVARK-DN-X"
+    seen = Ruleset(present=True, chains={"ip nat NETAVARK-HOSTPORT-DNAT": Chain("", (jump,))})
+    assert traits(seen) == frozenset()
+
+
+def test_a_wildcard_address_has_two_spellings() -> None:
+    """netavark before 1.6 writes 0.0.0.0 into the rules, later ones leave it out."""
+    mapping = PortMapping(8080, 80, "tcp", host_ip=ip_address("0.0.0.0"))  # noqa: S104
+    rules = expected_rules(setup_of(mapping), Ruleset(present=True))
+    found = [rule.texts for rule in rules if rule.kind is RuleKind.PORT_DNAT]
+    port = "-p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.89.3.2:80"
+    assert found == [(f"-d 0.0.0.0/32 {port}", port)]
+
+
+def test_a_repair_touches_nothing_of_others() -> None:
+    """In a built-in chain only netavark's jumps move, and each goes to its place among theirs."""
+    theirs = ("-i eth0 -j theirs", "-i eth1 -j theirs")
+    forward = f"-j NETAVARK_ISOLATION_1|{theirs[0]}|-j NETAVARK_FORWARD|{theirs[1]}".split("|")
+    was = Ruleset(present=True, chains={"ip filter FORWARD": Chain(BUILT_IN, tuple(forward))})
+    now = without(was, "ip filter FORWARD", "-j NETAVARK_FORWARD")
+    script = restore_scripts(whole(now, was), now, prefixes=PREFIXES)["ip"]
+    assert script.splitlines() == [
+        "*filter",
+        ":NETAVARK_FORWARD - [0:0]",
+        ":NETAVARK_ISOLATION_1 - [0:0]",
+        "-D FORWARD -j NETAVARK_ISOLATION_1",
+        "-I FORWARD 1 -j NETAVARK_ISOLATION_1",
+        "-I FORWARD 3 -j NETAVARK_FORWARD",
+        "COMMIT",
+    ]
+
+
+def test_a_chain_that_is_there_is_not_emptied_by_a_jump_to_it() -> None:
+    """A chain is only named in a script to be written, or to be made: naming it empties it."""
+    chain = Chain("", ("-o podman1 -j DROP",))
+    now = Ruleset(present=True, chains={"ip filter NETAVARK_ISOLATION_2": chain})
+    todo = [
+        Repair(
+            "ip filter NETAVARK_ISOLATION_3",
+            Chain("", ("-j NETAVARK_ISOLATION_2",)),
+            exists=False,
+            rehook=False,
+        )
+    ]
+    script = restore_scripts(todo, now, prefixes=PREFIXES)["ip"]
+    assert ":NETAVARK_ISOLATION_2" not in script
+    assert ":NETAVARK_ISOLATION_3 - [0:0]\n-A NETAVARK_ISOLATION_3 -j " in script
+
+
+def test_clearing_takes_only_what_is_netavarks() -> None:
+    """To clear is to delete netavark's chains and the jumps to them, nothing else."""
+    listing = (
+        "*filter\n:FORWARD DROP [0:0]\n:NETAVARK_FORWARD - [0:0]\n:theirs - [0:0]\n"
+        "-A FORWARD -j theirs\n-A FORWARD -j NETAVARK_FORWARD\n-A theirs -j DROP\nCOMMIT\n"
+    )
+    observed = parse_save({"ip": listing}, prefixes=PREFIXES)
+    assert clearing_scripts(observed, prefixes=PREFIXES) == {
+        "ip": "*filter\n-D FORWARD -j NETAVARK_FORWARD\n-F NETAVARK_FORWARD\n"
+        "-X NETAVARK_FORWARD\nCOMMIT\n"
+    }
+
+
+def test_what_iptables_cannot_print_is_unknown() -> None:
+    """A table with rules of nft's own is not taken for an empty one."""
+    listing = "# Table `nat' is incompatible, use 'nft' tool.\n"
+    with pytest.raises(RulesUnreadable, match="incompatible"):
+        parse_save({"ip": listing}, prefixes=PREFIXES)
+
+
+def test_rules_of_iptables_legacy_are_known_as_such() -> None:
+    """iptables-legacy's rules come without events: a loss is no different, but it is said."""
+    legacy = {family: text.replace(" (nf_tables)", "") for family, text in LISTINGS.items()}
+    observed = parse_save(legacy, prefixes=PREFIXES)
+    assert observed.chains == WHOLE.chains
+    verdict = judge(Snapshot(SETUP, observed, ABSENT_FIREWALLD, CONTAINERS))
+    assert verdict.state is State.OK
+    assert "iptables-legacy" in verdict.warnings[0].what

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading /proc/net and nft's list of chains."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.drivers.proc_net import has_default_route, parse_chains, parse_listening
+from podwatch.words.way import BaseChain
+
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
+TCP = (
+    f"{HEAD}"
+    "   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1\n"
+    "   1: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1\n"
+    "   2: 020A590A:CDD0 020200C0:1B58 06 00000000:00000000 03:0000144E 00000000 0 0 0\n"
+)
+TCP6 = (
+    f"{HEAD}"
+    "   0: 00000000000000000000000000000000:1F91 00000000000000000000000000000000:0000 0A 0:0 0\n"
+    "   1: 00000000000000000000000001000000:0051 00000000000000000000000000000000:0000 0A 0:0 0\n"
+)
+CHAINS = """\
+# Warning: table ip filter is managed by iptables-nft, do not touch!
+table ip filter {
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
+		jump ufw-user
+	}
+
+	chain ufw-user {
+		oifname "podman0" accept
+	}
+}
+table inet netavark {
+	set s {
+		type ipv4_addr
+	}
+	chain INPUT {
+		type filter hook input priority filter; policy accept;
+	}
+}
+"""
+
+
+def test_sockets_that_others_reach() -> None:
+    """Listening sockets count, those on loopback and mere connections do not."""
+    assert list(parse_listening(TCP, "tcp")) == [(8080, "tcp")]
+    assert list(parse_listening(TCP6, "tcp")) == [(8081, "tcp")]
+
+
+def test_default_routes() -> None:
+    """A route to everywhere is told from one to a network, for both versions."""
+    head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
+    assert has_default_route(head + "eth0\t00000000\t020200C0\t0003\t0\t0\t0\t00000000\n", 4)
+    assert not has_default_route(head + "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n", 4)
+    zeros = "0" * 32
+    assert has_default_route(f"{zeros} 00 {zeros} 00 {zeros} 0400 1 0 3 eth0\n", 6)
+    assert not has_default_route(f"{zeros} 00 {zeros} 00 {zeros} ffffffff 1 0 200200 lo\n", 6)
+
+
+def test_base_chains() -> None:
+    """Chains with a hook are told with policy and rules, and with what they may jump to."""
+    forward, inner = list(parse_chains(CHAINS))
+
+    around = ("jump ufw-user", 'oifname "podman0" accept')
+    assert forward == BaseChain(
+        "ip filter", "FORWARD", "forward", "drop", ("jump ufw-user",), around
+    )
+    assert (inner.table, inner.hook) == ("inet netavark", "input")
+
+
+@given(st.text())
+def test_nothing_raises(text: str) -> None:
+    """Whatever is printed, reading it goes well."""
+    list(parse_listening(f"\n{text}", "tcp"))
+    has_default_route(text, 4)
+    list(parse_chains(text))

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who did it, in one sentence: all that is known, and nothing that is not."""
+
+import pytest
+
+from podwatch.words.cause import (
+    NO_CAUSE,
+    WHILE_ABSENT,
+    Process,
+    Writer,
+    by_firewalld,
+    by_writer,
+)
+
+SHELL = Process("bash", 90, "-bash")
+
+
+@pytest.mark.parametrize(
+    ("process", "told"),
+    [
+        (None, "nft (pid 91), ended before it could be asked"),
+        (Process("nft", 91), "nft (pid 91)"),
+        (
+            Process("nft", 91, "nft flush ruleset", "", "3", "alice", SHELL),
+            "nft (pid 91), “nft flush ruleset”, run by “-bash” (pid 90), session 3, user alice",
+        ),
+        (
+            Process("nft", 91, "nft -f /etc/nftables.conf", "nftables.service"),
+            "nft (pid 91), “nft -f /etc/nftables.conf”, unit nftables.service",
+        ),
+    ],
+)
+def test_what_is_known_is_told(process: Process | None, told: str) -> None:
+    """The name and pid always, command, parent, session or unit and user where they are known."""
+    assert str(by_writer(Writer("nft", 91, process))) == told
+
+
+def test_a_fight_is_told_by_the_name_alone() -> None:
+    """What is short is the writer, however much is known of it."""
+    assert by_writer(Writer("nft", 91, SHELL)).short == "nft (pid 91)"
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("nft", "nft"),
+        ("iptables-restor", "iptables"),
+        ("ip6tables-nft", "ip6tables"),
+        ("firewalld", "firewalld"),
+        ("evil\nname", "other"),
+    ],
+)
+def test_a_label_is_one_of_a_few(name: str, label: str) -> None:
+    """A process may call itself anything; what is counted by has few values."""
+    assert by_writer(Writer(name, 1)).label == label
+
+
+def test_causes_without_a_writer_are_counted_by_their_kind() -> None:
+    """firewalld's events, podwatch's own absence, and nothing at all have words of their own."""
+    found = [each.label for each in (by_firewalld("firewalld reloaded"), WHILE_ABSENT, NO_CAUSE)]
+
+    assert found == ["firewalld", "absent", "unknown"]
+    assert not NO_CAUSE
