@@ -50,8 +50,9 @@ class Systemd:
         # (Python 3.14: "deadlock detected by _ModuleLock('pystemd.systemd1')").
         _load_pystemd()
         # Two threads: while jobs are waited for, states can still be asked.
-        self._jobs: Worker[_Jobs] = Worker("systemd-jobs", _Jobs)
-        self._states: Worker[Any] = Worker("systemd-states", _connect)
+        # A connection that nobody closes keeps its two descriptors for ever (pystemd 0.11 to 0.15).
+        self._jobs: Worker[_Jobs] = Worker("systemd-jobs", _Jobs, lambda jobs: jobs.bus.close())
+        self._states: Worker[Any] = Worker("systemd-states", _connect, lambda bus: bus.close())
 
     @staticmethod
     def is_there() -> bool:
@@ -139,15 +140,12 @@ class _Jobs:
             ended[body[1]] = body[3].decode()
 
         self._removed = removed
-        self.bus.match_signal(
-            _SYSTEMD,
-            _PATH,
-            _MANAGER,
-            b"JobRemoved",
-            removed,
-            None,
-        )
-        self._call(b"Subscribe", b"", [])
+        try:
+            self.bus.match_signal(_SYSTEMD, _PATH, _MANAGER, b"JobRemoved", removed, None)
+            self._call(b"Subscribe", b"", [])
+        except BaseException:
+            self.bus.close()
+            raise
 
     def _call(self, method: bytes, signature: bytes, arguments: list[bytes]) -> Any:
         from pystemd.dbuslib import apply_signature

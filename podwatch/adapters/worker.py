@@ -20,12 +20,16 @@ T = TypeVar("T")
 class Worker(Generic[C]):
     """Runs functions on one thread.
 
-    `make` makes, on that thread and at its first call, what each function is handed.
+    `make` makes, on that thread and at its first call, what each function is handed; `end` takes
+    it back there when the thread ends.
     """
 
-    def __init__(self, name: str, make: Callable[[], C]) -> None:
+    def __init__(
+        self, name: str, make: Callable[[], C], end: Callable[[C], object] | None = None
+    ) -> None:
         self._name = name
         self._make = make
+        self._end = end
         self._jobs: queue.SimpleQueue[Callable[[Callable[[], C]], None] | None] | None = None
         self._turn = asyncio.Lock()
 
@@ -69,6 +73,8 @@ class Worker(Generic[C]):
         def work() -> None:
             while (job := jobs.get()) is not None:
                 job(context)
+            if self._end is not None and context.cache_info().currsize:
+                self._end(context())
 
         threading.Thread(target=work, name=self._name, daemon=True).start()
         return jobs

@@ -67,6 +67,28 @@ def test_a_failure_to_make_is_tried_again() -> None:
     asyncio.run(body())
 
 
+def test_what_was_made_is_taken_back_once() -> None:
+    """`end` gets what `make` made, on its thread, when the thread ends; nothing if nothing was."""
+    ended: list[tuple[int, int]] = []
+    done = threading.Event()
+
+    def end(context: int) -> None:
+        ended.append((context, threading.get_ident()))
+        done.set()
+
+    async def body() -> int:
+        worker = Worker("test", lambda: 7, end)
+        worker.close()
+        thread = await worker.call(lambda _: threading.get_ident(), timeout_s=5)
+        worker.close()
+        worker.close()
+        return thread
+
+    thread = asyncio.run(body())
+    assert done.wait(5)
+    assert ended == [(7, thread)]
+
+
 @pytest.mark.parametrize("cancel", [False, True])
 def test_a_call_that_hangs_leaves_its_thread_behind(cancel: bool) -> None:  # noqa: FBT001
     """After a timeout, or a cancelled call, the next call is answered on a new thread."""
