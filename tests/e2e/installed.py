@@ -65,6 +65,11 @@ class Installed:
         """How many losses podwatch has seen since it started."""
         return int(self.status()["counters"]["incidents"])
 
+    def history(self) -> list[dict[str, Any]]:
+        """Every incident that is written down, the oldest first."""
+        told = self.host.run(["podwatch", "history", "--json"]).stdout
+        return [json.loads(line) for line in told.splitlines()]
+
     def reloads(self) -> int:
         """How many times a container's network was reloaded since the host booted."""
         script = "journalctl --no-pager --quiet _PID=1 | grep -c 'Starting podwatch-reload@'"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a soak and tells its figures; exits 1 if anything was lost, invented, or grew.
 
-First the daemon is killed at random moments of repairs. Then, for the time asked for, one and the
-same daemon sees random events, and is measured after each.
+First the daemon is killed at random moments of repairs. Then, for the rest of the time asked for,
+one and the same daemon sees random events, and is measured after each.
 """
 
 import argparse
@@ -41,6 +41,7 @@ class Account:
     losses: int = 0
     quiets: int = 0
     incidents: int = 0
+    written: int = 0
     slowest_ms: int = 0
     slowest_event: str = ""
     measures: list[Measure] = field(default_factory=list)
@@ -74,6 +75,7 @@ class Soak:
     def events(self, seconds: float) -> None:
         """Let things happen for so long; measure after each."""
         pid, end = self.pid(), time.monotonic() + seconds
+        known = len(self.there.history())
         # Everything once, in any order, so that the first measures have seen all there is.
         todo = [*LOSSES, *QUIETS]
         self.chance.shuffle(todo)
@@ -85,6 +87,14 @@ class Soak:
         if self.pid() != pid:
             self.account.wrong.append(f"the daemon is another one: {pid}, then {self.pid()}")
         self.compare(self.account.measures[:first], self.account.measures[first:])
+        written = self.there.history()[known:]
+        self.account.written = len(written)
+        if len(written) != self.account.incidents:
+            self.account.wrong.append(
+                f"{len(written)} incidents are written down, {self.account.incidents} were counted"
+            )
+        if any(not each["verified"] or not each["ended"] for each in written):
+            self.account.wrong.append("an incident is written down as not ended")
 
     def any_event(self) -> Event:
         """An event by its weight; every other one is a quiet one."""
@@ -104,6 +114,8 @@ class Soak:
                 self.account.wrong.append(f"{event.name}: {new} incidents, where nothing was lost")
         else:
             self.account.losses += 1
+            if not new:
+                self.account.wrong.append(f"{event.name}: no incident")
         took = int(self.there.status()["last_incident"]["took_ms"]) if new else 0
         if took > self.account.slowest_ms:
             self.account.slowest_ms, self.account.slowest_event = took, event.name
@@ -153,7 +165,7 @@ def told(account: Account, minutes: float) -> str:
             f"| losses | {account.losses}, every one healed and verified |",
             f"| slowest, found to verified | {account.slowest_ms} ms ({account.slowest_event}) |",
             f"| events that are no loss | {account.quiets} |",
-            f"| incidents counted | {account.incidents} |",
+            f"| incidents counted, in the history | {account.incidents}, {account.written} |",
             f"| resident memory, first and last | {first.rss_kb / 1024:.1f}, "
             f"{last.rss_kb / 1024:.1f} MiB |",
             f"| file descriptors, first and last | {first.descriptors}, {last.descriptors} |",
@@ -175,7 +187,7 @@ def main() -> int:
     with installed(asked.suite) as there:
         soak = Soak(there, asked.seed)
         soak.kill(asked.kills)
-        soak.events(asked.minutes * 60)
+        soak.events(asked.minutes * 60 - (time.monotonic() - began))
         verified = there.check()
         if verified.code != 0:
             soak.account.wrong.append(f"at the end podwatch check says: {verified.stdout}")
