@@ -240,7 +240,10 @@ def test_a_silent_server_costs_one_address(lan: Lan, four: dict[str, str]) -> No
     assert "lease" in lan.host.run(["podwatch", "status"], check=False).stdout
     lan.server.start()
     lan.until_well(4, 90)
-    assert {name: lan.address(name) for name in four} == four
+    addresses = {name: lan.address(name) for name in four}
+    # While CNI's one try lasted the leases ran out: the same addresses come, in any order.
+    assert sorted(addresses.values()) == sorted(four.values())
+    assert lan.socket == CNI[0] or addresses == four
 
 
 def test_masked(lan: Lan) -> None:
