@@ -101,8 +101,15 @@ class Systemd:
         except Exception as exc:  # pystemd raises whatever sd-bus reports, by many names
             self.close()  # the next call connects anew
             raise BusUnavailable(
-                f"systemd: {what}: {exc}", hint="is the system bus up? systemctl status dbus"
+                f"systemd: {what}: {_words(exc)}",
+                hint="is the system bus up? systemctl status dbus",
             ) from exc
+
+
+def _words(exc: Exception) -> str:
+    """What sd-bus said; the text of pystemd's exceptions goes on with their documentation."""
+    said = getattr(exc, "err_message", "") or getattr(exc, "err_name", "") or str(exc)
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
 
 
 def _connect() -> Any:
@@ -166,7 +173,7 @@ class _Jobs:
                 except Exception as exc:  # sd-bus' error, in a class made of its name
                     if -getattr(exc, "errno", 0) in _NOT_CONNECTED:
                         raise
-                    results[name] = f"systemd would not start it: {exc}"
+                    results[name] = f"systemd would not start it: {_words(exc)}"
                     continue
                 started[job] = (name, time.monotonic() + timeout_s)
             if started:

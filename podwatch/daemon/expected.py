@@ -11,8 +11,10 @@ import asyncio
 
 from podwatch.adapters import podman
 from podwatch.adapters.cni import CniCache
+from podwatch.adapters.netlink import table_exists
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
+from podwatch.drivers import nftables
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
 
@@ -35,6 +37,7 @@ class Expected:
         self.listed: dict[str, Container] | None = None
         """podman's containers, if it was asked since they were last taken from here."""
         self._answer: Setup | None = None
+        self._had_state = False
 
     @property
     def asks_podman(self) -> bool:
@@ -44,6 +47,12 @@ class Expected:
     async def read(self) -> Setup:
         """What is set up. Raises StateUnreadable."""
         setup = self.state.read()
+        self._had_state = self._had_state or setup.driver is not FirewallDriver.UNKNOWN
+        if setup.driver is FirewallDriver.UNKNOWN and self._has_lost_state():
+            raise StateUnreadable(
+                f"netavark's state is gone: there is no {self.state.path}/firewall-driver",
+                hint="restart the containers, or the host: netavark writes it anew",
+            )
         networks = podman.networks_stamp()
         if setup.driver is not FirewallDriver.UNKNOWN or networks is None:
             # What netavark keeps in /run tells that it is in use; CNI's cache may be left over.
@@ -54,6 +63,18 @@ class Expected:
         if self._answer is None or self.stamp != networks:
             self._answer, self.listed = await self._ask()
         return self._answer
+
+    def _has_lost_state(self) -> bool:
+        """Whether this netavark is one that keeps state, though there is none.
+
+        What it keeps stays when the last container stops (netavark src/firewall/state.rs, 1.9 to
+        2.1). Without the directory an older netavark has nothing in its newer driver's table.
+        """
+        return (
+            self._had_state
+            or self.state.path.is_dir()
+            or table_exists(nftables.FAMILY, nftables.TABLE)
+        )
 
     def is_current(self) -> bool:
         """Whether the setup is still the one that was last read."""

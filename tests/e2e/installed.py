@@ -67,7 +67,7 @@ class Installed:
 
     def history(self) -> list[dict[str, Any]]:
         """Every incident that is written down, the oldest first."""
-        told = self.host.run(["podwatch", "history", "--json"]).stdout
+        told = self.host.run(["podwatch", "history", "--json", "-n", "0"]).stdout
         return [json.loads(line) for line in told.splitlines()]
 
     def reloads(self) -> int:

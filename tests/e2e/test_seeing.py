@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from podwatch.daemon.history import RECORD
+from podwatch.daemon.status import SHAPE, fit
+from tests.bench.seeing import MANY_INCIDENTS
 from tests.e2e.installed import Installed
 
 pytestmark = pytest.mark.e2e
@@ -106,6 +109,31 @@ def test_a_loss_while_podwatch_was_away(ready: Installed) -> None:
     (told,) = _history(ready, "-n", "1")
     assert told["cause"] == "while podwatch was not running"
     assert "at least" in ready.host.run(["podwatch", "history", "-n", "1"]).stdout
+
+
+def test_documents_have_the_fields_they_are_described_with(ready: Installed) -> None:
+    """status --json and history --json print what SHAPE and RECORD describe, no more, no less."""
+    status = json.loads(ready.host.run(["podwatch", "status", "--json"], check=False).stdout)
+    (incident,) = _history(ready, "-n", "1")
+
+    assert fit(status, SHAPE) == status
+    assert fit(incident, RECORD) == incident
+    assert SHAPE.keys() == status.keys()
+    assert RECORD.keys() == incident.keys()
+
+
+def test_ten_thousand_incidents(ready: Installed) -> None:
+    """With 10,000 incidents status and history still answer, and the newest is the last."""
+    ready.host.run(["systemctl", "stop", "podwatch"])
+    ready.host.run(["python3", "-c", MANY_INCIDENTS.format(count=10_000)])
+    ready.host.run(["systemctl", "start", "podwatch"])
+    ready.until_whole()
+    ready.host.nft("delete", "table", "inet", "netavark")
+    ready.until(lambda: _history(ready, "-n", "1")[0]["verified"], "written")
+
+    assert len(_history(ready, "-n", "0")) >= 10_000
+    assert ready.host.run(["podwatch", "history"]).stdout.count("cause:") <= 100
+    assert ready.host.run(["podwatch", "status"]).code == 0
 
 
 def test_a_pause_is_kept(ready: Installed) -> None:

@@ -73,6 +73,20 @@ def test_since_and_last(tmp_path: Path) -> None:
     assert all(each["ended"] for each in read(path, last=3).incidents)
 
 
+def test_it_stays_bounded_and_keeps_the_newest_ten_thousand(tmp_path: Path) -> None:
+    """However many incidents there were, two files of a limited size hold the newest of them."""
+    path = tmp_path / "h"
+    for number in range(30_000):
+        each = incident(float(number))
+        each.end(number + 0.5)
+        History(path).note(each)
+
+    told = [each["began"] for each in read(path).incidents]
+    assert sum(each.stat().st_size for each in tmp_path.iterdir()) <= 2 * history.LIMIT_BYTES
+    assert len(told) >= 10_000
+    assert told == [float(number) for number in range(30_000 - len(told), 30_000)]
+
+
 def test_what_makes_no_sense_is_skipped_and_counted() -> None:
     """A torn line, another schema and what is no record at all do not hide the rest."""
     good = json.dumps(record(incident(5.0))).encode()
