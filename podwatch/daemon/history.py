@@ -34,6 +34,7 @@ RECORD: Mapping[str, Any] = {
     "missing_count": 0,  # `missing` holds no more than the first 20
     "rules": 0,
     "sources": 0,
+    "sysctls": 0,
     "containers": 0,
     "how": [""],  # what was tried, in order
     "methods": [""],
@@ -75,6 +76,7 @@ def record(incident: Incident) -> dict[str, Any]:
         "missing_count": len(incident.missing),
         "rules": incident.rules,
         "sources": incident.sources,
+        "sysctls": incident.sysctls,
         "containers": incident.containers,
         "how": incident.attempts[:MOST_MISSING],
         "methods": list(dict.fromkeys(incident.methods)),

@@ -66,6 +66,8 @@ def limits(config: Config) -> Limits:
     methods = {Method(word) for word in config.restore.methods}
     if config.restore.escalate and Method.RELOAD in methods:
         methods.add(Method.ESCALATE)
+    if config.restore.sysctls:
+        methods.add(Method.SYSCTLS)
     if config.firewalld.sources:
         methods.add(Method.SOURCES)
     restore = config.restore

@@ -21,9 +21,9 @@ class Incident:
 
     `by` is the cause in one word of a small set (Cause.label), `process` what is
     known of the writer (Cause.facts), `methods` are the means tried.
-    `began` and `restored_at` are seconds since the epoch. `missing`, `rules`, `sources` and
-    `containers` grow when a later look finds more of it. `verified` is True when a look after the
-    last attempt found everything there.
+    `began` and `restored_at` are seconds since the epoch. `missing`, `rules`, `sources`, `sysctls`
+    and `containers` grow when a later look finds more of it. `verified` is True when a look after
+    the last attempt found everything there.
     """
 
     began: float
@@ -33,6 +33,7 @@ class Incident:
     missing: list[str] = field(default_factory=list)
     rules: int = 0
     sources: int = 0
+    sysctls: int = 0
     containers: int = 0
     tried: list[str] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
@@ -50,6 +51,7 @@ class Incident:
         gone = any(each.kind is MissingKind.TABLE for each in rules)
         self.rules = max(self.rules, verdict.expected_rules if gone else len(rules))
         self.sources = max(self.sources, len(verdict.missing_sources))
+        self.sysctls = max(self.sysctls, len(verdict.missing_sysctls))
         touched = {name for each in rules for name in each.container_ids}
         self.containers = max(self.containers, len(touched))
 
@@ -79,4 +81,6 @@ class Incident:
             parts.append(counted(self.rules, "rule") + whose)
         if self.sources:
             parts.append(counted(self.sources, "trusted source"))
+        if self.sysctls:
+            parts.append(counted(self.sysctls, "sysctl"))
         return " and ".join(parts)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from podwatch.adapters import sysctl
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.netlink import generation, table_exists
@@ -20,6 +21,7 @@ from podwatch.adapters.podman import lock_holder
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.rules import Rules
+from podwatch.drivers import sysctls
 from podwatch.drivers.driver import DRIVERS
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
@@ -123,6 +125,7 @@ class Looker:
         self._firewalls: tuple[str, ...] = ()
         self._firewalls_at = -math.inf
         self._setup: Setup | None = None
+        self._sysctls_seen: frozenset[str] = frozenset()
 
     @property
     def tables(self) -> frozenset[str]:
@@ -144,6 +147,10 @@ class Looker:
         setup, rules, at, busy = await self._rules(unknown)
         firewalld = await asking
         self._setup = setup
+        wanted = {} if setup is None else {each.path: each.value for each in sysctls.wanted(setup)}
+        found = sysctl.read(wanted)
+        seen = self._sysctls_seen & wanted.keys()
+        self._sysctls_seen = seen | {path for path in found if found[path] == wanted[path]}
         return Snapshot(
             setup=setup,
             rules=rules,
@@ -153,6 +160,8 @@ class Looker:
             busy=busy,
             paused=paused,
             neighbours=await neighbours,
+            sysctls=found,
+            sysctls_seen=seen,
             forward_drops=await self._forward_drops(setup) if rules is not None else {},
             unknown=tuple(unknown),
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from podwatch.adapters import podman
+from podwatch.adapters import podman, sysctl
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.systemd import Systemd
@@ -77,7 +77,9 @@ class Restorer:
         """Carry out `decision`; `progress` is told what is under way. Never raises on failure."""
         try:
             with hold(self.lock):
-                if method is Method.SOURCES:
+                if method is Method.SYSCTLS:
+                    detail = _set(decision.sysctls)
+                elif method is Method.SOURCES:
                     detail = await self._trust(decision.subnets)
                 elif method is Method.REPLAY:
                     detail = await self._replay(snapshot)
@@ -175,3 +177,13 @@ class Restorer:
         stamp = self.looker.expected.stamp
         containers = await self.looker.expected.list_containers()
         self.looker.take_census(containers, stamp)
+
+
+def _set(todo: Iterable[str]) -> str:
+    """Write each "path=value". Raises RestoreFailed."""
+    done = []
+    for each in todo:
+        path, _, value = each.partition("=")
+        sysctl.write(path, value)
+        done.append(f"{path.replace('/', '.')} = {value}")
+    return f"{', '.join(done)} set again"

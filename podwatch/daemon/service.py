@@ -15,6 +15,7 @@ from podwatch.adapters.http import Page
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import Change, NftablesWatch
 from podwatch.adapters.process import Processes
+from podwatch.adapters.sysctl import SysctlWatch
 from podwatch.adapters.systemd import Systemd, notify
 from podwatch.daemon import logging
 from podwatch.daemon.config import Config, load
@@ -70,6 +71,7 @@ class _Service:
         self.host.looker.changes = self._changes
         self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
         self.dhcp.pause = self._pause
+        self.sysctls = SysctlWatch(self._on_sysctl)
         self.page = Page("/metrics", CONTENT_TYPE, self._metrics)
         self.publisher.exporter = self._write_metrics
         self.stopping = asyncio.Event()
@@ -82,6 +84,10 @@ class _Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_config)
+        try:
+            self.sysctls.attach(loop)
+        except OSError as exc:  # the slow look sees them all the same
+            self.publisher.complain(PodwatchError(f"cannot listen to sysctls: {exc.strerror}"))
         try:
             loop.add_reader(self.pause.open(), self.pause.drain)
         except PodwatchError as exc:
@@ -107,6 +113,7 @@ class _Service:
                     task.cancel()
         finally:
             self.netlink.close()
+            self.sysctls.close()
             self.pause.close()
             self.page.close()
             self.host.close()
@@ -157,6 +164,9 @@ class _Service:
     def _on_pause(self) -> None:
         self.loop.look_now("a pause began or ended")
         self.dhcp.woken.set()
+
+    def _on_sysctl(self) -> None:
+        self.loop.look_now("a sysctl was set")
 
     def _on_change(self, change: Change) -> None:
         self.loop.on_change(change)

@@ -193,6 +193,12 @@ class Restore:
         "still missing after everything else. Published ports do not answer for a moment.",
         default=True,
     )
+    sysctls: bool = setting(
+        SWITCH,
+        "Whether to set again what netavark set in the kernel for its networks, and something set "
+        "back: forwarding, and route_localnet and rp_filter of its bridges.",
+        default=True,
+    )
     duplicates: bool = setting(
         SWITCH,
         "Whether to put a chain right that holds the same rule more than once, as netavark's own "

@@ -70,6 +70,7 @@ SHAPE: Mapping[str, Any] = {
         "missing": [""],
         "rules": 0,
         "sources": 0,
+        "sysctls": 0,
         "containers": 0,
         "tried": [""],
         "methods": [""],

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from podwatch.decide.sentences import about_rule
-from podwatch.drivers import forwarding
+from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.drivers.iptables_save import LEGACY
 from podwatch.words.network import Container, FirewallDriver, Setup
@@ -69,6 +69,7 @@ def judge(snapshot: Snapshot) -> Verdict:
             warnings.extend(_duplicates(rules, snapshot.rules))
             warnings.extend(_without_events(snapshot.rules))
             warnings.extend(_shut_out(setup, snapshot.forward_drops))
+        missing.extend(_missing_sysctls(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
             missing.extend(_missing_sources(setup, snapshot.firewalld))
             warnings.extend(_firewalld_warnings(setup, snapshot.firewalld))
@@ -235,6 +236,21 @@ def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
             "harmless; netavark's own reload units add them at every firewalld reload",
         )
     ]
+
+
+def _missing_sysctls(setup: Setup, snapshot: Snapshot) -> Iterable[Missing]:
+    for each in sysctls.wanted(setup):
+        value = snapshot.sysctls.get(each.path)
+        if value is None or value == each.value:
+            continue
+        if each.always or each.path in snapshot.sysctls_seen:
+            whose = f"network {each.network}: " if each.network else ""
+            yield Missing(
+                MissingKind.SYSCTL,
+                f"{whose}{each.name} is {value}, not {each.value}",
+                f"{each.path}={each.value}",
+                network=each.network,
+            )
 
 
 def _zone(setup: Setup) -> str:

@@ -5,6 +5,7 @@ A pure step function. It is handed the time (seconds of any clock that never goe
 remembers, and a verdict; it answers with what to do now and when to look again at the latest.
 The ladder, from the least disruptive means to the most:
 
+    sysctls    the kernel's settings are written; touches no container
     sources    firewalld's trusted sources over D-Bus; touches no container
     replay     a verified copy of the rules in one transaction; touches no container
     reload     `podman network reload` of the containers that miss something
@@ -30,6 +31,7 @@ from podwatch.words.verdict import (
 class Method(StrEnum):
     """The means of restoring, the least disruptive first."""
 
+    SYSCTLS = "sysctls"
     SOURCES = "sources"
     REPLAY = "replay"
     RELOAD = "reload"
@@ -76,8 +78,10 @@ class Memory:
     rounds: tuple[float, ...] = ()  # reloads and escalations
     vain: int = 0  # reloads and escalations since nothing was missing
     replays: tuple[float, ...] = ()
+    sysctl_tries: int = 0
     source_tries: int = 0
     unknowns: int = 0
+    next_sysctls: float = NEVER
     next_sources: float = NEVER
     next_replay: float = NEVER
     next_reload: float = NEVER
@@ -92,6 +96,7 @@ class Decision:
     look_at: float | None = None
     container_ids: tuple[str, ...] = ()
     subnets: tuple[str, ...] = ()
+    sysctls: tuple[str, ...] = ()
 
 
 def hinted(memory: Memory, now: float, *, settle_until: float = NEVER) -> Memory:
@@ -108,6 +113,10 @@ def hinted(memory: Memory, now: float, *, settle_until: float = NEVER) -> Memory
 def acted(memory: Memory, method: Method, now: float, limits: Limits, *, done: bool) -> Memory:
     """A means was tried, and came to its end at `now`; `done` says whether it went through."""
     since = now - limits.window
+    if method is Method.SYSCTLS:
+        tries = memory.sysctl_tries + 1
+        pause = min(0.2 * 2 ** min(tries, 20), limits.backoff_max)
+        return replace(memory, sysctl_tries=tries, next_sysctls=now + pause)
     if method is Method.SOURCES:
         tries = memory.source_tries + 1
         pause = min(0.2 * 2 ** min(tries, 20), limits.backoff_max)
@@ -160,6 +169,11 @@ def step(
         )
 
     wake: list[float] = []
+    if verdict.missing_sysctls and Method.SYSCTLS in limits.methods:
+        if now >= memory.next_sysctls:
+            todo = tuple(each.detail for each in verdict.missing_sysctls)
+            return memory, Decision(Method.SYSCTLS, "sysctls were set back", now, sysctls=todo)
+        wake.append(memory.next_sysctls)
     sources = verdict.missing_sources
     if not sources:
         memory = replace(memory, source_tries=0)
@@ -175,7 +189,7 @@ def step(
                 Method.SOURCES, "trusted sources are missing", now, subnets=subnets
             )
         wake.append(memory.next_sources)
-    decision = Decision(None, "waiting to try the trusted sources again")
+    decision = Decision(None, "waiting to try again")
     if verdict.missing_rules:
         memory, decision = _about_rules(
             memory, verdict, now, limits, unknown, held, can_replay=can_replay
@@ -193,6 +207,8 @@ def _nothing_missing(
 ) -> tuple[Memory, Decision]:
     """Rest; or put right what is there twice, in a quiet moment and once."""
     memory = replace(memory, missing_since=None, held_since=None, vain=0, source_tries=0)
+    if now >= memory.next_sysctls + limits.calm:
+        memory = replace(memory, sysctl_tries=0)
     twice = any(each.kind is WarningKind.DUPLICATES for each in verdict.warnings)
     wanted = twice and limits.duplicates and Method.REPLAY in limits.methods
     if not wanted or verdict.blocked or verdict.unknown or Method.REPLAY in memory.tried:

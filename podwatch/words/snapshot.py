@@ -55,7 +55,9 @@ class Unknown:
 class Snapshot:
     """What one look found. `busy` names who is in the middle of a change, if anybody is.
 
-    `forward_drops` are the listings, by family, of iptables' tables whose FORWARD chain drops.
+    `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that had
+    netavark's value at an earlier look. `forward_drops` are the listings, by family, of iptables'
+    tables whose FORWARD chain drops.
     """
 
     setup: Setup | None
@@ -66,5 +68,7 @@ class Snapshot:
     busy: str = ""
     paused: str = ""
     neighbours: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    sysctls_seen: frozenset[str] = frozenset()
     forward_drops: Mapping[str, str] = field(default_factory=dict)
     unknown: tuple[Unknown, ...] = ()

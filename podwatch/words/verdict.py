@@ -34,6 +34,7 @@ class MissingKind(StrEnum):
     RULE = "rule"
     ORDER = "order"
     SOURCE = "source"
+    SYSCTL = "sysctl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,11 @@ class Verdict:
     expected_rules: int = 0
 
     @property
+    def missing_sysctls(self) -> tuple[Missing, ...]:
+        """The kernel's settings that are not what they have to be."""
+        return tuple(each for each in self.missing if each.kind is MissingKind.SYSCTL)
+
+    @property
     def missing_sources(self) -> tuple[Missing, ...]:
         """What is missing in firewalld's zones."""
         return tuple(each for each in self.missing if each.kind is MissingKind.SOURCE)
@@ -116,7 +122,8 @@ class Verdict:
     @property
     def missing_rules(self) -> tuple[Missing, ...]:
         """What is missing in the firewall driver's rules."""
-        return tuple(each for each in self.missing if each.kind is not MissingKind.SOURCE)
+        others = (MissingKind.SOURCE, MissingKind.SYSCTL)
+        return tuple(each for each in self.missing if each.kind not in others)
 
     @property
     def has_duplicates(self) -> bool:

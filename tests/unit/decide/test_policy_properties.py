@@ -124,6 +124,9 @@ def test_what_must_not_be_done_is_never_done(
             assert entry.verdict.has_duplicates
             assert limits.duplicates
             assert not holds | unknown
+        if method is Method.SYSCTLS:
+            assert entry.verdict.missing_sysctls
+            assert entry.decision.sysctls
         if method is Method.SOURCES:
             assert entry.verdict.missing_sources
             assert entry.decision.subnets
@@ -160,7 +163,7 @@ def may_do(entry: Entry, limits: Limits) -> set[Method]:
     holds, unknown = holds_of(entry), unknown_of(entry)
     if unknown & BLIND or holds & NO_WORD:
         return set()
-    means: set[Method] = set()
+    means: set[Method] = {Method.SYSCTLS} if entry.verdict.missing_sysctls else set()
     if entry.verdict.missing_sources and Part.FIREWALLD not in unknown:
         means.add(Method.SOURCES)
     held = holds & {BlockedKind.STRICT_FORWARD_PORTS, BlockedKind.BUSY}
@@ -179,7 +182,9 @@ def test_what_stays_missing_is_acted_on(
     """A loss that nothing forbids to repair never waits longer than the pauses that are set."""
     pause = max(limits.backoff_max, limits.window)
     bound = pause + limits.hold_cap + limits.quiet_cap + limits.settle + limits.calm + 1.0
-    waits: dict[Method, float | None] = dict.fromkeys((Method.SOURCES, Method.RELOAD))
+    waits: dict[Method, float | None] = dict.fromkeys(
+        (Method.SYSCTLS, Method.SOURCES, Method.RELOAD)
+    )
     diary = lives(limits, attempts, events, rest_s=2 * bound)
     for entry in diary:
         may = may_do(entry, limits)
@@ -228,9 +233,12 @@ def test_it_never_loops_hot(attempts: list[Attempt], events: list[Event]) -> Non
     quiet = world.live([], hour)[before:]
     assert len(quiet) < 1.2 * hour
     late = [entry.decision.method for entry in quiet if entry.at > quiet[0].at + hour / 2]
-    assert sum(method in ROUNDS for method in late) <= hour / 2 / limits.backoff_max + 1
-    assert sum(method is Method.SOURCES for method in late) <= hour / 2 / limits.backoff_max + 1
-    assert Method.REPLAY not in late
+    most = hour / 2 / limits.backoff_max + 1
+    rounds = sum(method in ROUNDS for method in late)
+    assert rounds <= most
+    for method in (Method.SOURCES, Method.SYSCTLS):
+        assert late.count(method) <= most
+    assert late.count(Method.REPLAY) <= rounds + 1, "the copy is tried anew after a round only"
 
 
 def test_a_fight_is_bounded_and_ends_in_calm() -> None:
@@ -251,7 +259,13 @@ def test_a_fight_is_bounded_and_ends_in_calm() -> None:
 
 def test_a_single_loss_is_healed_within_its_time() -> None:
     """One loss on a quiet host: a source at once, rules within half a second's wait."""
-    for things, limit in (({"source"}, 0.0), ({"rule"}, 0.3), ({"stuck"}, 0.3), ({"table"}, 0.3)):
+    for things, limit in (
+        ({"sysctl"}, 0.0),
+        ({"source"}, 0.0),
+        ({"rule"}, 0.3),
+        ({"stuck"}, 0.3),
+        ({"table"}, 0.3),
+    ):
         diary = lives(
             Limits(), [Attempt(0.0, done=True, heals=True)], [Event(10, frozenset(things))]
         )

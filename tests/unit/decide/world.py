@@ -26,6 +26,7 @@ SLOW_LOOK_S = 60.0
 """The loop looks at least so often, whatever the policy asks for."""
 
 THINGS = {
+    "sysctl": Missing(MissingKind.SYSCTL, "sysctl", "net/ipv4/ip_forward=1"),
     "source": Missing(MissingKind.SOURCE, "source", "10.88.0.0/16", container_ids=("aa",)),
     "rule": Missing(MissingKind.RULE, "rule", "accept", container_ids=("aa",)),
     "stuck": Missing(MissingKind.RULE, "stuck", "drop", container_ids=("aa",), reloadable=False),
@@ -136,7 +137,11 @@ class World:
         """Look once, and do what is decided; what comes next is a look at once."""
         verdict, at = self.seen(), self.now
         self.memory, decision = step(
-            self.memory, verdict, at, self.limits, can_replay=self.copy and bool(self.lost)
+            self.memory,
+            verdict,
+            at,
+            self.limits,
+            can_replay=self.copy and bool(verdict.missing_rules),
         )
         if decision.method is not None:
             self._act(decision.method)
@@ -150,10 +155,12 @@ class World:
         self.memory = acted(self.memory, method, self.now, self.limits, done=attempt.done)
         if not (attempt.done and attempt.heals):
             return
-        if method is Method.SOURCES:
+        if method is Method.SYSCTLS:
+            self.lost.discard("sysctl")
+        elif method is Method.SOURCES:
             self.lost.discard("source")
         elif method is Method.RELOAD:
             self.lost -= {"rule", "table"}
         else:
-            self.lost &= {"source"}
+            self.lost &= {"source", "sysctl"}
             self.twice = False

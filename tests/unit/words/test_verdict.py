@@ -19,11 +19,13 @@ def test_exit_codes_are_those_of_monitors(state: State, code: int) -> None:
 
 
 def test_every_missing_thing_has_one_means() -> None:
-    """What is missing in firewalld and what is missing in the rules are all that is missing."""
+    """What is missing in the kernel, in firewalld and in the rules is all that is missing."""
     missing = tuple(Missing(kind, "what", "detail") for kind in MissingKind)
     verdict = Verdict(State.LOST, missing)
     assert [each.kind for each in verdict.missing_sources] == [MissingKind.SOURCE]
-    assert set(verdict.missing_sources) | set(verdict.missing_rules) == set(missing)
+    assert [each.kind for each in verdict.missing_sysctls] == [MissingKind.SYSCTL]
+    parts = (verdict.missing_sysctls, verdict.missing_sources, verdict.missing_rules)
+    assert sorted(each.kind for part in parts for each in part) == sorted(MissingKind)
     assert not set(verdict.missing_sources) & set(verdict.missing_rules)
 
 

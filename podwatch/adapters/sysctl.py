@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's network settings: read, written, and heard of where the kernel tells.
+
+/proc/sys sends no events, but for forwarding and rp_filter the kernel tells whoever listens to
+rtnetlink's netconf groups (Linux net/ipv4/devinet.c, inet_netconf_notify_devconf). A message of a
+new link holds all settings at once and is no news; one of a changed setting holds that one alone.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from podwatch.words.errors import RestoreFailed
+
+ROOT = Path("/proc/sys")
+
+_GROUPS = 1 << (24 - 1) | 1 << (25 - 1)  # RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF
+_NEWNETCONF = 80  # RTM_NEWNETCONF, linux/rtnetlink.h
+_IFINDEX = 1  # NETCONFA_IFINDEX, linux/netconf.h
+_SETTINGS = frozenset({2, 3})  # NETCONFA_FORWARDING, NETCONFA_RP_FILTER
+_HEADER = struct.Struct("=IHHII")
+_FAMILY_BYTES = 4  # struct netconfmsg, padded
+_ATTRIBUTE = struct.Struct("=HH")
+_DATAGRAM = 32768
+_AT_ONCE = 64
+
+
+def read(paths: Iterable[str]) -> dict[str, str]:
+    """The values of these settings (paths below /proc/sys); without those that are not there."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            found[path] = (ROOT / path).read_text().strip()
+    return found
+
+
+def write(path: str, value: str) -> None:
+    """Set one of them. Raises RestoreFailed when the kernel, or the sandbox, refuses."""
+    try:
+        (ROOT / path).write_text(value)
+    except OSError as exc:
+        raise RestoreFailed(
+            f"cannot write {ROOT / path}: {exc.strerror}", hint=f"sysctl -w {path}={value}"
+        ) from exc
+
+
+class SysctlWatch:
+    """Calls `on_change` when forwarding or rp_filter of anything was set, on the loop."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self._socket: socket.socket | None = None
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to listen. Raises OSError when the kernel refuses."""
+        sock = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+        )
+        try:
+            sock.settimeout(0)
+            sock.bind((0, _GROUPS))
+        except OSError:
+            sock.close()
+            raise
+        self._socket = sock
+        loop.add_reader(sock, self._readable)
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _readable(self) -> None:
+        is_news = False
+        for _ in range(_AT_ONCE):
+            try:
+                if self._socket is None:
+                    return
+                data, sender = self._socket.recvfrom(_DATAGRAM)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:  # ENOBUFS: more was changed than could be read
+                is_news = True
+                continue
+            is_news = is_news or (sender[0] == 0 and tells_of_a_setting(data))
+        if is_news:
+            self._on_change()
+
+
+def tells_of_a_setting(data: bytes) -> bool:
+    """Whether a datagram holds a message of one changed setting of interest."""
+    return any(kinds - {_IFINDEX} <= _SETTINGS and len(kinds) == 2 for kinds in _netconfs(data))
+
+
+def _netconfs(data: bytes) -> Iterator[set[int]]:
+    """The kinds of attributes of each netconf message; of what makes no sense, what did."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size:
+            return
+        end = min(at + length, len(data))
+        if kind == _NEWNETCONF:
+            yield set(_attributes(data, at + _HEADER.size + _FAMILY_BYTES, end))
+        at += length + 3 & ~3
+
+
+def _attributes(data: bytes, at: int, end: int) -> Iterator[int]:
+    while at + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind
+        at += length + 3 & ~3

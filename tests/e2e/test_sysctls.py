@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every rule in place, and no packet forwarded: what netavark set in the kernel was set back."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.installed import Installed, installed
+
+pytestmark = pytest.mark.e2e
+
+_SITE = "/etc/sysctl.d/99-site.conf"
+
+
+@pytest.fixture(scope="module", params=["bookworm", "trixie", "forky"])
+def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
+    """A host of each netavark: without state, with it, and with files in sysctl.d of its own."""
+    with installed(request.param) as host:
+        yield host
+
+
+def _bridge(there: Installed) -> str:
+    return str(there.status()["networks"][0]["bridge"])
+
+
+@pytest.mark.parametrize("setting", ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"])
+def test_forwarding_comes_back(there: Installed, setting: str) -> None:
+    """sysctl --system with a site's file that forbids forwarding: back at once, and named."""
+    before, incidents = there.reloads(), there.incidents()
+    there.host.write(_SITE, f"{setting} = 0\n")
+    try:
+        there.host.run(["sysctl", "--quiet", "--system"], check=False)
+        there.until(
+            lambda: there.host.shell(f"sysctl -n {setting}").stdout.strip() == "1", "set again", 1
+        )
+    finally:
+        there.host.run(["rm", _SITE])
+    there.until(lambda: there.incidents() > incidents, "told", 3)
+    there.until_whole()
+    incident = there.status()["last_incident"]
+
+    assert f"{setting} is 0, not 1" in incident["missing"]
+    assert incident["verified"]
+    assert there.reloads() == before
+
+
+def test_a_bridges_settings_come_back(there: Installed) -> None:
+    """rp_filter of a bridge at once, where netavark sets it; route_localnet at the next look."""
+    filtering, localnet = (
+        f"net.ipv4.conf.{_bridge(there)}.{each}" for each in ("rp_filter", "route_localnet")
+    )
+
+    def value(setting: str) -> str:
+        return there.host.shell(f"sysctl -n {setting}").stdout.strip()
+
+    if there.host.suite != "bookworm":  # netavark 1.4 leaves rp_filter alone
+        there.host.run(["sysctl", "-w", f"{filtering}=1"])
+        there.until(lambda: value(filtering) == "2", "set again", 1)
+    there.host.run(["sysctl", "-w", f"{localnet}=0"])
+    there.host.run(["systemctl", "reload", "podwatch"])
+    there.until(lambda: value(localnet) == "1", "set again", 1)
+    there.until_whole()
+
+
+def test_a_fight_over_a_setting_is_a_slow_one(there: Installed) -> None:
+    """Somebody who sets it back again and again is not fought with at his pace."""
+    restored = there.status()["counters"]["restored"]
+    there.host.shell(
+        "for n in $(seq 100); do sysctl -q -w net.ipv4.ip_forward=0; sleep 0.05; done", timeout=60
+    )
+    there.until_whole(60)
+
+    assert there.status()["counters"]["restored"] - restored <= 12
+
+
+def test_switched_off_it_is_only_told(there: Installed) -> None:
+    """restore.sysctls = false: lost, said which setting, and left alone."""
+    with there.configured("[restore]\nsysctls = false\n"):
+        there.host.run(["sysctl", "-w", "net.ipv4.ip_forward=0"])
+        there.until(lambda: there.status()["state"] == "lost", "told", 3)
+        told = there.host.run(["podwatch", "status"], check=False).stdout
+        assert "net.ipv4.ip_forward is 0, not 1" in told
+        assert there.host.shell("sysctl -n net.ipv4.ip_forward").stdout.strip() == "0"
+    there.until_whole()
