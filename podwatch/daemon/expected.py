@@ -48,12 +48,12 @@ class Expected:
         """What is set up. Raises StateUnreadable."""
         setup = self.state.read()
         self._had_state = self._had_state or setup.driver is not FirewallDriver.UNKNOWN
-        if setup.driver is FirewallDriver.UNKNOWN and self._has_lost_state():
+        networks = podman.networks_stamp()
+        if setup.driver is FirewallDriver.UNKNOWN and self._has_lost_state(networks):
             raise StateUnreadable(
                 f"netavark's state is gone: there is no {self.state.path}/firewall-driver",
                 hint="restart the containers, or the host: netavark writes it anew",
             )
-        networks = podman.networks_stamp()
         if setup.driver is not FirewallDriver.UNKNOWN or networks is None:
             # What netavark keeps in /run tells that it is in use; CNI's cache may be left over.
             known = setup.driver is not FirewallDriver.UNKNOWN
@@ -64,15 +64,16 @@ class Expected:
             self._answer, self.listed = await self._ask()
         return self._answer
 
-    def _has_lost_state(self) -> bool:
+    def _has_lost_state(self, networks: object | None) -> bool:
         """Whether this netavark is one that keeps state, though there is none.
 
         What it keeps stays when the last container stops (netavark src/firewall/state.rs, 1.9 to
-        2.1). Without the directory an older netavark has nothing in its newer driver's table.
+        2.1). Its reload unit makes the directory before there was any container; and one that is
+        older has neither the directory nor the newer driver's table.
         """
         return (
             self._had_state
-            or self.state.path.is_dir()
+            or (self.state.path.is_dir() and networks is not None)
             or table_exists(nftables.FAMILY, nftables.TABLE)
         )
 

@@ -79,6 +79,7 @@ class Restorer:
             with hold(self.lock):
                 if method is Method.SYSCTLS:
                     detail = _set(decision.sysctls)
+                    await asyncio.sleep(0)  # the loss is told before its repair
                 elif method is Method.SOURCES:
                     detail = await self._trust(decision.subnets)
                 elif method is Method.REPLAY:

@@ -115,7 +115,7 @@ def acted(memory: Memory, method: Method, now: float, limits: Limits, *, done: b
     since = now - limits.window
     if method is Method.SYSCTLS:
         tries = memory.sysctl_tries + 1
-        pause = min(0.2 * 2 ** min(tries, 20), limits.backoff_max)
+        pause = min(0.05 * 2 ** min(tries, 20), limits.backoff_max)
         return replace(memory, sysctl_tries=tries, next_sysctls=now + pause)
     if method is Method.SOURCES:
         tries = memory.source_tries + 1

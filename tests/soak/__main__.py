@@ -177,8 +177,8 @@ def told(account: Account, minutes: float) -> str:
 def main() -> int:
     """Soak; 0 if nothing was wrong."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--suite", default="trixie")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     asked = parser.parse_args()

@@ -35,6 +35,11 @@ LOSSES = (
         for chain in ("FORWARD", "POSTROUTING", "INPUT", "NETAVARK-HOSTPORT-DNAT")
     ),
     Event(
+        "forwarding set back",
+        "echo 0 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv6/conf/all/forwarding",
+        quiet=False,
+    ),
+    Event(
         "lost three times in a row",
         "for n in 1 2 3; do nft delete table inet netavark || true; sleep 0.05; done",
         quiet=False,
