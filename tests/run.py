@@ -106,7 +106,8 @@ def run_tests(directory: str, tally: Tally) -> bool:
     """Run pytest over one directory; true if everything passed and there was something to pass."""
     with tempfile.TemporaryDirectory(prefix="podwatch-tests-") as results:
         report = Path(results) / "report.xml"
-        pytest = (PYTHON, "-m", "pytest", "-q", f"--junit-xml={report}", directory)
+        options = ("-q", "--durations=10", f"--junit-xml={report}")
+        pytest = (PYTHON, "-m", "pytest", *options, directory)
         code = subprocess.run(pytest, cwd=TOP, check=False).returncode
         if report.exists():
             count(report, tally)
