@@ -91,6 +91,7 @@ def test_the_reload_command_alone_heals_too(there: Installed) -> None:
     with there.configured('[restore]\nmethods = ["reload"]\nbackoff = "200ms"\n'):
         there.host.shell("iptables -F; iptables -t nat -F; ip6tables -t nat -F")
         there.until_whole(20)
+        there.until(lambda: not there.status()["restoring"], "done with every container", 20)
     assert there.reloads() > 0
 
 
