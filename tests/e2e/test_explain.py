@@ -17,7 +17,10 @@ from tests.e2e.installed import Installed
 from tests.lab.client import HOST_V4, HOST_V6
 from tests.lab.faults import ALL
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.parametrize("there", ["trixie"], indirect=True, scope="module"),
+]
 
 _ONE_RULE = next(each.script for each in ALL if each.name == "one rule deleted")
 

@@ -10,7 +10,10 @@ import pytest
 
 from tests.e2e.installed import Installed
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.parametrize("there", ["forky"], indirect=True, scope="module"),
+]
 
 _LISTEN = "127.0.0.1:9842"
 _TEXTFILE = "/var/lib/prometheus/node-exporter/podwatch.prom"

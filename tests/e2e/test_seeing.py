@@ -12,7 +12,10 @@ from podwatch.daemon.status import SHAPE, fit
 from tests.bench.seeing import MANY_INCIDENTS
 from tests.e2e.installed import Installed
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.parametrize("there", ["trixie"], indirect=True, scope="module"),
+]
 
 TRIES = 5
 """A short-lived writer can be gone before it is asked; then its name alone is told."""

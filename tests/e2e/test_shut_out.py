@@ -7,7 +7,10 @@ import pytest
 
 from tests.e2e.installed import Installed
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.parametrize("there", ["forky"], indirect=True, scope="module"),
+]
 
 
 def advice(there: Installed) -> list[str]:
