@@ -12,11 +12,11 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
 from podwatch.drivers import iptables_save
+from podwatch.drivers.rounds import PerRound
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import (
     Address,
@@ -140,6 +140,7 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
     """The rules the plugins have to have installed for `setup`, each once."""
     forwarded = observed.traits | traits(observed)
     rules: dict[tuple[str, str], Rule] = {}
+    _endpoint_rules.new_round()
     for endpoint in setup.endpoints:
         network = setup.networks[endpoint.network_id]
         for rule in _endpoint_rules(network, endpoint):
@@ -151,7 +152,7 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
     return list(rules.values())
 
 
-@lru_cache(maxsize=16384)
+@PerRound
 def _endpoint_rules(network: Network, endpoint: Endpoint) -> tuple[Rule, ...]:
     isolated = network.isolation is not Isolation.NEVER
     return tuple(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from podwatch.drivers import iptables_save
+from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 
@@ -85,6 +86,8 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
         input=stateful or "input" in known,
         dns_tcp="dns_tcp" in known,
     )
+    _network_rules.new_round()
+    _endpoint_rules.new_round()
     rules: list[Rule] = []
     joined: dict[str, Endpoint] = {}
     for endpoint in setup.endpoints:
@@ -102,7 +105,7 @@ def _family(address: Address | Subnet) -> str:
     return "ip" if address.version == 4 else "ip6"
 
 
-@lru_cache(maxsize=1024)
+@PerRound
 def _network_rules(network: Network, name: str, era: _Era) -> tuple[Rule, ...]:
     if network.internal:
         return ()
@@ -174,7 +177,7 @@ def _isolation_rules(network: Network, name: str, filtered: str, era: _Era) -> I
         yield _host(f"{filtered} {ISOLATION_3}", f"-j {ISOLATION_2}", rank=1)
 
 
-@lru_cache(maxsize=16384)
+@PerRound
 def _endpoint_rules(endpoint: Endpoint, era: _Era) -> tuple[Rule, ...]:
     if endpoint.internal:
         return ()

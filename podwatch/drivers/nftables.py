@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from podwatch.drivers.rounds import PerRound
 from podwatch.drivers.saved import Repair
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
@@ -47,6 +48,8 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
     `observed` decides only what depends on netavark's version, which its state files do not tell:
     the accept rule for marked connections exists since 2.1, whose dnat rules set the mark.
     """
+    _network_rules.new_round()
+    _endpoint_rules.new_round()
     rules: list[Rule] = []
     joined: dict[str, Endpoint] = {}
     for endpoint in setup.endpoints:
@@ -91,7 +94,7 @@ def _marks_connections(observed: Ruleset) -> bool:
     return any(_DNAT_MARK in text for chain in observed.chains.values() for text in chain.rules)
 
 
-@lru_cache(maxsize=1024)
+@PerRound
 def _network_rules(network: Network, name: str) -> tuple[Rule, ...]:
     rules: list[Rule] = []
 
@@ -214,7 +217,7 @@ def _dns_redirects(endpoint: Endpoint, done: set[Address]) -> Iterator[Rule]:
         )
 
 
-@lru_cache(maxsize=16384)
+@PerRound
 def _endpoint_rules(endpoint: Endpoint) -> tuple[Rule, ...]:
     if endpoint.internal or not endpoint.port_mappings:
         return ()
