@@ -46,35 +46,54 @@ class Expected:
 
     async def read(self) -> Setup:
         """What is set up. Raises StateUnreadable."""
-        setup = self.state.read()
-        self._had_state = self._had_state or setup.driver is not FirewallDriver.UNKNOWN
+        setup = await self._read_state()
         networks = podman.networks_stamp()
-        if setup.driver is FirewallDriver.UNKNOWN and self._has_lost_state(networks):
-            raise StateUnreadable(
-                f"netavark's state is gone: there is no {self.state.path}/firewall-driver",
-                hint="restart the containers, or the host: netavark writes it anew",
-            )
         if setup.driver is not FirewallDriver.UNKNOWN or networks is None:
-            # What netavark keeps in /run tells that it is in use; CNI's cache may be left over.
-            known = setup.driver is not FirewallDriver.UNKNOWN
-            by_cni = None if known or self.cni is None else self.cni.read()
-            self._answer, self.stamp = None, self._stamp()
-            return by_cni or setup
+            return self._by_state(setup)
         if self._answer is None or self.stamp != networks:
             self._answer, self.listed = await self._ask()
+            if self._answer.endpoints and self.state.path.is_dir():
+                # It keeps state after all: the first container was being set up, or it is gone.
+                setup = self.state.read()
+                if setup.driver is FirewallDriver.UNKNOWN:
+                    self._answer = None
+                    raise self._gone()
+                return self._by_state(setup)
         return self._answer
 
-    def _has_lost_state(self, networks: object | None) -> bool:
-        """Whether this netavark is one that keeps state, though there is none.
+    def _by_state(self, setup: Setup) -> Setup:
+        """What netavark's state tells, or else CNI's cache.
+
+        What netavark keeps in /run tells that it is in use; CNI's cache may be left over.
+        """
+        known = setup.driver is not FirewallDriver.UNKNOWN
+        by_cni = None if known or self.cni is None else self.cni.read()
+        self._had_state = self._had_state or known
+        self._answer, self.stamp = None, self._stamp()
+        return by_cni or setup
+
+    async def _read_state(self) -> Setup:
+        """netavark's state. Raises StateUnreadable where there was one, and is none any more.
 
         What it keeps stays when the last container stops (netavark src/firewall/state.rs, 1.9 to
-        2.1). Its reload unit makes the directory before there was any container; and one that is
-        older has neither the directory nor the newer driver's table.
+        2.1), and its nftables driver, of 1.10, never was without it.
         """
-        return (
-            self._had_state
-            or (self.state.path.is_dir() and networks is not None)
-            or table_exists(nftables.FAMILY, nftables.TABLE)
+        for _ in range(_TRIES):
+            busy = podman.lock_holder()
+            setup = self.state.read()
+            if setup.driver is not FirewallDriver.UNKNOWN:
+                return setup
+            if not (self._had_state or table_exists(nftables.FAMILY, nftables.TABLE)):
+                return setup
+            if not busy:
+                break
+            await asyncio.sleep(QUIET_S)
+        raise self._gone()
+
+    def _gone(self) -> StateUnreadable:
+        return StateUnreadable(
+            f"netavark's state is gone: there is no {self.state.path}/firewall-driver",
+            hint="restart the containers, or the host: netavark writes it anew",
         )
 
     def is_current(self) -> bool:

@@ -21,7 +21,7 @@ for number in range({count}):
 """
 """A program that writes so many incidents, as the daemon does: at the beginning and at the end."""
 
-COMMANDS = ("status", "status --json", "history", "history --json -n 0")
+COMMANDS = ("status", "status --json", "history", "history --json")
 
 _WAIT = """
 import json, shlex, statistics, subprocess, sys, time

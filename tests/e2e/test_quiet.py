@@ -18,6 +18,15 @@ done
 """
 
 
+def test_the_first_containers_are_no_riddle(there: Installed) -> None:
+    """podwatch was there before any container: nothing was unknown while the first were set up."""
+    told = there.host.journal("podwatch")
+
+    assert "watches Podman's network rules" in told
+    assert "unknown" not in told
+    assert "missing" not in told
+
+
 def test_churn_is_no_loss(there: Installed) -> None:
     """Starting, stopping, restarting and renaming 50 containers is neither loss nor repair."""
     before = there.incidents()
