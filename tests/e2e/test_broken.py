@@ -296,7 +296,7 @@ def test_history_has_no_room(there: Installed) -> None:
     directory = "/var/lib/podwatch"
     cursor = there.host.journal_cursor()
     there.host.shell(
-        f"cp -a {directory} /run/history; {enter} mount -t tmpfs -o size=64k - {directory};"
+        f"cp -a {directory} /run/history; {enter} mount -t tmpfs -o size=1m - {directory};"
         f"{enter} cp /run/history/history.jsonl {directory}/; "
         f"{enter} sh -c 'cat /dev/zero > {directory}/full' 2>/dev/null || true"
     )
