@@ -38,6 +38,9 @@ class Method(StrEnum):
     ESCALATE = "escalate"
 
 
+BUSY_AGAIN_S = 2.0
+"""podman at work, and nothing missing: looked at again after so long, to copy what is new."""
+
 QUIET_CAP_S = 30.0
 """A reload that somebody flushes away half-way can take its container off the network for good, so
 while somebody is at it a reload waits this long."""
@@ -212,7 +215,9 @@ def _nothing_missing(
     twice = any(each.kind is WarningKind.DUPLICATES for each in verdict.warnings)
     wanted = twice and limits.duplicates and Method.REPLAY in limits.methods
     if not wanted or verdict.blocked or verdict.unknown or Method.REPLAY in memory.tried:
-        return memory, Decision(None, "nothing is missing")
+        # What podman is in the middle of is not copied; that it has ended nobody tells.
+        busy = any(each.kind is BlockedKind.BUSY for each in verdict.blocked)
+        return memory, Decision(None, "nothing is missing", now + BUSY_AGAIN_S if busy else None)
     ready = max(
         memory.foreign_at + limits.calm,
         memory.settle_until,

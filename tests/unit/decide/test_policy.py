@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from podwatch.decide.policy import (
+    BUSY_AGAIN_S,
     NEVER,
     Decision,
     Limits,
@@ -82,6 +83,12 @@ def after(method: Method, memory: Memory, now: float, *, done: bool = True) -> M
 def test_nothing_missing_is_left_alone() -> None:
     """Where nothing is missing nothing is done, and nothing is looked for before it happens."""
     assert decide(verdict()) == Decision(None, "nothing is missing")
+
+
+def test_somebody_busy_is_looked_at_again() -> None:
+    """Nothing is missing while podman works: it has to be seen when it is done, for the copy."""
+    case = verdict(blocked=[BlockedKind.BUSY])
+    assert decide(case) == Decision(None, "nothing is missing", 100 + BUSY_AGAIN_S)
 
 
 def test_rest_ends_the_incident() -> None:
