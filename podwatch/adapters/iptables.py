@@ -33,10 +33,10 @@ async def save() -> dict[str, str]:
     return dict(zip(_COMMANDS, found, strict=True))
 
 
-async def restore(scripts: Mapping[str, str]) -> None:
+async def restore(scripts: Mapping[str, str]) -> int:
     """Commit scripts by family: each table of each in one transaction, nothing else flushed.
 
-    Raises RestoreFailed with the program's message.
+    Returns how many transactions that were. Raises RestoreFailed with the program's message.
     """
     for family, script in scripts.items():
         name = f"{_COMMANDS[family]}-restore"
@@ -44,6 +44,7 @@ async def restore(scripts: Mapping[str, str]) -> None:
         done = await run(argv, timeout_s=TIMEOUT_S, stdin=script)
         if done.failure:
             raise RestoreFailed(f"{name}: {done.failure}")
+    return sum(script.splitlines().count("COMMIT") for script in scripts.values())
 
 
 async def tool_works() -> str:

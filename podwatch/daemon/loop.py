@@ -131,6 +131,7 @@ class Loop:
             self.hints.take()
             began, worked = time.monotonic(), time.process_time()
             pause = self.pause()
+            changes = self.changes
             snapshot = await self.host.looker.look(paused=self._held(pause))
             verdict = judge(snapshot)
             now = time.monotonic()
@@ -147,7 +148,9 @@ class Loop:
             acting = None
             if decision.method is not None and not self.dry_run:
                 # Telling takes longer than a transaction: that is on its way meanwhile.
-                acting = asyncio.create_task(self._act(decision.method, decision, snapshot))
+                acting = asyncio.create_task(
+                    self._act(decision.method, decision, snapshot, changes)
+                )
                 await asyncio.sleep(0)
             told_at = self._tell_at(verdict, decision, now)
             if now >= told_at:
@@ -198,8 +201,13 @@ class Loop:
                 self.publisher.complain(exc)
 
     async def _act(
-        self, method: policy.Method, decision: policy.Decision, snapshot: Snapshot
+        self,
+        method: policy.Method,
+        decision: policy.Decision,
+        snapshot: Snapshot,
+        changes: int,
     ) -> None:
+        """Restore by one means; `changes` is the number of transactions before the look."""
         self._acting, self._meanwhile = True, NO_CAUSE
         began = time.monotonic()
         try:
@@ -212,9 +220,12 @@ class Loop:
             self._acting = False
         now = time.monotonic()
         self.memory = policy.acted(self.memory, method, now, self.limits, done=outcome.done)
-        if self._meanwhile and method not in _BY_PODMAN:  # somebody else was at it too
+        # Who else uses iptables does so under the same name: those are told by their number.
+        others = self.changes - changes - outcome.transactions
+        undone = method is policy.Method.REPLAY and others > 0
+        if undone or (self._meanwhile and method not in _BY_PODMAN):  # somebody else was at it too
             self.memory = policy.hinted(self.memory, now)
-            self.hints.cause = self._meanwhile
+            self.hints.cause = self._meanwhile or self.hints.cause
         self.publisher.acted(outcome, took_s=now - began)
 
     async def _rest(self, look_at: float | None) -> None:

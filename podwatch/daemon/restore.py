@@ -31,11 +31,15 @@ from podwatch.words.text import counted
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one means: whether it went through, and what to tell about it."""
+    """What became of one means: whether it went through, and what to tell about it.
+
+    `transactions` are those of a replay, by which they are told from what others did meanwhile.
+    """
 
     method: Method
     done: bool
     detail: str
+    transactions: int = 0
 
 
 class Restorer:
@@ -75,6 +79,7 @@ class Restorer:
         progress: Callable[[str], None],
     ) -> Outcome:
         """Carry out `decision`; `progress` is told what is under way. Never raises on failure."""
+        transactions = 0
         try:
             with hold(self.lock):
                 if method is Method.SYSCTLS:
@@ -83,7 +88,7 @@ class Restorer:
                 elif method is Method.SOURCES:
                     detail = await self._trust(decision.subnets)
                 elif method is Method.REPLAY:
-                    detail = await self._replay(snapshot)
+                    detail, transactions = await self._replay(snapshot)
                 else:
                     async with self.turn:
                         detail = await self._reload(decision, snapshot, progress)
@@ -91,7 +96,7 @@ class Restorer:
             return Outcome(
                 method, done=False, detail=f"{exc}; {exc.hint}" if exc.hint else str(exc)
             )
-        return Outcome(method, done=True, detail=detail)
+        return Outcome(method, done=True, detail=detail, transactions=transactions)
 
     async def _trust(self, subnets: Iterable[str]) -> str:
         if self.firewalld is None:
@@ -102,16 +107,16 @@ class Restorer:
             done.append(subnet)
         return f"firewalld's zone trusted has {', '.join(done)} again"
 
-    async def _replay(self, snapshot: Snapshot) -> str:
+    async def _replay(self, snapshot: Snapshot) -> tuple[str, int]:
         if snapshot.setup is None or snapshot.rules is None:
             raise RestoreFailed("the rules could not be read")
         copy = self.copy.of(snapshot.setup.driver)
         rules = expected_rules(snapshot.setup, snapshot.rules)
         todo = saved.repairs(copy, rules, snapshot.rules)
         if not todo:
-            return "nothing had to be put back"
-        await self._rules(snapshot).repair(todo, snapshot.rules)
-        return f"{counted(len(todo), 'chain')} put right from the verified copy"
+            return "nothing had to be put back", 0
+        transactions = await self._rules(snapshot).repair(todo, snapshot.rules)
+        return f"{counted(len(todo), 'chain')} put right from the verified copy", transactions
 
     def _rules(self, snapshot: Snapshot) -> Rules:
         driver = FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver

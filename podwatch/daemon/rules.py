@@ -35,8 +35,10 @@ class Rules(Protocol):
     async def forward_drops(self) -> dict[str, str]:
         """Tables of others, by family, that drop what this driver's rules accept; as text."""
 
-    async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> None:
+    async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
         """Make these chains what they have to be, in as few transactions as the driver allows.
+
+        Returns how many those were.
 
         Raises RestoreFailed.
         """
@@ -76,9 +78,10 @@ class NftablesRules:
                 found[family] = await self.nft.list_table(family, forwarding.TABLE)
         return found
 
-    async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> None:
+    async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
         """All chains in one transaction."""
         await self.nft.apply(nftables.repair_script(todo))
+        return 1
 
     async def clear(self) -> Ruleset:
         """Delete the table."""
@@ -118,9 +121,9 @@ class IptablesRules:
         """None: what is accepted is accepted in the chain that would drop."""
         return {}
 
-    async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> None:
+    async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
         """One transaction for each table of each family."""
-        await iptables_tool.restore(
+        return await iptables_tool.restore(
             iptables_save.restore_scripts(todo, observed, prefixes=self._prefixes)
         )
 

@@ -100,6 +100,7 @@ def test_direct_rules_are_survived(there: Installed) -> None:
         there.until_whole(8)
         assert of_podman(rules(there)) == before
     there.host.shell(f"firewall-cmd --permanent --direct --remove-rule {rule}")
+    assert there.reloads() == 0  # though firewalld goes on wiping while podwatch puts back
 
 
 def test_a_container_that_stops_is_not_restored(there: Installed) -> None:
