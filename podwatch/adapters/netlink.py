@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from podwatch.drivers.netlink_messages import (
     FAMILY_NUMBERS,
+    GETCHAIN,
     GETGEN,
     GETTABLE,
     GROUP,
@@ -34,7 +35,7 @@ from podwatch.drivers.netlink_messages import (
 from podwatch.words.cause import Writer
 from podwatch.words.errors import RulesUnreadable
 
-__all__ = ["Change", "NftablesWatch", "generation", "table_exists"]
+__all__ = ["Change", "NftablesWatch", "chain_exists", "generation", "table_exists"]
 
 NETLINK_NETFILTER = 12
 SO_RCVBUFFORCE = 33
@@ -195,13 +196,23 @@ def table_exists(family: str, name: str) -> bool:
 
     `family` is nft's name of it ("inet"). Raises RulesUnreadable for every answer but yes and no.
     """
+    return _exists(GETTABLE, family, name)
+
+
+def chain_exists(family: str, table: str, name: str) -> bool:
+    """Whether one chain exists, by NFT_MSG_GETCHAIN; otherwise as `table_exists`."""
+    return _exists(GETCHAIN, family, table, name)
+
+
+def _exists(code: int, family: str, table: str, chain: str = "") -> bool:
     if family not in FAMILY_NUMBERS:
         raise RulesUnreadable(f"no such nftables family: {family!r}")
-    answer = _ask(request(GETTABLE, family=family, table=name), f"table {family} {name}")
+    what = f"{'chain' if chain else 'table'} {family} {table} {chain}".rstrip()
+    answer = _ask(request(code, family=family, table=table, chain=chain), what)
     if isinstance(answer, Refusal):
         if answer.errno == errno.ENOENT:
             return False
-        raise _wrapped(f"ask for table {family} {name}", OSError(answer.errno, ""))
+        raise _wrapped(f"ask for {what}", OSError(answer.errno, ""))
     return True
 
 

@@ -118,6 +118,11 @@ def _parser() -> argparse.ArgumentParser:
         "the state it leaves. Needs root.",
     )
     restore.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    restore.add_argument(
+        "--stale",
+        action="store_true",
+        help="then take away rules that no running container needs",
+    )
     config = add(
         "config",
         _config,
@@ -261,7 +266,10 @@ def _restore(arguments: argparse.Namespace) -> int:
 
     config, _ = _config_of(arguments)
     _need_root("restore")
-    return asyncio.run(restore(_run_dir(), config, dry_run=arguments.dry_run)).exit_code
+    state = asyncio.run(
+        restore(_run_dir(), config, dry_run=arguments.dry_run, stale=arguments.stale)
+    )
+    return state.exit_code
 
 
 def _explain(arguments: argparse.Namespace) -> int:

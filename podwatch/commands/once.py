@@ -3,10 +3,13 @@
 
 import asyncio
 import time
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from podwatch import __version__
+from podwatch.adapters.podman import list_networks
 from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import DhcpLooker, section
@@ -15,9 +18,12 @@ from podwatch.daemon.host import Host, limits
 from podwatch.daemon.service import look_once
 from podwatch.daemon.status import SCHEMA
 from podwatch.decide import dhcp, policy
-from podwatch.decide.judge import judge
+from podwatch.decide.judge import judge, without_dead
+from podwatch.decide.leftovers import Leftover, addresses_of, leftovers, mentions, without
+from podwatch.drivers.driver import expected_rules
+from podwatch.words.network import FirewallDriver
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.text import clean
+from podwatch.words.text import clean, counted
 from podwatch.words.verdict import State, Verdict
 
 PATIENCE_S = 60.0
@@ -46,15 +52,54 @@ async def check(run_dir: Path, config: Config) -> dict[str, Any]:
         host.close()
 
 
-async def restore(run_dir: Path, config: Config, *, dry_run: bool) -> State:
-    """Look, do what the policy says until nothing is missing, and print each step."""
+async def restore(run_dir: Path, config: Config, *, dry_run: bool, stale: bool) -> State:
+    """Look, do what the policy says until nothing is missing, and print each step.
+
+    With `stale`, then take away what is left over.
+    """
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     host = await look_once(config, run_dir)
     host.copy.load()
     try:
-        return await _restore(host, config, dry_run=dry_run)
+        state = await _restore(host, config, dry_run=dry_run)
+        if stale and state in (State.OK, State.DEGRADED):
+            state = await _take_away(host, dry_run=dry_run)
+        return state
     finally:
         host.close()
+
+
+async def _take_away(host: Host, *, dry_run: bool) -> State:
+    """Take away the rules that no running container needs, and print each.
+
+    podman itself is asked first for the addresses of all that runs: a rule for one of which
+    netavark's state knows nothing is kept. Raises StateUnreadable when podman does not answer.
+    """
+    snapshot, verdict = await _settled_look(host)
+    own = snapshot.rules
+    if snapshot.setup is None or own is None or verdict.missing:
+        return verdict.state
+    setup, _ = without_dead(snapshot.setup, snapshot.containers)
+    found = leftovers(replace(snapshot, setup=setup), expected_rules(setup, own))
+    if not found:
+        print(f"{verdict.state}: nothing is left over")
+        return verdict.state
+    running, _ = await list_networks(host.systemd)
+    unknown = [ip_network(each) for each in addresses_of(running) - addresses_of(setup)]
+    todo: dict[FirewallDriver, list[Leftover]] = {}
+    for each in found:
+        kept = mentions(each.text, unknown)
+        what = "kept, a running container has it" if kept else "left over"
+        print(f"{what}: {clean(each.chain)}: {clean(each.text)}")
+        if not kept:
+            todo.setdefault(each.driver, []).append(each)
+    if dry_run or not todo:
+        return verdict.state
+    for driver, some in todo.items():
+        observed = snapshot.others.get(driver, own)
+        await host.looker.rules[driver].repair(without(some, observed), observed)
+        print(f"done: {counted(len(some), 'rule')} of the driver {driver} taken away")
+    return (await _settled_look(host))[1].state
 
 
 async def _settled_look(host: Host) -> tuple[Snapshot, Verdict]:

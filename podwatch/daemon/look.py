@@ -124,6 +124,8 @@ class Looker:
         self.census = Census()
         self._firewalls: tuple[str, ...] = ()
         self._firewalls_at = -math.inf
+        self._others: Mapping[FirewallDriver, Ruleset] = {}
+        self._others_at = -math.inf
         self._setup: Setup | None = None
         self._sysctls_seen: frozenset[str] = frozenset()
 
@@ -163,6 +165,7 @@ class Looker:
             sysctls=found,
             sysctls_seen=seen,
             forward_drops=await self._forward_drops(setup) if rules is not None else {},
+            others=await self._rules_of_others(setup) if rules is not None else {},
             unknown=tuple(unknown),
         )
 
@@ -234,6 +237,20 @@ class Looker:
             return {} if setup is None else await self.rules[setup.driver].forward_drops()
         except Unreadable:
             return {}  # somebody else's table: what it holds is no business of the verdict
+
+    async def _rules_of_others(self, setup: Setup | None) -> Mapping[FirewallDriver, Ruleset]:
+        """Rules of the drivers that are not in use; looked for now and then, and until gone."""
+        now = time.monotonic()
+        if setup is not None and (self._others or now >= self._others_at + _FIREWALLS_EVERY_S):
+            self._others_at = now
+            others = {name: each for name, each in self.rules.items() if name != setup.driver}
+            try:
+                self._others = {
+                    name: await each.read() for name, each in others.items() if each.exist()
+                }
+            except Unreadable:
+                self._others = {}  # no part of the verdict hangs on them
+        return self._others
 
     async def _neighbours(self) -> tuple[str, ...]:
         if self.systemd is None:

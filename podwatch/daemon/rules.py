@@ -10,7 +10,7 @@ from typing import Protocol
 
 from podwatch.adapters import iptables as iptables_tool
 from podwatch.adapters.libnftables import THREAD, Nftables
-from podwatch.adapters.netlink import table_exists
+from podwatch.adapters.netlink import chain_exists, table_exists
 from podwatch.drivers import cni, forwarding, iptables, iptables_save, nftables
 from podwatch.drivers.saved import Repair
 from podwatch.words.network import FirewallDriver
@@ -31,6 +31,9 @@ class Rules(Protocol):
 
     async def read(self) -> Ruleset:
         """The rules as they are. Raises RulesUnreadable."""
+
+    def exist(self) -> bool:
+        """Whether any of them may be there, whoever's they are; at once. Raises RulesUnreadable."""
 
     async def forward_drops(self) -> dict[str, str]:
         """Tables of others, by family, that drop what this driver's rules accept; as text."""
@@ -67,6 +70,10 @@ class NftablesRules:
         listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
         return nftables.parse_listing(listing)
 
+    def exist(self) -> bool:
+        """Whether the table exists."""
+        return table_exists(nftables.FAMILY, nftables.TABLE)
+
     async def forward_drops(self) -> dict[str, str]:
         """iptables' tables, by family, whose FORWARD chain drops what it does not accept."""
         found = {}
@@ -99,15 +106,22 @@ class NftablesRules:
 
 
 class IptablesRules:
-    """The chains whose names begin with `prefixes`, and the jumps to them, through iptables."""
+    """The chains whose names begin with `prefixes`, and the jumps to them, through iptables.
+
+    `ports` is the chain of published ports, of those that are there for all containers.
+    """
 
     tool = "iptables"
     writers = iptables_tool.WRITERS
 
     def __init__(
-        self, prefixes: tuple[str, ...], traits: Callable[[Ruleset], frozenset[str]]
+        self,
+        prefixes: tuple[str, ...],
+        traits: Callable[[Ruleset], frozenset[str]],
+        ports: str,
     ) -> None:
         self._prefixes = prefixes
+        self._ports = ports
         self._traits = traits
         self._seen: frozenset[str] = frozenset()
 
@@ -116,6 +130,10 @@ class IptablesRules:
         found = iptables_save.parse_save(await iptables_tool.save(), prefixes=self._prefixes)
         self._seen |= self._traits(found)
         return replace(found, traits=self._seen | found.traits)
+
+    def exist(self) -> bool:
+        """Whether a port was ever published: by iptables-nft, the other kind is not asked."""
+        return any(chain_exists(each, "nat", self._ports) for each in iptables_save.FAMILIES)
 
     async def forward_drops(self) -> dict[str, str]:
         """None: what is accepted is accepted in the chain that would drop."""
@@ -147,6 +165,6 @@ def known_rules(nft: Nftables) -> Mapping[FirewallDriver, Rules]:
     """The drivers whose rules podwatch can put right."""
     return {
         FirewallDriver.NFTABLES: NftablesRules(nft),
-        FirewallDriver.IPTABLES: IptablesRules(iptables.PREFIXES, iptables.traits),
-        FirewallDriver.CNI: IptablesRules(cni.PREFIXES, cni.traits),
+        FirewallDriver.IPTABLES: IptablesRules(iptables.PREFIXES, iptables.traits, iptables.DNAT),
+        FirewallDriver.CNI: IptablesRules(cni.PREFIXES, cni.traits, cni.DNAT),
     }

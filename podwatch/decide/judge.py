@@ -8,7 +8,9 @@ is at most a warning.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS, expected_rules
@@ -61,7 +63,7 @@ def judge(snapshot: Snapshot) -> Verdict:
     setup = snapshot.setup
     if setup is not None:
         unknown.extend(Unknown(Part.CONTAINER, each.path, each.reason) for each in setup.bad_files)
-        setup, stale = _without_dead(setup, snapshot.containers)
+        setup, stale = without_dead(setup, snapshot.containers)
         warnings.extend(stale)
         if setup.driver in DRIVERS and snapshot.rules is not None:
             rules = expected_rules(setup, snapshot.rules)
@@ -69,6 +71,9 @@ def judge(snapshot: Snapshot) -> Verdict:
             warnings.extend(_duplicates(rules, snapshot.rules))
             warnings.extend(_without_events(snapshot.rules))
             warnings.extend(_shut_out(setup, snapshot.forward_drops))
+            if not missing:  # by rules that podwatch does not know, nobody's cannot be told
+                known = replace(snapshot, setup=setup)
+                warnings.extend(notices(leftovers(known, rules), setup, snapshot.containers))
         missing.extend(_missing_sysctls(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
             missing.extend(_missing_sources(setup, snapshot.firewalld))
@@ -107,7 +112,7 @@ def _container_ids(setup: Setup) -> Iterable[str]:
     return dict.fromkeys(each.container_id for each in setup.endpoints)
 
 
-def _without_dead(setup: Setup, containers: Mapping[str, Container]) -> tuple[Setup, list[Notice]]:
+def without_dead(setup: Setup, containers: Mapping[str, Container]) -> tuple[Setup, list[Notice]]:
     """Leave out containers podman says are not running: their state files are left-overs.
 
     A network namespace that dies without teardown leaves its state file behind (netavark 1.14).

@@ -19,6 +19,7 @@ SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES, linux/netfilter/nfnetlink.h
 GROUP = 7  # NFNLGRP_NFTABLES
 
 NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2  # linux/netfilter/nf_tables.h, enum nf_tables_msg_types
+GETCHAIN = 4
 NEWGEN, GETGEN = 15, 16
 _DELETIONS = frozenset({2, 5, 8, 11, 14, 20, 24})  # table, chain, rule, set, element, obj, flow
 _ADDITIONS = frozenset({0, 3, 6, 9, 12, 18, 22})
@@ -186,14 +187,17 @@ class Transaction:
         return change
 
 
-def request(code: int, *, family: str = "", table: str = "", sequence: int = 1) -> bytes:
-    """A request for one thing: GETGEN, or GETTABLE of one table.
+def request(
+    code: int, *, family: str = "", table: str = "", chain: str = "", sequence: int = 1
+) -> bytes:
+    """A request for one thing: GETGEN, GETTABLE of one table, GETCHAIN of one chain.
 
     Raises KeyError for a family nft does not have.
     """
     body = _FAMILY.pack(FAMILY_NUMBERS[family] if family else 0, 0, 0)
-    if table:
-        name = table.encode() + b"\0"
-        body += _ATTRIBUTE.pack(4 + len(name), 1) + name + bytes(-len(name) % 4)
+    for number, text in ((1, table), (3, chain)):  # NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME
+        if text:
+            name = text.encode() + b"\0"
+            body += _ATTRIBUTE.pack(4 + len(name), number) + name + bytes(-len(name) % 4)
     header = _HEADER.pack(_HEADER.size + len(body), SUBSYSTEM << 8 | code, _REQUEST, sequence, 0)
     return header + body

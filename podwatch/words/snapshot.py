@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from podwatch.words.network import Container, Setup
+from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 
 
@@ -55,6 +55,7 @@ class Unknown:
 class Snapshot:
     """What one look found. `busy` names who is in the middle of a change, if anybody is.
 
+    `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that had
     netavark's value at an earlier look. `forward_drops` are the listings, by family, of iptables'
     tables whose FORWARD chain drops.
@@ -71,4 +72,5 @@ class Snapshot:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sysctls_seen: frozenset[str] = frozenset()
     forward_drops: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)
     unknown: tuple[Unknown, ...] = ()

@@ -62,6 +62,7 @@ class WarningKind(StrEnum):
     FOREIGN_ZONE = "foreign_zone"
     FIREWALLD_TABLE = "firewalld_table"
     STALE_STATE = "stale_state"
+    LEFTOVER = "leftover"
     SHUT_OUT = "shut_out"
     NO_EVENTS = "no_events"
     NEIGHBOUR = "neighbour"

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is left over: rules of netavark's or CNI's that no running container needs.
+
+A container that died without teardown leaves its rules behind, and so does a change of Podman's
+network backend or firewall driver. The first match wins: a port that is still forwarded to an
+address nobody has hides the container that publishes it now (netavark#1473, podman#5097). Such
+rules are told with what they are, and taken away only when somebody asks for it. Pure.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+
+from podwatch.drivers.driver import DRIVERS
+from podwatch.drivers.saved import Repair
+from podwatch.words.network import Address, Container, FirewallDriver, Setup, Subnet
+from podwatch.words.rules import Chain, Rule, Ruleset
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.text import counted
+from podwatch.words.verdict import Notice, WarningKind
+
+_MOST = 20
+_ADVICE = "podwatch restore --stale takes it away; with --dry-run it only names all of them"
+
+_OF_SOME = re.compile(
+    r"(?:.* )?(?:nv_[0-9a-f]{8}_\S+|NETAVARK-(?:DN-)?[0-9A-F]{13}"
+    r"|CNI-[0-9a-f]{24}|CNI-DN-[0-9a-f]{21})"
+)
+"""The names of chains that belong to one network or one container, as the drivers give them."""
+
+_JUMP = re.compile(r"(?:^| )(?:jump|goto|-j|-g) (\S+)")
+_DNAT = re.compile(r"(?:dnat ip6? to|-j DNAT --to-destination) (?:\[([0-9a-f:]+)\]|([0-9.]+))")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """One rule that no running container needs; `to` is where it forwards, if it does."""
+
+    driver: FirewallDriver
+    chain: str
+    text: str
+    to: str = ""
+
+
+def leftovers(snapshot: Snapshot, rules: Sequence[Rule]) -> list[Leftover]:
+    """Rules in netavark's and CNI's chains that nobody needs, where `rules` are what is expected.
+
+    None while somebody changes a network or not all is known: then whose a rule is cannot be told.
+    """
+    setup = snapshot.setup
+    if setup is None or not setup.endpoints or setup.bad_files or snapshot.busy:
+        return []
+    if any(each.network_id not in setup.networks for each in setup.endpoints):
+        return []
+    found: list[Leftover] = []
+    if snapshot.rules is not None and rules:
+        found += _own(setup.driver, rules, snapshot.rules)
+    for driver, observed in snapshot.others.items():
+        found += _others(setup, driver, observed)
+    return found
+
+
+def _own(driver: FirewallDriver, rules: Sequence[Rule], observed: Ruleset) -> Iterator[Leftover]:
+    """In the chains of the driver in use: what is not expected, and is of its making."""
+    wanted: dict[str, set[str]] = {}
+    for rule in rules:
+        wanted.setdefault(rule.chain, set()).update(rule.texts)
+    nothing: set[str] = set()
+    for name, chain in observed.chains.items():
+        here = wanted.get(name, nothing)
+        if here.issuperset(chain.rules):
+            continue
+        of_some = _OF_SOME.fullmatch(name) is not None
+        for text in chain.rules:
+            if text in here:
+                continue
+            jump = _jump(text)
+            made = name not in wanted or _DNAT.search(text) or jump.endswith("-SETMARK")
+            if (of_some and made) or _OF_SOME.fullmatch(jump):
+                yield Leftover(driver, name, text, _to(text))
+
+
+def _others(setup: Setup, driver: FirewallDriver, observed: Ruleset) -> Iterator[Leftover]:
+    """In the chains of a driver not in use: what concerns addresses that Podman's networks have.
+
+    CNI serves others than Podman: what is theirs is on subnets of their own.
+    """
+    subnets = [each for network in setup.networks.values() for each in network.subnets]
+    claimed: set[str] = set()
+    for name, chain in observed.chains.items():
+        place = name.rpartition(" ")[0]
+        for text in chain.rules:
+            if mentions(text, subnets):
+                jump = _jump(text)
+                claimed.add(f"{place} {jump}".strip() if _OF_SOME.fullmatch(jump) else name)
+    claimed = {each for each in claimed if _OF_SOME.fullmatch(each)}
+    for name, chain in observed.chains.items():
+        place = name.rpartition(" ")[0]
+        for text in chain.rules:
+            if name in claimed or f"{place} {_jump(text)}".strip() in claimed:
+                yield Leftover(driver, name, text, _to(text))
+
+
+def notices(
+    found: Sequence[Leftover], setup: Setup, containers: Mapping[str, Container]
+) -> Iterator[Notice]:
+    """What to tell: each rule that forwards, word for word, and how many more there are."""
+    owners = {
+        address: each.container_id for each in setup.endpoints for address, _ in each.addresses
+    }
+    forwards = [each for each in found if each.to]
+    for each in forwards[:_MOST]:
+        owner = owners.get(ip_address(each.to))
+        if owner is None:
+            whose = f"no running container has {each.to}"
+        else:
+            known = containers.get(owner)
+            name = known.title if known else owner[:12]
+            whose = f"{each.to} is {name}'s now, which does not need it"
+        what = f"left over in chain {each.chain}: “{each.text}”: {whose}"
+        yield Notice(WarningKind.LEFTOVER, what, _ADVICE)
+    more = len(found) - len(forwards[:_MOST])
+    if more:
+        places = dict.fromkeys(DRIVERS[each.driver].PLACE for each in found)
+        what = (
+            f"left over in {', '.join(places)}: {counted(more, 'rule')} "
+            "that no running container needs"
+        )
+        yield Notice(WarningKind.LEFTOVER, what, _ADVICE)
+
+
+def without(found: Iterable[Leftover], observed: Ruleset) -> list[Repair]:
+    """What to repair so that these rules of one driver are gone, and all others stay."""
+    gone: dict[str, set[str]] = {}
+    for each in found:
+        gone.setdefault(each.chain, set()).add(each.text)
+    return [
+        Repair(
+            name,
+            Chain(chain.hook, tuple(text for text in chain.rules if text not in gone[name])),
+            exists=True,
+            rehook=False,
+        )
+        for name, chain in observed.chains.items()
+        if name in gone
+    ]
+
+
+def addresses_of(setup: Setup) -> frozenset[Address]:
+    """Every address of a container."""
+    return frozenset(address for each in setup.endpoints for address, _ in each.addresses)
+
+
+def mentions(text: str, places: Iterable[Subnet]) -> bool:
+    """Whether a rule names an address or a subnet that lies in one of `places`, or holds one."""
+    for word in (_to(text), *text.split()):
+        try:
+            named = ip_network(word, strict=False)
+        except ValueError:
+            continue
+        if any(named.overlaps(each) for each in places if each.version == named.version):
+            return True
+    return False
+
+
+def _jump(text: str) -> str:
+    found = _JUMP.search(text)
+    return found[1] if found else ""
+
+
+def _to(text: str) -> str:
+    found = _DNAT.search(text)
+    return (found[1] or found[2]) if found else ""
