@@ -19,9 +19,8 @@ from podwatch.daemon.service import look_once
 from podwatch.daemon.status import SCHEMA
 from podwatch.decide import dhcp, policy
 from podwatch.decide.judge import judge, without_dead
-from podwatch.decide.leftovers import Leftover, addresses_of, leftovers, mentions, without
+from podwatch.decide.leftovers import addresses_of, leftovers, mentions, without
 from podwatch.drivers.driver import expected_rules
-from podwatch.words.network import FirewallDriver
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean, counted
 from podwatch.words.verdict import State, Verdict
@@ -72,8 +71,9 @@ async def restore(run_dir: Path, config: Config, *, dry_run: bool, stale: bool) 
 async def _take_away(host: Host, *, dry_run: bool) -> State:
     """Take away the rules that no running container needs, and print each.
 
-    podman itself is asked first for the addresses of all that runs: a rule for one of which
-    netavark's state knows nothing is kept. Raises StateUnreadable when podman does not answer.
+    podman itself is asked first for the addresses of all that runs: while there are rules for one
+    of which netavark's state knows nothing, all are kept. Raises StateUnreadable when podman does
+    not answer.
     """
     snapshot, verdict = await _settled_look(host)
     own = snapshot.rules
@@ -81,24 +81,22 @@ async def _take_away(host: Host, *, dry_run: bool) -> State:
         return verdict.state
     setup, _ = without_dead(snapshot.setup, snapshot.containers)
     found = leftovers(replace(snapshot, setup=setup), expected_rules(setup, own))
-    if not found:
-        print(f"{verdict.state}: nothing is left over")
-        return verdict.state
-    running, _ = await list_networks(host.systemd)
-    unknown = [ip_network(each) for each in addresses_of(running) - addresses_of(setup)]
-    todo: dict[FirewallDriver, list[Leftover]] = {}
     for each in found:
-        kept = mentions(each.text, unknown)
-        what = "kept, a running container has it" if kept else "left over"
-        print(f"{what}: {clean(each.chain)}: {clean(each.text)}")
-        if not kept:
-            todo.setdefault(each.driver, []).append(each)
-    if dry_run or not todo:
+        print(f"left over: {clean(each.chain)}: {clean(each.text)}")
+    running, _ = await list_networks(host.systemd)
+    unknown = addresses_of(running) - addresses_of(setup)
+    for address in sorted(map(str, unknown)):
+        if any(mentions(each.text, [ip_network(address)]) for each in found):
+            print(f"kept: a running container has {address}, of which netavark's state knows")
+            print("nothing: restart it first")
+            return verdict.state
+    print(f"{'would take' if dry_run else 'taking'} away {counted(len(found), 'rule')}")
+    if dry_run or not found:
         return verdict.state
-    for driver, some in todo.items():
+    for driver in {each.driver for each in found}:
         observed = snapshot.others.get(driver, own)
+        some = [each for each in found if each.driver is driver]
         await host.looker.rules[driver].repair(without(some, observed), observed)
-        print(f"done: {counted(len(some), 'rule')} of the driver {driver} taken away")
     return (await _settled_look(host))[1].state
 
 

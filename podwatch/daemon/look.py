@@ -126,6 +126,7 @@ class Looker:
         self._firewalls_at = -math.inf
         self._others: Mapping[FirewallDriver, Ruleset] = {}
         self._others_at = -math.inf
+        self._others_of = FirewallDriver.UNKNOWN
         self._setup: Setup | None = None
         self._sysctls_seen: frozenset[str] = frozenset()
 
@@ -239,10 +240,13 @@ class Looker:
             return {}  # somebody else's table: what it holds is no business of the verdict
 
     async def _rules_of_others(self, setup: Setup | None) -> Mapping[FirewallDriver, Ruleset]:
-        """Rules of the drivers that are not in use; looked for now and then, and until gone."""
+        """Rules of the drivers not in use; looked for now and then, when it changes, until gone."""
+        if setup is None:
+            return {}
         now = time.monotonic()
-        if setup is not None and (self._others or now >= self._others_at + _FIREWALLS_EVERY_S):
-            self._others_at = now
+        is_due = now >= self._others_at + _FIREWALLS_EVERY_S or setup.driver != self._others_of
+        if self._others or is_due:
+            self._others_at, self._others_of = now, setup.driver
             others = {name: each for name, each in self.rules.items() if name != setup.driver}
             try:
                 self._others = {

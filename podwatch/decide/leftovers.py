@@ -75,9 +75,9 @@ def _own(driver: FirewallDriver, rules: Sequence[Rule], observed: Ruleset) -> It
         for text in chain.rules:
             if text in here:
                 continue
-            jump = _jump(text)
-            made = name not in wanted or _DNAT.search(text) or jump.endswith("-SETMARK")
-            if (of_some and made) or _OF_SOME.fullmatch(jump):
+            target = _target(name, text, observed)
+            made = name not in wanted or _DNAT.search(text) or target.endswith("-SETMARK")
+            if (of_some and made) or _OF_SOME.fullmatch(target):
                 yield Leftover(driver, name, text, _to(text))
 
 
@@ -89,16 +89,13 @@ def _others(setup: Setup, driver: FirewallDriver, observed: Ruleset) -> Iterator
     subnets = [each for network in setup.networks.values() for each in network.subnets]
     claimed: set[str] = set()
     for name, chain in observed.chains.items():
-        place = name.rpartition(" ")[0]
         for text in chain.rules:
             if mentions(text, subnets):
-                jump = _jump(text)
-                claimed.add(f"{place} {jump}".strip() if _OF_SOME.fullmatch(jump) else name)
+                claimed |= {name, _target(name, text, observed)}
     claimed = {each for each in claimed if _OF_SOME.fullmatch(each)}
     for name, chain in observed.chains.items():
-        place = name.rpartition(" ")[0]
         for text in chain.rules:
-            if name in claimed or f"{place} {_jump(text)}".strip() in claimed:
+            if name in claimed or _target(name, text, observed) in claimed:
                 yield Leftover(driver, name, text, _to(text))
 
 
@@ -164,9 +161,12 @@ def mentions(text: str, places: Iterable[Subnet]) -> bool:
     return False
 
 
-def _jump(text: str) -> str:
+def _target(name: str, text: str, observed: Ruleset) -> str:
+    """The chain of this driver that a rule in chain `name` jumps to; "" for none."""
     found = _JUMP.search(text)
-    return found[1] if found else ""
+    place = name.rpartition(" ")[0]
+    target = f"{place} {found[1]}".strip() if found else ""
+    return target if target in observed.chains else ""
 
 
 def _to(text: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.installed import Installed, installed
+from tests.lab.containers import web
+from tests.lab.rootfs import containers_conf
 
 pytestmark = pytest.mark.e2e
 
@@ -57,3 +59,70 @@ def test_a_rule_that_hides_a_port(there: Installed) -> None:
     there.until_whole()
     assert there.host.nft("list", "table", "inet", "netavark") == before
     assert there.reloads() == 0
+
+
+def test_the_rules_of_a_container_that_has_gone(there: Installed) -> None:
+    """All that it left is named, and goes when asked for; everybody else's rules stay."""
+    table = ("list", "table", "inet", "netavark")
+    before = there.host.nft(*table)
+    web(there.host, "gone", publish=["8097:80"])
+    dead = there.host.nft(*table)
+    there.host.podman("rm", "--force", "gone")
+    there.host.run(["nft", "-f", "-"], input=f"flush table inet netavark\n{dead}")
+    there.until(lambda: any("tcp dport 8097 dnat" in each for each in told(there)), "told", 5)
+    assert any("3 rules that no running container needs" in each for each in told(there))
+    there.host.run(["nft", "insert rule inet netavark FORWARD ip saddr 203.0.113.1 drop"])
+
+    done = there.host.run(STALE, check=False)
+
+    assert (done.code, done.stdout.count("left over:")) == (0, 4)
+    there.host.shell(
+        "nft delete rule inet netavark FORWARD handle "
+        "$(nft -a list chain inet netavark FORWARD | sed -n 's/.*203.0.113.1 drop # handle //p')"
+    )
+    there.until(lambda: not told(there), "gone", 5)
+    assert there.host.nft(*table) == before
+
+
+def test_a_rule_of_a_running_container_is_kept(there: Installed) -> None:
+    """Where netavark's state of a running container is lost, podman is believed: it is kept."""
+    before = there.host.nft("list", "table", "inet", "netavark")
+    key = web(there.host, "kept", publish=["8096:80"])
+    state = f"/run/containers/networks/firewall/ports/*_{key}"
+    there.host.shell(f"mkdir /root/state; mv {state} /root/state/")
+    there.until(lambda: any("tcp dport 8096 dnat" in each for each in told(there)), "told", 70)
+
+    done = there.host.run(STALE, check=False)
+
+    assert "kept: a running container has" in done.stdout
+    assert there.host.client.http(8096) == "kept"
+    there.host.shell("mv /root/state/* /run/containers/networks/firewall/ports/")
+    there.host.podman("rm", "--force", "kept")
+    there.until_whole()
+    assert there.host.nft("list", "table", "inet", "netavark") == before
+
+
+def test_a_change_of_the_network_backend() -> None:
+    """What CNI left behind hides the ports of netavark's containers, is named, and can go."""
+    conf = {each: containers_conf("bookworm", network_backend=each) for each in ("cni", "netavark")}
+    with installed("bookworm", containers_conf=conf["cni"]) as there:
+        host = there.host
+        assert not told(there)
+        host.shell("iptables-save > /root/cni.rules")
+        host.podman("rm", "--force", "--all")
+        host.podman("network", "rm", "dual", "isolated", "lan")
+        host.write("/etc/containers/containers.conf", conf["netavark"])
+        host.shell(
+            "rm -rf /var/lib/cni; ip link delete cni-podman0; iptables-restore /root/cni.rules"
+        )
+        for name, port in (("other", 8099), ("web-a", 8081)):  # so that addresses differ
+            web(host, name, publish=[f"{port}:80"])
+        left = "10.88.0.2:80"
+        there.until(lambda: any(left in each for each in told(there)), "told", 90)
+        assert host.client.http(8081) != "web-a"
+
+        done = host.run(STALE, check=False)
+
+        assert (done.code, left in done.stdout) == (0, True)
+        there.until(lambda: host.client.http(8081) == "web-a", "answers", 5)
+        there.until(lambda: there.status()["state"] == "ok", "ok", 5)
