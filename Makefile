@@ -20,8 +20,8 @@ BUILD_PACKAGES := git dpkg-dev debhelper dh-python pybuild-plugin-pyproject pyth
 LAB_PACKAGES := mmdebstrap systemd-container iproute2 nftables dnsmasq-base \
 	debian-archive-keyring procps
 
-TOOLS := ruff==0.17.6 mypy==2.4.1 pytest==9.2.0 pytest-timeout==2.4.0 hypothesis==6.170.15 \
-	ansible-core==2.19.14
+TOOLS := ruff==0.17.6 mypy==2.4.1 pytest==9.2.0 pytest-timeout==2.4.0 pytest-xdist==3.8.0 \
+	hypothesis==6.170.15 ansible-core==2.19.14
 TOOLS_STAMP := $(VENV)/tools-$(firstword $(shell echo '$(TOOLS)' | sha256sum))
 
 ROOT := $(filter 0,$(shell id -u))

@@ -43,10 +43,12 @@ class Stage:
     """One step of the tests: commands to run in the top directory, one after the other.
 
     ``obstacle`` says why the stage cannot run here, or nothing. ``tests`` is a folder for pytest.
+    ``at_once`` processes share its modules; then, by themselves, come the tests marked ``alone``.
     """
 
     commands: tuple[tuple[str, ...], ...] = ()
     tests: str | None = None
+    at_once: int = 1
     obstacle: Callable[[], str] = str
 
 
@@ -82,7 +84,8 @@ STAGES = {
         obstacle=_no_build_tools,
     ),
     "integration": Stage(tests="tests/integration", obstacle=_no_root),
-    "e2e": Stage(tests="tests/e2e", obstacle=_no_root),
+    # A lab host mostly waits: for a boot, for a quiet moment, for a silent server.
+    "e2e": Stage(tests="tests/e2e", at_once=(os.cpu_count() or 1) + 1, obstacle=_no_root),
 }
 
 
@@ -102,11 +105,20 @@ def count(report: Path, tally: Tally) -> None:
             tally.passed += 1
 
 
-def run_tests(directory: str, tally: Tally) -> bool:
+def run_tests(directory: str, tally: Tally, at_once: int = 1) -> bool:
     """Run pytest over one directory; true if everything passed and there was something to pass."""
+    rounds: list[tuple[str, ...]] = [()]
+    if at_once > 1:
+        together = ("--numprocesses", str(at_once), "--dist", "loadscope")
+        rounds = [(*together, "-m", "not alone"), ("-m", "alone")]
+    passed = [_run_pytest(directory, tally, each) for each in rounds]
+    return all(passed)
+
+
+def _run_pytest(directory: str, tally: Tally, chosen: tuple[str, ...]) -> bool:
     with tempfile.TemporaryDirectory(prefix="podwatch-tests-") as results:
         report = Path(results) / "report.xml"
-        options = ("-q", "--durations=10", f"--junit-xml={report}")
+        options = ("-q", "--durations=10", f"--junit-xml={report}", *chosen)
         pytest = (PYTHON, "-m", "pytest", *options, directory)
         code = subprocess.run(pytest, cwd=TOP, check=False).returncode
         if report.exists():
@@ -124,7 +136,7 @@ def run_stage(name: str, tally: Tally, *, ci: bool) -> bool:
     for command in stage.commands:
         if subprocess.run(command, cwd=TOP, check=False).returncode != 0:
             return False
-    return stage.tests is None or run_tests(stage.tests, tally)
+    return stage.tests is None or run_tests(stage.tests, tally, stage.at_once)
 
 
 def main(arguments: Sequence[str]) -> int:

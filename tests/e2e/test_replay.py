@@ -33,6 +33,7 @@ def hundred(request: pytest.FixtureRequest) -> Iterator[Bench]:
         yield bench
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", FAULTS[:3], ids=str)
 def test_an_outage_is_at_most_twice_the_shortest_possible(hundred: Bench, fault: Fault) -> None:
     """With 100 containers podwatch needs at most twice as long as `nft -f` run at once."""
@@ -47,6 +48,7 @@ def test_an_outage_is_at_most_twice_the_shortest_possible(hundred: Bench, fault:
     assert hundred.host.shell(units, check=False).stdout.strip() == "0"
 
 
+@pytest.mark.alone
 def test_the_way_out_is_back_right_after_firewalld_lets_it(hundred: Bench) -> None:
     """Egress is back within 50 ms of the end of the time in which firewalld drops everything."""
     host, last = hundred.host, hundred.containers.containers[-1].name
