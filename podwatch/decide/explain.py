@@ -5,18 +5,20 @@ A pure function of one Snapshot and of what the kernel shows beside it. A hop is
 if packets stop there; a rule that is missing where others let the packet pass is a note.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from podwatch.drivers import nftables
-from podwatch.words.network import Address, Container, Endpoint, FirewallDriver, PortMapping, Setup
+from podwatch.decide.judge import trusted_sources
+from podwatch.drivers import iptables_save, nftables
+from podwatch.drivers.driver import DRIVERS, expected_rules
+from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
 from podwatch.words.rules import Rule, RuleKind
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
 
 _RESTORE = "podwatch restore"
 _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
-_OURS = (f"{nftables.FAMILY} {nftables.TABLE}", "inet firewalld")
+_OURS = (*nftables.TABLES, "inet firewalld")
 
 
 def explain(snapshot: Snapshot, kernel: Kernel) -> list[Way]:
@@ -33,10 +35,10 @@ class _Teller:
         self.snapshot = snapshot
         self.kernel = kernel
         self.setup = setup
-        self.driver = setup.driver
-        self.rules: list[Rule] = []
-        if self.driver is FirewallDriver.NFTABLES and snapshot.rules is not None:
-            self.rules = nftables.expected_rules(setup, snapshot.rules)
+        self.sources = {(network, source) for network, _, source in trusted_sources(setup)}
+        self.rules: dict[tuple[str, str], list[Rule]] = {}  # by network and container
+        for each in expected_rules(setup, snapshot.rules) if snapshot.rules is not None else ():
+            self.rules.setdefault((each.network_id, each.container_id), []).append(each)
 
     def ways(self, endpoint: Endpoint) -> Iterator[Way]:
         known = self.snapshot.containers.get(endpoint.container_id)
@@ -50,7 +52,7 @@ class _Teller:
             for mapping in endpoint.port_mappings or ():
                 if mapping.host_ip is None or mapping.host_ip.version == address.version:
                     hops = tuple(self._in(endpoint, known, address, mapping))
-                    title = f"{mapping} → {name} ({_target(address, mapping)})"
+                    title = f"{mapping} → {name} ({mapping.target(address)})"
                     port = (mapping.host_port, mapping.protocol)
                     way = self._way(WayKind.IN, title, name, endpoint, hops)
                     yield replace(way, port=port, count=mapping.count)
@@ -61,17 +63,14 @@ class _Teller:
 
     def isolation(self) -> Iterator[Way]:
         for key, name in {e.network_id: e.network_name for e in self.setup.endpoints}.items():
-            mine = [
-                each
-                for each in self.rules
-                if each.kind is RuleKind.ISOLATION and each.network_id == key
-            ]
+            rules = self.rules.get((key, ""), ())
+            mine = [each for each in rules if each.kind is RuleKind.ISOLATION]
             network = self.setup.networks.get(key)
             if network is None or not mine:
                 continue
             word = {"never": "open to other networks of its kind", "normal": "isolated"}
             what = f"{name} is {word.get(network.isolation, 'strictly isolated')}"
-            hop = self._present("isolation", mine, what, Mark.BROKEN)
+            hop = self._present("isolation", self._path("FORWARD", mine), what, Mark.BROKEN)
             yield Way(WayKind.ISOLATION, f"isolation of {name}", "", "", name, (hop,))
 
     @staticmethod
@@ -99,21 +98,13 @@ class _Teller:
         )
         yield from self._forwarding(address)
         yield from self._firewalld_gate()
-        target = _target(address, mapping)
-        path = [
-            each
-            for each in self.rules
-            if (each.kind in (RuleKind.HOOK, RuleKind.HOST) and each.chain == "PREROUTING")
-            or (
-                each.container_id == endpoint.container_id
-                and each.network_id == endpoint.network_id
-                and each.kind in (RuleKind.PORT_JUMP, RuleKind.PORT_DNAT)
-                and _is_of(each, address, mapping)
-            )
-        ]
-        yield self._present("port forward", path, f"forwarded to {target}", Mark.BROKEN)
-        yield self._forward_rules(endpoint, address)
-        yield from self._other_firewalls(endpoint)
+        way = mapping.way_to(address)
+        rules = self._of(endpoint, RuleKind.PORT_JUMP, RuleKind.PORT_DNAT)
+        path = self._path("PREROUTING", [each for each in rules if way in each.ways])
+        what = f"forwarded to {mapping.target(address)}"
+        yield self._present("port forward", path, what, Mark.BROKEN)
+        yield from self._forward_rules(endpoint, address)
+        yield from self._other_firewalls(endpoint, address, "daddr")
         yield from self._wire(endpoint, known)
         yield self._process(endpoint, known, mapping)
 
@@ -123,19 +114,10 @@ class _Teller:
         yield from self._forwarding(address)
         yield from self._firewalld_gate()
         yield from self._source(endpoint, address)
-        yield self._forward_rules(endpoint, address)
-        yield from self._other_firewalls(endpoint)
-        subnets = self._subnets(endpoint, address)
-        path = [
-            each
-            for each in self.rules
-            if (each.kind is RuleKind.HOOK and each.chain == "POSTROUTING")
-            or (
-                each.network_id == endpoint.network_id
-                and each.kind in (RuleKind.SUBNET_JUMP, RuleKind.MASQUERADE)
-                and each.subject in subnets
-            )
-        ]
+        yield from self._forward_rules(endpoint, address)
+        yield from self._other_firewalls(endpoint, address, "saddr")
+        rules = self._about(endpoint, address, RuleKind.SUBNET_JUMP, RuleKind.MASQUERADE)
+        path = self._path("POSTROUTING", rules)
         yield self._present("masquerade", path, "leaves under the host's address", Mark.BROKEN)
         if address.version not in self.kernel.routed:
             what = f"no default route for IPv{address.version}: only neighbours are reached"
@@ -175,7 +157,9 @@ class _Teller:
         firewalld = self.snapshot.firewalld
         if firewalld is None or not firewalld.running:
             return
-        for subnet in self._subnets(endpoint, address):
+        for subnet in _names(endpoint, address):
+            if (endpoint.network_id, subnet) not in self.sources:
+                continue
             zone = firewalld.sources.get(subnet)
             if zone is None:
                 what = f"{subnet} is a source of no zone: what containers send is rejected"
@@ -187,29 +171,33 @@ class _Teller:
             else:
                 yield Hop("firewalld zone", f"{subnet} is a source of zone trusted")
 
-    def _forward_rules(self, endpoint: Endpoint, address: Address) -> Hop:
-        subnets = self._subnets(endpoint, address)
-        path = [
-            each
-            for each in self.rules
-            if each.network_id == endpoint.network_id
-            and each.kind in (RuleKind.FORWARD_OUT, RuleKind.FORWARD_REPLIES)
-            and each.subject in subnets
-        ]
-        # netavark's chain accepts what no rule of it drops: these rules alone stop nothing.
-        return self._present("forward", path, "accepted by netavark's rules", Mark.NOTE)
+    def _forward_rules(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
+        rules = self._about(endpoint, address, RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
+        path = self._path("FORWARD", rules)
+        if not path and self.snapshot.rules is not None:
+            return  # with firewalld CNI has none
+        # Where their chain accepts what no rule of it drops, these rules alone stop nothing.
+        tables = {each.chain.rpartition(" ")[0] for each in path}
+        drops = any(each.table in tables and _drops(each) for each in self.kernel.others or ())
+        if_missing = Mark.BROKEN if drops else Mark.NOTE
+        yield self._present("forward", path, "accepted by its own rules", if_missing)
 
-    def _other_firewalls(self, endpoint: Endpoint) -> Iterator[Hop]:
+    def _other_firewalls(
+        self, endpoint: Endpoint, address: Address, direction: str
+    ) -> Iterator[Hop]:
         if self.kernel.others is None:
             what = "their chains could not be listed"
             yield Hop("other firewalls", what, Mark.UNKNOWN, "nft list chains")
             return
         network = self.setup.networks.get(endpoint.network_id)
         bridge = network.bridge if network else ""
+        marks = [f"{direction} {each} " for each in _names(endpoint, address)]
+        marks += [f'"{bridge}"'] if bridge else []
+        other_family = {4: "ip6 ", 6: "ip "}[address.version]
         for chain in self.kernel.others:
             if chain.hook != "forward" or chain.table in _OURS or not _drops(chain):
                 continue
-            if bridge and any(f'"{bridge}"' in rule and "accept" in rule for rule in chain.around):
+            if chain.table.startswith(other_family) or _accepts(chain, marks):
                 continue
             what = f"table {chain.table}, chain {chain.name} drops what it does not know"
             yield Hop("other firewalls", what, Mark.BROKEN, _advice(chain, bridge))
@@ -217,7 +205,7 @@ class _Teller:
     def _wire(self, endpoint: Endpoint, known: Container | None) -> Iterator[Hop]:
         network = self.setup.networks.get(endpoint.network_id)
         if network is None:
-            yield Hop("bridge", "netavark's state does not name it", Mark.UNKNOWN)
+            yield Hop("bridge", "nothing says which it is", Mark.UNKNOWN)
             return
         name = known.title if known else endpoint.container_id[:12]
         reload = f"podman network reload {known.name if known else endpoint.container_id[:12]}"
@@ -275,15 +263,42 @@ class _Teller:
 
     # The rules.
 
+    def _of(self, endpoint: Endpoint, *kinds: RuleKind) -> list[Rule]:
+        """The rules of these kinds, in their order, of an endpoint's network and its own."""
+        owners = ("", endpoint.container_id)
+        rules = [r for key in owners for r in self.rules.get((endpoint.network_id, key), ())]
+        return [each for kind in kinds for each in rules if each.kind is kind]
+
+    def _about(self, endpoint: Endpoint, address: Address, *kinds: RuleKind) -> list[Rule]:
+        names = _names(endpoint, address)
+        return [each for each in self._of(endpoint, *kinds) if each.subject in names]
+
+    def _path(self, hook: str, rules: list[Rule]) -> list[Rule]:
+        """Some rules, and before them those of the hook's chain that lead to their chains."""
+        chains = {each.chain for each in rules}
+        leading = [
+            each
+            for each in self.rules.get(("", ""), ())
+            if each.chain.rpartition(" ")[2] == hook
+            and (
+                each.kind is RuleKind.HOOK
+                or each.chain.removesuffix(hook) + each.text.split()[-1] in chains
+            )
+        ]
+        return leading + rules if rules else []
+
     def _present(self, place: str, rules: list[Rule], what: str, if_missing: Mark) -> Hop:
-        if self.driver is not FirewallDriver.NFTABLES:
-            told = f"rules of the driver {self.driver} are not explained"
+        driver = DRIVERS.get(self.setup.driver)
+        if driver is None:
+            told = f"rules of the driver {self.setup.driver} are not explained"
             return Hop(place, told, Mark.UNKNOWN)
         observed = self.snapshot.rules
         if observed is None:
             return Hop(place, "the rules could not be read", Mark.UNKNOWN, "nft list ruleset")
+        if not rules:
+            return Hop(place, "no rule is meant to be there", Mark.NOTE)
         if not observed.present:
-            return Hop(place, f"table {_OURS[0]} is gone", if_missing, _RESTORE)
+            return Hop(place, f"{driver.PLACE} is gone", if_missing, _RESTORE)
         for rule in rules:
             chain = observed.chains.get(rule.chain)
             if rule.kind is RuleKind.HOOK:
@@ -292,34 +307,13 @@ class _Teller:
                 is_there = chain is not None and any(text in chain.rules for text in rule.texts)
             if not is_there:
                 return Hop(place, f"missing in {rule.chain}: {rule.text}", if_missing, _RESTORE)
-        last = f": {rules[-1].text}" if rules else ""
-        return Hop(place, f"{what}{last}")
-
-    def _subnets(self, endpoint: Endpoint, address: Address) -> list[str]:
-        return [str(subnet) for each, subnet in endpoint.addresses if each == address]
+        return Hop(place, f"{what}: {rules[-1].text}")
 
 
-def _target(address: Address, mapping: PortMapping) -> str:
-    host = str(address) if address.version == 4 else f"[{address}]"
-    return f"{host}:{mapping.container_port}"
-
-
-def _is_of(rule: Rule, address: Address, mapping: PortMapping) -> bool:
-    """Whether a rule of a port is this mapping's, to this address (see nftables' subjects)."""
-    if rule.kind is RuleKind.PORT_JUMP:
-        return rule.subject == f"{mapping} → {_target(address, mapping)}"
-    return rule.subject in {
-        f"{single} → {_target(address, single)}"
-        for offset in range(mapping.count)
-        for single in [
-            replace(
-                mapping,
-                host_port=mapping.host_port + offset,
-                container_port=mapping.container_port + offset,
-                count=1,
-            )
-        ]
-    }
+def _names(endpoint: Endpoint, address: Address) -> set[str]:
+    """What rules and zones may call an address by: its subnet, itself, itself as a subnet."""
+    subnets = {str(subnet) for each, subnet in endpoint.addresses if each == address}
+    return {*subnets, str(address), f"{address}/{address.max_prefixlen}"}
 
 
 def _drops(chain: BaseChain) -> bool:
@@ -328,14 +322,23 @@ def _drops(chain: BaseChain) -> bool:
     return chain.policy == "drop" or (bool(last) and last[0] in ("drop", "reject"))
 
 
+def _accepts(chain: BaseChain, marks: Iterable[str]) -> bool:
+    """Whether a rule with one of the marks accepts more than what belongs to a known connection."""
+    return any(
+        "accept" in rule
+        and ("established" not in rule or "new" in rule)
+        and any(mark in rule for mark in marks)
+        for rule in chain.around
+    )
+
+
 def _advice(chain: BaseChain, bridge: str) -> str:
     rules = " ".join(chain.rules)
     if "ufw" in rules:
         return f"ufw route allow in on {bridge}; ufw route allow out on {bridge}"
-    if "DOCKER-USER" in rules:
-        return (
-            f"iptables -I DOCKER-USER -i {bridge} -j ACCEPT; "
-            f"iptables -I DOCKER-USER -o {bridge} -j ACCEPT"
-        )
+    if chain.table in iptables_save.TABLES:
+        command = "ip6tables" if chain.table.startswith("ip6 ") else "iptables"
+        insert = f"{command} -I {'DOCKER-USER' if 'DOCKER-USER' in rules else chain.name}"
+        return f"{insert} -i {bridge} -j ACCEPT; {insert} -o {bridge} -j ACCEPT"
     rule = f"nft insert rule {chain.table} {chain.name}"
     return f"{rule} iifname {bridge} accept; {rule} oifname {bridge} accept"

@@ -269,7 +269,7 @@ def _missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
     zone = _zone(setup)
     # A source alone can be given back; where firewalld has the ports too, setting up again can.
     kind = MissingKind.SOURCE if zone == TRUSTED else MissingKind.RULE
-    for network_id, name, subnet in _subnets(setup):
+    for network_id, name, subnet in trusted_sources(setup):
         if subnet not in firewalld.sources:
             ids = tuple(e.container_id for e in setup.endpoints if e.network_id == network_id)
             found.append(
@@ -284,7 +284,7 @@ def _missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
     return found
 
 
-def _subnets(setup: Setup) -> Iterable[tuple[str, str, str]]:
+def trusted_sources(setup: Setup) -> Iterable[tuple[str, str, str]]:
     """(network id, network name, trusted subnet) of every network that has a container."""
     if setup.driver is FirewallDriver.CNI:  # whose firewall plugin trusts each address by itself
         for endpoint in setup.endpoints:
@@ -316,7 +316,7 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
             "firewalld runs, but its table is not in the kernel: the host is unprotected",
             "systemctl restart firewalld",
         )
-    for _, name, subnet in _subnets(setup):
+    for _, name, subnet in trusted_sources(setup):
         wanted = _zone(setup)
         zone = firewalld.sources.get(subnet, wanted)
         if zone != wanted:

@@ -177,6 +177,7 @@ def _rule(
     kind: RuleKind,
     subject: str,
     order: tuple[str, int] | None = None,
+    ways: tuple[str, ...] = (),
 ) -> Rule:
     return Rule(
         chain,
@@ -187,6 +188,7 @@ def _rule(
         network_name=endpoint.network_name,
         container_id=endpoint.container_id,
         order=order,
+        ways=ways,
     )
 
 
@@ -227,16 +229,18 @@ def _all_ports(endpoint: Endpoint, address: Address, subnet: Subnet) -> Iterator
     yield _host(f"{nat} {MASQ}", f"-m mark --mark {_MARK} -j MASQUERADE")
     yield _host(f"{nat} {SETMARK}", marking)
     chain = chain_name("DN-", endpoint)
-    protocols: dict[str, list[int]] = {}
+    protocols: dict[str, list[PortMapping]] = {}
     for mapping in endpoint.port_mappings:
-        protocols.setdefault(mapping.protocol, []).append(mapping.host_port)
-    for protocol, ports in protocols.items():
-        for at in range(0, len(ports), _MOST_PORTS):
-            some = ",".join(str(port) for port in ports[at : at + _MOST_PORTS])
+        protocols.setdefault(mapping.protocol, []).append(mapping)
+    for protocol, mappings in protocols.items():
+        for at in range(0, len(mappings), _MOST_PORTS):
+            together = mappings[at : at + _MOST_PORTS]
+            some = ",".join(str(each.host_port) for each in together)
             owner = f'-m comment --comment "dnat {_owner(endpoint)}"'
             text = f"-p {protocol} {owner} -m multiport --dports {some} -j {chain}"
             way = f"{some}/{protocol} → {address}"
-            yield _rule(endpoint, f"{nat} {DNAT}", (text,), RuleKind.PORT_JUMP, way)
+            ways = tuple(each.way_to(address) for each in together)
+            yield _rule(endpoint, f"{nat} {DNAT}", (text,), RuleKind.PORT_JUMP, way, ways=ways)
     for mapping in endpoint.port_mappings:
         if mapping.host_ip is None or mapping.host_ip.version == address.version:
             yield from _port_rules(endpoint, address, subnet, mapping, f"{nat} {chain}")
@@ -250,17 +254,16 @@ def _port_rules(
     places = [""] if host is None else [f"-d {_single(host)} "]
     if host is not None and host.is_unspecified:
         places.append("")
-    to = f"{address}" if address.version == 4 else f"[{address}]"
-    way = f"{mapping} → {to}:{mapping.container_port}"
+    way = mapping.way_to(address)
     group = f"{places[0]}{match}"
     sources = [str(subnet), "127.0.0.1/32"] if address.version == 4 else [str(subnet)]
     for source in sources:
         marks = tuple(f"-s {source} {place}{match} -j {SETMARK}" for place in places)
         what = f"{way} ({source})"
         yield _rule(endpoint, chain, marks, RuleKind.PORT_MARK, what, (group, 0))
-    target = f"-j DNAT --to-destination {to}:{mapping.container_port}"
+    target = f"-j DNAT --to-destination {mapping.target(address)}"
     texts = tuple(f"{place}{match} {target}" for place in places)
-    yield _rule(endpoint, chain, texts, RuleKind.PORT_DNAT, way, (group, 1))
+    yield _rule(endpoint, chain, texts, RuleKind.PORT_DNAT, way, (group, 1), (way,))
 
 
 def _isolation_rules(endpoint: Endpoint, address: Address, bridge: str) -> Iterator[Rule]:

@@ -7,7 +7,7 @@ removed in 2.0. Which version installed the rules shows in the rules themselves 
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from podwatch.drivers import iptables_save
@@ -98,7 +98,17 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
             rules.extend(_network_rules(network, endpoint.network_name, era))
     for endpoint in setup.endpoints:
         rules.extend(_endpoint_rules(endpoint, era))
-    return list({(rule.chain, rule.text): rule for rule in reversed(rules)}.values())[::-1]
+    return _once(rules)
+
+
+def _once(rules: list[Rule]) -> list[Rule]:
+    """Each rule once; one port on two of the host's addresses has one jump for both ways."""
+    found: dict[tuple[str, str], Rule] = {}
+    for rule in reversed(rules):
+        key = (rule.chain, rule.text)
+        later = found.get(key)
+        found[key] = replace(rule, ways=rule.ways + later.ways) if later and rule.ways else rule
+    return list(found.values())[::-1]
 
 
 def _family(address: Address | Subnet) -> str:
@@ -255,7 +265,7 @@ def _port_rules(
     places = [""] if host is None or host.is_unspecified else [f"-d {_single(host)} "]
     if host is not None and host.is_unspecified:
         places.insert(0, f"-d {_single(host)} ")
-    way = f"{mapping} → {_socket(address, str(mapping.container_port))}"
+    way = mapping.way_to(address)
     group = f"{places[-1]}{match}"
 
     def rule(chain: str, texts: tuple[str, ...], kind: RuleKind, what: str, rank: int) -> Rule:
@@ -268,6 +278,7 @@ def _port_rules(
             network_name=endpoint.network_name,
             container_id=endpoint.container_id,
             order=None if kind is RuleKind.PORT_JUMP else (group, rank),
+            ways=() if kind is RuleKind.PORT_MARK else (way,),
         )
 
     owner = f'--comment "dnat name: {endpoint.network_name} id: {endpoint.container_id}"'

@@ -246,6 +246,8 @@ def _port_rules(
     dport = f"{mapping.protocol} dport {ports}"
     group = f"{to_host}{dport} {address}"
 
+    way = mapping.way_to(address)
+
     def rule(chain: str, texts: tuple[str, ...], kind: RuleKind, subject: str, rank: int) -> Rule:
         return Rule(
             chain,
@@ -256,10 +258,9 @@ def _port_rules(
             network_name=endpoint.network_name,
             container_id=endpoint.container_id,
             order=None if kind is RuleKind.PORT_JUMP else (group, rank),
+            ways=() if kind is RuleKind.PORT_MARK else (way,),
         )
 
-    target = _socket(address, mapping.container_port)
-    way = f"{mapping} → {target}"
     jump = f"jump {chain}"
     # netavark < 1.13.1 leaves the host's address out of the jump.
     jumps = (f"{dport} {jump}",) if not to_host else (f"{dport} {jump}", f"{to_host}{dport} {jump}")

@@ -55,6 +55,15 @@ class PortMapping:
         host = f"[{self.host_ip}]" if self.host_ip.version == 6 else str(self.host_ip)
         return f"{host}:{ports}/{self.protocol}"
 
+    def target(self, address: Address) -> str:
+        """Where it leads to in the container that has the address: address and first port."""
+        host = str(address) if address.version == 4 else f"[{address}]"
+        return f"{host}:{self.container_port}"
+
+    def way_to(self, address: Address) -> str:
+        """The way from the host into the container that has the address, for a person."""
+        return f"{self} → {self.target(address)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Network:

@@ -34,7 +34,9 @@ class Rule:
 
     `texts` are its spellings by different versions of netavark and of the firewall tool: any one
     of them will do. `order` is (group, rank): within a chain, in one group, a rule of a lower rank
-    must come before those of a higher one. `subject` says whose it is, for a person.
+    must come before those of a higher one. `subject` says whose it is, for a person: of a port, of
+    an address, of a subnet. `ways` are those to a container's ports (PortMapping.way_to) that need
+    it.
     `reloadable`: False where `podman network reload` is known not to bring it back.
     """
 
@@ -47,6 +49,7 @@ class Rule:
     container_id: str = ""
     order: tuple[str, int] | None = None
     reloadable: bool = True
+    ways: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
