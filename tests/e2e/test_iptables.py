@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.installed import Installed, installed
+from tests.e2e.ways import Breakage, compare, explained, first_broken
 from tests.lab.faults import IPTABLES, Fault
 from tests.lab.rootfs import containers_conf
 
@@ -138,3 +139,66 @@ def test_the_reload_command_alone_heals_too(there: Installed) -> None:
         there.until_whole(20)
         there.until(lambda: not there.status()["restoring"], "done with every container", 20)
     assert there.reloads() > 0
+
+
+BREAKAGES = (
+    Breakage(
+        "port forward",
+        "iptables-save -t nat | grep -- '--dport 8081 .*-j DNAT' | sed 's/^-A/iptables -t nat -D/' "
+        "| sh -e",
+    ),
+    Breakage(
+        "masquerade",
+        "iptables-save -t nat | grep 'POSTROUTING -s 10.88' | sed 's/^-A/iptables -t nat -D/' "
+        "| sh -e",
+        kind="out",
+    ),
+    Breakage(
+        "firewalld zone",
+        "firewall-cmd --zone=trusted --list-sources | tr ' ' '\\n' | grep '^10.88' | "
+        "xargs -n 1 -I @ firewall-cmd --zone=trusted --remove-source=@",
+        kind="out",
+    ),
+    Breakage(
+        "forwarding",
+        "echo 0 >/proc/sys/net/ipv4/ip_forward",
+        "echo 1 >/proc/sys/net/ipv4/ip_forward",
+    ),
+    Breakage("other firewalls", "iptables -P FORWARD DROP", "iptables -P FORWARD ACCEPT"),
+    Breakage(
+        "bridge",
+        "ip link set $(ls /sys/class/net | grep podman0) down",
+        "ip link set $(ls /sys/class/net | grep podman0) up",
+    ),
+)
+
+
+def test_a_healthy_host_is_explained(there: Installed) -> None:
+    """Every way is called open, with the very rule, and does work."""
+    there.until_whole(8)
+    ways = explained(there)
+
+    assert {each["mark"] for each in ways} == {"open"}
+    assert {each["kind"] for each in ways} == {"in", "out", "isolation"}
+    told = str([each["hops"] for each in ways])
+    assert "-j DNAT --to-destination" in told
+    assert "-j MASQUERADE" in told
+    compare(there, ways)
+
+
+@pytest.mark.parametrize("there", HOSTS[:2], indirect=True, scope="module")
+@pytest.mark.parametrize("breakage", BREAKAGES, ids=str)
+def test_explain_names_what_is_broken(there: Installed, breakage: Breakage) -> None:
+    """During a pause the broken hop is the first that explain calls so; web-a is as it is told."""
+    there.host.run(["podwatch", "pause", "--for", "5m"])
+    there.host.shell(breakage.breaks)
+    try:
+        ways = explained(there)
+        first = first_broken(ways, breakage.kind)
+        assert breakage.hop in [each["place"] for each in first], ways
+        assert all(each["advice"] for each in first)
+        compare(there, [each for each in ways if each["container"] == "web-a"])
+    finally:
+        there.host.shell(breakage.mends or "true")
+        there.host.run(["podwatch", "resume"])
+    there.until(lambda: there.status()["state"] == "ok", "mended", 8)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `podwatch explain` tells of a host's ways, and what is really so: each way tried."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tests.e2e.installed import Installed
+from tests.lab.client import HOST_V4, HOST_V6
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """One hop broken, and mended again, by a line for the shell; `kind` of a way that breaks."""
+
+    hop: str
+    breaks: str
+    mends: str = ""
+    kind: str = "in"
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.name or self.hop
+
+
+def explained(there: Installed) -> list[dict[str, Any]]:
+    """Every way, as `podwatch explain --json` tells it."""
+    said = there.host.run(["podwatch", "explain", "--json"], check=False)
+    ways: list[dict[str, Any]] = json.loads(said.stdout)["ways"]
+    return ways
+
+
+def _works(there: Installed, way: dict[str, Any]) -> bool | None:
+    """Whether a way works, tried for real; None where the lab has nobody to try it."""
+    if way["kind"] == "in":
+        is_v6 = "([" in way["title"]
+        port, protocol = way["port"]
+        probes = [
+            probe
+            for each in there.containers.containers
+            for probe in each.probes
+            if port <= probe.port < port + way["count"]
+            and probe.protocol == protocol
+            and (":" in probe.address) == is_v6
+        ]
+        if not probes:
+            address = HOST_V6 if is_v6 else HOST_V4
+            return there.host.client.http(port, address) is not None
+        return not any(probe.ask(there.host.client, 1.0) for probe in probes)
+    name = {"pod pod": "pod-web"}.get(way["container"], way["container"])
+    is_v6 = "(fd" in way["title"]
+    if name == "deaf":
+        return None
+    return there.host.seen_as(name, ipv6=is_v6) == (HOST_V6 if is_v6 else HOST_V4)
+
+
+def first_broken(ways: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """The first broken hop of each broken way of a kind."""
+    return [
+        next(hop for hop in each["hops"] if hop["mark"] == "broken")
+        for each in ways
+        if each["mark"] == "broken" and each["kind"] == kind
+    ]
+
+
+def compare(there: Installed, ways: list[dict[str, Any]]) -> None:
+    """Try each of these ways: what is called open works, and what is called broken does not."""
+    for way in ways:
+        if way["kind"] == "isolation":
+            continue
+        works = _works(there, way)
+        if works is not None:
+            told = [f"{hop['mark']} {hop['place']}: {hop['what']}" for hop in way["hops"]]
+            assert (way["mark"] == "open") == works, f"{way['title']}: {told}"
