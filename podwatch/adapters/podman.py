@@ -37,6 +37,10 @@ PS_TIMEOUT_S = 15.0
 ADDRESSES = Path("/run/containers/networks/ipam.db")
 """Root podman's database of addresses, with netavark (libnetwork/netavark/const.go)."""
 
+RUNTIMES = (Path("/run/crun"), Path("/run/runc"))
+"""Where the OCI runtimes keep what runs: an entry comes at each start, and goes at each end."""
+
+_PS = ("podman", "ps", "--all", "--pod", "--ns", "--format", "json")
 _INSPECTED = (
     '{"Id":{{json .ID}},"State":{"Status":{{json .State.Status}}},'
     '"HostConfig":{"NetworkMode":{{json .HostConfig.NetworkMode}}},'
@@ -84,8 +88,7 @@ async def list_containers(systemd: Units | None) -> dict[str, Container]:
     Raises StateUnreadable when podman fails, does not answer in time, or prints something else.
     """
     if systemd is None:
-        argv = ["podman", "ps", "--all", "--pod", "--format", "json"]
-        result = await run(argv, timeout_s=PS_TIMEOUT_S)
+        result = await run(_PS, timeout_s=PS_TIMEOUT_S)
         if result.failure:
             raise StateUnreadable(f"podman ps: {result.failure}", hint="run it by hand")
         return parse_ps(result.stdout)
@@ -125,6 +128,11 @@ def networks_stamp() -> object | None:
     return info.st_ino, info.st_mtime_ns, info.st_size
 
 
+def runtime_stamp() -> object:
+    """What changes whenever a container starts or ends, on whatever network it is."""
+    return tuple(_changed_ns(path) for path in RUNTIMES)
+
+
 async def list_networks(systemd: Units | None) -> tuple[Setup, dict[str, Container]]:
     """What is set up on podman's networks, and its containers by id.
 
@@ -146,7 +154,7 @@ async def _ask_networks() -> str:
     told = []
     for argv in (
         ["podman", "network", "ls", "--format", "json"],
-        ["podman", "ps", "--all", "--pod", "--format", "json"],
+        _PS,
         ["podman", "ps", "--all", "--quiet", "--no-trunc"],
     ):
         result = await run(argv, timeout_s=PS_TIMEOUT_S)
@@ -161,6 +169,13 @@ async def _ask_networks() -> str:
             raise StateUnreadable(f"podman container inspect: {result.failure}")
         told.append(result.stdout)
     return "\n".join(told)
+
+
+def _changed_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def reload_unit(container_id: str) -> str:

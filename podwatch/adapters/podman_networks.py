@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Podman's network configuration and leases as files have them: which networks want DHCP.
+"""Podman's network configuration and leases as files have them: kinds of networks, and DHCP.
 
 No program is started for any of it. What is in these directories is somebody else's: a file that
 makes no sense is passed over, as podman does.
@@ -11,8 +11,10 @@ from typing import TypeVar
 
 from podwatch.adapters.files import read_whole
 from podwatch.drivers import dhcp
+from podwatch.drivers.network_files import cni_kind, netavark_kind
 from podwatch.words.dhcp import Backend, Lease
 from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import ContainerClass
 
 CONF = (
     Path("/usr/share/containers/containers.conf"),
@@ -30,6 +32,8 @@ DIRECTORIES = {
 }
 LEASES = Path("/run/podman/nv-proxy.lease")
 CNI_RESULTS = Path("/var/lib/cni/results")
+
+_ENDINGS = {Backend.NETAVARK: (".json",), Backend.CNI: (".conflist", ".conf")}
 
 T = TypeVar("T")
 
@@ -56,11 +60,17 @@ def read_backend() -> tuple[Backend, Path]:
 
 def read_networks(backend: Backend, directory: Path) -> tuple[str, ...]:
     """The names of the networks that want DHCP, sorted."""
-    found = set()
-    cni = backend is Backend.CNI
-    for path in _files(directory, *((".conflist", ".conf") if cni else (".json",))):
-        found.add(_parsed(path, dhcp.cni_network if cni else dhcp.netavark_network) or "")
+    parse = dhcp.cni_network if backend is Backend.CNI else dhcp.netavark_network
+    found = {_parsed(path, parse) or "" for path in _files(directory, *_ENDINGS[backend])}
     return tuple(sorted(found - {""}))
+
+
+def read_kinds() -> dict[str, ContainerClass]:
+    """By its name, the class of the containers on each network that has a file."""
+    backend, directory = read_backend()
+    parse = cni_kind if backend is Backend.CNI else netavark_kind
+    found = (_parsed(path, parse) for path in _files(directory, *_ENDINGS[backend]))
+    return dict(each for each in found if each is not None)
 
 
 def read_leases() -> dict[str, Lease]:

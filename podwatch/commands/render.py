@@ -8,7 +8,8 @@ tools), so that every text goes through `clean` on its way to a terminal.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from podwatch.daemon.status import ailing, complete
+from podwatch.daemon.status import ailing, complete, needing_rules
+from podwatch.words.network import ContainerClass
 from podwatch.words.text import ago, clean
 
 _COLOURS = {"ok": "32", "degraded": "33", "lost": "31", "unknown": "35"}
@@ -57,7 +58,7 @@ def plugin(document: Mapping[str, Any], *, now: float, everything: bool) -> str:
     figures = {
         "missing": f"{document['missing_count']};;0;0",
         "warnings": f"{len(document['warnings'])};0;;0",
-        "containers": f"{len(document['containers'])};;;0",
+        "containers": f"{needing_rules(document)};;;0",
         "look": f"{document['last_look']['took_ms'] / 1000:.3f}s;;;0",
     }
     data = " ".join(f"{name}={figure}" for name, figure in figures.items())
@@ -177,9 +178,26 @@ def _containers(containers: list[dict[str, Any]]) -> Iterator[str]:
         places = ", ".join(
             " ".join([place["network"], *place["addresses"]]) for place in each["networks"]
         )
-        yield f"    {clean(each['name']):{width}}  {clean(places)}"
+        text = "{on}" if each["needs_rules"] else _CLASSES.get(each["class"], "{on}")
+        where = text.format(on=places, shares=each["shares"])
+        paused = " (paused: cannot be reloaded until podman unpause)" if each["paused"] else ""
+        yield f"    {clean(each['name']):{width}}  {clean(where)}{paused}"
         for port in each["ports"]:
             yield f"    {'':{width}}    {clean(port)}"
+
+
+_NO_RULES = "{on}: no rules on this host"
+_CLASSES = {
+    ContainerClass.BRIDGE: f"bridge {_NO_RULES}",
+    ContainerClass.INTERNAL: f"internal network {_NO_RULES}",
+    ContainerClass.UNMANAGED: f"unmanaged bridge {_NO_RULES}",
+    ContainerClass.MACVLAN: f"macvlan {_NO_RULES}",
+    ContainerClass.IPVLAN: f"ipvlan {_NO_RULES}",
+    ContainerClass.HOST: "the host's network",
+    ContainerClass.MEMBER: "in {shares}",
+    ContainerClass.SHARED: "on the network of {shares}",
+    ContainerClass.NONE: "no Podman network",
+}
 
 
 def _dhcp(dhcp: Mapping[str, Any], now: float, *, everything: bool) -> Iterator[str]:

@@ -8,7 +8,14 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-from podwatch.words.network import Address, Endpoint, PortMapping, Setup
+from podwatch.words.network import (
+    Address,
+    Container,
+    ContainerClass,
+    Endpoint,
+    PortMapping,
+    Setup,
+)
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 from podwatch.words.verdict import State, Verdict
@@ -39,7 +46,7 @@ def document(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
         "unknown": [asdict(each) for each in verdict.unknown[:MOST]],
         "neighbours": list(snapshot.neighbours),
         "networks": _networks(snapshot.setup) if snapshot.setup else [],
-        "containers": _containers(snapshot, verdict),
+        "containers": _containers(snapshot, verdict)[:MOST],
     }
 
 
@@ -100,6 +107,7 @@ def _networks(setup: Setup) -> list[dict[str, Any]]:
 
 
 def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
+    """Those that need rules, and behind them the others that are up."""
     places: dict[str, list[Endpoint]] = {}
     living = set(verdict.all_container_ids)
     for endpoint in snapshot.setup.endpoints if snapshot.setup else ():
@@ -112,13 +120,13 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
         for container_id in each.container_ids if each.container else ():
             missing[container_id] = missing.get(container_id, 0) + 1
     found = []
-    for container_id, endpoints in list(places.items())[:MOST]:
-        known = snapshot.containers.get(container_id)
+    for container_id, endpoints in places.items():
+        known = snapshot.containers.get(container_id) or Container(container_id, container_id[:12])
         found.append(
             {
-                "id": container_id,
-                "name": known.title if known else container_id[:12],
-                "pod": known.pod if known else "",
+                **_container(known),
+                "class": ContainerClass.BRIDGE if known.kind == "unknown" else known.kind,
+                "needs_rules": True,
                 "networks": [
                     {
                         "network": each.network_name,
@@ -130,7 +138,28 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
                 "missing": missing.get(container_id, 0),
             }
         )
-    return found
+    others = (each for key, each in snapshot.containers.items() if each.up and key not in places)
+    return found + [
+        {
+            **_container(each),
+            "networks": [{"network": name, "addresses": []} for name in each.networks],
+        }
+        for each in sorted(others, key=lambda each: each.title)
+    ]
+
+
+def _container(container: Container) -> dict[str, Any]:
+    return {
+        "id": container.id,
+        "name": container.title,
+        "pod": container.pod,
+        "class": container.kind,
+        "needs_rules": False,
+        "paused": container.paused,
+        "shares": container.shares,
+        "ports": [],
+        "missing": 0,
+    }
 
 
 def _ports(endpoint: Endpoint) -> list[str]:

@@ -8,6 +8,7 @@ podman's network lock was free and nobody touched the driver's table while we re
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,10 +18,12 @@ from podwatch.adapters import sysctl
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.netlink import generation, table_exists
-from podwatch.adapters.podman import lock_holder
+from podwatch.adapters.podman import lock_holder, runtime_stamp
+from podwatch.adapters.podman_networks import read_kinds
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.rules import Rules
+from podwatch.decide.classes import classify
 from podwatch.drivers import sysctls
 from podwatch.drivers.driver import DRIVERS
 from podwatch.words.errors import Unreadable
@@ -122,6 +125,7 @@ class Looker:
         """A number that is another one after each transaction on the driver's table. Who listens to
         the kernel knows it; the generation, which counts everybody's, will do."""
         self.census = Census()
+        self._runtime: object = None  # when podman was last asked
         self._firewalls: tuple[str, ...] = ()
         self._firewalls_at = -math.inf
         self._others: Mapping[FirewallDriver, Ruleset] = {}
@@ -170,8 +174,13 @@ class Looker:
             unknown=tuple(unknown),
         )
 
-    def take_census(self, containers: Mapping[str, Container], stamp: object) -> None:
-        """Keep podman's containers, listed after the state directory had this `stamp`."""
+    def take_census(
+        self, containers: Mapping[str, Container], stamp: object, runtime: object
+    ) -> None:
+        """Keep podman's containers, listed after netavark's and the runtime's state had these."""
+        self._runtime = runtime
+        host_netns = str(os.stat("/proc/self/ns/net").st_ino)
+        containers = classify(containers, read_kinds(), host_netns)
         setup = self._setup if stamp == self.expected.stamp else None
         wired = {each.container_id for each in setup.endpoints} if setup else set()
         if self.expected.asks_podman:  # one that is being started is not in the setup yet
@@ -180,10 +189,15 @@ class Looker:
 
     @property
     def wants_census(self) -> bool:
-        """Whether podman has to be asked: netavark's state has changed since, or it is time."""
+        """Whether podman has to be asked: something started or ended since, or it is time."""
+        if self._setup is None:
+            return False
         again_at = self.census.again_at
-        due = again_at is not None and time.monotonic() >= again_at
-        return self._setup is not None and (due or self.census.stamp != self.expected.stamp)
+        if again_at is not None and time.monotonic() >= again_at:
+            return True
+        # What is in doubt gets its time: it would be taken for dead the next time podman is asked.
+        other = again_at is None and self._runtime != runtime_stamp()
+        return other or self.census.stamp != self.expected.stamp
 
     async def _rules(self, unknown: list[Unknown]) -> tuple[Setup | None, Ruleset | None, int, str]:
         """Expected and observed of one generation, and who is in the middle of a change."""
@@ -192,7 +206,7 @@ class Looker:
         at = 0
         busy = ""
         for _ in range(_TRIES):
-            busy = lock_holder()
+            busy, runtime = lock_holder(), runtime_stamp()
             try:
                 setup = await self.expected.read()
             except Unreadable as exc:
@@ -203,7 +217,7 @@ class Looker:
                 return setup, None, 0, busy
             if self.expected.listed is not None:
                 listed, self.expected.listed = self.expected.listed, None
-                self.take_census(listed, self.expected.stamp)
+                self.take_census(listed, self.expected.stamp, runtime)
             try:
                 before = self.changes()
                 rules = await driver.read()

@@ -117,6 +117,10 @@ class Loop:
             self.memory = policy.hinted(self.memory, now, settle_until=settle_until)
         self._wake(by_firewalld(told), urgent=True, names_cause=restarts)
 
+    def on_runtime(self) -> None:
+        """A container started or ended, on whatever network."""
+        self._take_census()
+
     def _wake(self, cause: Cause, *, urgent: bool, names_cause: bool = False) -> None:
         if names_cause or not self.hints.cause:
             self.hints.cause = cause

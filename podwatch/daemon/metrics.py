@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from podwatch import __version__
-from podwatch.daemon.status import ailing
+from podwatch.daemon.status import ailing, needing_rules
 from podwatch.decide.policy import Method
 from podwatch.words.verdict import BlockedKind, MissingKind, State
 
@@ -100,8 +100,8 @@ def exposition(document: Mapping[str, Any], tally: Tally, *, now: float, overrun
         (
             "podwatch_containers",
             "gauge",
-            "Containers whose network is watched.",
-            _one(len(document.get("containers", ()))),
+            "Containers that need rules on this host.",
+            _one(needing_rules(document)),
         ),
         (
             "podwatch_watcher_up",

@@ -180,9 +180,9 @@ class Restorer:
 
     async def refresh_census(self) -> None:
         """Ask podman for its containers. Raises Unreadable when podman does not answer."""
-        stamp = self.looker.expected.stamp
+        stamp, runtime = self.looker.expected.stamp, podman.runtime_stamp()
         containers = await self.looker.expected.list_containers()
-        self.looker.take_census(containers, stamp)
+        self.looker.take_census(containers, stamp, runtime)
 
 
 def _set(todo: Iterable[str]) -> str:

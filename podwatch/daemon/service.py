@@ -12,8 +12,10 @@ from podwatch import __version__
 from podwatch.adapters.files import write_whole
 from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
 from podwatch.adapters.http import Page
+from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import Change, NftablesWatch
+from podwatch.adapters.podman import RUNTIMES
 from podwatch.adapters.process import Processes
 from podwatch.adapters.sysctl import SysctlWatch
 from podwatch.adapters.systemd import Systemd, notify
@@ -72,6 +74,7 @@ class _Service:
         self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
         self.dhcp.pause = self._pause
         self.sysctls = SysctlWatch(self._on_sysctl)
+        self.runtimes = DirectoryWatch(RUNTIMES, self.loop.on_runtime)
         self.page = Page("/metrics", CONTENT_TYPE, self._metrics)
         self.publisher.exporter = self._write_metrics
         self.stopping = asyncio.Event()
@@ -88,6 +91,10 @@ class _Service:
             self.sysctls.attach(loop)
         except OSError as exc:  # the slow look sees them all the same
             self.publisher.complain(PodwatchError(f"cannot listen to sysctls: {exc.strerror}"))
+        try:
+            self.runtimes.attach(loop)
+        except OSError as exc:
+            self.publisher.complain(PodwatchError(f"containers are noticed late: {exc.strerror}"))
         try:
             loop.add_reader(self.pause.open(), self.pause.drain)
         except PodwatchError as exc:
@@ -114,6 +121,7 @@ class _Service:
         finally:
             self.netlink.close()
             self.sysctls.close()
+            self.runtimes.close()
             self.pause.close()
             self.page.close()
             self.host.close()

@@ -47,6 +47,10 @@ SHAPE: Mapping[str, Any] = {
             "id": "",
             "name": "",
             "pod": "",
+            "class": "",  # of words/network.py: bridge, macvlan, host, member and so on
+            "needs_rules": False,
+            "paused": False,
+            "shares": "",  # whose network it is on, of a pod's member or another's guest
             "networks": [{"network": "", "addresses": [""]}],
             "ports": [""],
             "missing": 0,
@@ -152,6 +156,11 @@ def read_status(path: Path) -> dict[str, Any]:
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
     """`document` with every field of SHAPE in its place; what it has beside them stays."""
     return {**document, **fit(document, SHAPE)}
+
+
+def needing_rules(document: Mapping[str, Any]) -> int:
+    """How many of the document's containers need rules on this host."""
+    return sum(each["needs_rules"] for each in document.get("containers", ()))
 
 
 _WELL = {"nftables": "listening", "firewalld": "connected"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`podman ps -a --format json`, of Podman 3 to 5, as containers. Pure."""
+"""`podman ps --all --pod --ns --format json`, of Podman 3 to 5, as containers. Pure."""
 
 import json
 from typing import Any
@@ -42,6 +42,8 @@ def _container(data: dict[str, Any]) -> Container:
     first = names[0] if isinstance(names, list) and names else names
     state = (_text(data, "State") or _text(data, "Status")).lower()
     networks = data.get("Networks")
+    namespaces = data.get("Namespaces")
+    pid = pid if isinstance(pid := data.get("Pid"), int) and pid > 0 else 0
     return Container(
         id=key,
         name=first if isinstance(first, str) and first else key[:12],
@@ -54,7 +56,9 @@ def _container(data: dict[str, Any]) -> Container:
         networks=tuple(each for each in networks if isinstance(each, str))
         if isinstance(networks, list)
         else (),
-        pid=pid if isinstance(pid := data.get("Pid"), int) and pid > 0 else 0,
+        pid=pid,
+        netns=_text(namespaces, "Net") if isinstance(namespaces, dict) else "",
+        pod_id=_text(data, "Pod"),
     )
 
 

@@ -31,7 +31,7 @@ def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
     """What is set up, and podman's containers by id.
 
     `text` are, one behind the other, the JSON lists of `podman network ls --format json` and
-    `podman ps --all --pod --format json`, and what `podman container inspect` prints of each
+    `podman ps --all --pod --ns --format json`, and what `podman container inspect` prints of each
     container, as a list or one by one, of Podman 4 and later.
     Raises StateUnreadable for anything else.
     """

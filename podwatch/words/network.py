@@ -113,13 +113,32 @@ class Setup:
     bad_files: tuple[BadFile, ...] = ()
 
 
+class ContainerClass(StrEnum):
+    """What a container's network is; of one on several networks, the class that comes first here.
+
+    Only a bridge has rules on the host. A pod's infra container is what its network makes it.
+    """
+
+    BRIDGE = "bridge"
+    INTERNAL = "internal"  # a bridge without a way out
+    UNMANAGED = "unmanaged"  # a bridge that Podman only attaches to
+    MACVLAN = "macvlan"
+    IPVLAN = "ipvlan"
+    HOST = "host"
+    MEMBER = "member"  # of a pod, on its infra container's network
+    SHARED = "shared"  # on another container's network
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """What podman knows of a container, for names and for what may be reloaded.
 
     A paused container counts as running: its rules have to be there, but it cannot be reloaded.
     One that is `created` is either being started, or its start has failed; one that is `up` has its
-    network and its process.
+    network and its process. `netns` is the inode of its network namespace while it is up, as text;
+    `shares` names the container whose network it is on.
     """
 
     id: str
@@ -132,6 +151,10 @@ class Container:
     is_infra: bool = False
     networks: tuple[str, ...] = ()
     pid: int = 0
+    netns: str = ""
+    pod_id: str = ""
+    kind: ContainerClass = ContainerClass.UNKNOWN
+    shares: str = ""
 
     @property
     def title(self) -> str:

@@ -11,6 +11,7 @@ from podwatch.daemon.history import RECORD
 from podwatch.daemon.status import SHAPE, fit
 from tests.bench.seeing import MANY_INCIDENTS
 from tests.e2e.installed import Installed
+from tests.lab.containers import web
 
 pytestmark = [
     pytest.mark.e2e,
@@ -112,6 +113,45 @@ def test_a_loss_while_podwatch_was_away(ready: Installed) -> None:
     (told,) = _history(ready, "-n", "1")
     assert told["cause"] == "while podwatch was not running"
     assert "at least" in ready.host.run(["podwatch", "history", "-n", "1"]).stdout
+
+
+def test_each_class_of_container_is_shown(ready: Installed) -> None:
+    """Every container that is up is told with its class, and why there are no rules of it."""
+    host = ready.host
+
+    def classes() -> dict[str, str]:
+        return {each["name"]: each["class"] for each in ready.status()["containers"]}
+
+    standard = dict.fromkeys(("web-a", "web-b", "dual-web", "dual-udp"), "bridge")
+    standard |= {"isolated-web": "bridge", "pod pod": "bridge", "pod-web": "member"}
+    standard |= {"macvlan-web": "macvlan", "none-web": "none", "host-web": "host"}
+    ready.until(lambda: classes() == standard, "told")
+    host.podman("network", "create", "--internal", "apart")
+    web(host, "apart-web", networks=["apart"])
+    host.podman("pause", "web-b")
+    web(host, "guest-web", networks=["container:web-a"], ports=[88])
+    more = {**standard, "apart-web": "internal", "guest-web": "shared"}
+    ready.until(lambda: classes() == more, "more told")
+    told = host.run(["podwatch", "status", "--all"]).stdout
+    host.podman("unpause", "web-b")
+    host.podman("rm", "--force", "--time=0", "apart-web", "guest-web")
+    ready.until(lambda: classes() == standard, "gone")
+
+    shown = [" ".join(line.split()) for line in told.splitlines()]
+    for line in (
+        "pod-web in pod pod",
+        "macvlan-web macvlan lan: no rules on this host",
+        "none-web no Podman network",
+        "host-web the host's network",
+        "apart-web internal network apart: no rules on this host",
+        "guest-web on the network of web-a",
+    ):
+        assert line in shown
+    (paused,) = (line for line in shown if line.startswith("web-b "))
+    assert paused.endswith("(paused: cannot be reloaded until podman unpause)")
+    assert shown[0].startswith("● podwatch: ok, 6 containers on 3 networks, ")
+    assert "containers=6;" in host.run(["podwatch", "check"]).stdout
+    assert "host-web" not in host.run(["podwatch", "status"]).stdout
 
 
 def test_documents_have_the_fields_they_are_described_with(ready: Installed) -> None:

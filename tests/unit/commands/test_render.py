@@ -60,6 +60,38 @@ def test_everything_lists_containers_and_ports() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("container", "line"),
+    [
+        ({"class": "bridge"}, "bridge lan: no rules on this host"),
+        ({"class": "internal"}, "internal network lan: no rules on this host"),
+        ({"class": "unmanaged"}, "unmanaged bridge lan: no rules on this host"),
+        ({"class": "macvlan"}, "macvlan lan: no rules on this host"),
+        ({"class": "ipvlan"}, "ipvlan lan: no rules on this host"),
+        ({"class": "host", "networks": []}, "the host's network"),
+        ({"class": "member", "networks": [], "shares": "pod shop"}, "in pod shop"),
+        ({"class": "shared", "networks": [], "shares": "{web}"}, "on the network of {web}"),
+        ({"class": "none", "networks": []}, "no Podman network"),
+        ({"class": "unknown"}, "lan"),
+        ({"class": "bridge", "needs_rules": True}, "lan"),
+        (
+            {"class": "bridge", "needs_rules": True, "paused": True},
+            "lan (paused: cannot be reloaded until podman unpause)",
+        ),
+    ],
+)
+def test_each_class_has_its_words(container: dict[str, Any], line: str) -> None:
+    """--all says of each container where it is, and why there are no rules of it."""
+    document = {
+        "containers": [
+            {"name": "it", "networks": [{"network": "lan", "addresses": []}], **container}
+        ]
+    }
+
+    assert text(document, everything=True).splitlines()[-1] == f"    it  {line}"
+    assert line not in text(document)
+
+
 def test_a_loss_is_grouped_by_container_and_network() -> None:
     """What is missing stands below its container or network, which is named once."""
     document = {

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one look contributes to the status document."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from podwatch.daemon.document import MOST, document, summary, with_dhcp
+from podwatch.daemon.status import needing_rules
 from podwatch.words.network import (
     Container,
+    ContainerClass,
     Endpoint,
     FirewallDriver,
     Isolation,
@@ -75,6 +78,31 @@ def test_networks_and_containers_are_told_with_their_ports() -> None:
         "192.0.2.1:9000-9002/udp → 10.88.0.3:90-92",
     ]
     assert (db["name"], db["ports"], db["missing"]) == ("b" * 12, [], 0)
+
+
+def test_containers_without_rules_are_listed_behind() -> None:
+    """Each other container that is up is told with its class; only those with rules count."""
+    lan = Container("d" * 64, "lan", networks=("lan",), kind=ContainerClass.MACVLAN, paused=True)
+    guest = Container("e" * 64, "guest", kind=ContainerClass.SHARED, shares="web")
+    ended = Container("f" * 64, "ended", running=False, up=False)
+    containers = {each.id: each for each in (lan, guest, ended)} | dict(SNAPSHOT.containers)
+
+    found = document(
+        replace(SNAPSHOT, containers=containers), Verdict(State.OK, all_container_ids=(WEB, DB))
+    )
+
+    told = [(each["name"], each["class"], each["needs_rules"]) for each in found["containers"]]
+    assert told == [
+        ("web", "bridge", True),
+        ("b" * 12, "bridge", True),
+        ("guest", "shared", False),
+        ("lan", "macvlan", False),
+    ]
+    assert needing_rules(found) == 2
+    assert found["containers"][2]["shares"] == "web"
+    assert found["containers"][3]["networks"] == [{"network": "lan", "addresses": []}]
+    assert found["containers"][3]["paused"]
+    assert found["summary"].startswith("2 containers on 1 network")
 
 
 def test_lists_are_bounded_and_the_number_is_told() -> None:

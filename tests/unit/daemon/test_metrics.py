@@ -11,7 +11,7 @@ DOCUMENT = {
     "state": "lost",
     "missing": [{"kind": "rule"}, {"kind": "rule"}, {"kind": "source"}],
     "blocked": [{"kind": "paused"}],
-    "containers": [{}, {}],
+    "containers": [{"needs_rules": True}, {"needs_rules": False}, {"needs_rules": True}],
     "watchers": {"nftables": "listening", "firewalld": "the bus is gone", "systemd": "yes"},
     "last_look": {"at": 2000.0},
     "counters": {"looks": 7},
