@@ -12,7 +12,7 @@ from typing import TypeVar
 from podwatch.adapters.files import read_whole
 from podwatch.drivers import dhcp
 from podwatch.drivers.network_files import cni_kind, netavark_kind
-from podwatch.words.dhcp import Backend, Lease
+from podwatch.words.dhcp import PROXIES, Backend, Lease, Proxy
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import ContainerClass
 
@@ -71,6 +71,12 @@ def read_kinds() -> dict[str, ContainerClass]:
     parse = cni_kind if backend is Backend.CNI else netavark_kind
     found = (_parsed(path, parse) for path in _files(directory, *_ENDINGS[backend]))
     return dict(each for each in found if each is not None)
+
+
+def read_proxy() -> tuple[tuple[str, ...], Proxy]:
+    """The networks that want DHCP, and the proxy that asks for their leases."""
+    backend, directory = read_backend()
+    return read_networks(backend, directory), PROXIES[backend]
 
 
 def read_leases() -> dict[str, Lease]:

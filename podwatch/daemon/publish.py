@@ -123,7 +123,7 @@ class Publisher:
             return
         self.counters["failed"] += 1
         if self.incident is not None:
-            self.incident.tried.append(f"{outcome.method} failed")
+            self.incident.tried.append(outcome.held or f"{outcome.method} failed")
         log(Event.RESTORE_FAILED, f"{outcome.method}: {outcome.detail}", method=outcome.method)
 
     def progress(self, what: str) -> None:

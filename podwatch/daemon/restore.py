@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from podwatch.adapters import podman, sysctl
+from podwatch.adapters import podman, podman_networks, sysctl
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.systemd import Systemd
+from podwatch.adapters.unixsocket import is_listening, path_exists
 from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
+from podwatch.decide.held import held_back, told
 from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
-from podwatch.words.errors import PodwatchError, RestoreFailed
+from podwatch.words.errors import HeldBack, PodwatchError, RestoreFailed
 from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
@@ -34,12 +36,14 @@ class Outcome:
     """What became of one means: whether it went through, and what to tell about it.
 
     `transactions` are those of a replay, by which they are told from what others did meanwhile.
+    `held` says who was left out, and why, where somebody was.
     """
 
     method: Method
     done: bool
     detail: str
     transactions: int = 0
+    held: str = ""
 
 
 class Restorer:
@@ -93,9 +97,9 @@ class Restorer:
                     async with self.turn:
                         detail = await self._reload(decision, snapshot, progress)
         except PodwatchError as exc:
-            return Outcome(
-                method, done=False, detail=f"{exc}; {exc.hint}" if exc.hint else str(exc)
-            )
+            detail = f"{exc}; {exc.hint}" if exc.hint else str(exc)
+            held = str(exc) if isinstance(exc, HeldBack) else ""
+            return Outcome(method, done=False, detail=detail, held=held)
         return Outcome(method, done=True, detail=detail, transactions=transactions)
 
     async def _trust(self, subnets: Iterable[str]) -> str:
@@ -139,13 +143,14 @@ class Restorer:
             )
         await self.refresh_census()
         known = self.looker.census.containers
-        ids = [
-            each
-            for each in decision.container_ids
-            if each in known and known[each].running and not known[each].paused
-        ]
-        if not ids:
-            raise RestoreFailed("none of the containers can be reloaded: not running, or paused")
+        running = [each for each in decision.container_ids if each in known and known[each].running]
+        if not running:
+            raise RestoreFailed("none of the containers can be reloaded: not running")
+        held = held_back(running, known, _without_lease())
+        ids = [each for each in running if each not in held]
+        if held and (not ids or decision.method is Method.ESCALATE):
+            # Cleared with the rest, they would be left without any rule.
+            raise HeldBack(told(held, known))
         before: Ruleset | None = None
         if decision.method is Method.ESCALATE:
             rules = self._rules(snapshot)
@@ -163,6 +168,10 @@ class Restorer:
                 f"podman network reload failed for {len(failed)} of "
                 f"{counted(len(ids), 'container')}: {names}",
                 hint="journalctl -u 'podwatch-reload@*'",
+            )
+        if held:
+            raise HeldBack(
+                f"podman network reload of {counted(len(ids), 'container')}, {told(held, known)}"
             )
         place = DRIVERS[snapshot.setup.driver].PLACE if snapshot.setup else ""
         what = f"{place} was cleared and " if before is not None else ""
@@ -183,6 +192,14 @@ class Restorer:
         stamp, runtime = self.looker.expected.stamp, podman.runtime_stamp()
         containers = await self.looker.expected.list_containers()
         self.looker.take_census(containers, stamp, runtime)
+
+
+def _without_lease() -> tuple[str, ...]:
+    """The networks on which a container would get no lease now, as nobody listens for it."""
+    networks, proxy = podman_networks.read_proxy()
+    if networks and path_exists(proxy.path) and is_listening(proxy.path):
+        return ()
+    return networks
 
 
 def _set(todo: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ failed and what to do; whoever handles the error logs it once. Anything else is 
     │   ├── RulesUnreadable     the firewall's rules
     │   └── BusUnavailable      D-Bus, or a service on it, is absent, hung or refuses
     └── RestoreFailed     a means of restoring did not work
+        └── HeldBack            containers must not be reloaded now
 """
 
 
@@ -44,3 +45,7 @@ class BusUnavailable(Unreadable):
 
 class RestoreFailed(PodwatchError):
     """A means of restoring did not work; the next look says what is still missing."""
+
+
+class HeldBack(RestoreFailed):
+    """Containers must not be reloaded now; the message says which, and why."""

@@ -81,6 +81,11 @@ class Lan(Installed):
         found = re.search(r"inet ([0-9.]+)/", said)
         return found[1] if found else ""
 
+    def legs(self, name: str) -> list[str]:
+        """Every IPv4 address the container has but its loopback's, as seen from inside."""
+        said = self.host.podman("exec", name, "/busybox", "ip", "-4", "addr", "show")
+        return sorted(set(re.findall(r"inet ([0-9.]+)/", said)) - {"127.0.0.1"})
+
     def kill_proxy(self) -> None:
         """Kill the proxy's process, and wait until systemd knows."""
         pid = self.host.unit_show(self.service, "MainPID")["MainPID"]
@@ -257,6 +262,36 @@ def test_masked(lan: Lan) -> None:
     assert lan.host.run(["podwatch", "status"], check=False).code == 1
     lan.host.run(["systemctl", "unmask", lan.socket])
     lan.until(lan.serves, "serving", 5)
+
+
+def test_a_mixed_container_keeps_its_legs(lan: Lan) -> None:
+    """While the socket is down the others alone are reloaded; a reload would cost it its bridge."""
+    if lan.socket == CNI[0]:
+        pytest.skip("the rules are lost in netavark's way")
+    web(lan.host, "mixed", networks=["podman", "lan"], publish=["8090:80"])
+    web(lan.host, "plain", publish=["8091:80"])
+    lan.until_well(1)
+    legs = lan.legs("mixed")
+    config = '[restore]\nmethods = ["reload"]\nbackoff = "200ms"\nbackoff_max = "2s"\nlimit = 100\n'
+    with lan.configured(f"{config}{BACKOFF}"):
+        lan.host.run(["systemctl", "mask", "--now", lan.socket])
+        lan.until(lambda: "masked" in lan.dhcp().get("summary", ""), "told", 5)
+        lan.host.nft("delete", "table", "inet", "netavark")
+        lan.until(
+            lambda: "held back: mixed (on network lan" in str(lan.status()["last_incident"]),
+            "held back",
+            30,
+        )
+        lan.host.client.until_http(8091)
+        assert "mixed (on network lan" in lan.host.run(["podwatch", "status"], check=False).stdout
+        assert lan.legs("mixed") == legs
+        assert len(legs) == 2
+        lan.host.run(["systemctl", "unmask", lan.socket])
+        lan.host.client.until_http(8090)
+        lan.until_well(1)
+        assert lan.legs("mixed") == legs
+    lan.host.write(CONFIG, BACKOFF)
+    lan.host.run(["systemctl", "reload", "podwatch"])
 
 
 def test_failed(lan: Lan) -> None:

@@ -154,6 +154,22 @@ def test_each_class_of_container_is_shown(ready: Installed) -> None:
     assert "host-web" not in host.run(["podwatch", "status"]).stdout
 
 
+def test_a_paused_container_is_healed_when_it_runs_again(ready: Installed) -> None:
+    """The others are reloaded without it, the reason is told, and after unpause it has its turn."""
+    (port,) = (probe.port for probe in ready.containers["web-a"].probes)
+    config = '[restore]\nmethods = ["reload"]\nbackoff = "200ms"\nbackoff_max = "2s"\nlimit = 100\n'
+    ready.host.podman("pause", "web-a")
+    with ready.configured(config):
+        ready.host.nft("delete", "table", "inet", "netavark")
+        held = "held back: web-a (paused: podman unpause)"
+        ready.until(lambda: held in str(ready.status()["last_incident"]), "told", 30)
+        failed = ready.containers.probe_ports()
+        assert len(failed) == 1
+        assert f"{port}" in failed[0]
+        ready.host.podman("unpause", "web-a")
+        ready.until_whole(20)
+
+
 def test_documents_have_the_fields_they_are_described_with(ready: Installed) -> None:
     """status --json and history --json print what SHAPE and RECORD describe, no more, no less."""
     status = json.loads(ready.host.run(["podwatch", "status", "--json"], check=False).stdout)

@@ -119,6 +119,17 @@ def test_a_means_that_failed_is_logged_and_counted(stage: Stage) -> None:
     assert "how: reload failed" in stage.logged[2][1]
 
 
+def test_who_is_held_back_is_a_part_of_the_story(stage: Stage) -> None:
+    """The status says of a loss that goes on who must not be reloaded, and why."""
+    held = "held back: web (paused: podman unpause)"
+    stage.looked(LOST)
+    stage.publisher.acted(Outcome(Method.RELOAD, done=False, detail=held, held=held), took_s=2)
+    stage.publisher.write()
+
+    assert read_status(stage.path)["last_incident"]["tried"] == [held]
+    assert stage.logged[1] == (Event.RESTORE_FAILED, f"reload: {held}")
+
+
 def test_a_reason_not_to_repair_is_logged_once(stage: Stage) -> None:
     """What stays the same is not logged again; when it comes back, it is."""
     panic = Verdict(State.LOST, (RULE,), blocked=(Blocked(BlockedKind.PANIC, "panic mode"),))

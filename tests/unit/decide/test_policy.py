@@ -310,6 +310,25 @@ def test_vain_reloads_back_off() -> None:
     assert max(pauses) <= LIMITS.backoff_max
 
 
+def test_who_was_held_back_is_tried_again() -> None:
+    """While a container cannot be reloaded (paused, say) it is tried again, for ever."""
+    memory, now = Memory(), 100.0
+    tried = []
+    for _ in range(100):
+        memory, decision = step(memory, verdict(RULE), now, LIMITS)
+        if decision.method is not None:
+            assert decision.container_ids
+            tried.append(now)
+            memory = acted(memory, decision.method, now, LIMITS, done=False)
+            memory, decision = step(memory, verdict(RULE), now, LIMITS)
+        assert decision.look_at is not None
+        now = decision.look_at
+
+    longest = max(LIMITS.backoff_max, LIMITS.window)
+    assert len(tried) > 20
+    assert all(after - before < longest + 1 for before, after in itertools.pairwise(tried))
+
+
 def test_the_pauses_reach_the_longest_one() -> None:
     """A reload that never helps is tried rarer and rarer, beyond the window that counts rounds."""
     memory, now = since(verdict(TABLE)), 100.0
