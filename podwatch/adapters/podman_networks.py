@@ -30,6 +30,17 @@ DIRECTORIES = {
     Backend.NETAVARK: Path("/etc/containers/networks"),
     Backend.CNI: Path("/etc/cni/net.d"),
 }
+NETAVARK_PROGRAMS = tuple(
+    Path(directory, "netavark")
+    for directory in (
+        "/usr/local/libexec/podman",
+        "/usr/local/lib/podman",
+        "/usr/libexec/podman",
+        "/usr/lib/podman",
+    )
+)
+"""Where podman looks for netavark (common pkg/config, helper_binaries_dir's default)."""
+
 LEASES = Path("/run/podman/nv-proxy.lease")
 CNI_RESULTS = Path("/var/lib/cni/results")
 
@@ -54,7 +65,9 @@ def read_backend() -> tuple[Backend, Path]:
                 name, directory = given[0] or name, given[1] or directory
     if not name:
         name = (_parsed(CHOSEN, str) or "").strip()
-    backend = Backend.CNI if name == Backend.CNI else Backend.NETAVARK
+    installed = any(path.exists() for path in NETAVARK_PROGRAMS)
+    cni = any(_files(DIRECTORIES[Backend.CNI], *_ENDINGS[Backend.CNI]))
+    backend = dhcp.choose_backend(name, netavark=installed, cni=cni)
     return backend, Path(directory) if directory else DIRECTORIES[backend]
 
 

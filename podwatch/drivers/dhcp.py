@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from podwatch.words.dhcp import Holder, Lease
+from podwatch.words.dhcp import Backend, Holder, Lease
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
 
@@ -30,6 +30,18 @@ def parse_backend(text: str) -> tuple[str, str]:
         raise StateUnreadable(f"not TOML: {exc}") from exc
     given = section if isinstance(section, dict) else {}
     return _text(given, "network_backend"), _text(given, "network_config_dir")
+
+
+def choose_backend(named: str, *, netavark: bool, cni: bool) -> Backend:
+    """The backend in use: the one that is named, or else what Podman takes where none is.
+
+    Podman 3 knows no other than CNI and writes nowhere that it uses it; Podman 6 none but netavark
+    (common libnetwork/network/interface.go). `netavark` says whether that program is installed,
+    `cni` whether CNI has a network.
+    """
+    if not named:
+        return Backend.CNI if cni and not netavark else Backend.NETAVARK
+    return Backend.CNI if named == Backend.CNI else Backend.NETAVARK
 
 
 def netavark_network(text: str) -> str:

@@ -49,7 +49,8 @@ def _container(data: dict[str, Any]) -> Container:
         name=first if isinstance(first, str) and first else key[:12],
         running=state not in _ENDED and not data.get("Exited"),
         up=state in _UP,
-        created=state in _CREATED,
+        # Podman 3 calls created what has its network and its process, and configured what has none.
+        created=state in _CREATED and not pid,
         paused=state == "paused",
         pod=_text(data, "PodName"),
         is_infra=data.get("IsInfra") is True,

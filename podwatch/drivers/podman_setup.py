@@ -39,7 +39,10 @@ def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
     if len(lists) < 2:
         raise StateUnreadable("podman did not list its networks and containers")
     try:
-        networks = {_text(each, "name"): each for each in lists[0] if isinstance(each, dict)}
+        listed = [each for each in lists[0] if isinstance(each, dict)]
+        if any("Plugins" in each for each in listed):
+            raise StateUnreadable("Podman 3 has no netavark: CNI's cache tells what is set up")
+        networks = {_text(each, "name"): each for each in listed}
         containers = containers_of(lists[1])
         if len(containers) != len(lists[1]):
             raise StateUnreadable("podman listed something else than containers")
