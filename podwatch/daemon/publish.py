@@ -108,7 +108,7 @@ class Publisher:
             "at": now,
             "took_ms": round(took_s * 1000, 1),
             "generation": snapshot.generation,
-            "cause": str(cause),
+            "cause": cause.short or cause.text,
         }
         self.write(restoring=decision.why if decision.method else "")
 
