@@ -112,6 +112,21 @@ def test_a_bad_configuration_is_refused(there: Installed, text: str, named: str)
     assert _main_pid(there) == pid
 
 
+def test_a_bad_configuration_at_the_start(there: Installed) -> None:
+    """A start with a file that is refused fails once, naming it, and is not tried again."""
+    cursor = there.host.journal_cursor()
+    there.host.write(CONFIG, "= broken")
+    there.host.run(["systemctl", "restart", "podwatch"], check=False)
+    shown = there.host.unit_show("podwatch", "ActiveState", "NRestarts", "ExecMainStatus")
+    told = there.host.journal("podwatch", since_cursor=cursor)
+    there.host.run(["rm", CONFIG])
+    there.host.run(["systemctl", "start", "podwatch"])
+    there.until_whole()
+
+    assert shown == {"ActiveState": "failed", "NRestarts": "0", "ExecMainStatus": "64"}
+    assert CONFIG in told
+
+
 def test_a_corrupt_state_file_is_one_unknown(there: Installed) -> None:
     """A state file that makes no sense makes its container unknown and nobody lost."""
     before = there.incidents()
