@@ -81,6 +81,16 @@ class NftablesWatch:
         self._mark = table.encode() + b"\0"
         self._marked = False
         self._identified: dict[int, Writer] = {}
+        self._failed: asyncio.Future[None] | None = None
+
+    async def run(self) -> None:
+        """Wait while the loop reads. `attach` comes first.
+
+        Raises RulesUnreadable when the socket cannot be read any more: nothing is heard then.
+        """
+        if self._failed is None:
+            raise ValueError("NftablesWatch.run before attach")
+        await self._failed
 
     def open(self) -> None:
         """Start to listen; what happens from here on is not missed.
@@ -115,6 +125,7 @@ class NftablesWatch:
         if self._socket is None:
             raise ValueError("NftablesWatch.attach before open")
         self._loop = loop
+        self._failed = loop.create_future()
         loop.add_reader(self._socket, self.drain)
 
     def drain(self) -> None:
@@ -123,7 +134,11 @@ class NftablesWatch:
         The loop calls again while something is left.
         """
         for _ in range(_AT_ONCE):
-            batch, more = self._receive()
+            try:
+                batch, more = self._receive()
+            except OSError as exc:
+                self._fail(exc)
+                return
             for datagram in batch:
                 if self._socket is None:  # closed by a callback
                     return
@@ -184,6 +199,11 @@ class NftablesWatch:
         if self._transaction.overflowed:
             self._lost()
         self._on_change(change)
+
+    def _fail(self, exc: OSError) -> None:
+        self.close()
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(_wrapped("read nftables' notifications", exc))
 
     def _lost(self) -> None:
         self.overruns += 1

@@ -18,6 +18,7 @@ from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import UNITS, DhcpLooker, section
 from podwatch.daemon.events import Event
+from podwatch.daemon.heartbeat import lasting
 from podwatch.daemon.logging import log
 from podwatch.daemon.pause import Pause
 from podwatch.daemon.publish import Publisher
@@ -84,15 +85,14 @@ class DhcpLoop:
         except OSError as exc:
             self.publisher.complain(Unreadable(f"networks with DHCP are not noticed: {exc}"))
         try:
-            fresh = False
-            while True:
-                fresh = await self._once(fresh=fresh)
+            async with asyncio.TaskGroup() as group:  # whichever dies takes the other along
+                fresh = False
+                while True:
+                    fresh = await self._once(group, fresh=fresh)
         finally:
             self.files.close()
-            if self._listening is not None:
-                self._listening.cancel()
 
-    async def _once(self, *, fresh: bool) -> bool:
+    async def _once(self, group: asyncio.TaskGroup, *, fresh: bool) -> bool:
         """One look and what follows from it; whether the next look has to ask podman anew."""
         self.woken.clear()
         if not self.config.dhcp.manage:
@@ -104,7 +104,7 @@ class DhcpLoop:
         self.files.follow(self.looker.watch)
         if seen.networks and self._listening is None and self.looker.systemd is not None:
             # Not before: where no network wants DHCP, systemd has nothing to tell.
-            self._listening = asyncio.create_task(self.units.run(), name="units")
+            self._listening = group.create_task(lasting("units", self.units.run()), name="units")
         now = time.monotonic()
         self.memory, verdict, decision = dhcp.step(self.memory, seen, now, self.limits)
         self._tell(seen, verdict)

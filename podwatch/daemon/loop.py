@@ -37,6 +37,9 @@ _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 _BY_PODMAN = frozenset({policy.Method.RELOAD, policy.Method.ESCALATE})
 """Means whose transactions netavark commits, under a name of nft's: nobody else's can be told."""
 
+_ACT_S = 300.0
+"""More than a repair can take besides its reloads: a renewal before it, podman and tools asked."""
+
 CENSUS_QUIET_S = 0.5
 """podman is asked for its containers when netavark's state has been the same for so long."""
 
@@ -70,6 +73,7 @@ class Loop:
         self.pause: Callable[[], Pause | None] = lambda: None
         self.changes = 0  # transactions on our table
         self._acting = False
+        self._act_ends = policy.NEVER
         self._meanwhile = NO_CAUSE
         self._own_name = Path("/proc/self/comm").read_text().strip()
         self._look_cost = 0.0
@@ -214,6 +218,9 @@ class Loop:
         """Restore by one means; `changes` is the number of transactions before the look."""
         self._acting, self._meanwhile = True, NO_CAUSE
         began = time.monotonic()
+        restore = self.config.restore
+        rounds = len(decision.container_ids) // restore.at_once + 1
+        self._act_ends = began + rounds * restore.timeout + _ACT_S
         try:
             outcome: Outcome = await self.host.restorer.restore(
                 method, decision, snapshot, self.publisher.progress
@@ -279,7 +286,7 @@ class Loop:
     def is_alive(self) -> bool:
         """Whether a look is not overdue: the loop neither hangs nor has ended."""
         if self._acting:
-            return True  # every means of restoring has time limits of its own
+            return time.monotonic() < self._act_ends
         return time.monotonic() - self.last_look < self.config.look.interval + 60
 
     def stop(self) -> None:

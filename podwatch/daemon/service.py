@@ -23,6 +23,7 @@ from podwatch.daemon import logging
 from podwatch.daemon.config import Config, load
 from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.events import Event
+from podwatch.daemon.heartbeat import beat, first_error, lasting
 from podwatch.daemon.history import History, default_path
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
@@ -106,18 +107,26 @@ class _Service:
         logging.log(Event.STARTED, f"podwatch {__version__} watches Podman's network rules")
         try:
             async with asyncio.TaskGroup() as group:
+                watchers = {
+                    "nftables": self.netlink.run(),
+                    "firewalld": self.firewalld.run(),
+                    "loop": self.loop.run(),
+                    "dhcp": self.dhcp.run(),
+                }
                 tasks = [
-                    group.create_task(self.firewalld.run(), name="firewalld"),
-                    group.create_task(self.loop.run(), name="loop"),
-                    group.create_task(self.dhcp.run(), name="dhcp"),
-                    group.create_task(self._beat(), name="heartbeat"),
+                    group.create_task(lasting(name, watcher), name=name)
+                    for name, watcher in watchers.items()
                 ]
+                heartbeat = beat(tuple(tasks), self.loop.is_alive, self._show, HEARTBEAT_S)
+                tasks.append(group.create_task(heartbeat, name="heartbeat"))
                 notify(ready=1)
                 await self.stopping.wait()
                 notify(stopping=1)
                 self.loop.stop()
                 for task in tasks:
                     task.cancel()
+        except BaseExceptionGroup as exc:
+            raise first_error(exc) from exc
         finally:
             self.netlink.close()
             self.sysctls.close()
@@ -127,13 +136,9 @@ class _Service:
             self.host.close()
         logging.log(Event.STOPPED, "podwatch stopped: lost rules are not put back any more")
 
-    async def _beat(self) -> None:
-        """Feed the watchdog and the heartbeat, while the loop itself is alive."""
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            if self.loop.is_alive():
-                notify(watchdog=1)
-                self.publisher.beat()
+    def _show(self) -> None:
+        notify(watchdog=1)
+        self.publisher.beat()
 
     def _metrics(self) -> str:
         return exposition(

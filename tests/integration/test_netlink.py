@@ -133,6 +133,22 @@ def test_reading_is_no_change() -> None:
 
 
 @in_private_network
+def test_a_socket_that_cannot_be_read_is_an_error() -> None:
+    """Whoever waits for the watch is told when its socket cannot be read any more."""
+
+    async def body() -> None:
+        with Listener() as listener, open("/dev/null") as other:
+            socket = listener.watch._socket
+            assert socket is not None
+            os.dup2(other.fileno(), socket.fileno())
+            listener.watch.drain()
+            with pytest.raises(RulesUnreadable, match="read nftables' notifications"):
+                await asyncio.wait_for(listener.watch.run(), 5)
+
+    asyncio.run(body())
+
+
+@in_private_network
 def test_a_table_exists_or_not() -> None:
     """table_exists tells an existing table from a missing one, and families apart."""
     nft(TABLE)
