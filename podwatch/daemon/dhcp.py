@@ -110,6 +110,10 @@ class DhcpLoop:
         self._tell(seen, verdict)
         pause = self.pause()
         held = self._held(pause) if decision.act else ""
+        look_at = None if held else decision.look_at
+        if not held and decision.act is Act.RENEW and decision.holder is not None:
+            held = await self.restorer.holds_back(decision.holder.container_id)
+            look_at = now + self.limits.backoff
         shown = replace(decision, why=held) if held else decision
         self.publisher.took_dhcp(section(seen, verdict, shown, self.looker.since, time.time()))
         if decision.act is Act.SERVE and not held:
@@ -120,7 +124,6 @@ class DhcpLoop:
             await self._renew(decision.holder)
         else:
             ends = None if pause is None else now + pause.until - time.time() + 0.01
-            look_at = None if held else decision.look_at
             at_last = [at for at in (look_at, ends) if at is not None]
             await self._rest(min(at_last, default=None), slow=bool(seen.networks))
             # Nothing tells when a container is unpaused.

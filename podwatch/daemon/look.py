@@ -131,14 +131,15 @@ class Looker:
         self._others: Mapping[FirewallDriver, Ruleset] = {}
         self._others_at = -math.inf
         self._others_of = FirewallDriver.UNKNOWN
-        self._setup: Setup | None = None
+        self.setup: Setup | None = None
+        """What was set up at the last look; None where it could not be read."""
         self._sysctls_seen: frozenset[str] = frozenset()
 
     @property
     def tables(self) -> frozenset[str]:
         """The nftables tables in which the rules are; every driver's until the first look."""
-        if self._setup is not None and self._setup.driver in DRIVERS:
-            return DRIVERS[self._setup.driver].TABLES
+        if self.setup is not None and self.setup.driver in DRIVERS:
+            return DRIVERS[self.setup.driver].TABLES
         return _ALL_TABLES
 
     @property
@@ -149,11 +150,11 @@ class Looker:
     async def look(self, *, paused: str = "") -> Snapshot:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
         unknown: list[Unknown] = []
-        asking = asyncio.ensure_future(self._firewalld(unknown))
+        asking = asyncio.ensure_future(self.ask_firewalld(unknown))
         neighbours = asyncio.ensure_future(self._neighbours())
         setup, rules, at, busy = await self._rules(unknown)
         firewalld = await asking
-        self._setup = setup
+        self.setup = setup
         wanted = {} if setup is None else {each.path: each.value for each in sysctls.wanted(setup)}
         found = sysctl.read(wanted)
         seen = self._sysctls_seen & wanted.keys()
@@ -181,7 +182,7 @@ class Looker:
         self._runtime = runtime
         host_netns = str(os.stat("/proc/self/ns/net").st_ino)
         containers = classify(containers, read_kinds(), host_netns)
-        setup = self._setup if stamp == self.expected.stamp else None
+        setup = self.setup if stamp == self.expected.stamp else None
         wired = {each.container_id for each in setup.endpoints} if setup else set()
         if self.expected.asks_podman:  # one that is being started is not in the setup yet
             wired |= {key for key, each in containers.items() if each.created and each.networks}
@@ -190,7 +191,7 @@ class Looker:
     @property
     def wants_census(self) -> bool:
         """Whether podman has to be asked: something started or ended since, or it is time."""
-        if self._setup is None:
+        if self.setup is None:
             return False
         again_at = self.census.again_at
         if again_at is not None and time.monotonic() >= again_at:
@@ -231,7 +232,8 @@ class Looker:
                 return setup, rules, at, busy
         return setup, rules, at, busy or "the rules change faster than they can be read"
 
-    async def _firewalld(self, unknown: list[Unknown]) -> Firewalld:
+    async def ask_firewalld(self, unknown: list[Unknown]) -> Firewalld:
+        """What firewalld says, and what the kernel says of its tables; or one more `unknown`."""
         if self.firewalld is None:
             return ABSENT_FIREWALLD
         try:

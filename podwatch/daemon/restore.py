@@ -8,7 +8,8 @@ podman answers at all.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +22,14 @@ from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.held import held_back, told
+from podwatch.decide.judge import forbids_renewal
 from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.words.errors import HeldBack, PodwatchError, RestoreFailed
 from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Ruleset
-from podwatch.words.snapshot import Snapshot
+from podwatch.words.snapshot import Snapshot, Unknown
 from podwatch.words.text import counted
 
 
@@ -68,11 +70,46 @@ class Restorer:
         self.at_once = at_once
         self.timeout_s = timeout_s
         self.turn = asyncio.Lock()  # of whoever reloads containers
+        self._locked = ExitStack()
+        self._lockers = 0
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock against another podwatch; this one's loops hold it together."""
+        if not self._lockers:
+            self._locked.enter_context(hold(self.lock))
+        self._lockers += 1
+        try:
+            yield
+        finally:
+            self._lockers -= 1
+            if not self._lockers:
+                self._locked.close()
+
+    async def holds_back(self, container_id: str) -> str:
+        """Why a container must not be reloaded for its lease now; "" when it may."""
+        unknown: list[Unknown] = []
+        setup = self.looker.setup
+        why = forbids_renewal(setup, await self.looker.ask_firewalld(unknown), container_id)
+        on_bridge = setup is not None and any(
+            each.container_id == container_id for each in setup.endpoints
+        )
+        if why or setup is None or not on_bridge:
+            return why
+        if unknown:
+            return f"firewalld does not answer: {unknown[0].why}"
+        rules = self.looker.rules.get(setup.driver)
+        reason = "" if rules is None else await rules.tool_works()
+        return f"the {rules.tool} program does not work: {reason}" if rules and reason else ""
 
     async def renew(self, container_id: str) -> str:
-        """Reload one container for its DHCP lease; "" when that worked, else the reason."""
+        """Reload one container for its DHCP lease; "" when that worked, else the reason.
+
+        Raises PodwatchError when another podwatch repairs, or systemd does not answer.
+        """
         async with self.turn:
-            failed = await self._reload_each([container_id])
+            with self._alone():
+                failed = await self._reload_each([container_id])
         return failed.get(container_id, "")
 
     async def restore(
@@ -85,7 +122,7 @@ class Restorer:
         """Carry out `decision`; `progress` is told what is under way. Never raises on failure."""
         transactions = 0
         try:
-            with hold(self.lock):
+            with self._alone():
                 if method is Method.SYSCTLS:
                     detail = _set(decision.sysctls)
                     await asyncio.sleep(0)  # the loss is told before its repair

@@ -361,6 +361,18 @@ def _neighbours(snapshot: Snapshot) -> Iterable[Notice]:
         )
 
 
+def forbids_renewal(setup: Setup | None, firewalld: Firewalld, container_id: str) -> str:
+    """Why one container must not be reloaded for its DHCP lease now; "" when it may.
+
+    The same as forbids the reload of lost rules, but ports count only where it publishes them.
+    """
+    if setup is not None:
+        mine = tuple(each for each in setup.endpoints if each.container_id == container_id)
+        setup = replace(setup, endpoints=mine)
+    found = _blocked(Snapshot(setup, None, firewalld, {}), setup)
+    return next((each.what for each in found), "")
+
+
 def _blocked(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
     firewalld = snapshot.firewalld
     if snapshot.paused:

@@ -251,6 +251,22 @@ def test_a_silent_server_costs_one_address(lan: Lan, four: dict[str, str]) -> No
     assert lan.socket == CNI[0] or addresses == four
 
 
+def test_panic_mode(lan: Lan) -> None:
+    """In firewalld's panic mode no container is reloaded for its lease; afterwards it is."""
+    web(lan.host, "both", networks=["lan", "podman"], publish=["8088:80"])
+    lan.until_well(1)
+    cursor = lan.host.journal_cursor()
+    lan.host.run(["firewall-cmd", "--panic-on"])
+    lan.kill_proxy()
+    lan.until(lambda: "panic" in lan.dhcp().get("next_try", ""), "held back", 20)
+    held = lan.reload_times(cursor)
+    lan.host.run(["firewall-cmd", "--panic-off"])
+    lan.until_well(1)
+
+    assert held == []
+    assert len(lan.reload_times(cursor)) == 1
+
+
 def test_masked(lan: Lan) -> None:
     """A masked socket is the administrator's no: told, and left alone until it is unmasked."""
     lan.host.run(["systemctl", "mask", "--now", lan.socket])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from podwatch.decide.judge import judge
+from podwatch.decide.judge import forbids_renewal, judge
 from podwatch.drivers.nftables import expected_rules
 from podwatch.words.network import (
     BadFile,
@@ -586,3 +586,25 @@ def test_the_firewalld_driver_needs_firewalld() -> None:
     verdict = judge(snapshot(setup=setup, firewalld=Firewalld(running=False)))
     assert (verdict.state, verdict.missing) == (State.DEGRADED, ())
     assert "firewalld does not run" in verdict.warnings[0].what
+
+
+@pytest.mark.parametrize(
+    ("firewalld", "told"),
+    [
+        (FIREWALLD, ("", "")),
+        (replace(FIREWALLD, panic=True), ("panic", "panic")),
+        (replace(FIREWALLD, reloading=True), ("reloading", "reloading")),
+        (STRICT, ("StrictForwardPorts", "")),
+    ],
+)
+def test_what_holds_a_renewal_back(firewalld: Firewalld, told: tuple[str, str]) -> None:
+    """Panic mode and a reload of firewalld hold everyone back, strict ports who publishes some."""
+    setup = snapshot().setup
+    assert setup is not None
+    publishing = next(each.container_id for each in setup.endpoints if each.port_mappings)
+
+    found = [forbids_renewal(setup, firewalld, each) for each in (publishing, "of another network")]
+
+    assert all(
+        bool(want) == bool(why) and want in why for want, why in zip(told, found, strict=True)
+    )
