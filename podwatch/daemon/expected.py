@@ -123,7 +123,12 @@ class Expected:
         for _ in range(_TRIES):
             while stamp != (stamp := podman.networks_stamp()) or podman.lock_holder():
                 await asyncio.sleep(QUIET_S)
-            answer = await podman.list_networks(self.systemd)
+            try:
+                answer = await podman.list_networks(self.systemd)
+            except StateUnreadable:  # it may have been told of a container that came or went
+                if stamp == podman.networks_stamp():
+                    raise
+                continue
             if stamp == podman.networks_stamp():
                 self.stamp = stamp
                 return answer

@@ -53,6 +53,10 @@ def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
             for each in answer
             for endpoint in _endpoints(each, networks, ports)
         )
+        told = {_text(each, "Id") for answer in lists[2:] for each in answer}
+        for each in containers.values():
+            if each.up and each.networks and each.id not in told:
+                raise StateUnreadable(f"podman did not tell of container {each.id[:12]}")
         joined = {each.network_name for each in endpoints}
         return (
             Setup(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be said of the package and its units without building or booting anything."""
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -34,6 +35,17 @@ def test_runtime_libraries_are_debian_dependencies() -> None:
     named = {name.strip().removeprefix("python3-") for name in depends.split(",")}
 
     assert libraries <= named
+
+
+@pytest.mark.parametrize(
+    "unit", sorted(each for each in (TOP / "units").rglob("*") if each.is_file()), ids=str
+)
+def test_no_unit_has_a_shell(unit: Path) -> None:
+    """Every command of every unit is run by systemd itself: what fails is seen to fail."""
+    lines = [each for each in unit.read_text().splitlines() if each.startswith("Exec")]
+    words = {Path(word).name for line in lines for word in re.split(r"[\s='\"]+", line)}
+
+    assert not words & {"sh", "bash", "dash", "zsh", "env", "eval"}
 
 
 def test_sandbox_exposure() -> None:

@@ -84,6 +84,8 @@ def test_networks_without_rules_have_no_place() -> None:
         "[] [7]",
         '[] [] [{"Id": "a"}]',
         answer(networks=[]),
+        answer(details=[]),
+        answer(details=loaded("inspect.json")[1:]),
         answer(networks=[{**each, "subnets": []} for each in loaded("networks.json")]),
     ],
 )
