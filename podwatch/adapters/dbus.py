@@ -135,19 +135,24 @@ class SystemBus:
         member: str,
         signature: str = "",
         body: Sequence[Any] = (),
+        *,
+        returns: str | None = None,
     ) -> list[Any]:
         """Call a method and return its results. Never starts the service.
 
-        Raises BusUnavailable, whose `hint` is the D-Bus error's name where the service refused.
+        Raises BusUnavailable, whose `hint` is the D-Bus error's name where the service refused;
+        and where the results are of other types than the signature `returns`, if it is given.
         """
         bus = await self.connect()
-        return await self._send(bus, destination, path, interface, member, signature, list(body))
+        return await self._send(
+            bus, destination, path, interface, member, signature, list(body), returns
+        )
 
     async def owner(self, name: str) -> str:
         """The unique name of a service's owner; "" when nobody owns it. Raises BusUnavailable."""
         try:
             found = await self.call(
-                _DBUS, "/org/freedesktop/DBus", _DBUS, "GetNameOwner", "s", [name]
+                _DBUS, "/org/freedesktop/DBus", _DBUS, "GetNameOwner", "s", [name], returns="s"
             )
         except BusUnavailable as exc:
             if exc.hint.endswith("NameHasNoOwner"):
@@ -164,6 +169,7 @@ class SystemBus:
         member: str,
         signature: str,
         body: list[Any],
+        returns: str | None = None,
     ) -> list[Any]:
         message = Message(
             destination=destination,
@@ -187,6 +193,10 @@ class SystemBus:
         if reply.message_type is MessageType.ERROR:
             told = reply.body[0] if reply.body else ""
             raise BusUnavailable(f"{destination}: {member}: {told}", hint=str(reply.error_name))
+        if returns is not None and reply.signature != returns:
+            raise BusUnavailable(
+                f"{destination}: {member}: answered {reply.signature!r}, not {returns!r}"
+            )
         return list(reply.body)
 
     def _received(self, message: Message) -> None:

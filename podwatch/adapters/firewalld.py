@@ -69,8 +69,8 @@ class FirewalldWatch:
     async def read(self) -> Firewalld:
         """What firewalld says now. `in_kernel` says whether a table of its should be in the kernel.
 
-        No bus, or no firewalld on it, is an answer; one that hangs or refuses raises
-        BusUnavailable.
+        No bus, or no firewalld on it, is an answer; one that hangs, refuses, or answers something
+        else raises BusUnavailable.
         """
         if not self.bus.connected:
             try:
@@ -82,8 +82,8 @@ class FirewalldWatch:
         if not await self.bus.owner(NAME):
             return ABSENT_FIREWALLD
         (zones,), (panic,), (settings,) = await asyncio.gather(
-            self._ask(f"{NAME}.zone", "getActiveZones"),
-            self._ask(NAME, "queryPanicMode"),
+            self._ask(f"{NAME}.zone", "getActiveZones", returns="a{sa{sas}}"),
+            self._ask(NAME, "queryPanicMode", returns="b"),
             self.bus.call(
                 NAME,
                 f"{PATH}/config",
@@ -91,6 +91,7 @@ class FirewalldWatch:
                 "GetAll",
                 "s",
                 [f"{NAME}.config"],
+                returns="a{sv}",
             ),
         )
         return Firewalld(
@@ -116,12 +117,20 @@ class FirewalldWatch:
         return "connected" if self.bus.connected else self.bus.problem
 
     async def _ask(
-        self, interface: str, member: str, signature: str = "", body: list[Any] | None = None
+        self,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: list[Any] | None = None,
+        *,
+        returns: str | None = None,
     ) -> list[Any]:
-        return await self.bus.call(NAME, PATH, interface, member, signature, body or [])
+        return await self.bus.call(
+            NAME, PATH, interface, member, signature, body or [], returns=returns
+        )
 
     def _signal(self, sender: str, interface: str, member: str, body: list[Any]) -> None:
-        if member == "NameOwnerChanged" and body and body[0] == NAME:
+        if member == "NameOwnerChanged" and len(body) == 3 and body[0] == NAME:
             if body[2]:
                 task = asyncio.ensure_future(self._started())
                 self._barriers.add(task)

@@ -42,18 +42,19 @@ class UnitWatch:
     async def read(self, name: str) -> Unit:
         """A unit as it is now; one that does not exist is an answer. Raises BusUnavailable."""
         await self._subscribe()
-        (path,) = await self._manager("LoadUnit", "s", [name])
+        (path,) = await self._manager("LoadUnit", "s", [name], returns="o")
         load, active = await asyncio.gather(
-            self._get(path, "Unit", "LoadState"), self._get(path, "Unit", "ActiveState")
+            self._get(path, "Unit", "LoadState", "s"), self._get(path, "Unit", "ActiveState", "s")
         )
         if load == "not-found":
             return Unit()
         kind = name.rpartition(".")[2].capitalize()
-        result = str(await self._get(path, kind, "Result"))
+        result = str(await self._get(path, kind, "Result", "s"))
         pid, started = 0, 0
         if kind == "Service":
             pid, started = await asyncio.gather(
-                self._get(path, kind, "MainPID"), self._get(path, kind, "ExecMainStartTimestamp")
+                self._get(path, kind, "MainPID", "u"),
+                self._get(path, kind, "ExecMainStartTimestamp", "t"),
             )
         return Unit(
             load=str(load),
@@ -84,7 +85,7 @@ class UnitWatch:
             except BusUnavailable:
                 continue  # not loaded: it has not failed
         member = "RestartUnit" if restart else "StartUnit"
-        (job,) = await self._manager(member, "ss", [name, "replace"])
+        (job,) = await self._manager(member, "ss", [name, "replace"], returns="o")
         result = await self._job_ended(job)
         if result != "done":
             raise RestoreFailed(
@@ -121,22 +122,31 @@ class UnitWatch:
 
     async def _file_state(self, name: str) -> str:
         try:
-            (state,) = await self._manager("GetUnitFileState", "s", [name])
+            (state,) = await self._manager("GetUnitFileState", "s", [name], returns="s")
         except BusUnavailable as exc:
             if exc.hint:  # systemd's own error: there is no file, as of a transient unit
                 return ""
             raise
         return str(state)
 
-    async def _get(self, path: str, interface: str, name: str) -> Any:
+    async def _get(self, path: str, interface: str, name: str, kind: str) -> Any:
         body = [f"{SYSTEMD}.{interface}", name]
-        (value,) = await self.bus.call(SYSTEMD, path, _PROPERTIES, "Get", "ss", body)
+        (value,) = await self.bus.call(SYSTEMD, path, _PROPERTIES, "Get", "ss", body, returns="v")
+        if value.signature != kind:
+            raise BusUnavailable(f"{SYSTEMD}: {name} is a {value.signature!r}, not a {kind!r}")
         return value.value
 
     async def _manager(
-        self, member: str, signature: str = "", body: Sequence[Any] = ()
+        self,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+        *,
+        returns: str | None = None,
     ) -> list[Any]:
-        return await self.bus.call(SYSTEMD, _PATH, _MANAGER, member, signature, body)
+        return await self.bus.call(
+            SYSTEMD, _PATH, _MANAGER, member, signature, body, returns=returns
+        )
 
     def _signal(self, _sender: str, _interface: str, member: str, body: list[Any]) -> None:
         if member == "JobRemoved" and len(body) == 4:

@@ -26,7 +26,7 @@ def parse_backend(text: str) -> tuple[str, str]:
     """
     try:
         section = tomllib.loads(text).get("network")
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # ValueError: or a number of 5000 digits
         raise StateUnreadable(f"not TOML: {exc}") from exc
     given = section if isinstance(section, dict) else {}
     return _text(given, "network_backend"), _text(given, "network_config_dir")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from podwatch.words.cause import COMMAND_MOST
 from podwatch.words.text import clean
 
-_STAT = re.compile(r"(\d+) \((.*)\) \S (-?\d+) ", re.DOTALL)
+_STAT = re.compile(r"(\d+) \((.*)\) \S (-?\d{1,10}) ", re.DOTALL)
 _SESSION = re.compile(r"session-(\w+)\.scope")
 _UNIT = re.compile(r"[\w:.\\@-]+\.(?:service|scope|socket|mount|swap)")
 _NOBODY = 2**32 - 1  # loginuid of what nobody who logged in has started
@@ -74,14 +74,14 @@ def parse_cgroup(text: str) -> tuple[str, str]:
 def parse_login(text: str) -> int | None:
     """The user id of /proc/PID/loginuid; None when nobody logged in."""
     number = text.strip()
-    if not number.isdecimal() or int(number) == _NOBODY:
+    if len(number) > 10 or not number.isdecimal() or int(number) == _NOBODY:
         return None
     return int(number)
 
 
 def parse_uid(status: str) -> int | None:
     """The real user id in /proc/PID/status."""
-    found = re.search(r"^Uid:\s*(\d+)", status, re.MULTILINE)
+    found = re.search(r"^Uid:\s*(\d{1,10})\b", status, re.MULTILINE)
     return int(found[1]) if found else None
 
 

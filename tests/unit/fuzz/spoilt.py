@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What hosts really say, spoilt: recorded texts with pieces cut, doubled, and replaced by worse."""
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -46,8 +47,59 @@ ODD = (
 def recorded() -> tuple[str, ...]:
     """Every recorded text of a sensible size, each once."""
     files = sorted(each for each in DATA.rglob("*") if each.is_file())
-    texts = (each.read_text() for each in files if each.stat().st_size <= LARGEST_SEED)
-    return tuple(dict.fromkeys(text for text in texts if text))
+    texts = [each.read_text() for each in files if each.stat().st_size <= LARGEST_SEED]
+    return tuple(dict.fromkeys(text for text in (*texts, *_joined(), CONF, LEASES, *PROC) if text))
+
+
+CONF = """
+[containers]
+pids_limit = 0
+[network]
+network_backend = "netavark"
+network_config_dir = "/srv/networks"
+"""
+
+LEASES = "\0" * 40 + json.dumps(
+    {
+        "C6:15:17:a4:ec:e5": [
+            {
+                "t1": 60,
+                "t2": 105,
+                "lease_time": 120,
+                "mtu": 0,
+                "domain_name": "",
+                "mac_address": "C6:15:17:a4:ec:e5",
+                "siaddr": "192.0.2.2",
+                "yiaddr": "192.0.2.70",
+                "srv_id": "192.0.2.2",
+                "subnet_mask": "255.255.255.0",
+                "broadcast_addr": "192.0.2.255",
+                "dns_servers": ["192.0.2.2"],
+                "gateways": ["192.0.2.1"],
+                "ntp_servers": [],
+                "host_name": "web",
+            }
+        ]
+    }
+)
+
+
+PROC = (
+    "12555 (nft) R 12550 12550 13657 0 -1 4194304 99 0 0 0 0 0 0 0 20 0 1 0 243563 3133440 382\n",
+    "Name:\tnft\nUmask:\t0022\nState:\tR (running)\nPPid:\t12550\nUid:\t1000\t0\t0\t0\n",
+    "1000\n",
+    "0::/user.slice/user-1000.slice/session-3.scope\n",
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+    "   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0\n",
+)
+"""Files of /proc: a process, its status, its login, its cgroup, and what listens."""
+
+
+def _joined() -> list[str]:
+    """What podman says of its networks, one list behind the other, as its units keep it."""
+    lists = ("networks.json", "ps.json", "inspect.json")
+    hosts = [each for each in sorted(DATA.iterdir()) if (each / lists[0]).exists()]
+    return ["\n".join((host / name).read_text() for name in lists) for host in hosts]
 
 
 _VALUE = re.compile(r"""(?<=[=:] )(?:"[^"\n]*"|\[[^]\n]*\]|[^\s,\]}]+)""")

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""firewalld and systemd as whoever owns their names may play them: any types in their answers."""
+
+import asyncio
+import io
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podwatch.adapters.firewalld import FirewalldWatch
+from podwatch.adapters.units import UnitWatch
+from podwatch.words.errors import BusUnavailable
+
+# Behind the adapter, which sees to it that dbus_next does not load GLib.
+Message: Any = import_module("dbus_next.message").Message
+MessageType: Any = import_module("dbus_next.constants").MessageType
+Variant: Any = import_module("dbus_next.signature").Variant
+Unmarshaller: Any = import_module("dbus_next._private.unmarshaller").Unmarshaller
+
+Reply = tuple[str, list[Any]]
+
+GOOD: dict[str, Reply] = {
+    "Hello": ("s", [":1.7"]),
+    "AddMatch": ("", []),
+    "Subscribe": ("", []),
+    "GetNameOwner": ("s", [":1.8"]),
+    "getActiveZones": ("a{sa{sas}}", [{"trusted": {"sources": ["10.88.0.0/16"]}}]),
+    "queryPanicMode": ("b", [False]),
+    "GetAll": ("a{sv}", [{"FirewallBackend": Variant("s", "nftables")}]),
+    "LoadUnit": ("o", ["/unit"]),
+    "LoadState": ("v", [Variant("s", "loaded")]),
+    "ActiveState": ("v", [Variant("s", "active")]),
+    "Result": ("v", [Variant("s", "success")]),
+    "MainPID": ("v", [Variant("u", 7)]),
+    "ExecMainStartTimestamp": ("v", [Variant("t", 8_000_000)]),
+    "GetUnitFileState": ("s", ["enabled"]),
+}
+
+ODD: list[Reply] = [
+    ("", []),
+    ("s", ["x"]),
+    ("as", [["x"]]),
+    ("ss", ["x", "y"]),
+    ("a{sv}", [{"x": Variant("i", 7)}]),
+    ("a{sas}", [{"x": ["y"]}]),
+    ("v", [Variant("as", ["x"])]),
+    ("v", [Variant("d", 1e300)]),
+    ("x", [-(2**63)]),
+]
+
+
+async def _message(reader: asyncio.StreamReader) -> Any:
+    head = await reader.readexactly(16)
+    body, fields = int.from_bytes(head[4:8], "little"), int.from_bytes(head[12:16], "little")
+    rest = await reader.readexactly(fields + -fields % 8 + body)
+    return Unmarshaller(io.BytesIO(head + rest)).unmarshall()
+
+
+def bus_of(replies: dict[str, Reply]) -> Callable[..., Any]:
+    """A bus on which every call, or every property asked for, has one of these answers."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"OK 0123456789abcdef0123456789abcdef\r\n")
+        await reader.readline()
+        try:
+            for serial in range(1, 1000):
+                asked = await _message(reader)
+                name = asked.body[1] if asked.member == "Get" else asked.member
+                signature, body = replies[name]
+                reply = Message(
+                    message_type=MessageType.METHOD_RETURN,
+                    reply_serial=asked.serial,
+                    serial=serial,
+                    sender=":1.8",
+                    signature=signature,
+                    body=body,
+                )
+                writer.write(reply._marshall())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    return talk
+
+
+async def ask(path: Path, replies: dict[str, Reply]) -> tuple[object, object]:
+    """What both adapters read on such a bus; an error where they raised BusUnavailable."""
+    server = await asyncio.start_unix_server(bus_of(replies), path)
+    found: list[object] = []
+    firewalld, units = FirewalldWatch(), UnitWatch((), lambda: None)
+    for asking in (firewalld.read(), units.read("some.service")):
+        try:
+            found.append(await asyncio.wait_for(asking, 10))
+        except BusUnavailable as exc:
+            found.append(exc)
+    for bus in (firewalld.bus, units.bus):
+        if bus._bus is not None:
+            bus._drop(bus._bus)
+    server.close()
+    return found[0], found[1]
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where clients look for the bus."""
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/bus,guid=00")
+    return tmp_path / "bus"
+
+
+def test_good_replies_are_read(path: Path) -> None:
+    """The answers that firewalld and systemd give are understood."""
+    firewalld, unit = asyncio.run(ask(path, GOOD))
+
+    assert getattr(firewalld, "sources", None) == {"10.88.0.0/16": "trusted"}
+    assert (getattr(unit, "pid", None), getattr(unit, "started", None)) == (7, 8.0)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+@pytest.mark.parametrize("name", [name for name in GOOD if name not in ("Hello", "AddMatch")])
+def test_odd_replies_are_no_answer(path: Path, name: str, odd: Reply) -> None:
+    """An answer of other types than it has is BusUnavailable, or does not matter; nothing else."""
+    found = asyncio.run(ask(path, {**GOOD, name: odd}))
+
+    if odd[0] != GOOD[name][0] and name != "Subscribe":
+        assert any(isinstance(each, BusUnavailable) for each in found)
