@@ -53,6 +53,8 @@ def exposition(document: Mapping[str, Any], tally: Tally, *, now: float, overrun
     missing = Counter(each["kind"] for each in document.get("missing", ()))
     held = {each["kind"] for each in document.get("blocked", ())}
     watchers = document.get("watchers", {})
+    dhcp = document.get("dhcp", {})
+    leases = Counter(each["known"] for each in dhcp.get("containers", ()))
     ill = ailing(watchers)
     families: tuple[tuple[str, str, str, Iterable[Sample]], ...] = (
         (
@@ -108,6 +110,18 @@ def exposition(document: Mapping[str, Any], tally: Tally, *, now: float, overrun
             "gauge",
             "Whether podwatch hears what this watcher listens to.",
             [("", {"watcher": each}, each not in ill) for each in sorted(watchers)],
+        ),
+        (
+            "podwatch_dhcp_socket_up",
+            "gauge",
+            "Whether the DHCP proxy can be reached; absent where no network wants DHCP.",
+            _one(dhcp["socket"]["listening"]) if dhcp.get("state") else (),
+        ),
+        (
+            "podwatch_dhcp_leases",
+            "gauge",
+            "Containers with a DHCP lease, by whether the running proxy knows and renews it.",
+            [("", {"known": word}, leases[word == "yes"]) for word in ("yes", "no")],
         ),
         (
             "podwatch_netlink_overruns_total",

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metrics' text: what it says of a document, and that nothing in it breaks the format."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from podwatch.daemon.metrics import BUCKETS_S, Tally, exposition
 from podwatch.daemon.settings import SETTINGS, loopback
+
+PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
 
 DOCUMENT = {
     "started": 1000.5,
@@ -42,6 +47,34 @@ def test_a_document_becomes_samples() -> None:
     assert found["podwatch_looks_total"] == 7
 
 
+def test_dhcp_is_told() -> None:
+    """The proxy's socket, and the leases that it knows and does not; no socket without DHCP."""
+    dhcp = {
+        "state": "lost",
+        "socket": {"listening": False},
+        "containers": [{"known": True}, {"known": False}, {"known": True}],
+    }
+    found = samples(exposition({"dhcp": dhcp}, Tally(), now=0.0, overruns=0))
+    without = samples(exposition({"dhcp": {"state": ""}}, Tally(), now=0.0, overruns=0))
+
+    assert found["podwatch_dhcp_socket_up"] == 0
+    assert found['podwatch_dhcp_leases{known="yes"}'] == 2
+    assert found['podwatch_dhcp_leases{known="no"}'] == 1
+    assert "podwatch_dhcp_socket_up" not in without
+    assert without['podwatch_dhcp_leases{known="no"}'] == 0
+
+
+@pytest.mark.parametrize("name", ["prometheus/alerts.yml", "grafana/podwatch.json"])
+def test_alerts_and_dashboard_name_what_there_is(name: str) -> None:
+    """Every metric that the alert rules and the dashboard ask for is one that podwatch tells."""
+    text = exposition({}, Tally(), now=0.0, overruns=0)
+    families = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
+    asked = set(re.findall(r"\bpodwatch_\w+", (PACKAGING / name).read_text()))
+
+    assert asked
+    assert {re.sub(r"_(bucket|sum|count)$", "", each) for each in asked} <= families
+
+
 def test_what_happened_is_counted() -> None:
     """Incidents by cause, attempts by means and end, and how long incidents took."""
     tally = Tally()
@@ -67,7 +100,7 @@ def test_before_the_first_look_there_are_metrics_too() -> None:
     """An empty document has every family, so that no alert is blind at the start."""
     text = exposition({}, Tally(), now=0.0, overruns=0)
 
-    assert text.count("# TYPE ") == 14
+    assert text.count("# TYPE ") == 16
     assert samples(text)['podwatch_state{state="ok"}'] == 0
 
 
