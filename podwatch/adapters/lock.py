@@ -12,23 +12,34 @@ from podwatch.words.errors import RestoreFailed
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock at `path` for the block; the file itself stays.
+    """Hold the lock at `path` for the block; the file itself stays, with its last holder's pid.
 
-    Raises RestoreFailed at once when somebody else holds it, or when it cannot be opened.
+    Raises RestoreFailed at once when somebody else holds it, naming who, or when it cannot be
+    opened.
     """
-    # For reading, which is all flock needs: a lock that is there is good on a read-only directory.
-    flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    # O_RDWR for the pid alone: a lock that is there is good on a read-only directory.
+    flags = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        fd = os.open(path, flags, 0o600)
+        try:
+            fd = os.open(path, flags | os.O_RDWR, 0o600)
+        except OSError:
+            fd = os.open(path, flags | os.O_RDONLY, 0o600)
     except OSError as exc:
         raise RestoreFailed(f"cannot open the lock {path}: {exc.strerror}") from exc
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
+            pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+            who = f" (pid {pid})" if pid.isdecimal() else ""
             raise RestoreFailed(
-                f"another podwatch holds {path}", hint="see: systemctl status podwatch"
+                f"another podwatch{who} holds {path}", hint="see: systemctl status podwatch"
             ) from exc
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            pass  # a courtesy to whoever finds it held
         yield
     finally:
         os.close(fd)
