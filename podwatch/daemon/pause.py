@@ -41,19 +41,27 @@ class Pause:
         return f"paused{whom} until {until:%Y-%m-%d %H:%M:%S}{reason}"
 
 
+def _place(run_dir: Path) -> Path:
+    """Where the pause is written. Raises StateUnreadable where its directory is a link."""
+    path = run_dir / _NAME
+    if path.parent.is_symlink():
+        raise StateUnreadable(f"{path.parent} is a link, and not followed", hint="remove it")
+    return path
+
+
 def begin(run_dir: Path, pause: Pause) -> None:
     """Begin a pause, or replace the one there is. Raises PodwatchError."""
-    path = run_dir / _NAME
+    path = _place(run_dir)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as exc:
         raise PodwatchError(f"cannot make {path.parent}: {exc.strerror}") from exc
-    write_whole(path, json.dumps(asdict(pause)) + "\n")
+    write_whole(path, json.dumps(asdict(pause)) + "\n", mode=0o600)
 
 
 def end(run_dir: Path) -> bool:
     """End the pause; False when there was none. Raises PodwatchError."""
-    path = run_dir / _NAME
+    path = _place(run_dir)
     try:
         path.unlink()
     except FileNotFoundError:
@@ -68,7 +76,7 @@ def read(run_dir: Path, now: float) -> Pause | None:
 
     Raises StateUnreadable when there is a file that is none of ours.
     """
-    path = run_dir / _NAME
+    path = _place(run_dir)
     text = read_whole(path, limit_bytes=4096)
     if text is None:
         return None
@@ -95,7 +103,7 @@ class PauseWatch:
 
     def open(self) -> int:
         """Begin to watch; the descriptor to call `drain` for. Raises PodwatchError."""
-        directory = (self._run_dir / _NAME).parent
+        directory = _place(self._run_dir).parent
         try:
             directory.mkdir(mode=0o755, exist_ok=True)
         except OSError as exc:

@@ -131,24 +131,35 @@ def test_others_read_the_status_alone(there: Installed) -> None:
     as_nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
     keeps = "/run/podwatch /var/lib/podwatch"
     find = f"{as_nobody} find {keeps} 2>/dev/null"
+    there.host.run(["podwatch", "pause", "--reason", "nobody's business"])
 
     assert there.host.shell(f"find {keeps} -type f | wc -l").stdout.strip() > "1"
-    assert there.host.shell(f"{find} -type f -readable; true").stdout.split() == [
-        "/run/podwatch/status.json"
-    ]
-    assert there.host.shell(f"{find} -writable; true").stdout == ""
+    readable = there.host.shell(f"{find} -type f -readable; true").stdout.split()
+    writable = there.host.shell(f"{find} -writable; true").stdout
+    there.host.run(["podwatch", "resume"])
+
+    assert readable == ["/run/podwatch/status.json"]
+    assert writable == ""
 
 
 def test_no_link_is_followed(there: Installed) -> None:
     """Links in place of podwatch's files are replaced; what they point at is not touched."""
     victim = "/etc/victim"
     there.host.write(victim, "untouched\n")
-    names = ("status.json", "rules.json", "podman.json", "podman.json.new")
+    lists = ("podman.json", "networks.json", "network-podman.json")
+    names = (
+        "status.json",
+        "rules.json",
+        "networks.ids",
+        *lists,
+        *(f"{each}.new" for each in lists),
+    )
     there.host.run(["systemctl", "stop", "podwatch"])
     for name in names:
         there.host.run(["ln", "-sfn", victim, f"/run/podwatch/{name}"])
     there.host.run(["systemctl", "start", "podwatch"])
-    there.host.run(["systemctl", "start", "podwatch-inspect"])
+    for unit in ("podwatch-inspect", "podwatch-networks", "podwatch-network@podman"):
+        there.host.run(["systemctl", "start", unit])
     there.until_whole()
     there.until(
         lambda: (
@@ -160,6 +171,24 @@ def test_no_link_is_followed(there: Installed) -> None:
 
     assert there.host.read(victim) == "untouched\n"
     assert there.status()["state"] == "ok"
+
+
+def test_a_linked_pause_is_none(there: Installed) -> None:
+    """A link in place of the pause's directory stops nothing, is told, and nothing is written."""
+    cursor = there.host.journal_cursor()
+    there.host.run(["mkdir", "/etc/victims"])
+    there.host.shell("rm -rf /run/podwatch/pause; ln -s /etc/victims /run/podwatch/pause")
+    there.host.run(["systemctl", "restart", "podwatch"])
+    try:
+        there.until_whole()
+        told = there.host.run(["podwatch", "pause"], check=False)
+        assert told.code == 3
+        assert "not followed" in told.stderr
+        assert "not followed" in there.host.journal("podwatch", since_cursor=cursor)
+        assert there.host.shell("ls /etc/victims").stdout == ""
+    finally:
+        there.host.shell("rm /run/podwatch/pause; systemctl restart podwatch")
+    there.until_whole()
 
 
 @pytest.mark.parametrize("name", ["run.lock", "restore.lock"])

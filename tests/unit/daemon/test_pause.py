@@ -50,6 +50,29 @@ def test_what_is_no_pause_is_refused(tmp_path: Path, text: str) -> None:
     assert watch.complaint is not None
 
 
+def test_it_is_for_root_alone(tmp_path: Path) -> None:
+    """Who paused and why is told by the status; the file itself is nobody else's to read."""
+    begin(tmp_path, Pause(1000.0, 1060.0, "new firewall", "alice"))
+
+    assert (tmp_path / "pause/pause.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """A link in the place of the directory is refused by whoever would read, write or watch."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "pause").symlink_to(other)
+    for refused in (
+        lambda: begin(tmp_path, Pause(1.0, 2.0)),
+        lambda: end(tmp_path),
+        lambda: read(tmp_path, 1.0),
+        PauseWatch(tmp_path, lambda: None).open,
+    ):
+        with pytest.raises(StateUnreadable, match="not followed"):
+            refused()
+    assert list(other.iterdir()) == []
+
+
 def test_it_tells_who_until_when_and_why() -> None:
     """The sentence that status and journal show."""
     told = str(Pause(0.0, time.time() + 60, "new firewall", "alice"))
