@@ -4,6 +4,7 @@
 import json
 import re
 import select
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -40,20 +41,23 @@ def show(path: Path, *, since: float, last: int, as_json: bool, tell: Callable[[
     return len(told.incidents)
 
 
-def follow(path: Path, *, last: int, as_json: bool, tell: Callable[[str], None]) -> None:
-    """Print the `last` incidents, and each one that begins or ends, until interrupted.
+def follow(
+    path: Path, *, since: float, last: int, as_json: bool, tell: Callable[[str], None]
+) -> None:
+    """Print what `show` does, and each incident that begins or ends, until interrupted.
 
     Raises StateUnreadable when there is no directory to watch.
     """
     watch = DirectoryChanges(path.parent)
     seen: dict[float, float] = {}
-    newest = read(path, last=last).incidents if last else []
-    begin = newest[0]["began"] if newest else time.time()
+    newest = read(path, since=since, last=last).incidents
+    begin = newest[0]["began"] if newest else since or time.time()
     while True:
         for each in read(path, since=begin).incidents:
             if seen.get(each["began"]) != each["ended"]:
                 seen[each["began"]] = each["ended"]
                 tell(_as_json(each) if as_json else "\n".join(lines_of(each)))
+        sys.stdout.flush()  # whoever reads may be a pipe
         select.select([watch], [], [])
         watch.drain()
 

@@ -332,7 +332,7 @@ def _history(arguments: argparse.Namespace) -> int:
     # Some to begin with, or all of what was asked for.
     last = arguments.n if arguments.n is not None else 0 if since else _LAST
     if arguments.follow:
-        history.follow(path, last=last, as_json=arguments.json, tell=tell)
+        history.follow(path, since=since, last=last, as_json=arguments.json, tell=tell)
     history.show(path, since=since, last=last, as_json=arguments.json, tell=tell)
     return 0
 

@@ -104,6 +104,38 @@ def test_no_history_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "no incidents\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [(("-n", "2"), 2), (("-n", "0"), 30), ((), 20), (("--since", "1h"), 30)],
+    ids=str,
+)
+def test_following_begins_with_what_was_asked_for(
+    tmp_path: Path, arguments: tuple[str, ...], count: int
+) -> None:
+    """-f shows first what would be shown without it, then each incident as it begins and ends."""
+    fill(tmp_path, 30)
+    with subprocess.Popen(
+        [sys.executable, "-m", "podwatch.commands.main", "history", "-f", "--json", *arguments],
+        env={**os.environ, "PODWATCH_STATE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as following:
+        try:
+            assert following.stdout is not None
+            first = [json.loads(following.stdout.readline()) for _ in range(count)]
+            incident = Incident(time.time(), "nft (pid 99)", "nft")
+            incident.note(Verdict(State.LOST, (RULE,)))
+            History(tmp_path / "history.jsonl").note(incident)
+            new = json.loads(following.stdout.readline())
+        finally:
+            following.kill()
+
+    assert [each["cause"] for each in first] == [
+        f"nft (pid {number})" for number in range(30 - count, 30)
+    ]
+    assert new["cause"] == "nft (pid 99)"
+
+
 def test_ten_thousand_incidents_are_told(tmp_path: Path) -> None:
     """Of 10,000 incidents the newest are told, or those of an hour, or all to a program."""
     fill(tmp_path, 10_000)
