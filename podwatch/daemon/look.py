@@ -286,12 +286,12 @@ class Looker:
         if is_due:
             self._firewalls_at = now
             self._firewalls = tuple(
-                name for name in active if name in _FIREWALLS and _interferes(name)
+                name for name in active if name in _FIREWALLS and interferes(name)
             )
         return (*(name for name in active if name in NEIGHBOURS), *self._firewalls)
 
 
-def _interferes(unit: str) -> bool:
+def interferes(unit: str) -> bool:
     """Whether an active unit of another firewall takes or drops what is not its own."""
     if unit == "nftables.service":
         return any("\nflush ruleset" in f"\n{_text(path)}" for path in _NFTABLES_FILES)

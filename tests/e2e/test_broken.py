@@ -360,6 +360,8 @@ def test_the_clock_jumps(there: Installed) -> None:
             there.until(lambda: not there.containers.probe_ports(), "healed", 5)
             there.until(lambda: there.status()["state"] == "ok", "told", 10)
             assert there.host.run(["podwatch", "status"], check=False).code == 0
+            off = there.status()["last_look"]["at"] - float(there.host.shell("date +%s").stdout)
+            assert abs(off - years * 365 * 86400) < 86400  # it did live in that year
         there.host.write("/run/clock/offset", "0")
         assert _main_pid(there) == pid
     finally:
@@ -376,7 +378,8 @@ def test_two_instances(there: Installed) -> None:
     second = there.host.run(["podwatch", "run"], check=False, timeout=10)
 
     assert second.code == 3
-    assert "another podwatch holds /run/podwatch/run.lock" in second.stdout + second.stderr
+    told = f"another podwatch (pid {pid}) holds /run/podwatch/run.lock"
+    assert told in second.stdout + second.stderr
     assert _main_pid(there) == pid
     assert there.status()["state"] == "ok"
 

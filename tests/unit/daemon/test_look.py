@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The census of podman's containers: whom podwatch takes for running, and when it asks again."""
 
-from podwatch.daemon.look import CENSUS_AGAIN_MAX_S, CENSUS_AGAIN_S, Census
+from pathlib import Path
+
+import pytest
+
+from podwatch.daemon import look
+from podwatch.daemon.look import CENSUS_AGAIN_MAX_S, CENSUS_AGAIN_S, Census, interferes
 from podwatch.words.network import Container
 
 RUNNING = Container("aa", "web")
@@ -80,3 +85,29 @@ def test_podman_is_not_asked_for_ever() -> None:
 def test_only_what_is_created_is_doubted() -> None:
     """A change of the rules makes nobody ask podman when every container is known to run."""
     assert census(RUNNING).doubted(100.0).again_at is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "text", "told"),
+    [
+        ("ufw.service", "# ufw\nENABLED=yes\nLOGLEVEL=low\n", True),
+        ("ufw.service", "ENABLED=no\n", False),
+        ("ufw.service", "#ENABLED=yes\n", False),
+        ("ufw.service", None, False),
+        ("nftables.service", "#!/usr/sbin/nft -f\n\nflush ruleset\n\ntable inet filter {}\n", True),
+        ("nftables.service", "#!/usr/sbin/nft -f\n#flush ruleset\n", False),
+        ("nftables.service", None, False),
+        ("docker.service", None, True),
+    ],
+)
+def test_which_firewall_interferes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, text: str | None, told: bool
+) -> None:
+    """An active unit counts by what its file says: ufw enabled, nftables that flushes everything."""
+    file = tmp_path / "its.conf"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(look, "_UFW_FILE", file)
+    monkeypatch.setattr(look, "_NFTABLES_FILES", (tmp_path / "absent", file))
+
+    assert interferes(unit) is told
