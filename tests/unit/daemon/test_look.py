@@ -101,9 +101,9 @@ def test_only_what_is_created_is_doubted() -> None:
     ],
 )
 def test_which_firewall_interferes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, text: str | None, told: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, text: str | None, told: object
 ) -> None:
-    """An active unit counts by what its file says: ufw enabled, nftables that flushes everything."""
+    """An active unit counts by its file: ufw that is enabled, nftables that flushes everything."""
     file = tmp_path / "its.conf"
     if text is not None:
         file.write_text(text)

@@ -44,7 +44,7 @@ LONGEST_S = 2.0
 """CPU time for one text; none needs a tenth of it, and one that backtracks needs hours."""
 
 MOST_BYTES = 96 << 20
-"""Memory for one text of some hundred kilobytes, and the buffer for the largest file there may be."""
+"""Memory for one text of some hundred kilobytes, and the buffer for the largest of files."""
 
 Parser = Callable[..., Any]
 
