@@ -91,11 +91,12 @@ class Restorer:
         unknown: list[Unknown] = []
         setup = self.looker.setup
         why = forbids_renewal(setup, await self.looker.ask_firewalld(unknown), container_id)
-        on_bridge = setup is not None and any(
-            each.container_id == container_id for each in setup.endpoints
-        )
-        if why or setup is None or not on_bridge:
+        if why:
             return why
+        if setup is None:
+            return "it is not known what else a reload would touch"
+        if all(each.container_id != container_id for each in setup.endpoints):
+            return ""  # it has no rules
         if unknown:
             return f"firewalld does not answer: {unknown[0].why}"
         rules = self.looker.rules.get(setup.driver)
