@@ -10,9 +10,10 @@ from pathlib import Path
 from podwatch.adapters.kernel import read_kernel
 from podwatch.adapters.libnftables import Nftables
 from podwatch.daemon.config import Config
+from podwatch.daemon.gates import forward_drops
 from podwatch.daemon.service import look_once
 from podwatch.decide.explain import explain
-from podwatch.drivers.proc_net import parse_chains
+from podwatch.drivers import nftables
 from podwatch.words.errors import PodwatchError, RulesUnreadable
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean
@@ -20,10 +21,8 @@ from podwatch.words.verdict import State
 from podwatch.words.way import BaseChain, Mark, Way, WayKind
 
 SCHEMA = 1
-_OURS = frozenset({"inet netavark", "inet firewalld"})
 _SIGNS = {Mark.OPEN: "✓", Mark.BROKEN: "✗", Mark.NOTE: "–", Mark.UNKNOWN: "?"}
 _COLOURS = {Mark.OPEN: "32", Mark.BROKEN: "31", Mark.NOTE: "33", Mark.UNKNOWN: "35"}
-_MOST_TABLES = 16
 
 
 async def ways(run_dir: Path, config: Config) -> list[Way]:
@@ -42,17 +41,11 @@ async def ways(run_dir: Path, config: Config) -> list[Way]:
 
 
 async def _others(nft: Nftables) -> tuple[BaseChain, ...] | None:
-    """Forward chains of tables that are neither netavark's nor firewalld's; None if unknown."""
+    """Chains of others that drop what is forwarded; None if unknown."""
     try:
-        chains = list(parse_chains(await nft.list_chains()))
-        tables = {each.table for each in chains if each.hook == "forward"} - _OURS
-        found: list[BaseChain] = []
-        for table in sorted(tables)[:_MOST_TABLES]:
-            family, _, name = table.partition(" ")
-            found += parse_chains(await nft.list_table(family, name))
+        return await forward_drops(nft, nftables.TABLES)
     except RulesUnreadable:
         return None
-    return tuple(each for each in found if each.hook == "forward")
 
 
 def chosen(found: Sequence[Way], target: str) -> list[Way]:

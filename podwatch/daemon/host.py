@@ -38,7 +38,7 @@ class Host:
         self.systemd = systemd
         self.drain: Callable[[], None] = lambda: None
         self.copy = SavedCopy(run_dir / "rules.json")
-        self.looker = Looker(self.expected, known_rules(self.nft), firewalld, systemd)
+        self.looker = Looker(self.expected, known_rules(self.nft), firewalld, systemd, self.nft)
         self.restorer = Restorer(
             self.looker,
             firewalld,

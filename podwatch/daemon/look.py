@@ -17,19 +17,22 @@ from pathlib import Path
 from podwatch.adapters import sysctl
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
+from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
 from podwatch.adapters.podman import lock_holder, runtime_stamp
 from podwatch.adapters.podman_networks import read_kinds
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
+from podwatch.daemon.gates import forward_drops
 from podwatch.daemon.rules import Rules
 from podwatch.decide.classes import classify
-from podwatch.drivers import sysctls
+from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot, Unknown
+from podwatch.words.way import BaseChain
 
 NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
 """netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
@@ -116,11 +119,13 @@ class Looker:
         rules: Mapping[FirewallDriver, Rules],
         firewalld: FirewalldWatch | None,
         systemd: Systemd | None,
+        nft: Nftables | None = None,
     ) -> None:
         self.expected = expected
         self.rules = rules
         self.firewalld = firewalld
         self.systemd = systemd
+        self.nft = nft
         self.changes: Callable[[], int] = generation
         """A number that is another one after each transaction on the driver's table. Who listens to
         the kernel knows it; the generation, which counts everybody's, will do."""
@@ -131,6 +136,8 @@ class Looker:
         self._others: Mapping[FirewallDriver, Ruleset] = {}
         self._others_at = -math.inf
         self._others_of = FirewallDriver.UNKNOWN
+        self._drops: tuple[BaseChain, ...] = ()
+        self._drops_at = -math.inf
         self.setup: Setup | None = None
         """What was set up at the last look; None where it could not be read."""
         self._sysctls_seen: frozenset[str] = frozenset()
@@ -170,7 +177,7 @@ class Looker:
             neighbours=await neighbours,
             sysctls=found,
             sysctls_seen=seen,
-            forward_drops=await self._forward_drops(setup) if rules is not None else {},
+            forward_drops=await self._forward_drops(setup) if rules is not None else (),
             others=await self._rules_of_others(setup) if rules is not None else {},
             unknown=tuple(unknown),
         )
@@ -249,11 +256,19 @@ class Looker:
             unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
             return ABSENT_FIREWALLD
 
-    async def _forward_drops(self, setup: Setup | None) -> Mapping[str, str]:
-        try:
-            return {} if setup is None else await self.rules[setup.driver].forward_drops()
-        except Unreadable:
-            return {}  # somebody else's table: what it holds is no business of the verdict
+    async def _forward_drops(self, setup: Setup | None) -> tuple[BaseChain, ...]:
+        """Chains of others that drop what is forwarded; those not read anyway, now and then."""
+        if setup is None or self.nft is None:
+            return ()
+        now = time.monotonic()
+        if now >= self._drops_at + _FIREWALLS_EVERY_S:
+            self._drops_at = now
+            try:
+                self._drops = await forward_drops(self.nft, DRIVERS[setup.driver].TABLES)
+            except Unreadable:
+                self._drops = ()  # somebody else's table: what it holds is no part of the verdict
+        read = self.rules[setup.driver].forward_chains()
+        return (*(each for each in read if forwarding.drops(each)), *self._drops)
 
     async def _rules_of_others(self, setup: Setup | None) -> Mapping[FirewallDriver, Ruleset]:
         """Rules of the drivers not in use; looked for now and then, when it changes, until gone."""

@@ -11,10 +11,11 @@ from typing import Protocol
 from podwatch.adapters import iptables as iptables_tool
 from podwatch.adapters.libnftables import THREAD, Nftables
 from podwatch.adapters.netlink import chain_exists, table_exists
-from podwatch.drivers import cni, forwarding, iptables, iptables_save, nftables
+from podwatch.drivers import cni, iptables, iptables_save, nftables
 from podwatch.drivers.saved import Repair
 from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Ruleset
+from podwatch.words.way import BaseChain
 
 _TABLE = f"{nftables.FAMILY} {nftables.TABLE}"
 
@@ -35,8 +36,8 @@ class Rules(Protocol):
     def exist(self) -> bool:
         """Whether any of them may be there, whoever's they are; at once. Raises RulesUnreadable."""
 
-    async def forward_drops(self) -> dict[str, str]:
-        """Tables of others, by family, that drop what this driver's rules accept; as text."""
+    def forward_chains(self) -> tuple[BaseChain, ...]:
+        """Everybody's chains of forwarded packets in the tables that were read last."""
 
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
         """Make these chains what they have to be, in as few transactions as the driver allows.
@@ -74,16 +75,9 @@ class NftablesRules:
         """Whether the table exists."""
         return table_exists(nftables.FAMILY, nftables.TABLE)
 
-    async def forward_drops(self) -> dict[str, str]:
-        """iptables' tables, by family, whose FORWARD chain drops what it does not accept."""
-        found = {}
-        for family in iptables_save.FAMILIES:
-            if not table_exists(family, forwarding.TABLE):
-                continue
-            chain = await self.nft.list_chain(family, forwarding.TABLE, forwarding.CHAIN)
-            if forwarding.drops(chain):
-                found[family] = await self.nft.list_table(family, forwarding.TABLE)
-        return found
+    def forward_chains(self) -> tuple[BaseChain, ...]:
+        """None: the table is netavark's alone."""
+        return ()
 
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
         """All chains in one transaction."""
@@ -124,20 +118,26 @@ class IptablesRules:
         self._ports = ports
         self._traits = traits
         self._seen: frozenset[str] = frozenset()
+        self._forward_chains: tuple[BaseChain, ...] = ()
 
     async def read(self) -> Ruleset:
         """The rules of both families, with what earlier ones told of who installed them."""
-        found = iptables_save.parse_save(await iptables_tool.save(), prefixes=self._prefixes)
+        listings = await iptables_tool.save()
+        found = iptables_save.parse_save(listings, prefixes=self._prefixes)
+        self._forward_chains = iptables_save.forward_chains(listings, own=self._is_own)
         self._seen |= self._traits(found)
         return replace(found, traits=self._seen | found.traits)
+
+    def _is_own(self, chain: str) -> bool:
+        return chain.startswith(self._prefixes) and chain != cni.ADMIN
 
     def exist(self) -> bool:
         """Whether a port was ever published: by iptables-nft, the other kind is not asked."""
         return any(chain_exists(each, "nat", self._ports) for each in iptables_save.FAMILIES)
 
-    async def forward_drops(self) -> dict[str, str]:
-        """None: what is accepted is accepted in the chain that would drop."""
-        return {}
+    def forward_chains(self) -> tuple[BaseChain, ...]:
+        """FORWARD of both families."""
+        return self._forward_chains
 
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
         """One transaction for each table of each family."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from podwatch.decide.judge import trusted_sources
-from podwatch.drivers import iptables_save, nftables
+from podwatch.drivers import forwarding, nftables
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
 from podwatch.words.rules import Rule, RuleKind
@@ -178,7 +178,9 @@ class _Teller:
             return  # with firewalld CNI has none
         # Where their chain accepts what no rule of it drops, these rules alone stop nothing.
         tables = {each.chain.rpartition(" ")[0] for each in path}
-        drops = any(each.table in tables and _drops(each) for each in self.kernel.others or ())
+        drops = any(
+            each.table in tables and forwarding.drops(each) for each in self.kernel.others or ()
+        )
         if_missing = Mark.BROKEN if drops else Mark.NOTE
         yield self._present("forward", path, "accepted by its own rules", if_missing)
 
@@ -195,12 +197,12 @@ class _Teller:
         marks += [f'"{bridge}"'] if bridge else []
         other_family = {4: "ip6 ", 6: "ip "}[address.version]
         for chain in self.kernel.others:
-            if chain.hook != "forward" or chain.table in _OURS or not _drops(chain):
+            if chain.hook != "forward" or chain.table in _OURS or not forwarding.drops(chain):
                 continue
             if chain.table.startswith(other_family) or _accepts(chain, marks):
                 continue
             what = f"table {chain.table}, chain {chain.name} drops what it does not know"
-            yield Hop("other firewalls", what, Mark.BROKEN, _advice(chain, bridge))
+            yield Hop("other firewalls", what, Mark.BROKEN, forwarding.remedy(chain, bridge))
 
     def _wire(self, endpoint: Endpoint, known: Container | None) -> Iterator[Hop]:
         network = self.setup.networks.get(endpoint.network_id)
@@ -316,12 +318,6 @@ def _names(endpoint: Endpoint, address: Address) -> set[str]:
     return {*subnets, str(address), f"{address}/{address.max_prefixlen}"}
 
 
-def _drops(chain: BaseChain) -> bool:
-    """Whether a chain drops what none of its rules names."""
-    last = chain.rules[-1].split() if chain.rules else []
-    return chain.policy == "drop" or (bool(last) and last[0] in ("drop", "reject"))
-
-
 def _accepts(chain: BaseChain, marks: Iterable[str]) -> bool:
     """Whether a rule with one of the marks accepts more than what belongs to a known connection."""
     return any(
@@ -330,15 +326,3 @@ def _accepts(chain: BaseChain, marks: Iterable[str]) -> bool:
         and any(mark in rule for mark in marks)
         for rule in chain.around
     )
-
-
-def _advice(chain: BaseChain, bridge: str) -> str:
-    rules = " ".join(chain.rules)
-    if "ufw" in rules:
-        return f"ufw route allow in on {bridge}; ufw route allow out on {bridge}"
-    if chain.table in iptables_save.TABLES:
-        command = "ip6tables" if chain.table.startswith("ip6 ") else "iptables"
-        insert = f"{command} -I {'DOCKER-USER' if 'DOCKER-USER' in rules else chain.name}"
-        return f"{insert} -i {bridge} -j ACCEPT; {insert} -o {bridge} -j ACCEPT"
-    rule = f"nft insert rule {chain.table} {chain.name}"
-    return f"{rule} iifname {bridge} accept; {rule} oifname {bridge} accept"

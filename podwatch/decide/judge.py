@@ -29,6 +29,7 @@ from podwatch.words.verdict import (
     Verdict,
     WarningKind,
 )
+from podwatch.words.way import BaseChain
 
 _FIREWALLS = {
     "docker.service": (
@@ -338,14 +339,14 @@ def _without_events(observed: Ruleset) -> Iterable[Notice]:
         )
 
 
-def _shut_out(setup: Setup, listings: Mapping[str, str]) -> Iterable[Notice]:
-    for family, name, subnet in forwarding.shut_out(setup, listings):
+def _shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterable[Notice]:
+    for chain, name, network in forwarding.shut_out(setup, chains):
         yield Notice(
             WarningKind.SHUT_OUT,
-            f"network {name} ({subnet}): chain {family} {forwarding.TABLE} {forwarding.CHAIN} "
-            "drops what it does not accept, and accepts nothing of this network: whatever "
-            "netavark's rules say, its published ports do not answer",
-            forwarding.remedy(subnet, listings[family]),
+            f"network {name} ({network.bridge}): chain {chain.table} {chain.name} drops what it "
+            "does not accept, and accepts no new connection to this network: whatever Podman's "
+            "rules say, its published ports do not answer",
+            forwarding.remedy(chain, network.bridge),
         )
 
 

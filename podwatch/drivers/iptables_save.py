@@ -8,11 +8,13 @@ nothing is touched but the jumps to them: it is everybody's.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from podwatch.drivers import forwarding
 from podwatch.drivers.saved import Repair
 from podwatch.words.errors import RulesUnreadable
 from podwatch.words.rules import Chain, Ruleset
+from podwatch.words.way import BaseChain
 
 FAMILIES = ("ip", "ip6")
 TABLES = frozenset({"ip filter", "ip nat", "ip6 filter", "ip6 nat"})
@@ -64,6 +66,31 @@ def parse_save(listings: Mapping[str, str], *, prefixes: tuple[str, ...]) -> Rul
     chains = {name: Chain(chain.hook, tuple(rules[name])) for name, chain in chains.items()}
     traits = frozenset({LEGACY}) if legacy else frozenset[str]()
     return Ruleset(present=present, chains=chains, traits=traits)
+
+
+def forward_chains(
+    listings: Mapping[str, str], *, own: Callable[[str], bool]
+) -> tuple[BaseChain, ...]:
+    """The FORWARD chains in what iptables-save and ip6tables-save print, by family.
+
+    Without the rules of the chains that are the driver's `own`, by their names.
+    """
+    found = []
+    for family, listing in listings.items():
+        chains: dict[str, list[str]] = {}
+        policy = ""
+        for line in listing.partition("*filter\n")[2].partition("\nCOMMIT")[0].splitlines():
+            if line.startswith(":FORWARD "):
+                policy = line.split()[1].lower()
+            elif line.startswith("-A "):
+                name, _, text = line[3:].partition(" ")
+                if not own(name):
+                    chains.setdefault(name, []).append(text)
+        if policy:
+            rules = tuple(chains.get("FORWARD", ()))
+            around = forwarding.reached(chains, "FORWARD")
+            found.append(BaseChain(f"{family} filter", "FORWARD", "forward", policy, rules, around))
+    return tuple(found)
 
 
 def restore_scripts(

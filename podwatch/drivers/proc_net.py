@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from podwatch.drivers.forwarding import reached
 from podwatch.words.way import BaseChain
 
 _LISTEN = "0A"  # TCP_LISTEN, linux/tcp_states.h
@@ -47,7 +48,7 @@ def parse_chains(listing: str) -> Iterator[BaseChain]:
     table = name = hook = policy = ""
     rules: list[str] = []
     found: list[BaseChain] = []
-    everything: list[str] = []
+    chains: dict[str, list[str]] = {}
     for line in listing.splitlines():
         text = line.strip()
         words = text.split()
@@ -55,6 +56,7 @@ def parse_chains(listing: str) -> Iterator[BaseChain]:
             table = " ".join(words[1:3])
         elif text.startswith("chain ") and text.endswith("{"):
             name, hook, policy, rules = words[1], "", "", []
+            chains[name] = rules
         elif text.startswith("type ") and " hook " in text and not hook:
             hook = words[words.index("hook") + 1]
             policy = text.partition("policy ")[2].rstrip(";") or "accept"
@@ -62,9 +64,8 @@ def parse_chains(listing: str) -> Iterator[BaseChain]:
             if name and hook:
                 found.append(BaseChain(table, name, hook, policy, tuple(rules)))
             elif not name:
-                yield from (replace(each, around=tuple(everything)) for each in found)
-                found, everything = [], []
+                yield from (replace(each, around=reached(chains, each.name)) for each in found)
+                found, chains = [], {}
             name = ""
         elif name and text:
             rules.append(text)
-            everything.append(text)

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
+from podwatch.words.way import BaseChain
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Snapshot:
 
     `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that had
-    netavark's value at an earlier look. `forward_drops` are the listings, by family, of iptables'
-    tables whose FORWARD chain drops.
+    netavark's value at an earlier look. `forward_drops` are the chains of
+    others that drop what is forwarded and not named in them.
     """
 
     setup: Setup | None
@@ -71,6 +72,6 @@ class Snapshot:
     neighbours: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sysctls_seen: frozenset[str] = frozenset()
-    forward_drops: Mapping[str, str] = field(default_factory=dict)
+    forward_drops: tuple[BaseChain, ...] = ()
     others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)
     unknown: tuple[Unknown, ...] = ()

@@ -79,7 +79,7 @@ class Link:
 class BaseChain:
     """A chain of another program that packets pass on their way through the host.
 
-    `around` are all the rules of its table: it may jump to any of them.
+    `around` are its rules and those of all chains that it may jump to.
     """
 
     table: str

@@ -59,7 +59,7 @@ def test_default_routes() -> None:
 
 
 def test_base_chains() -> None:
-    """Chains with a hook are told with policy and rules, and with what they may jump to."""
+    """Chains with a hook are told with policy, rules, and those of chains they may jump to."""
     forward, inner = list(parse_chains(CHAINS))
 
     around = ("jump ufw-user", 'oifname "podman0" accept')

@@ -4,6 +4,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from podwatch.daemon import history, pause
 from podwatch.daemon.metrics import Tally, exposition
 from podwatch.daemon.status import SHAPE, fit
 from podwatch.drivers.dhcp import cni_network, netavark_network
-from podwatch.drivers.forwarding import drops
+from podwatch.drivers.forwarding import drops, is_of_others, shut_out
+from podwatch.drivers.iptables_save import forward_chains
 from podwatch.drivers.proc_files import user_name
-from podwatch.drivers.proc_net import has_default_route
+from podwatch.drivers.proc_net import has_default_route, parse_chains
 from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 from tests.unit.fuzz.spoilt import recorded, spoilt
 from tests.unit.fuzz.test_parsers import bounded
 
@@ -114,8 +117,17 @@ def _route(text: str) -> bool:
     return has_default_route(text, 4) or has_default_route(text, 6)
 
 
+def _shut_out(text: str) -> object:
+    network = Network("n", "podman1", (ip_network("10.89.0.0/24"),))
+    setup = Setup(FirewallDriver.NFTABLES, {"n": network}, (Endpoint("c", "n", "one", ()),))
+    chains = [*parse_chains(text), *forward_chains({"ip": text}, own=lambda _: False)]
+    return list(
+        shut_out(setup, [each for each in chains if is_of_others(each, ()) and drops(each)])
+    )
+
+
 @pytest.mark.parametrize(
-    "read", [cni_network, netavark_network, drops, lambda text: user_name(text, 0), _route]
+    "read", [cni_network, netavark_network, _shut_out, lambda text: user_name(text, 0), _route]
 )
 @given(data=st.data())
 def test_answers(read: Callable[[str], object], data: st.DataObject) -> None:
