@@ -58,7 +58,6 @@ async def restore(run_dir: Path, config: Config, *, dry_run: bool, stale: bool) 
     """
     run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     host = await look_once(config, run_dir)
-    host.copy.load()
     try:
         state = await _restore(host, config, dry_run=dry_run)
         if stale and state in (State.OK, State.DEGRADED):

@@ -49,6 +49,12 @@ class Host:
             timeout_s=config.restore.timeout,
         )
 
+    def remember(self) -> None:
+        """Take up the copy an earlier podwatch left behind, and what it tells of the past."""
+        self.copy.load()
+        if self.copy.current is not None:
+            self.looker.remember(self.copy.current)
+
     def configure(self, config: Config) -> None:
         """Take over what a changed configuration says of restoring."""
         self.restorer.at_once = config.restore.at_once

@@ -28,6 +28,7 @@ from podwatch.daemon.rules import Rules
 from podwatch.decide.classes import classify
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS
+from podwatch.drivers.saved import SavedRules
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
@@ -154,6 +155,12 @@ class Looker:
         """The names under which the kernel knows what is committed to put rules right."""
         return frozenset(name for each in self.rules.values() for name in each.writers)
 
+    def remember(self, saved: SavedRules) -> None:
+        """Take up what an earlier podwatch once saw: it does not show in what is left now."""
+        self._sysctls_seen |= saved.sysctls
+        if saved.driver in self.rules:
+            self.rules[saved.driver].remember(saved.chains)
+
     async def look(self, *, paused: str = "") -> Snapshot:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
         unknown: list[Unknown] = []
@@ -164,7 +171,7 @@ class Looker:
         self.setup = setup
         wanted = {} if setup is None else {each.path: each.value for each in sysctls.wanted(setup)}
         found = sysctl.read(wanted)
-        seen = self._sysctls_seen & wanted.keys()
+        seen = self._sysctls_seen if setup is None else self._sysctls_seen & wanted.keys()
         self._sysctls_seen = seen | {path for path in found if found[path] == wanted[path]}
         return Snapshot(
             setup=setup,
@@ -176,7 +183,7 @@ class Looker:
             paused=paused,
             neighbours=await neighbours,
             sysctls=found,
-            sysctls_seen=seen,
+            sysctls_seen=self._sysctls_seen,
             forward_drops=await self._forward_drops(setup) if rules is not None else (),
             others=await self._rules_of_others(setup) if rules is not None else {},
             unknown=tuple(unknown),

@@ -14,7 +14,7 @@ from podwatch.adapters.netlink import chain_exists, table_exists
 from podwatch.drivers import cni, iptables, iptables_save, nftables
 from podwatch.drivers.saved import Repair
 from podwatch.words.network import FirewallDriver
-from podwatch.words.rules import Ruleset
+from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.way import BaseChain
 
 _TABLE = f"{nftables.FAMILY} {nftables.TABLE}"
@@ -32,6 +32,9 @@ class Rules(Protocol):
 
     async def read(self) -> Ruleset:
         """The rules as they are. Raises RulesUnreadable."""
+
+    def remember(self, chains: Mapping[str, Chain]) -> None:
+        """What these rules, verified by an earlier podwatch, tell of who installed them."""
 
     def exist(self) -> bool:
         """Whether any of them may be there, whoever's they are; at once. Raises RulesUnreadable."""
@@ -70,6 +73,9 @@ class NftablesRules:
         """The table as it is."""
         listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
         return nftables.parse_listing(listing)
+
+    def remember(self, chains: Mapping[str, Chain]) -> None:
+        """Nothing: what is expected does not depend on what was there."""
 
     def exist(self) -> bool:
         """Whether the table exists."""
@@ -127,6 +133,10 @@ class IptablesRules:
         self._forward_chains = iptables_save.forward_chains(listings, own=self._is_own)
         self._seen |= self._traits(found)
         return replace(found, traits=self._seen | found.traits)
+
+    def remember(self, chains: Mapping[str, Chain]) -> None:
+        """Who installed the rules, in which version, and for whom."""
+        self._seen |= self._traits(Ruleset(present=True, chains=chains))
 
     def _is_own(self, chain: str) -> bool:
         return chain.startswith(self._prefixes) and chain != cni.ADMIN

@@ -45,7 +45,9 @@ class SavedCopy:
             return
         if not expected_rules(snapshot.setup, snapshot.rules):
             return
-        fresh = saved.SavedRules(snapshot.rules.chains, snapshot.setup.driver)
+        fresh = saved.SavedRules(
+            snapshot.rules.chains, snapshot.setup.driver, snapshot.sysctls_seen
+        )
         if fresh == self.current:
             return
         self.current = fresh

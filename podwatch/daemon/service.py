@@ -101,7 +101,7 @@ class _Service:
         except PodwatchError as exc:
             self.publisher.complain(exc)
         await self._serve_metrics()
-        self.host.copy.load()
+        self.host.remember()
         if self.host.copy.complaint:
             logging.log(Event.COMPLAINT, self.host.copy.complaint)
         logging.log(Event.STARTED, f"podwatch {__version__} watches Podman's network rules")
@@ -214,6 +214,7 @@ async def look_once(config: Config, run_dir: Path) -> Host:
     """A host for one look by hand, with podman's names if podman answers; close it when done."""
     systemd = Systemd() if Systemd.is_there() and os.geteuid() == 0 else None
     host = Host(config, FirewalldWatch(), systemd, run_dir)
+    host.remember()
     await host.looker.look()
     if host.looker.wants_census:
         try:

@@ -19,10 +19,14 @@ VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class SavedRules:
-    """A driver's chains as they were when everything expected was there."""
+    """A driver's chains as they were when everything expected was there.
+
+    `sysctls` are the paths of those settings that had netavark's value.
+    """
 
     chains: Mapping[str, Chain]
     driver: FirewallDriver = FirewallDriver.NFTABLES
+    sysctls: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ def dump(saved: SavedRules) -> str:
             "version": VERSION,
             "driver": saved.driver,
             "chains": {name: [each.hook, *each.rules] for name, each in saved.chains.items()},
+            "sysctls": sorted(saved.sysctls),
         }
     )
 
@@ -154,7 +159,11 @@ def load(text: str) -> SavedRules:
         whole = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
         if not whole:
             raise ValueError("its chains are damaged")
+    paths = data.get("sysctls", [])
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise ValueError("its sysctls are damaged")
     return SavedRules(
         {name: Chain(texts[0], tuple(texts[1:])) for name, texts in chains.items()},
         FirewallDriver(data["driver"]),
+        frozenset(paths),
     )

@@ -57,8 +57,8 @@ class Snapshot:
     """What one look found. `busy` names who is in the middle of a change, if anybody is.
 
     `others` are rules in the kernel of drivers that are not in use.
-    `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that had
-    netavark's value at an earlier look. `forward_drops` are the chains of
+    `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
+    netavark's value or had it at an earlier look. `forward_drops` are the chains of
     others that drop what is forwarded and not named in them.
     """
 

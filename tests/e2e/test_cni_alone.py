@@ -42,3 +42,15 @@ def test_what_lets_containers_through_comes_back(there: Installed, fault: str) -
     there.until_whole(10)
     assert forwarded(there) == before
     assert there.reloads() == 0
+
+
+def test_what_was_seen_is_known_after_a_restart(there: Installed) -> None:
+    """What was lost while podwatch was stopped is missed by `check`, and by the next daemon."""
+    before = forwarded(there)
+    there.host.run(["systemctl", "stop", "podwatch"])
+    there.host.shell("iptables -F; iptables -X; ip6tables -F; ip6tables -X")
+    assert there.check().code == 2
+    there.host.run(["systemctl", "start", "podwatch"])
+    there.until(lambda: forwarded(there) == before, "restored", 10)
+    there.until_whole(10)
+    assert there.reloads() == 0

@@ -67,6 +67,17 @@ def test_a_bridges_settings_come_back(there: Installed) -> None:
     there.until_whole()
 
 
+def test_what_was_seen_is_known_after_a_restart(there: Installed) -> None:
+    """A bridge's setting that was set back while podwatch was stopped is missing all the same."""
+    bridge = f"net.ipv4.conf.{there.status()['networks'][0]['bridge']}"
+    there.host.run(["systemctl", "stop", "podwatch"])
+    _set(there, f"{bridge}.route_localnet", "0")
+    assert there.check().code == 2
+    there.host.run(["systemctl", "start", "podwatch"])
+    there.until(lambda: _value(there, f"{bridge}.route_localnet") == "1", "set again", 5)
+    there.until_whole()
+
+
 def test_a_fight_over_a_setting_is_a_slow_one(there: Installed) -> None:
     """Somebody who sets it back again and again is not fought with at his pace."""
     restored = there.status()["counters"]["restored"]
