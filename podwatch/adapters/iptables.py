@@ -24,12 +24,14 @@ WRITERS = frozenset(f"{name}-restore"[:15] for name in _COMMANDS.values())
 """iptables-restore and ip6tables-restore, as the kernel names them."""
 
 
-async def save() -> dict[str, str]:
+async def save(variant: str = "") -> dict[str, str]:
     """What iptables-save and ip6tables-save print, by family ("ip", "ip6").
 
-    Raises RulesUnreadable when one of them fails or hangs.
+    Of one of the variants "nft" and "legacy" if it is named, whichever is in the path. Raises
+    RulesUnreadable when one of the programs fails, hangs, or is not there.
     """
-    found = await asyncio.gather(*(_save(name) for name in _COMMANDS.values()))
+    suffix = f"-{variant}" if variant else ""
+    found = await asyncio.gather(*(_save(f"{name}{suffix}") for name in _COMMANDS.values()))
     return dict(zip(_COMMANDS, found, strict=True))
 
 

@@ -236,6 +236,8 @@ class Looker:
             try:
                 before = self.changes()
                 rules = await driver.read()
+                if not rules.present:
+                    rules = await driver.elsewhere(setup) or rules
                 at = generation()
                 unchanged = self.changes() == before
             except Unreadable as exc:

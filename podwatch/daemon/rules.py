@@ -12,8 +12,10 @@ from podwatch.adapters import iptables as iptables_tool
 from podwatch.adapters.libnftables import THREAD, Nftables
 from podwatch.adapters.netlink import chain_exists, table_exists
 from podwatch.drivers import cni, iptables, iptables_save, nftables
+from podwatch.drivers.driver import expected_rules, is_whole
 from podwatch.drivers.saved import Repair
-from podwatch.words.network import FirewallDriver
+from podwatch.words.errors import RulesUnreadable
+from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.way import BaseChain
 
@@ -32,6 +34,9 @@ class Rules(Protocol):
 
     async def read(self) -> Ruleset:
         """The rules as they are. Raises RulesUnreadable."""
+
+    async def elsewhere(self, setup: Setup) -> Ruleset | None:
+        """All that has to be there for `setup`, if another program of the same kind has it."""
 
     def remember(self, chains: Mapping[str, Chain]) -> None:
         """What these rules, verified by an earlier podwatch, tell of who installed them."""
@@ -73,6 +78,10 @@ class NftablesRules:
         """The table as it is."""
         listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
         return nftables.parse_listing(listing)
+
+    async def elsewhere(self, setup: Setup) -> Ruleset | None:
+        """Nowhere: nftables has no second program."""
+        return None
 
     def remember(self, chains: Mapping[str, Chain]) -> None:
         """Nothing: what is expected does not depend on what was there."""
@@ -133,6 +142,23 @@ class IptablesRules:
         self._forward_chains = iptables_save.forward_chains(listings, own=self._is_own)
         self._seen |= self._traits(found)
         return replace(found, traits=self._seen | found.traits)
+
+    async def elsewhere(self, setup: Setup) -> Ruleset | None:
+        """The rules as the other iptables has them: somebody switched while containers ran.
+
+        Only if nothing is missing there: what is, comes back where Podman will look for it.
+        """
+        if not expected_rules(setup, Ruleset(present=False)):
+            return None
+        for variant in iptables_save.VARIANTS:
+            try:
+                listings = await iptables_tool.save(variant)
+                found = iptables_save.parse_save(listings, prefixes=self._prefixes)
+            except RulesUnreadable:
+                continue
+            if found.present and is_whole(setup, replace(found, traits=self._seen)):
+                return replace(found, traits=self._seen | found.traits | {iptables_save.ELSEWHERE})
+        return None
 
     def remember(self, chains: Mapping[str, Chain]) -> None:
         """Who installed the rules, in which version, and for whom."""

@@ -14,7 +14,7 @@ from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS, expected_rules
-from podwatch.drivers.iptables_save import LEGACY
+from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY, VARIANTS
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
@@ -329,7 +329,16 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
 
 
 def _without_events(observed: Ruleset) -> Iterable[Notice]:
-    if LEGACY in observed.traits:
+    if ELSEWHERE in observed.traits:
+        here, there = VARIANTS if LEGACY in observed.traits else VARIANTS[::-1]
+        yield Notice(
+            WarningKind.OTHER_VARIANT,
+            f"the rules are all there, but they are iptables-{there}'s, and iptables is "
+            f"iptables-{here} now: podman neither adds to them nor takes away from them",
+            f"update-alternatives --set iptables /usr/sbin/iptables-{there}, likewise ip6tables; "
+            "or reboot, which starts every container with the iptables of now",
+        )
+    elif LEGACY in observed.traits:
         yield Notice(
             WarningKind.NO_EVENTS,
             "the rules are iptables-legacy's, whose changes the kernel does not announce: a loss "

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from podwatch.drivers import cni, iptables, nftables
 from podwatch.words.network import FirewallDriver, Setup
-from podwatch.words.rules import Rule, Ruleset
+from podwatch.words.rules import Rule, RuleKind, Ruleset
 
 
 class Driver(Protocol):
@@ -44,3 +44,14 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
     """The rules of the setup's own driver; none for a driver that podwatch does not know."""
     driver = DRIVERS.get(setup.driver)
     return driver.expected_rules(setup, observed) if driver is not None else []
+
+
+def is_whole(setup: Setup, observed: Ruleset) -> bool:
+    """Whether every rule of the setup is there, wherever it stands."""
+    for rule in expected_rules(setup, observed):
+        chain = observed.chains.get(rule.chain)
+        if chain is None:
+            return False
+        if rule.kind is not RuleKind.HOOK and not any(text in chain.rules for text in rule.texts):
+            return False
+    return True

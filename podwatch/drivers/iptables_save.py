@@ -24,6 +24,12 @@ BUILT_IN = "built-in"
 LEGACY = "legacy"
 """The trait of rules that are iptables-legacy's, whose changes the kernel announces to nobody."""
 
+VARIANTS = ("nft", "legacy")
+"""The two iptables that a system may have, each with rules of its own."""
+
+ELSEWHERE = "elsewhere"
+"""The trait of rules that are all there, but not those of the iptables in the path."""
+
 _TARGET = re.compile(r"(?:^| )-[jg] (\S+)")
 
 

@@ -65,6 +65,7 @@ class WarningKind(StrEnum):
     LEFTOVER = "leftover"
     SHUT_OUT = "shut_out"
     NO_EVENTS = "no_events"
+    OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
     PAUSED = "paused"
 

@@ -56,3 +56,19 @@ def test_a_loss_is_found_by_the_slow_look(there: Installed) -> None:
         there.until_whole(25)
         assert there.host.run(["iptables-save", "-t", "nat"]).stdout.count("-A ") == before
     assert there.reloads() == 0
+
+
+def test_another_iptables_is_no_loss(there: Installed) -> None:
+    """Switched to iptables-nft while containers run: told, and nothing is put there twice."""
+    restored = there.status()["counters"]["restored"]
+    there.host.shell(TO_LEGACY.replace("-legacy", "-nft"))
+    try:
+        there.until(lambda: there.status()["state"] == "degraded", "degraded", 30)
+        assert "iptables-legacy's, and iptables is iptables-nft now" in str(there.status())
+        assert there.containers.probe_all() == []
+        assert "NETAVARK" not in there.host.run(["iptables-nft-save"]).stdout
+        assert there.status()["counters"]["restored"] == restored
+    finally:
+        there.host.shell(TO_LEGACY)
+    there.until(lambda: there.status()["state"] == "ok", "ok", 30)
+    assert there.reloads() == 0

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from podwatch.decide.judge import forbids_renewal, judge
+from podwatch.drivers.driver import is_whole
+from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY
 from podwatch.drivers.nftables import expected_rules
 from podwatch.words.network import (
     BadFile,
@@ -608,3 +610,24 @@ def test_what_holds_a_renewal_back(firewalld: Firewalld, told: tuple[str, str]) 
     assert all(
         bool(want) == bool(why) and want in why for want, why in zip(told, found, strict=True)
     )
+
+
+def test_rules_that_another_program_has_are_told() -> None:
+    """Rules that are all there, but not the iptables' in the path, are no loss: degraded."""
+    for traits, sentence in (
+        ({ELSEWHERE, LEGACY}, "iptables-legacy's, and iptables is iptables-nft now"),
+        ({ELSEWHERE}, "iptables-nft's, and iptables is iptables-legacy now"),
+    ):
+        rules = replace(installed(), traits=frozenset(traits))
+        verdict = judge(snapshot(rules=rules))
+        (notice,) = verdict.warnings
+        assert (verdict.state, notice.kind) == (State.DEGRADED, WarningKind.OTHER_VARIANT)
+        assert sentence in notice.what
+
+
+def test_whole_is_what_misses_no_rule() -> None:
+    """Rules without one of those expected, or without a chain, are not all there."""
+    assert is_whole(SETUP, installed())
+    assert not is_whole(SETUP, Ruleset(present=False))
+    for rule in expected_rules(SETUP, installed()):
+        assert rule.kind is RuleKind.HOOK or not is_whole(SETUP, without(rule))
