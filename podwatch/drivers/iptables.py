@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """netavark's iptables driver: the rules it installs in the tables filter and nat, both families.
 
-Follows netavark's src/firewall/varktables/types.rs from 1.0 to 1.17 rule for rule; the driver was
+Follows netavark's src/firewall/varktables/types.rs from 1.1 to 1.17 rule for rule; the driver was
 removed in 2.0. Which version installed the rules shows in the rules themselves (see `_Era`).
 """
 
