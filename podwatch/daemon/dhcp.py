@@ -64,6 +64,7 @@ class DhcpLoop:
         self.looker = DhcpLooker(self.units, systemd)
         self.files = DirectoryWatch((), self.woken.set)
         self._told: tuple[Fault | None, str] = (None, "")
+        self._lost: set[str] = set()
         self._done = ""
         self._listening: asyncio.Task[None] | None = None
         self.configure(config)
@@ -180,14 +181,16 @@ class DhcpLoop:
             )
 
     def _tell(self, seen: DhcpSnapshot, verdict: DhcpVerdict) -> None:
-        """Log what is wrong, and when it no longer is; the same thing once."""
+        """Log what is wrong, and when it no longer is; the same thing, and the same lease, once."""
         done = self._done if seen.serving else ""
         if done:
             self._done = ""
             log(Event.DHCP_WELL, f"{seen.proxy.socket} listens: podwatch has {done} it")
         news = (verdict.fault, verdict.what if verdict.fault is not Fault.LEASES else "")
         before, self._told = self._told, news
-        if news == before:
+        lost = {each.container_id for each in verdict.lost if verdict.fault is Fault.LEASES}
+        lost_before, self._lost = self._lost, lost
+        if news == before and lost <= lost_before:
             return
         if verdict.fault is not None:
             log(_EVENTS[verdict.fault], verdict.what, advice=verdict.advice)

@@ -205,13 +205,16 @@ def test_damage_heals(lan: Lan, damage: str) -> None:
     web(lan.host, "web", networks=["lan"])
     lan.until_well(1)
     address, position = lan.address("web"), len(lan.server.log())
-    before = lan.dhcp()["proxy"]["pid"]
+    before, cursor = lan.dhcp()["proxy"]["pid"], lan.host.journal_cursor()
     command = damage.format(socket=lan.socket, path=lan.path, service=lan.service)
     lan.host.shell(command)
     lan.until(lambda: lan.well(1, before=before) and lan.serves(), "healthy again")
 
     assert lan.server.acknowledged(position) == [address]
     assert lan.address("web") == address
+    told = lan.host.journal("podwatch", since_cursor=cursor)
+    assert "listens: podwatch has" in told or "does not know the lease of" in told, told
+    assert told.count("web, network lan: the lease of") == 1, told
     assert lan.host.client.http(80, address) == "web"
 
 
@@ -227,6 +230,10 @@ def test_each_is_renewed_once_in_turn(lan: Lan, four: dict[str, str]) -> None:
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(times))
     assert sorted(lan.server.acknowledged(position)) == sorted(four.values())
     assert {name: lan.address(name) for name in four} == four
+    told = lan.host.journal("podwatch", since_cursor=cursor)
+    assert "the proxy does not know the lease of 4 containers" in told
+    for name in four:
+        assert told.count(f"{name}, network lan: the lease of") == 1, told
 
 
 def test_a_silent_server_costs_one_address(lan: Lan, four: dict[str, str]) -> None:
@@ -271,11 +278,18 @@ def test_masked(lan: Lan) -> None:
     """A masked socket is the administrator's no: told, and left alone until it is unmasked."""
     lan.host.run(["systemctl", "mask", "--now", lan.socket])
     lan.until(lambda: "masked" in lan.dhcp().get("summary", ""), "told", 5)
+    cursor = lan.host.journal_cursor()
     lan.host.podman("network", "create", *LAN, "--opt=mtu=1400", "lan2")
+    lan.until(lambda: "lan2" in lan.dhcp()["networks"], "looked again", 5)
     lan.host.podman("network", "rm", "lan2")
+    lan.until(lambda: "lan2" not in lan.dhcp()["networks"], "looked once more", 5)
 
     assert lan.host.unit_state(lan.socket) != "active"
-    assert lan.host.run(["podwatch", "status"], check=False).code == 1
+    enabled = lan.host.run(["systemctl", "is-enabled", lan.socket], check=False).stdout
+    assert enabled.startswith("masked")
+    jobs = [each.get("UNIT") for each in lan.host.journal_json(since_cursor=cursor)]
+    assert lan.socket not in jobs
+    assert lan.host.run(["podwatch", "status"], check=False).code == lan.check().code == 1
     lan.host.run(["systemctl", "unmask", lan.socket])
     lan.until(lan.serves, "serving", 5)
 
@@ -332,11 +346,11 @@ def test_missing(lan: Lan) -> None:
         f"systemctl disable --now {lan.socket}; mv {where} /root/; systemctl daemon-reload"
     )
     lan.until(lambda: "does not exist" in lan.dhcp().get("summary", ""), "told", 5)
-    told = lan.host.run(["podwatch", "status"], check=False)
+    told, checked = lan.host.run(["podwatch", "status"], check=False), lan.check()
     lan.host.shell(f"mv /root/{lan.socket} {where}; systemctl daemon-reload")
     lan.until(lan.serves, "serving", 5)
 
-    assert told.code == 2
+    assert told.code == checked.code == 2
     assert "install " in told.stdout
 
 
