@@ -118,7 +118,8 @@ def _without(sentence: str, whose: str) -> str:
 
 def _repair(document: Mapping[str, Any], now: float) -> Iterator[str]:
     if document["restoring"]:
-        yield f"    restoring: {clean(document['restoring'])}"
+        prefix = "" if document["dry_run"] else "restoring: "  # a dry run: "would replay: ..."
+        yield f"    {prefix}{clean(document['restoring'])}"
     elif document["missing"] and document["next_try"]:
         wait = document["next_look_at"] - now
         when = f" (next look in {wait:.0f} s)" if wait >= 1 else ""

@@ -66,6 +66,8 @@ class Publisher:
         self._document: dict[str, Any] = {}
         self._dhcp: dict[str, Any] = {}
         self._restoring = ""
+        self._intent = ""
+        self._failure = ""
         self._state: object = None
         self._line = ""
         self._started = self._since = time.time()
@@ -101,7 +103,7 @@ class Publisher:
             log(Event.RESUMED, "the pause is over: what is missing is put back again")
         self._paused = snapshot.paused
         self._document = document(snapshot, verdict)
-        self._document["next_try"] = decision.why if verdict.missing else ""
+        self._document["next_try"] = self._next_try(decision) if verdict.missing else ""
         wait = None if decision.look_at is None else decision.look_at - time.monotonic()
         self._document["next_look_at"] = None if wait is None else now + wait
         self._document["last_look"] = {
@@ -110,13 +112,14 @@ class Publisher:
             "generation": snapshot.generation,
             "cause": cause.short or cause.text,
         }
-        self.write(restoring=decision.why if decision.method else "")
+        self.write(restoring=self._restores(decision))
 
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
         """A means of restoring was tried."""
         self.tally.tried(outcome.method, done=outcome.done)
         if self.incident is not None:
             self.incident.methods.append(outcome.method)
+        self._failure = "" if outcome.done else outcome.detail
         if outcome.done:
             if self.incident is not None:
                 self.incident.tried.append(f"{outcome.detail} in {lasted(took_s)}")
@@ -204,6 +207,19 @@ class Publisher:
         for name in before.keys() - now.keys():
             log(Event.WATCHER_BACK, f"listens to {name} again", watcher=name)
 
+    def _next_try(self, decision: Decision) -> str:
+        return f"{decision.why} ({self._failure})" if self._failure else decision.why
+
+    def _restores(self, decision: Decision) -> str:
+        """What is under way; in a dry run, what would be: that is logged too, once."""
+        if decision.method is None or not self._dry_run:
+            self._intent = ""
+            return decision.why if decision.method else ""
+        before, self._intent = self._intent, f"would {decision.method}: {decision.why}"
+        if self._intent != before:
+            log(Event.PROGRESS, self._intent)
+        return self._intent
+
     def _missing(self, verdict: Verdict, decision: Decision, cause: Cause, now: float) -> None:
         if self.incident is not None:
             self.incident.note(verdict)
@@ -245,6 +261,7 @@ class Publisher:
             missing="\n".join(incident.missing),
         )
         self.incident, self.last = None, incident
+        self._failure = ""
         self._remember(incident)
 
     def _remember(self, incident: Incident) -> None:

@@ -119,8 +119,8 @@ SHAPE: Mapping[str, Any] = {
     },
     "watchers": {"nftables": "", "firewalld": "", "systemd": ""},
     "fight": "",  # who keeps removing the rules, while somebody does
-    "restoring": "",  # what is under way
-    "next_try": "",  # what is waited for while something is missing
+    "restoring": "",  # what is under way; in a dry run, "would ..."
+    "next_try": "",  # what is waited for while something is missing, and why the last try failed
     "next_look_at": 0.0,  # 0: when something happens
     "counters": {"looks": 0, "incidents": 0, "restored": 0, "failed": 0},
 }

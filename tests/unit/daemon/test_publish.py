@@ -30,12 +30,14 @@ REST = Decision(None, "nothing is missing")
 class Stage:
     """A publisher, with everything it logs and tells systemd."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, *, dry_run: bool = False) -> None:
         self.path = run_dir / "status.json"
         self.logged: list[tuple[Event, str]] = []
         self.notified: list[str] = []
         self.watchers = {"nftables": "listening", "firewalld": "connected", "systemd": "yes"}
-        self.publisher = Publisher(self.path, lambda: self.watchers, self.notified.append)
+        self.publisher = Publisher(
+            self.path, lambda: self.watchers, self.notified.append, dry_run=dry_run
+        )
 
     def log(self, event: Event, message: str, **_fields: object) -> None:
         """Stands in for logging.log."""
@@ -128,6 +130,35 @@ def test_who_is_held_back_is_a_part_of_the_story(stage: Stage) -> None:
 
     assert read_status(stage.path)["last_incident"]["tried"] == [held]
     assert stage.logged[1] == (Event.RESTORE_FAILED, f"reload: {held}")
+
+
+def test_why_the_last_try_failed_is_told_until_one_works(stage: Stage) -> None:
+    """While podwatch waits after a failure, the status says what failed; a success ends that."""
+    waiting = Decision(None, "pausing")
+    stage.looked(LOST)
+    stage.publisher.acted(Outcome(Method.RELOAD, done=False, detail="nft fails"), took_s=2)
+    stage.looked(LOST, waiting)
+    assert read_status(stage.path)["next_try"] == "pausing (nft fails)"
+
+    stage.publisher.acted(Outcome(Method.RELOAD, done=True, detail="reload of 1"), took_s=2)
+    stage.looked(LOST, waiting)
+    assert read_status(stage.path)["next_try"] == "pausing"
+
+
+def test_a_dry_run_says_what_it_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The means that is not used is in the status, and logged once while it stays the same."""
+    stage = Stage(tmp_path, dry_run=True)
+    monkeypatch.setattr(publish, "log", stage.log)
+    replay = Decision(Method.REPLAY, "a verified copy is at hand")
+    for _ in range(3):
+        stage.looked(LOST, replay)
+    would = "would replay: a verified copy is at hand"
+
+    assert stage.logged[1:] == [(Event.PROGRESS, would)]
+    document = read_status(stage.path)
+    assert (document["dry_run"], document["restoring"]) == (True, would)
+    stage.looked(FINE)
+    assert read_status(stage.path)["restoring"] == ""
 
 
 def test_a_reason_not_to_repair_is_logged_once(stage: Stage) -> None:
