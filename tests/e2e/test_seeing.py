@@ -18,8 +18,8 @@ pytestmark = [
     pytest.mark.parametrize("there", ["trixie"], indirect=True, scope="module"),
 ]
 
-TRIES = 5
-"""A short-lived writer can be gone before it is asked; then its name alone is told."""
+TRIES = 3
+"""Most have to be told in full. A short-lived writer can be gone before more than its name is."""
 
 _SCRIPT = "/usr/local/sbin/site-firewall"
 
@@ -85,6 +85,7 @@ def test_history_names_the_cause(ready: Installed, way: Way) -> None:
     if way.name.startswith("ufw"):
         ready.host.shell("ufw --force enable; ufw allow from any; ufw default allow routed")
         ready.until_whole()
+    whole = []
     for _ in range(TRIES):
         before = ready.incidents()
         ready.host.shell(way.script)
@@ -93,12 +94,14 @@ def test_history_names_the_cause(ready: Installed, way: Way) -> None:
         found = _history(ready, "-n", str(ready.incidents() - before))
         assert way.by in [each["by"] for each in found]
         told = next(each for each in found if each["by"] == way.by)
-        if "ended before it could be asked" not in told["cause"]:
+        assert told["verified"]
+        assert told["ended"] >= told["began"]
+        assert told["missing"]
+        whole.append(all(text in told["cause"] for text in way.says))
+        assert whole[-1] or "ended before it could be asked" in told["cause"], told["cause"]
+        if whole.count(True) > TRIES / 2:
             break
-    assert all(text in told["cause"] for text in way.says), told["cause"]
-    assert told["verified"]
-    assert told["ended"] >= told["began"]
-    assert told["missing"]
+    assert whole.count(True) > TRIES / 2, told["cause"]
     if way.name.startswith("ufw"):
         ready.host.shell("ufw --force disable")
 
@@ -207,18 +210,22 @@ def test_a_pause_is_kept(ready: Installed) -> None:
     def status() -> str:
         return ready.host.run(["podwatch", "status"], check=False).stdout
 
+    reloads = ready.reloads()
     ready.host.run(["podwatch", "pause", "--for", "10m", "--reason", "new switch"])
     ready.until(lambda: "new switch" in status(), "paused", 3)
-    ready.host.nft("delete", "table", "inet", "netavark")
+    ready.host.nft("flush", "chain", "inet", "netavark", "FORWARD")
+    damaged = ready.host.nft("list", "table", "inet", "netavark")
     ready.until(lambda: ready.status()["state"] == "lost", "lost")
     ready.host.run(["systemctl", "restart", "podwatch"])
     ready.until(lambda: "new switch" in status(), "paused again")
 
-    assert "inet netavark" not in ready.host.nft("list", "tables")
+    ready.until(lambda: ready.status()["state"] == "lost", "lost still")
+    assert ready.host.nft("list", "table", "inet", "netavark") == damaged
     assert "new switch" in ready.host.journal("podwatch")
 
     ready.host.run(["podwatch", "resume"])
-    ready.until_whole(5)
+    ready.until_whole(8)
+    assert ready.reloads() == reloads  # the copy was not taken anew from the damaged table
 
     ready.host.run(["podwatch", "pause", "--for", "3s"])
     ready.until(lambda: "paused" in status(), "paused", 3)
