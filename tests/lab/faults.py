@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways to take containers off the network, for the tests and for the demonstration."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.lab.host import Host
@@ -77,3 +79,26 @@ IPTABLES = (
 
 `nft flush ruleset` is another matter: see the test of it.
 """
+
+
+@contextmanager
+def podman_is(host: Host, script: str) -> Iterator[None]:
+    """For the block podman is a shell script."""
+    host.run(["mv", "/usr/bin/podman", "/usr/bin/podman.real"])
+    host.write("/usr/bin/podman", f"#!/bin/sh\n{script}\n", 0o755)
+    try:
+        yield
+    finally:
+        host.run(["mv", "/usr/bin/podman.real", "/usr/bin/podman"])
+
+
+PODMANS = {
+    "exits 1": "exit 1",
+    "exits 125": "echo 'Error: no such container' >&2; exit 125",
+    "dies of a signal": "kill -SEGV $$",
+    "prints garbage": "head -c 100000 /dev/urandom",
+    "prints other JSON": """echo '[null, 3, {"Id": ["a"]}, {"Id": "--all"}, {"Id": "x\\u0000"}]'""",
+    "prints nothing": "exit 0",
+    "is not a program": "\0",
+}
+"""Ways for podman to be broken, each as such a script."""
