@@ -3,6 +3,7 @@
 
 import json
 import re
+import subprocess
 import time
 
 import pytest
@@ -47,7 +48,7 @@ def test_the_copy_outlives_podwatch(there: Installed) -> None:
 @pytest.mark.parametrize("text", ["", "{", '{"version": 99}', '{"version": 1, "driver": "x"}'])
 def test_a_damaged_copy_is_ignored(there: Installed, text: str) -> None:
     """A copy that is torn or of another version is ignored, and the reload command heals."""
-    before = there.reloads()
+    before, cursor = there.reloads(), there.host.journal_cursor()
     there.host.run(["systemctl", "stop", "podwatch"])
     there.host.write("/run/podwatch/rules.json", text)
     there.host.nft("delete", "table", "inet", "netavark")
@@ -55,6 +56,7 @@ def test_a_damaged_copy_is_ignored(there: Installed, text: str) -> None:
     there.until_whole(20)
 
     assert there.reloads() > before
+    assert "ignoring the saved rules" in there.host.journal("podwatch", since_cursor=cursor)
 
 
 def test_the_bus_restarted(there: Installed) -> None:
@@ -70,18 +72,19 @@ def test_the_bus_restarted(there: Installed) -> None:
 
 def test_a_fight_is_bounded(there: Installed) -> None:
     """Somebody who flushes for 30 s costs a bounded number of repairs; then all heals."""
-    before = there.reloads()
+    before, restored = there.reloads(), there.status()["counters"]["restored"]
     cursor = there.host.journal_cursor()
-    there.host.shell(
+    running = there.host.shell(
         "end=$(($(date +%s) + 30)); while [ $(date +%s) -lt $end ]; do nft flush ruleset; "
-        "sleep 0.2; done",
+        "sleep 0.2; pgrep -xc podman || true; done",
         timeout=60,
-    )
-    running = int(there.host.shell("pgrep -c podman || true").stdout)
+    ).stdout.split()
     there.until_whole(30)
 
-    assert there.reloads() - before <= 10 * len(there.containers.containers)
-    assert running <= 4
+    # The copy serves at once, then ever rarer; at most one round of reloads is left to chance.
+    assert there.reloads() - before <= len(there.containers.containers)
+    assert 1 <= there.status()["counters"]["restored"] - restored <= 60
+    assert max(map(int, running)) <= 4
     assert re.search(
         r"nft \(pid \d+\) keeps removing the rules",
         there.host.journal("podwatch", since_cursor=cursor),
@@ -127,6 +130,26 @@ def test_a_bad_configuration_at_the_start(there: Installed) -> None:
     assert CONFIG in told
 
 
+def test_an_unreadable_directory_is_unknown(there: Installed) -> None:
+    """Where podwatch may not read netavark's state, that is told, and nothing is repaired."""
+    before, rules = there.incidents(), there.host.nft("list", "table", "inet", "netavark")
+    mode = there.host.run(["stat", "--format=%a", _PORTS]).stdout.strip()
+    there.host.run(["chmod", "000", _PORTS])
+    try:
+        there.host.shell("nft add chain inet netavark x; nft delete chain inet netavark x")
+        there.until(lambda: there.status()["state"] == "unknown", "unknown")
+        unknown = there.status()["unknown"]
+    finally:
+        there.host.run(["chmod", mode, _PORTS])
+    there.until(lambda: there.status()["state"] == "ok", "ok again", 30)
+
+    assert any(_PORTS in f"{each['what']} {each['why']}" for each in unknown), unknown
+    assert (there.incidents(), there.host.nft("list", "table", "inet", "netavark")) == (
+        before,
+        rules,
+    )
+
+
 def test_a_corrupt_state_file_is_one_unknown(there: Installed) -> None:
     """A state file that makes no sense makes its container unknown and nobody lost."""
     before = there.incidents()
@@ -137,6 +160,7 @@ def test_a_corrupt_state_file_is_one_unknown(there: Installed) -> None:
         told = json.loads(there.host.run(["podwatch", "check", "--json"], check=False).stdout)
     finally:
         there.host.write(f"{_PORTS}/{name}", text)
+    there.until(lambda: there.status()["state"] == "ok", "ok", 30)
 
     assert told["state"] == "unknown"
     assert any(name in each["what"] for each in told["unknown"])
@@ -160,12 +184,62 @@ def test_usage_and_absence(there: Installed) -> None:
     assert there.host.run(["podwatch", "--nonsense"], check=False).code == 64
     began = time.monotonic()
     there.host.run(["systemctl", "stop", "podwatch"])
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 2
     told = there.host.run(["podwatch", "status"], check=False)
     there.host.run(["systemctl", "start", "podwatch"])
 
     assert told.code == 3
     assert "systemctl start podwatch" in told.stdout
+
+
+def test_a_stop_amid_a_reload(there: Installed) -> None:
+    """SIGTERM while containers are being reloaded: podwatch ends within 2 s all the same."""
+    there.host.write(CONFIG, '[restore]\nmethods = ["reload"]\nquiet = 0\nat_once = 1\n')
+    there.host.run(["systemctl", "restart", "podwatch"])
+    there.until_whole()
+    there.host.nft("delete", "table", "inet", "netavark")
+    there.until(lambda: there.status()["restoring"].startswith("reloading"), "reloading")
+    began = time.monotonic()
+    there.host.run(["systemctl", "stop", "podwatch"])
+    took = time.monotonic() - began
+    there.host.run(["rm", CONFIG])
+    there.host.run(["systemctl", "start", "podwatch"])
+    there.until_whole(30)
+
+    assert took < 2
+
+
+def test_a_dry_run_changes_nothing(there: Installed) -> None:
+    """`podwatch run --dry-run` tells, in the status and at the terminal, what it would do."""
+
+    def would(what: str) -> bool:
+        status = there.status()
+        return bool(status["dry_run"]) and status["restoring"].startswith(what)
+
+    there.host.run(["systemctl", "stop", "podwatch"])
+    reloads = there.reloads()
+    with there.host.popen(["podwatch", "run", "--dry-run"], stderr=subprocess.PIPE) as dry:
+        assert dry.stderr is not None
+        try:
+            there.until(lambda: there.status()["dry_run"] and there.status()["state"] == "ok", "ok")
+            there.host.nft("flush", "chain", "inet", "netavark", "FORWARD")
+            there.until(lambda: would("would replay"), "told")
+            damaged = there.host.nft("list", "table", "inet", "netavark")
+            shown = there.host.run(["podwatch", "status"], check=False).stdout
+            looks = there.status()["counters"]["looks"]
+            there.host.shell("nft add chain inet netavark x; nft delete chain inet netavark x")
+            there.until(lambda: there.status()["counters"]["looks"] > looks, "looked again")
+            after = there.host.nft("list", "table", "inet", "netavark")
+        finally:
+            there.host.run(["kill", str(there.status()["pid"])])
+            said = dry.stderr.read()
+            there.host.run(["systemctl", "start", "podwatch"])
+    there.until_whole()
+
+    assert after == damaged
+    assert there.reloads() == reloads
+    assert "would replay: a verified copy is at hand" in shown
+    assert said.count("would replay: a verified copy is at hand") == 1
 
 
 def test_restore_by_hand(there: Installed) -> None:
@@ -197,16 +271,17 @@ tar -C / -c bin/busybox 2>/dev/null | podman import - local/busybox >/dev/null |
 podman run -d --name bare --cgroups=disabled -p 8099:80 local/busybox \
     $(tar -C / -c bin/busybox >/dev/null 2>&1 && echo /bin/busybox || echo /usr/bin/busybox) \
     sleep 300
-podwatch run & pid=$!
+printf '[restore]\nmethods = ["reload"]\n' > /run/bare.conf
+podwatch run --config /run/bare.conf 2>/run/bare.log & pid=$!
 whole() {{ podwatch check >/dev/null 2>&1; }}
 for i in $(seq 100); do [ -e {STATUS} ] && whole && break; sleep 0.1; done
-rm -f /run/podwatch/rules.json
 nft flush ruleset
 for i in $(seq 100); do
     nft list table inet netavark >/dev/null 2>&1 && whole && break; sleep 0.1
 done
 whole
 nft list chain inet netavark NETAVARK-HOSTPORT-DNAT | grep 8099
+grep "how: podman network reload of 1 container" /run/bare.log
 kill $pid; wait $pid
 podman rm -f -t 0 bare
 '
