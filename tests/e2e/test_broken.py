@@ -130,14 +130,20 @@ def test_the_bus_is_killed_under_load(there: Installed) -> None:
 
 def test_firewalld_hangs(there: Installed) -> None:
     """firewalld answers nobody while all is flushed: Podman's rules are back all the same."""
+    there.host.run(["systemctl", "restart", "firewalld"])  # the bus may have taken it along
+    there.until_whole()
     before = there.incidents()
     there.host.run(["systemctl", "kill", "--signal=STOP", "firewalld"])
     try:
+        hung = there.host.run("timeout 3 firewall-cmd --state", check=False)
         there.host.nft("flush", "ruleset")
         there.until(lambda: not there.containers.probe_ports(), "healed", 15)
         there.until(lambda: there.incidents() > before, "told")
     finally:
         there.host.run(["systemctl", "kill", "--signal=CONT", "firewalld"])
+
+    assert hung.code == 124  # timeout(1)'s
+    assert there.host.run(["firewall-cmd", "--state"]).code == 0
 
 
 def test_rules_that_are_there_twice(there: Installed) -> None:
@@ -149,7 +155,7 @@ def test_rules_that_are_there_twice(there: Installed) -> None:
     with there.configured("[restore]\nduplicates = false\n"):
         for _ in range(8):
             there.host.run(["firewall-cmd", "--reload"])
-        there.until_whole()
+        there.until(lambda: twice() and not there.containers.probe_all(), "twice", 30)
         time.sleep(5)  # the length of the observation: it would be put right after 3 s of calm
         assert twice()
         with there.host.client.watch([8081]) as watch, there.configured(""):
@@ -207,7 +213,7 @@ def test_a_storm(there: Installed) -> None:
     there.host.nft("delete", "table", "inet", "storm")
 
     print(f"{a_second:.0f} rule changes a second")
-    assert a_second >= 30_000  # on a machine that does nothing else: more than 100,000
+    assert a_second >= 20_000  # 47,000 were seen on two busy cores
     assert _rss_kb(there) <= MOST_RSS_KB
 
 

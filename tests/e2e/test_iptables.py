@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.installed import Installed, installed
 from tests.e2e.ways import Breakage, compare, explained, first_broken
-from tests.lab.faults import IPTABLES, Fault
+from tests.lab.faults import IPTABLES, PODMANS, Fault, podman_is
 from tests.lab.rootfs import containers_conf
 
 pytestmark = pytest.mark.e2e
@@ -117,6 +117,28 @@ def test_a_container_that_stops_is_not_restored(there: Installed) -> None:
     there.until_whole()
     assert len(of_podman(rules(there))) == len(whole)
     assert there.incidents() == before
+
+
+@pytest.mark.parametrize("there", ["bookworm-netavark"], indirect=True)
+def test_podman_is_broken(there: Installed) -> None:
+    """Where podman alone knows the containers: what it said last heals; unheard nothing is done."""
+    before, reloads = of_podman(rules(there)), there.reloads()
+    for script in PODMANS.values():
+        with podman_is(there.host, script):
+            there.host.shell("iptables -F; iptables -t nat -F")
+            there.until(lambda: of_podman(rules(there)) == before, "healed without podman", 8)
+    with podman_is(there.host, PODMANS["exits 125"]):
+        there.host.run(["systemctl", "restart", "podwatch"])
+        there.until(lambda: there.status()["state"] == "unknown", "unknown", 30)
+        there.host.shell("iptables -t nat -F")
+        flushed = of_podman(rules(there))
+        looks = there.status()["counters"]["looks"]
+        there.until(lambda: there.status()["counters"]["looks"] > looks + 1, "looked", 30)
+        assert of_podman(rules(there)) == flushed
+    there.until_whole(40)
+
+    assert of_podman(rules(there)) == before
+    assert there.reloads() == reloads
 
 
 def test_a_flushed_ruleset_is_restored_and_the_rest_reported(there: Installed) -> None:
