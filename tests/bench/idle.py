@@ -26,10 +26,14 @@ class Usage:
     rss_kib: int
     pss_kib: int
     children: int
+    ended: int
 
 
 def usage(host: Host) -> Usage:
-    """The daemon's, over all its threads; `wakeups` are voluntary context switches."""
+    """The daemon's, over all its threads; `wakeups` are voluntary context switches.
+
+    `ended` are the page faults of children that have ended: 0 says that there was none, proc(5).
+    """
     pid = json.loads(host.read(STATUS))["pid"]
     proc = f"/proc/{pid}"
     told = host.shell(
@@ -40,7 +44,7 @@ def usage(host: Host) -> Usage:
     numbers = [int(re.findall(r"\d+", line)[0]) for line in told[1:]]
     *wakeups, rss, pss, children = numbers
     cpu = (int(times[11]) + int(times[12])) / _TICKS
-    return Usage(cpu, sum(wakeups), rss, pss, children)
+    return Usage(cpu, sum(wakeups), rss, pss, children, int(times[8]))
 
 
 def idle(host: Host, seconds: float) -> dict[str, float]:
@@ -55,6 +59,7 @@ def idle(host: Host, seconds: float) -> dict[str, float]:
         "rss_mib": round(after.rss_kib / 1024, 1),
         "pss_mib": round(after.pss_kib / 1024, 1),
         "children": after.children,
+        "ended": after.ended - before.ended,
     }
 
 

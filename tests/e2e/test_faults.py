@@ -2,11 +2,13 @@
 """Every fault is healed, seen from outside; by the saved copy, and by the reload command alone."""
 
 import statistics
+import time
 
 import pytest
 
 from tests.e2e.installed import Installed
 from tests.lab.faults import ALL, Fault
+from tests.lab.host import FIREWALLD_RELOAD
 
 pytestmark = pytest.mark.e2e
 
@@ -27,16 +29,23 @@ def test_every_fault_is_healed(there: Installed, fault: Fault) -> None:
 
 
 def test_a_trusted_source_is_back_within_a_second(there: Installed) -> None:
-    """From the moment podwatch hears of it, a lost source takes less than a second to be back."""
+    """Less than a second after firewalld has reloaded podwatch itself has brought sources back."""
     took = []
+    there.host.run(["systemctl", "stop", FIREWALLD_RELOAD])  # which would do it too
     for _ in range(3):
         before = there.incidents()
         there.host.run(["firewall-cmd", "--reload"])
+        reloaded = time.time()
         there.until(lambda: there.incidents() > before, "noticed", 5)  # noqa: B023 (waited for)
         there.until_whole(8)
-        took.append(there.status()["last_incident"]["took_ms"])
+        incident = there.status()["last_incident"]
+        assert "sources" in incident["methods"]
+        assert incident["took_ms"] < 3000
+        took.append(incident["restored_at"] - reloaded)
+    there.host.run(["systemctl", "start", FIREWALLD_RELOAD])
+    there.until_whole(8)
 
-    assert statistics.median(took) < 1000
+    assert statistics.median(took) < 1
 
 
 def test_no_container_was_touched(there: Installed) -> None:
@@ -48,11 +57,11 @@ def test_no_container_was_touched(there: Installed) -> None:
 def test_the_reload_command_alone_heals_too(there: Installed, fault: Fault) -> None:
     """Partial losses that `podman network reload --all` leaves are repaired by escalation."""
     with there.configured('[restore]\nmethods = ["reload"]\nbackoff = "200ms"\n'):
-        before = there.reloads()
+        before, struck = there.reloads(), time.time()
         fault.strike(there.host)
         there.until_whole(12)
 
-    assert there.status()["last_incident"]["took_ms"] < 5000
+    assert there.status()["last_incident"]["restored_at"] - struck < 5
     assert there.reloads() > before
 
 

@@ -51,6 +51,7 @@ def test_rules_of_others_are_no_loss(there: Installed) -> None:
     there.until_whole(8)
 
     assert there.incidents() == before
+    assert there.reloads() == 0
 
 
 def test_ufw_leaves_the_rules(there: Installed) -> None:
