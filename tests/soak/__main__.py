@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a soak and tells its figures; exits 1 if anything was lost, invented, or grew.
 
-First the daemon is killed at random moments of repairs. Then, for the rest of the time asked for,
-one and the same daemon sees random events, and is measured after each.
+First the daemon is killed at random moments of repairs. The history that was there before stays;
+an incident that a kill cuts off may be written down without its end, or not at all. Then, for the
+rest of the time asked for, one and the same daemon sees random events: it is measured after each,
+and every incident that it counts is in the history.
 """
 
 import argparse
@@ -14,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tests.e2e.installed import Installed, installed
+from tests.lab.machine import until
 from tests.soak.events import LOSSES, QUIETS, Event
 
 DIST = Path(__file__).resolve().parents[2] / "dist"
@@ -38,6 +41,8 @@ class Account:
 
     seed: int
     kills: int = 0
+    cut_off: int = 0
+    """Incidents whose end a kill kept from being written."""
     losses: int = 0
     quiets: int = 0
     incidents: int = 0
@@ -58,6 +63,7 @@ class Soak:
 
     def kill(self, times: int) -> None:
         """SIGKILL the daemon at a random moment of a repair, so many times."""
+        known = self.there.history()
         for number in range(times):
             pid = self.pid()
             self.there.host.shell("nft delete table inet netavark", check=False)
@@ -67,20 +73,29 @@ class Soak:
             self.there.until_whole(HEAL_S)
             self.account.kills += 1
             _say(f"kill {number + 1} of {times}: whole")
+        written = self.there.history()
+        if [each["began"] for each in written[: len(known)]] != [each["began"] for each in known]:
+            self.account.wrong.append("what was written down before the kills is not there")
+        self.account.cut_off = sum(not each["ended"] for each in written[len(known) :])
+        if self.account.cut_off > times or len(written) - len(known) > 2 * times:
+            self.account.wrong.append(
+                f"{len(written) - len(known)} incidents are written down, {self.account.cut_off} "
+                f"of them without an end, after {times} kills"
+            )
 
     def until_another(self, pid: int) -> None:
         """Wait until systemd has started the daemon again."""
         self.there.until(lambda: self.pid() not in (0, pid), "started again", 30)
 
-    def events(self, seconds: float) -> None:
-        """Let things happen for so long; measure after each."""
+    def events(self, seconds: float, *, all_once: bool = True) -> None:
+        """Let things happen for so long, and everything `all_once`; measure after each."""
         pid, end = self.pid(), time.monotonic() + seconds
         known = len(self.there.history())
         # Everything once, in any order, so that the first measures have seen all there is.
         todo = [*LOSSES, *QUIETS]
         self.chance.shuffle(todo)
         first = len(todo)
-        while todo or time.monotonic() < end:
+        while (todo and all_once) or time.monotonic() < end:
             event = todo.pop() if todo else self.any_event()
             self.happen(event)
             self.account.measures.append(self.measure(pid))
@@ -129,14 +144,22 @@ class Soak:
         """The daemon's size, its descriptors and threads, and the zombies of the whole host."""
         told = self.there.host.shell(
             f"awk '/^VmRSS:|^Threads:/ {{ print $2 }}' /proc/{pid}/status; "
-            f"ls /proc/{pid}/fd | wc -l; cat /proc/[0-9]*/stat 2>/dev/null | "
-            f"sed 's/.*) //' | grep -c '^Z {pid} ' || true"
+            f"ls /proc/{pid}/fd | wc -l"
         ).stdout.split()
-        rss, threads, descriptors, zombies = (int(word) for word in told)
-        return Measure(rss, descriptors, threads, zombies)
+        rss, threads, descriptors = (int(word) for word in told)
+        # What has just ended is one for a moment.
+        until(lambda: not self.zombies(), 5.0)
+        return Measure(rss, descriptors, threads, self.zombies())
+
+    def zombies(self) -> int:
+        """How many processes of the whole host have ended without anybody having asked."""
+        stats = "cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' | grep -c '^Z ' || true"
+        return int(self.there.host.shell(stats).stdout)
 
     def compare(self, first: list[Measure], later: list[Measure]) -> None:
         """Complain of what has grown since everything had happened once."""
+        if any(each.zombies for each in [*first, *later]):
+            self.account.wrong.append("there were zombies")
         if not later:
             return
         last = later[-max(len(later) // 4, 1) :]
@@ -145,8 +168,6 @@ class Soak:
             now = min(getattr(each, name) for each in last)
             if now > was + allowed:
                 self.account.wrong.append(f"{name} grew from {was} to {now}")
-        if any(each.zombies for each in [*first, *later]):
-            self.account.wrong.append("there were zombies")
 
 
 def _say(text: str) -> None:
@@ -161,7 +182,7 @@ def told(account: Account, minutes: float) -> str:
             "| soak | |",
             "|---|---|",
             f"| lasted | {minutes:.0f} min, seed {account.seed} |",
-            f"| killed in a repair | {account.kills} times |",
+            f"| killed in a repair | {account.kills} times, {account.cut_off} incidents cut off |",
             f"| losses | {account.losses}, every one healed and verified |",
             f"| slowest, found to verified | {account.slowest_ms} ms ({account.slowest_event}) |",
             f"| events that are no loss | {account.quiets} |",

@@ -21,6 +21,12 @@ class Event:
     weight: int = 1
 
 
+# netavark that is flushed amid its work leaves its state behind, which podwatch tells.
+_AS_ADVISED = (
+    "cd /run/containers/networks/firewall/ports; for file in *; do "
+    'podman container exists "${file##*_}" || rm -f "$file"; done; '
+    "podwatch restore --stale >/dev/null"
+)
 _OF_A_CHAIN = "nft -a list chain inet netavark {} | sed -n 's/.*# handle \\([0-9]*\\)$/\\1/p'"
 
 LOSSES = (
@@ -47,7 +53,8 @@ LOSSES = (
     Event(
         "flushed while a container starts",
         f"podman run -d --rm --name passer-by -p 8999:80 {IMAGE} /busybox sleep 60 >/dev/null & "
-        "sleep 0.2; nft flush ruleset; wait; podman rm -f -t 0 passer-by >/dev/null",
+        "sleep 0.2; nft flush ruleset; wait; podman rm -f -t 0 passer-by >/dev/null; "
+        + _AS_ADVISED,
         quiet=False,
     ),
     Event(
