@@ -51,6 +51,7 @@ async def _others(nft: Nftables) -> tuple[BaseChain, ...] | None:
 def chosen(found: Sequence[Way], target: str) -> list[Way]:
     """The ways of a container (name, or the beginning of its id) or of a port ("8080/tcp").
 
+    A member of a pod has no network of its own: its ways are its infra container's, and say so.
     Raises PodwatchError when there is none.
     """
     if not target:
@@ -65,6 +66,11 @@ def chosen(found: Sequence[Way], target: str) -> list[Way]:
             for each in found
             if target in (each.container, each.container.removeprefix("pod "))
             or (len(target) >= 4 and each.container_id.startswith(target))
+        ] or [
+            replace(each, title=f"{each.title}, the network of {name}")
+            for each in found
+            for key, name in each.members.items()
+            if target == name or (len(target) >= 4 and key.startswith(target))
         ]
     if not mine:
         names = ", ".join(dict.fromkeys(each.container for each in found if each.container))

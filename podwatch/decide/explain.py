@@ -26,7 +26,11 @@ def explain(snapshot: Snapshot, kernel: Kernel) -> list[Way]:
     if snapshot.setup is None:
         return []
     teller = _Teller(snapshot, snapshot.setup, kernel)
-    found = [way for each in snapshot.setup.endpoints for way in teller.ways(each)]
+    found = [
+        replace(way, members=teller.members(each.container_id))
+        for each in snapshot.setup.endpoints
+        for way in teller.ways(each)
+    ]
     return found + list(teller.isolation())
 
 
@@ -60,6 +64,14 @@ class _Teller:
             title = f"{name} ({address}) out by {endpoint.network_name}"
             hops = tuple(self._out(endpoint, known, address))
             yield self._way(WayKind.OUT, title, name, endpoint, hops)
+
+    def members(self, key: str) -> dict[str, str]:
+        """The containers, name by id, whose pod has this infra container: its network is theirs."""
+        infra = self.snapshot.containers.get(key)
+        if infra is None or not infra.is_infra or not infra.pod:
+            return {}
+        everybody = self.snapshot.containers.values()
+        return {e.id: e.name for e in everybody if e.pod == infra.pod and not e.is_infra}
 
     def isolation(self) -> Iterator[Way]:
         for key, name in {e.network_id: e.network_name for e in self.setup.endpoints}.items():

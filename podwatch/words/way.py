@@ -37,7 +37,8 @@ class Hop:
 class Way:
     """A way from the outside to a port, from a container out, or kept from other networks.
 
-    `port` is (first host port, protocol) of a way in, which serves `count` ports.
+    `port` is (first host port, protocol) of a way in, which serves `count` ports. `members` are the
+    containers, name by id, that have no network of their own and go this way: the others of a pod.
     """
 
     kind: WayKind
@@ -48,6 +49,7 @@ class Way:
     hops: tuple[Hop, ...]
     port: tuple[int, str] | None = None
     count: int = 1
+    members: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mark(self) -> Mark:

@@ -90,6 +90,9 @@ def test_a_healthy_host(stopped: Installed) -> None:
     one = stopped.host.run(["podwatch", "explain", "web-a"]).stdout
     assert "8081/tcp → web-a" in one
     assert "web-b" not in one
+    member = stopped.host.run(["podwatch", "explain", "pod-web"]).stdout
+    assert "8086/tcp → pod pod" in member
+    assert "the network of pod-web" in member
     port = stopped.host.run(["podwatch", "explain", "5300/udp"]).stdout
     assert "5300/udp → dual-udp" in port
     assert stopped.host.run(["podwatch", "explain", "nobody"], check=False).code == 3

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 import pytest
 
 from podwatch.commands.drawing import draw
-from podwatch.commands.explain import as_text, chosen, state_of
+from podwatch.commands.explain import as_json, as_text, chosen, state_of
 from podwatch.decide.explain import explain
 from podwatch.drivers import nftables
 from podwatch.words.errors import PodwatchError
@@ -227,6 +227,26 @@ def test_a_target_is_a_container_or_a_port() -> None:
         with pytest.raises(PodwatchError, match=target) as caught:
             chosen(ways, target)
         assert "web" in caught.value.hint
+
+
+def test_a_member_of_a_pod_has_the_ways_of_its_infra_container() -> None:
+    """By name or id it is explained as its pod, and told to share that network; no other is."""
+    member, stranger = "c" * 64, "d" * 64
+    containers = {
+        WEB: Container(WEB, "1234-infra", pod="shop", is_infra=True),
+        member: Container(member, "till", pod="shop"),
+        stranger: Container(stranger, "alone"),
+    }
+    ways = explain(replace(HEALTHY, containers=containers), KERNEL)
+
+    for target in ("till", member[:12]):
+        mine = chosen(ways, target)
+        assert [each.hops for each in mine] == [each.hops for each in chosen(ways, "shop")]
+        assert all(each.title.endswith(", the network of till") for each in mine)
+    assert not any("till" in each.title for each in chosen(ways, "shop"))
+    with pytest.raises(PodwatchError, match="alone"):
+        chosen(ways, "alone")
+    assert '"members": {' in as_json(ways)
 
 
 def test_text_tells_a_broken_hop_and_what_to_do() -> None:
