@@ -2,7 +2,8 @@
 """`podwatch explain` against what really happens: it names the broken hop, and calls open what is.
 
 podwatch itself is stopped, or it would heal what is broken here. Every way that explain tells is
-tried: ports from the client, ways out from the container.
+tried: ports from the client, ways out from the container, isolation from the other isolated network
+(netavark's isolation keeps isolated networks from each other, not the others from them).
 """
 
 import xml.etree.ElementTree as ET
@@ -12,6 +13,7 @@ import pytest
 
 from tests.e2e.installed import Installed
 from tests.e2e.ways import Breakage, compare, explained, first_broken
+from tests.lab.containers import web
 from tests.lab.faults import ALL
 
 pytestmark = [
@@ -22,8 +24,9 @@ pytestmark = [
 _ONE_RULE = next(each.script for each in ALL if each.name == "one rule deleted")
 
 
-TRIED = ("web-a", "dual-web", "pod pod", "deaf")
-"""Containers whose ways are tried while something is broken: silence takes its time."""
+TRIED = ("web-a", "dual-web", "pod pod", "deaf", "")
+"""Containers whose ways are tried while something is broken: silence takes its time. Isolation is a
+network's way, and no container's."""
 
 
 BREAKAGES = (
@@ -51,6 +54,12 @@ BREAKAGES = (
         "podwatch restore",
         kind="out",
     ),
+    Breakage(
+        "isolation",
+        "nft flush chain inet netavark NETAVARK-ISOLATION-2",
+        "podwatch restore",
+        kind="isolation",
+    ),
     Breakage("bridge", "ip link set podman0 down", "ip link set podman0 up"),
     Breakage(
         "link",
@@ -70,8 +79,16 @@ BREAKAGES = (
 
 @pytest.fixture(scope="module")
 def stopped(there: Installed) -> Iterator[Installed]:
-    """The host with its containers, and podwatch stopped once it has its copy."""
-    there.until(lambda: there.status()["state"] == "ok", "ok")
+    """The host with one more isolated network, and podwatch stopped once it has its copy."""
+    there.host.podman("network", "create", "--subnet=10.89.30.0/24", "--opt=isolate=true", "apart")
+    web(there.host, "apart-web", networks=["apart"])
+    there.until(
+        lambda: (
+            there.status()["state"] == "ok"
+            and "apart" in {each["name"] for each in there.status()["networks"]}
+        ),
+        "ok",
+    )
     there.host.run(["systemctl", "stop", "podwatch"])
     yield there
     there.host.run(["systemctl", "start", "podwatch"])
