@@ -96,9 +96,9 @@ class FirewalldWatch:
         )
         return Firewalld(
             running=True,
-            sources={
-                source: zone for zone, found in zones.items() for source in found.get("sources", [])
-            },
+            sources=_by_member(zones, "sources"),
+            interfaces=_by_member(zones, "interfaces"),
+            default_zone=_text(settings, "DefaultZone"),
             in_kernel=_text(settings, "FirewallBackend") == "nftables",
             panic=bool(panic),
             strict_forward_ports=_text(settings, "StrictForwardPorts").lower() in ("yes", "true"),
@@ -150,6 +150,10 @@ class FirewalldWatch:
 
     def _state(self, there: bool) -> None:  # noqa: FBT001 - a callback's one argument
         self._on_event(FirewalldEvent.BUS_BACK if there else FirewalldEvent.BUS_LOST)
+
+
+def _by_member(zones: dict[str, dict[str, list[str]]], kind: str) -> dict[str, str]:
+    return {each: zone for zone, found in zones.items() for each in found.get(kind, [])}
 
 
 def _text(settings: dict[str, Any], key: str) -> str:

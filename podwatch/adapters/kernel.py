@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from podwatch.drivers.proc_net import has_default_route, parse_listening
+from podwatch.drivers.proc_net import default_route, parse_listening
 from podwatch.words.way import Inside, Kernel, Link
 
 _PIECE_BYTES = 65536
@@ -32,9 +32,11 @@ def read_kernel(pids: Mapping[str, int]) -> Kernel:
             if (text := _text(path))
         },
         links=links,
-        routed=frozenset(
-            version for version, path in _ROUTES.items() if has_default_route(_text(path), version)
-        ),
+        routed={
+            version: link
+            for version, path in _ROUTES.items()
+            if (link := default_route(_text(path), version))
+        },
         held=_listening("/proc/net"),
         inside={
             key: Inside(_listening(f"/proc/{pid}/net"), _peers(pid, names))

@@ -18,6 +18,10 @@ from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
 
 _RESTORE = "podwatch restore"
 _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+_CLOSED_ZONES = frozenset(
+    ("block", "dmz", "drop", "external", "home", "internal", "public", "work")
+)
+"""firewalld's own zones that forward nothing to other zones, but into their own (firewalld 1.0)."""
 _OURS = (*nftables.TABLES, "inet firewalld")
 
 
@@ -172,16 +176,23 @@ class _Teller:
         for subnet in _names(endpoint, address):
             if (endpoint.network_id, subnet) not in self.sources:
                 continue
-            zone = firewalld.sources.get(subnet)
-            if zone is None:
-                what = f"{subnet} is a source of no zone: what containers send is rejected"
-                yield Hop("firewalld zone", what, Mark.BROKEN, _RESTORE)
-            elif zone != "trusted":
-                what = f"{subnet} is in zone {zone}, whose rules apply"
-                advice = f"firewall-cmd --zone=trusted --change-source={subnet}"
-                yield Hop("firewalld zone", what, Mark.NOTE, advice)
-            else:
+            source = firewalld.sources.get(subnet)
+            if source == "trusted":
                 yield Hop("firewalld zone", f"{subnet} is a source of zone trusted")
+                continue
+            network = self.setup.networks.get(endpoint.network_id)
+            bridge = firewalld.interfaces.get(network.bridge) if network else None
+            zone = source or bridge or firewalld.default_zone
+            advice = f"firewall-cmd --zone=trusted --change-source={subnet}" if source else _RESTORE
+            what = f"{subnet} is {'in' if source else 'a source of no zone, and so in'} zone {zone}"
+            link = self.kernel.routed.get(address.version)
+            if link is not None and firewalld.interfaces.get(link) == zone:
+                yield Hop("firewalld zone", f"{what}, as {link} is", Mark.NOTE, advice)
+            elif zone in _CLOSED_ZONES or not zone:
+                what += ": what containers send is dropped or rejected"
+                yield Hop("firewalld zone", what, Mark.BROKEN, advice)
+            else:
+                yield Hop("firewalld zone", f"{what}, whose rules apply", Mark.NOTE, advice)
 
     def _forward_rules(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
         rules = self._about(endpoint, address, RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)

@@ -32,15 +32,15 @@ def parse_listening(text: str, protocol: str) -> Iterator[tuple[int, str]]:
             continue
 
 
-def has_default_route(text: str, version: int) -> bool:
-    """Whether /proc/net/route, or ipv6_route for version 6, holds a default route."""
+def default_route(text: str, version: int) -> str:
+    """The interface of the first default route in /proc/net/route, or ipv6_route; "" if none."""
     for line in text.splitlines():
         fields = line.split()
         if version == 4 and len(fields) > 7 and fields[1] == fields[7] == "00000000":
-            return True
+            return fields[0]
         if version == 6 and len(fields) == 10 and fields[1] == "00" and fields[9] != "lo":
-            return True
-    return False
+            return fields[9]
+    return ""
 
 
 def parse_chains(listing: str) -> Iterator[BaseChain]:

@@ -18,12 +18,15 @@ from podwatch.words.way import BaseChain
 class Firewalld:
     """firewalld as D-Bus and the kernel show it.
 
-    `sources` maps a source (a subnet, as text) to its runtime zone. `in_kernel` says whether its
+    `sources` maps a source (a subnet, as text) to its runtime zone, `interfaces` an interface; what
+    is in neither is in the `default_zone`. `in_kernel` says whether its
     table is loaded; `reloading`, whether the table that drops new connections during a reload is.
     """
 
     running: bool
     sources: Mapping[str, str] = field(default_factory=dict)
+    interfaces: Mapping[str, str] = field(default_factory=dict)
+    default_zone: str = ""
     in_kernel: bool = True
     panic: bool = False
     strict_forward_ports: bool = False

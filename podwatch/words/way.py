@@ -108,12 +108,13 @@ class Kernel:
     """What the kernel says of the host; a part that could not be read is None or not there.
 
     `forwarding` maps 4 and 6 to whether packets of that IP version are forwarded. `inside` is by
-    container id. `held` are ports of the host that a process listens on.
+    container id. `routed` maps the IP versions that have a default route to its
+    interface. `held` are ports of the host that a process listens on.
     """
 
     forwarding: Mapping[int, bool] = field(default_factory=dict)
     links: Mapping[str, Link] = field(default_factory=dict)
-    routed: frozenset[int] = frozenset()
+    routed: Mapping[int, str] = field(default_factory=dict)
     held: frozenset[tuple[int, str]] = frozenset()
     inside: Mapping[str, Inside] = field(default_factory=dict)
     others: tuple[BaseChain, ...] | None = ()

@@ -37,6 +37,14 @@ BREAKAGES = (
         "firewall-cmd --zone=trusted --remove-source=10.88.0.0/16",
         "firewall-cmd --zone=trusted --add-source=10.88.0.0/16",
         kind="out",
+        name="no zone",
+    ),
+    Breakage(
+        "firewalld zone",
+        "firewall-cmd --zone=drop --change-source=10.88.0.0/16",
+        "firewall-cmd --zone=trusted --change-source=10.88.0.0/16",
+        kind="out",
+        name="zone drop",
     ),
     Breakage(
         "other firewalls",

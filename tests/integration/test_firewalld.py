@@ -72,6 +72,9 @@ def test_a_reload_is_heard_and_takes_the_trusted_source(suite: str) -> None:
             before = await watch.read()
             assert before.running
             assert before.sources == {SUBNET: "trusted"}
+            await asyncio.to_thread(stage.firewall_cmd, "--zone=home", "--add-interface=away0")
+            assert (await watch.read()).interfaces == {"away0": "home"}
+            assert before.default_zone == "public"
             assert not before.panic
             assert not before.strict_forward_ports
             assert before.in_kernel

@@ -57,7 +57,7 @@ LISTENS = frozenset((port, "tcp") for port in (80, 9000, 9001, 9002))
 KERNEL = Kernel(
     forwarding={4: True, 6: True},
     links={"podman0": Link("podman0", is_up=True), "veth0": Link("veth0", True, "podman0")},  # noqa: FBT003
-    routed=frozenset({4, 6}),
+    routed={4: "eth0", 6: "eth0"},
     held=frozenset({(8080, "tcp"), (9000, "tcp")}),
     inside={WEB: Inside(LISTENS, ("veth0",))},
 )
@@ -168,7 +168,7 @@ def test_each_breakage_has_its_hop(
 def test_what_stops_nothing_is_a_note() -> None:
     """Rules that accept what nobody drops, a missing default route, a port nobody keeps."""
     rules = ruleset(RuleKind.FORWARD_OUT)
-    kernel = replace(KERNEL, routed=frozenset(), held=frozenset())
+    kernel = replace(KERNEL, routed={}, held=frozenset())
     ways = explain(replace(HEALTHY, rules=rules), kernel)
 
     assert {each.mark for each in ways} == {Mark.OPEN}
@@ -188,6 +188,36 @@ def test_without_firewalld_it_is_no_hop() -> None:
     absent = explain(replace(HEALTHY, firewalld=ABSENT_FIREWALLD), KERNEL)
     assert not [hop for each in absent for hop in each.hops if "firewalld" in hop.place]
     assert state_of(explain(replace(HEALTHY, firewalld=None), KERNEL)) is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("source", "interfaces", "default_zone", "mark", "advice"),
+    [
+        ("drop", {}, "public", Mark.BROKEN, "firewall-cmd --zone=trusted --change-source="),
+        ("block", {"eth0": "public"}, "public", Mark.BROKEN, "--change-source="),
+        ("drop", {"eth0": "drop"}, "public", Mark.NOTE, "--change-source="),
+        ("custom", {}, "public", Mark.NOTE, "--change-source="),
+        (None, {}, "public", Mark.BROKEN, "podwatch restore"),
+        (None, {"eth0": "public"}, "public", Mark.NOTE, "podwatch restore"),
+        (None, {"eth0": "public", "podman0": "home"}, "public", Mark.BROKEN, "podwatch restore"),
+        (None, {}, "trusted", Mark.NOTE, "podwatch restore"),
+        ("trusted", {}, "drop", Mark.OPEN, ""),
+    ],
+)
+def test_a_zone_lets_out_into_itself(
+    source: str | None, interfaces: dict[str, str], default_zone: str, mark: Mark, advice: str
+) -> None:
+    """A zone that accepts nothing is broken, unless the way out leaves by one of its interfaces."""
+    sources = {} if source is None else {str(SUBNET): source, str(SUBNET_V6): source}
+    firewalld = Firewalld(
+        running=True, sources=sources, interfaces=interfaces, default_zone=default_zone
+    )
+    ways = explain(replace(HEALTHY, firewalld=firewalld), KERNEL)
+
+    hops = [hop for each in ways for hop in each.hops if hop.place == "firewalld zone"]
+    assert [each.mark for each in hops] == [mark, mark]
+    assert all(advice in each.advice for each in hops)
+    assert state_of(ways) is (State.LOST if mark is Mark.BROKEN else State.OK)
 
 
 def test_what_could_not_be_read_is_unknown() -> None:

@@ -57,7 +57,7 @@ def kernel_of(snapshot: Snapshot, *others: BaseChain) -> Kernel:
     return Kernel(
         forwarding={4: True, 6: True},
         links=links,
-        routed=frozenset({4, 6}),
+        routed={4: "eth0", 6: "eth0"},
         held=LISTENS,
         inside={
             each.container_id: Inside(LISTENS, (each.container_id,)) for each in setup.endpoints

@@ -20,7 +20,7 @@ from podwatch.drivers.dhcp import cni_network, netavark_network
 from podwatch.drivers.forwarding import drops, is_of_others, shut_out
 from podwatch.drivers.iptables_save import forward_chains
 from podwatch.drivers.proc_files import user_name
-from podwatch.drivers.proc_net import has_default_route, parse_chains
+from podwatch.drivers.proc_net import default_route, parse_chains
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 from tests.unit.fuzz.spoilt import recorded, spoilt
@@ -114,7 +114,7 @@ def test_exposition(text: str) -> None:
 
 
 def _route(text: str) -> bool:
-    return has_default_route(text, 4) or has_default_route(text, 6)
+    return bool(default_route(text, 4) or default_route(text, 6))
 
 
 def _shut_out(text: str) -> object:
