@@ -101,6 +101,14 @@ async def list_containers(systemd: Units | None) -> dict[str, Container]:
     return parse_ps(read_whole(LISTING, limit_bytes=LISTING_LIMIT_BYTES) or "")
 
 
+def last_listing() -> dict[str, Container]:
+    """The containers as podwatch-inspect.service last listed them; none where that is no good."""
+    try:
+        return parse_ps(read_whole(LISTING, limit_bytes=LISTING_LIMIT_BYTES) or "")
+    except StateUnreadable:
+        return {}
+
+
 async def network_places(systemd: Units, network: str) -> dict[str, tuple[str, str]]:
     """(MAC, address) of each container on one network, by container id.
 

@@ -57,7 +57,8 @@ def chosen(found: Sequence[Way], target: str) -> list[Way]:
     if not target:
         return list(found)
     number, _, protocol = target.partition("/")
-    if number.isdecimal() and len(number) <= 5:
+    named = any(target == each.container for each in found)
+    if number.isdecimal() and len(number) <= 5 and not named:
         port = (int(number), protocol or "tcp")
         mine = [each for each in found if _covers(each, port)]
     else:
@@ -76,7 +77,8 @@ def chosen(found: Sequence[Way], target: str) -> list[Way]:
         names = ", ".join(dict.fromkeys(each.container for each in found if each.container))
         raise PodwatchError(
             f"{target}: no container on a bridge network, and no published port",
-            hint=f"there is: {names or 'no container'}; podman ps",
+            hint=f"there is: {names or 'no container'}; podwatch status --all says why others "
+            "have no rules",
         )
     return mine
 

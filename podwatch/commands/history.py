@@ -81,8 +81,8 @@ def _outcome(incident: Mapping[str, Any]) -> str:
         return "going on, or nobody saw its end"
     verified = "verified" if incident["verified"] else "not verified"
     # When the loss happened while nobody looked, the outage began earlier than the incident.
-    least = "at least " if incident["by"] == "absent" else ""
-    return f"restored in {least}{lasted(incident['took_ms'] / 1000)}, {verified}"
+    since = " of podwatch's start" if incident["by"] == "absent" else ""
+    return f"restored in {lasted(incident['took_ms'] / 1000)}{since}, {verified}"
 
 
 def _remarks(told: Told) -> Iterator[str]:

@@ -152,10 +152,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _whole(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError("negative")
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
+    return int(text)
 
 
 def _complain(exc: PodwatchError, code: int) -> int:
@@ -234,7 +233,7 @@ def _status(arguments: argparse.Namespace) -> int:
             summary = f"no word from the daemon: {why}"
             _show_json({**document, "state": State.UNKNOWN, "summary": summary})
         else:
-            _show(render.not_running(why, colour=_colour()))
+            _show(render.not_running(why, _refused(), colour=_colour()))
         return State.UNKNOWN.exit_code
     if arguments.json:
         _show_json(document)
@@ -243,14 +242,46 @@ def _status(arguments: argparse.Namespace) -> int:
     return State(document["state"]).exit_code
 
 
+def _refused() -> str:
+    """Why the configuration would be refused now; "" when it would not."""
+    from podwatch.daemon.config import DEFAULT_PATHS, load
+
+    try:
+        load(list(DEFAULT_PATHS))
+    except ConfigError as exc:
+        return str(exc)
+    return ""
+
+
+def _without_daemon() -> str:
+    """A remark where no daemon runs, for who would wait for it to do something."""
+    from podwatch.daemon.status import read_status, why_not_running
+
+    try:
+        why = why_not_running(read_status(_run_dir() / "status.json"), time.time())
+    except StateUnreadable as exc:
+        why = str(exc)
+    return f"\n  podwatch does not run, and puts nothing back anyway: {why}" if why else ""
+
+
 def _check(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from podwatch.commands import render
     from podwatch.commands.once import check
 
-    config, _ = _config_of(arguments)
     _need_root("check")
+    try:
+        config, _ = _config_of(arguments)
+    except ConfigError as exc:
+        if arguments.config:
+            raise
+        summary = f"the configuration is refused: {exc}"
+        if arguments.json:
+            _show_json({"state": State.UNKNOWN, "summary": summary})
+        else:
+            _show(f"PODWATCH UNKNOWN - {render.in_one_line(summary)}")
+        return State.UNKNOWN.exit_code
     document = asyncio.run(check(_run_dir(), config))
     if arguments.json:
         _show_json(document)
@@ -307,7 +338,7 @@ def _pause(arguments: argparse.Namespace) -> int:
     by = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME", "")
     pause = Pause(now, now + seconds, arguments.reason, by)
     begin(_run_dir(), pause)
-    _show(f"{pause}\n  → podwatch resume")
+    _show(f"{pause}\n  → podwatch resume{_without_daemon()}")
     return 0
 
 
@@ -315,7 +346,8 @@ def _resume(arguments: argparse.Namespace) -> int:
     from podwatch.daemon.pause import end
 
     _need_root("resume")
-    _show("the pause has ended" if end(_run_dir()) else "there is no pause")
+    said = "the pause has ended" if end(_run_dir()) else "there is no pause"
+    _show(f"{said}{_without_daemon()}")
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from podwatch import __version__
 from podwatch.adapters.podman import list_networks
 from podwatch.adapters.units import UnitWatch
+from podwatch.daemon import pause
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import DhcpLooker, section
 from podwatch.daemon.document import document, with_dhcp
@@ -34,7 +35,8 @@ async def check(run_dir: Path, config: Config) -> dict[str, Any]:
     host = await look_once(config, run_dir)
     try:
         began = time.monotonic()
-        snapshot, verdict = await _settled_look(host)
+        paused = pause.read(run_dir, time.time())
+        snapshot, verdict = await _settled_look(host, str(paused) if paused else "")
         look = {
             "at": time.time(),
             "took_ms": round((time.monotonic() - began) * 1000, 1),
@@ -99,10 +101,10 @@ async def _take_away(host: Host, *, dry_run: bool) -> State:
     return (await _settled_look(host))[1].state
 
 
-async def _settled_look(host: Host) -> tuple[Snapshot, Verdict]:
+async def _settled_look(host: Host, paused: str = "") -> tuple[Snapshot, Verdict]:
     """A look nobody was in the middle of a change of, if there is one to be had in a second."""
     for _ in range(10):
-        snapshot = await host.looker.look()
+        snapshot = await host.looker.look(paused=paused)
         verdict = judge(snapshot)
         if not (snapshot.busy and verdict.missing):
             break

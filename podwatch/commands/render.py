@@ -57,7 +57,7 @@ def plugin(document: Mapping[str, Any], *, now: float, everything: bool) -> str:
     summary = head.partition(": ")[2].partition(", ")[2]
     figures = {
         "missing": f"{document['missing_count']};;0;0",
-        "warnings": f"{len(document['warnings'])};0;;0",
+        "warnings": f"{len(document['warnings'])};;;0",
         "containers": f"{needing_rules(document)};;;0",
         "look": f"{document['last_look']['took_ms'] / 1000:.3f}s;;;0",
     }
@@ -66,11 +66,21 @@ def plugin(document: Mapping[str, Any], *, now: float, everything: bool) -> str:
     return "\n".join([f"PODWATCH {word.upper()} - {summary} | {data}", *details])
 
 
-def not_running(why: str, *, colour: bool) -> str:
-    """`podwatch status` without a daemon: why it is taken for that, and what to do."""
+def in_one_line(text: str) -> str:
+    """`text` as a plugin's first line may have it: one line, without the mark of figures."""
+    return "; ".join(map(clean, text.splitlines())).replace("|", "/")
+
+
+def not_running(why: str, refused: str = "", *, colour: bool) -> str:
+    """`podwatch status` without a daemon: why it is taken for that, and what to do.
+
+    `refused` says what is wrong with the configuration, with which it would not start.
+    """
+    wrong = f"    the configuration is refused: {in_one_line(refused)}\n" if refused else ""
     return (
         f"{_dot('unknown', colour=colour)} podwatch: unknown, no word from the daemon\n"
         f"    {clean(why)}\n"
+        f"{wrong}"
         "      → systemctl start podwatch\n"
         "      → journalctl -u podwatch   (why it ended)\n"
         "      → podwatch check           (one look without it)"
@@ -120,6 +130,8 @@ def _repair(document: Mapping[str, Any], now: float) -> Iterator[str]:
     if document["restoring"]:
         prefix = "" if document["dry_run"] else "restoring: "  # a dry run: "would replay: ..."
         yield f"    {prefix}{clean(document['restoring'])}"
+    elif document["next_try"] in {each["what"] for each in document["blocked"]}:
+        return  # told with what to do, below
     elif document["missing"] and document["next_try"]:
         wait = document["next_look_at"] - now
         when = f" (next look in {wait:.0f} s)" if wait >= 1 else ""

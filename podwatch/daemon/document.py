@@ -18,7 +18,7 @@ from podwatch.words.network import (
 )
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
-from podwatch.words.verdict import State, Verdict
+from podwatch.words.verdict import Notice, State, Verdict, WarningKind
 
 MOST = 2000
 """Entries of a list at most, so that the document stays bounded."""
@@ -62,6 +62,16 @@ def with_dhcp(document: dict[str, Any], section: dict[str, Any]) -> dict[str, An
         whole["state"] = next(each for each in _GRAVEST if each in both)
         whole["summary"] = f"{document['summary']}; DHCP: {section['summary']}"
     return whole
+
+
+def with_refused(document: dict[str, Any], refused: str) -> dict[str, Any]:
+    """The document with a warning that the configuration was `refused`, unless that is empty."""
+    if not refused or not document:
+        return document
+    what = f"the configuration is refused, and the one before it in effect: {refused}"
+    notice = Notice(WarningKind.CONFIG, what, "mend the file, then: systemctl reload podwatch")
+    state = State.DEGRADED if document["state"] == State.OK else document["state"]
+    return {**document, "state": state, "warnings": [asdict(notice), *document["warnings"]]}
 
 
 def summary(snapshot: Snapshot, verdict: Verdict) -> str:
@@ -120,8 +130,10 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
         for container_id in each.container_ids if each.container else ():
             missing[container_id] = missing.get(container_id, 0) + 1
     found = []
-    for container_id, endpoints in places.items():
-        known = snapshot.containers.get(container_id) or Container(container_id, container_id[:12])
+    unnamed = {key: Container(key, key[:12]) for key in places}
+    named = {key: snapshot.containers.get(key, each) for key, each in unnamed.items()}
+    for container_id, known in sorted(named.items(), key=lambda each: each[1].title):
+        endpoints = places[container_id]
         found.append(
             {
                 **_container(known),

@@ -12,6 +12,7 @@ from pathlib import Path
 from podwatch.adapters.cni import CniCache
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.podman import last_listing
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.config import Config
@@ -54,6 +55,7 @@ class Host:
         self.copy.load()
         if self.copy.current is not None:
             self.looker.remember(self.copy.current)
+        self.looker.name(last_listing())
 
     def configure(self, config: Config) -> None:
         """Take over what a changed configuration says of restoring."""

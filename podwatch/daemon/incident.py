@@ -8,6 +8,7 @@ lost, who did it, how it was restored, and how long that took.
 import itertools
 from dataclasses import dataclass, field
 
+from podwatch.words.cause import CauseKind
 from podwatch.words.text import counted, lasted, listed
 from podwatch.words.verdict import MissingKind, Verdict
 
@@ -61,8 +62,10 @@ class Incident:
         self.verified = True
         self.took_ms = max(0, round((now - self.began) * 1000))
         how = "; ".join(self.attempts[-5:]) or "by somebody else"
+        # What was lost while nobody looked was lost for longer.
+        since = " of podwatch's start" if self.by == CauseKind.ABSENT else ""
         self.line = (
-            f"restored {self.amount} in {lasted(self.took_ms / 1000)}, verified: "
+            f"restored {self.amount} in {lasted(self.took_ms / 1000)}{since}, verified: "
             f"{listed(self.missing)}; cause: {self.cause or 'not known'}; how: {how}"
         )
 

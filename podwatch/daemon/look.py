@@ -161,6 +161,15 @@ class Looker:
         if saved.driver in self.rules:
             self.rules[saved.driver].remember(saved.chains)
 
+    def name(self, listed: Mapping[str, Container]) -> None:
+        """Take up the names of containers listed earlier, until podman is asked again."""
+        self.census = Census(
+            {
+                key: Container(key, each.name, up=False, pod=each.pod, is_infra=each.is_infra)
+                for key, each in listed.items()
+            }
+        )
+
     async def look(self, *, paused: str = "") -> Snapshot:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
         unknown: list[Unknown] = []

@@ -16,7 +16,7 @@ from typing import Any
 
 from podwatch import __version__
 from podwatch.adapters.files import write_whole
-from podwatch.daemon.document import MOST, document, with_dhcp
+from podwatch.daemon.document import MOST, document, with_dhcp, with_refused
 from podwatch.daemon.events import Event
 from podwatch.daemon.history import History
 from podwatch.daemon.incident import Incident
@@ -66,6 +66,7 @@ class Publisher:
         self._document: dict[str, Any] = {}
         self._dhcp: dict[str, Any] = {}
         self._restoring = ""
+        self._refused = ""
         self._intent = ""
         self._failure = ""
         self._state: object = None
@@ -141,6 +142,11 @@ class Publisher:
             if self._document:
                 self.write(restoring=self._restoring)
 
+    def refuse(self, why: str) -> None:
+        """The configuration was refused for this reason; "" when one was taken over."""
+        self._refused = why
+        self.write(restoring=self._restoring)
+
     def complain(self, error: PodwatchError) -> None:
         """Log what podwatch goes without; the same thing once."""
         text = f"{error}; {error.hint}" if error.hint else str(error)
@@ -153,7 +159,7 @@ class Publisher:
         self._restoring = restoring
         self._follow_watchers()
         last = self.incident or self.last
-        told = with_dhcp(self._document, self._dhcp)
+        told = with_refused(with_dhcp(self._document, self._dhcp), self._refused)
         if told.get("state") != self._state:
             self._state, self._since = told.get("state"), time.time()
         line = f"{told.get('state')}: {told.get('summary')}"

@@ -199,7 +199,9 @@ class _Service:
             self.loop.configure(load(self.paths))
         except ConfigError as exc:
             logging.log(Event.CONFIG_REFUSED, f"keeping the configuration: {exc}")
+            self.publisher.refuse(str(exc))
             return
+        self.publisher.refuse("")
         self.dhcp.configure(self.loop.config)
         logging.configure(self.loop.config.log.level)
         logging.log(Event.CONFIG_RELOADED, "the configuration was read again")

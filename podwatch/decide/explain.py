@@ -11,7 +11,14 @@ from dataclasses import replace
 from podwatch.decide.judge import trusted_sources
 from podwatch.drivers import forwarding, nftables
 from podwatch.drivers.driver import DRIVERS, expected_rules
-from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
+from podwatch.words.network import (
+    Address,
+    Container,
+    Endpoint,
+    FirewallDriver,
+    PortMapping,
+    Setup,
+)
 from podwatch.words.rules import Rule, RuleKind
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
@@ -32,7 +39,7 @@ def explain(snapshot: Snapshot, kernel: Kernel) -> list[Way]:
     teller = _Teller(snapshot, snapshot.setup, kernel)
     found = [
         replace(way, members=teller.members(each.container_id))
-        for each in snapshot.setup.endpoints
+        for each in sorted(snapshot.setup.endpoints, key=teller.name)
         for way in teller.ways(each)
     ]
     return found + list(teller.isolation())
@@ -43,14 +50,19 @@ class _Teller:
         self.snapshot = snapshot
         self.kernel = kernel
         self.setup = setup
+        self._by_firewalld = setup.driver is FirewallDriver.FIREWALLD
         self.sources = {(network, source) for network, _, source in trusted_sources(setup)}
         self.rules: dict[tuple[str, str], list[Rule]] = {}  # by network and container
         for each in expected_rules(setup, snapshot.rules) if snapshot.rules is not None else ():
             self.rules.setdefault((each.network_id, each.container_id), []).append(each)
 
-    def ways(self, endpoint: Endpoint) -> Iterator[Way]:
+    def name(self, endpoint: Endpoint) -> str:
+        """What its container is called."""
         known = self.snapshot.containers.get(endpoint.container_id)
-        name = known.title if known else endpoint.container_id[:12]
+        return known.title if known else endpoint.container_id[:12]
+
+    def ways(self, endpoint: Endpoint) -> Iterator[Way]:
+        known, name = self.snapshot.containers.get(endpoint.container_id), self.name(endpoint)
         if endpoint.internal:
             hop = Hop("network", f"{endpoint.network_name} is internal: no way out", Mark.NOTE)
             title = f"{name} out by {endpoint.network_name}"
@@ -113,7 +125,7 @@ class _Teller:
             Mark.OPEN if held else Mark.NOTE,
         )
         yield from self._forwarding(address)
-        yield from self._firewalld_gate()
+        yield from self._firewalld_gate(to_a_port=True)
         way = mapping.way_to(address)
         rules = self._of(endpoint, RuleKind.PORT_JUMP, RuleKind.PORT_DNAT)
         path = self._path("PREROUTING", [each for each in rules if way in each.ways])
@@ -128,7 +140,7 @@ class _Teller:
         yield from self._state(endpoint, known)
         yield from self._wire(endpoint, known)
         yield from self._forwarding(address)
-        yield from self._firewalld_gate()
+        yield from self._firewalld_gate(to_a_port=False)
         yield from self._source(endpoint, address)
         yield from self._forward_rules(endpoint, address)
         yield from self._other_firewalls(endpoint, address, "saddr")
@@ -154,7 +166,7 @@ class _Teller:
             what = f"{name} = 0: the host forwards nothing"
             yield Hop("forwarding", what, Mark.BROKEN, f"sysctl -w {name}=1")
 
-    def _firewalld_gate(self) -> Iterator[Hop]:
+    def _firewalld_gate(self, *, to_a_port: bool) -> Iterator[Hop]:
         firewalld = self.snapshot.firewalld
         if firewalld is None:
             yield Hop("firewalld", "it could not be asked", Mark.UNKNOWN, "firewall-cmd --state")
@@ -166,6 +178,11 @@ class _Teller:
         elif firewalld.reloading:
             what = "a reload is going on: new connections are dropped"
             yield Hop("firewalld", what, Mark.BROKEN, "wait, or: systemctl restart firewalld")
+        elif to_a_port and firewalld.strict_forward_ports and not self._by_firewalld:
+            # firewalld 2.3 leaves "ct status dnat accept" out of its filter_FORWARD then.
+            what = "StrictForwardPorts=yes: it lets no port pass that it does not forward itself"
+            advice = "set it to no in /etc/firewalld/firewalld.conf; firewall-cmd --reload"
+            yield Hop("firewalld", what, Mark.BROKEN, advice)
         else:
             yield Hop("firewalld", "it lets forwarded ports pass")
 

@@ -39,7 +39,8 @@ def parse_command(data: bytes) -> tuple[str, ...]:
     """The arguments of /proc/PID/cmdline; none for a kernel thread or a process that has ended."""
     if not data.strip(b"\0"):
         return ()
-    return tuple(clean(each.decode("utf-8", "replace")) for each in data.rstrip(b"\0").split(b"\0"))
+    words = data.rstrip(b"\0").decode("utf-8", "replace").split("\0")
+    return tuple(clean(" ".join(each.split())) for each in words)
 
 
 def command_line(arguments: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ rest comes from /proc, and only if the process was still there to be asked.
 from dataclasses import dataclass
 from enum import StrEnum
 
-COMMAND_MOST = 160
+COMMAND_MOST = 100
 """Characters of a command line that are kept: who wants more has the journal."""
 
 

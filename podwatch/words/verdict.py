@@ -68,6 +68,7 @@ class WarningKind(StrEnum):
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
     PAUSED = "paused"
+    CONFIG = "config"
 
 
 @dataclass(frozen=True, slots=True)

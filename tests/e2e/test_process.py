@@ -110,6 +110,10 @@ def test_a_bad_configuration_is_refused(there: Installed, text: str, named: str)
             lambda: named in there.host.journal("podwatch", since_cursor=cursor), f"told: {named}"
         )
         assert CONFIG in there.host.journal("podwatch", since_cursor=cursor)
+        told = there.host.run(["podwatch", "status"], check=False)
+        assert (told.code, "the configuration is refused" in told.stdout) == (1, True)
+        check = there.check()
+        assert (check.code, check.stdout.startswith("PODWATCH UNKNOWN - ")) == (3, True)
     there.until_whole()
 
     assert _main_pid(there) == pid
@@ -122,10 +126,12 @@ def test_a_bad_configuration_at_the_start(there: Installed) -> None:
     there.host.run(["systemctl", "restart", "podwatch"], check=False)
     shown = there.host.unit_show("podwatch", "ActiveState", "NRestarts", "ExecMainStatus")
     told = there.host.journal("podwatch", since_cursor=cursor)
+    status = there.host.run(["podwatch", "status"], check=False).stdout
     there.host.run(["rm", CONFIG])
     there.host.run(["systemctl", "start", "podwatch"])
     there.until_whole()
 
+    assert f"the configuration is refused: {CONFIG}" in status
     assert shown == {"ActiveState": "failed", "NRestarts": "0", "ExecMainStatus": "64"}
     assert CONFIG in told
 

@@ -107,15 +107,16 @@ def test_history_names_the_cause(ready: Installed, way: Way) -> None:
 
 
 def test_a_loss_while_podwatch_was_away(ready: Installed) -> None:
-    """What was lost while podwatch did not run is told as that."""
+    """What was lost while podwatch did not run is told as that, and with the containers' names."""
     ready.host.run(["systemctl", "stop", "podwatch"])
-    ready.host.nft("delete", "table", "inet", "netavark")
+    ready.host.nft("flush", "chain", "inet", "netavark", "NETAVARK-HOSTPORT-DNAT")
     ready.host.run(["systemctl", "start", "podwatch"])
     ready.until_whole(20)
 
     (told,) = _history(ready, "-n", "1")
     assert told["cause"] == "while podwatch was not running"
-    assert "at least" in ready.host.run(["podwatch", "history", "-n", "1"]).stdout
+    assert any(each.startswith("web-a: 8081/tcp") for each in told["missing"]), told["missing"]
+    assert "of podwatch's start" in ready.host.run(["podwatch", "history", "-n", "1"]).stdout
 
 
 def test_each_class_of_container_is_shown(ready: Installed) -> None:

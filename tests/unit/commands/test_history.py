@@ -75,7 +75,7 @@ def test_what_is_not_known_is_not_made_up() -> None:
     """No end, no cause and no means are told as such; an outage nobody saw begin is a minimum."""
     assert next(lines_of(fit({"began": 1.0}, RECORD))).endswith("going on, or nobody saw its end")
     lines = list(lines_of(fit({"began": 1.0, "ended": 2.0, "by": "absent"}, RECORD)))
-    assert lines[0].endswith("restored in at least 0 ms, not verified")
+    assert lines[0].endswith("restored in 0 ms of podwatch's start, not verified")
     assert lines[2:] == ["    cause:   not known", "    how:     by somebody else"]
 
 

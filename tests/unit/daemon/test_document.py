@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from podwatch.daemon.document import MOST, document, summary, with_dhcp
+from podwatch.daemon.document import MOST, document, summary, with_dhcp, with_refused
 from podwatch.daemon.status import needing_rules
 from podwatch.words.network import (
     Container,
@@ -69,7 +69,7 @@ def test_networks_and_containers_are_told_with_their_ports() -> None:
             "containers": 2,
         }
     ]
-    web, db = found["containers"]
+    db, web = found["containers"]  # by name
     assert (web["name"], web["pod"], web["missing"]) == ("web", "front", 1)
     assert web["networks"] == [{"network": "dual", "addresses": ["10.88.0.3", "fd00::3"]}]
     assert web["ports"] == [
@@ -93,8 +93,8 @@ def test_containers_without_rules_are_listed_behind() -> None:
 
     told = [(each["name"], each["class"], each["needs_rules"]) for each in found["containers"]]
     assert told == [
-        ("web", "bridge", True),
         ("b" * 12, "bridge", True),
+        ("web", "bridge", True),
         ("guest", "shared", False),
         ("lan", "macvlan", False),
     ]
@@ -103,6 +103,20 @@ def test_containers_without_rules_are_listed_behind() -> None:
     assert found["containers"][3]["networks"] == [{"network": "lan", "addresses": []}]
     assert found["containers"][3]["paused"]
     assert found["summary"].startswith("2 containers on 1 network")
+
+
+def test_a_refused_configuration_is_a_warning() -> None:
+    """While a refused configuration lies there, all well is degraded, and a loss still a loss."""
+    fine = document(SNAPSHOT, Verdict(State.OK, all_container_ids=(WEB, DB)))
+    why = "/etc/podwatch/podwatch.conf: restore.limit = 0"
+
+    told = with_refused(fine, why)
+
+    assert (with_refused(fine, ""), with_refused({}, why)) == (fine, {})
+    assert told["state"] == State.DEGRADED
+    assert told["warnings"][0]["kind"] == "config"
+    assert why in told["warnings"][0]["what"]
+    assert with_refused({**fine, "state": State.LOST}, why)["state"] == State.LOST
 
 
 def test_lists_are_bounded_and_the_number_is_told() -> None:

@@ -97,6 +97,13 @@ STOPPED = {WEB: Container(WEB, "web", running=False)}
         ("firewalld", replace(HEALTHY, firewalld=replace(TRUSTED, panic=True)), KERNEL, True, True),
         (
             "firewalld",
+            replace(HEALTHY, firewalld=replace(TRUSTED, strict_forward_ports=True)),
+            KERNEL,
+            True,
+            False,
+        ),
+        (
+            "firewalld",
             replace(HEALTHY, firewalld=replace(TRUSTED, reloading=True)),
             KERNEL,
             True,

@@ -27,8 +27,9 @@ def test_what_is_no_stat_is_none(text: str) -> None:
         (b"nft\0flush\0ruleset\0", "nft flush ruleset"),
         (b"", ""),
         (b"\0\0\0", ""),
+        (b"sh\0-c\0a\n\tb\0", "sh -c a b"),
         (b"a\xff\x1b[2J\0", "a��[2J"),
-        (b"x" * 4096, "x" * 159 + "…"),
+        (b"x" * 4096, "x" * 99 + "…"),
     ],
 )
 def test_a_command_line_is_short_and_harmless(data: bytes, line: str) -> None:
