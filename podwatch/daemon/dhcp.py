@@ -38,6 +38,9 @@ _EVENTS = {
     Fault.LEASES: Event.DHCP_LEASES_LOST,
 }
 
+_STARTING_TRIES = 6
+"""podman is asked so often, at growing pauses, who holds a lease that nobody up holds."""
+
 _OF_DHCP = ("lease", "dhcp")
 """Words in what podman says when it was DHCP that failed."""
 
@@ -125,10 +128,14 @@ class DhcpLoop:
             await self._renew(decision.holder)
         else:
             ends = None if pause is None else now + pause.until - time.time() + 0.01
-            at_last = [at for at in (look_at, ends) if at is not None]
+            tries = self.looker.unclaimed
+            starts = now + 0.25 * 2**tries if 0 < tries <= _STARTING_TRIES else None
+            at_last = [at for at in (look_at, ends, starts) if at is not None]
             await self._rest(min(at_last, default=None), slow=bool(seen.networks))
-            # Nothing tells when a container is unpaused.
-            return any(each.paused and not seen.is_known(each) for each in seen.holders or ())
+            # Nothing tells when a container is unpaused, or has started.
+            return starts is not None or any(
+                each.paused and not seen.is_known(each) for each in seen.holders or ()
+            )
         return False
 
     def _held(self, pause: Pause | None) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,16 @@ def watched(backend: Backend, directory: Path, networks: tuple[str, ...]) -> tup
 
 @dataclass
 class DhcpLooker:
-    """Reads everything a DhcpSnapshot is made of. `watch` is where to listen after a look."""
+    """Reads everything a DhcpSnapshot is made of. `watch` is where to listen after a look.
+
+    `unclaimed` is how many times in a row podman knew of nobody up who holds one of the leases: a
+    container has its lease before podman calls it running, and nothing tells when it does.
+    """
 
     units: UnitWatch
     systemd: Systemd | None
     watch: tuple[Path, ...] = ()
+    unclaimed: int = 0
     since: dict[tuple[str, Lease], float] = field(default_factory=dict)
     _holders: tuple[Holder, ...] | None = ()
     _stamp: object = None
@@ -56,7 +62,7 @@ class DhcpLooker:
         networks = podman_networks.read_networks(backend, directory)
         self.watch = watched(backend, directory, networks)
         if not networks:
-            self._stamp, self._holders = None, ()
+            self._stamp, self._holders, self.unclaimed = None, (), 0
             return DhcpSnapshot(backend)
         if self.systemd is None:
             why = "systemd does not run this host: nobody keeps the DHCP proxy running"
@@ -85,7 +91,10 @@ class DhcpLooker:
         if not busy and (fresh or stamp != self._stamp):
             try:
                 self._holders = await self._ask_podman(backend, networks, places)
-                self._stamp = stamp
+                leased = {*(leases or ()), *chain.from_iterable(places.values())}
+                leased -= {key for each in self._holders for key in (each.mac, each.container_id)}
+                again = self.unclaimed if stamp == self._stamp else 0
+                self._stamp, self.unclaimed = stamp, again + 1 if leased else 0
             except Unreadable as exc:
                 self._holders, self._stamp, hint = None, None, str(exc)
         return DhcpSnapshot(
