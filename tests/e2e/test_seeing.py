@@ -52,7 +52,7 @@ WAYS = (
         "systemctl restart nftables",
         "systemctl restart nftables",
         "nft",
-        ("nft (pid ", "/etc/nftables.conf", "unit nftables.service"),
+        ("nft (pid ", "/usr/sbin/nft", "unit nftables.service"),  # its stop flushes, and its start
     ),
     Way("firewall-cmd --reload", "firewall-cmd --reload", "firewalld", ("firewalld",)),
     Way("systemctl restart firewalld", "systemctl restart firewalld", "firewalld", ("firewalld",)),
