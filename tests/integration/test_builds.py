@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made of the tree: the same deb twice, an rpm with the same files, what pip installs."""
+"""What is made of the tree: the same deb and rpm twice, with the same files, what pip installs."""
 
 import hashlib
 import os
@@ -77,16 +77,17 @@ _MACROS = """
 %pyproject_check_import PYTHONPATH=%{buildroot}%{python3_sitelib} %{python3} -B -c \
     'import pkgutil, podwatch; [__import__(each.name) for each in \
     pkgutil.walk_packages(podwatch.__path__, "podwatch.")]'
+%source_date_epoch_from_changelog 1
+%use_source_date_epoch_as_buildtime 1
+%clamp_mtime_to_source_date_epoch 1
+%_buildhost builder
 %systemd_post() : systemd_post %*
 %systemd_preun() : systemd_preun %*
 %systemd_postun_with_restart() : systemd_postun_with_restart %*
 """
 
 
-@pytest.fixture(scope="module")
-def rpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package that packaging/rpm/podwatch.spec makes."""
-    place = tmp_path_factory.mktemp("rpm")
+def _build_rpm(place: Path, env: Mapping[str, str] | None = None) -> Path:
     (place / "macros").write_text(_MACROS)
     (place / "SOURCES").mkdir()
     name = f"podwatch-{podwatch.__version__}"
@@ -95,9 +96,23 @@ def rpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tar = ["tar", "-czf", str(place / f"SOURCES/{name}.tar.gz"), f"--transform=s,^,{name}/,"]
     _run([*tar, *there])
     define = ["--define", f"_topdir {place}", "--load", str(place / "macros"), "--nodeps"]
-    _run(["rpmbuild", "-bb", *define, "packaging/rpm/podwatch.spec"])
+    _run(["rpmbuild", "-bb", *define, "packaging/rpm/podwatch.spec"], env=env)
     [built] = (place / "RPMS").rglob("*.rpm")
     return built
+
+
+@pytest.fixture(scope="module")
+def rpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package that packaging/rpm/podwatch.spec makes."""
+    return _build_rpm(tmp_path_factory.mktemp("rpm"))
+
+
+def test_rpm_same_bytes_elsewhere(rpm: Path, tmp_path: Path) -> None:
+    """Built a second time, in another place, time zone and language: the same bytes."""
+    again = _build_rpm(tmp_path, {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "USER": "somebody"})
+
+    first, second = (hashlib.sha256(each.read_bytes()).hexdigest() for each in (rpm, again))
+    assert first == second
 
 
 def _asked(rpm: Path, *questions: str) -> str:
