@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from podwatch.decide.blocked import blocked_by
 from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
 from podwatch.drivers import forwarding, sysctls
@@ -80,7 +81,7 @@ def judge(snapshot: Snapshot) -> Verdict:
             missing.extend(_missing_sources(setup, snapshot.firewalld))
             warnings.extend(_firewalld_warnings(setup, snapshot.firewalld))
     warnings.extend(_neighbours(snapshot))
-    blocked = tuple(_blocked(snapshot, setup))
+    blocked = tuple(blocked_by(snapshot, setup))
     return Verdict(
         state=_state(missing, warnings, blocked, unknown),
         missing=tuple(missing),
@@ -369,42 +370,3 @@ def _neighbours(snapshot: Snapshot) -> Iterable[Notice]:
             f"{unit} is active: it adds every port rule once more at each firewalld reload",
             f"systemctl disable --now {unit} (podwatch does its work)",
         )
-
-
-def forbids_renewal(setup: Setup | None, firewalld: Firewalld, container_id: str) -> str:
-    """Why one container must not be reloaded for its DHCP lease now; "" when it may.
-
-    The same as forbids the reload of lost rules, but ports count only where it publishes them.
-    """
-    if setup is not None:
-        mine = tuple(each for each in setup.endpoints if each.container_id == container_id)
-        setup = replace(setup, endpoints=mine)
-    found = _blocked(Snapshot(setup, None, firewalld, {}), setup)
-    return next((each.what for each in found), "")
-
-
-def _blocked(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
-    firewalld = snapshot.firewalld
-    if snapshot.paused:
-        yield Blocked(BlockedKind.PAUSED, snapshot.paused, "podwatch resume")
-    if firewalld is not None and firewalld.panic:
-        yield Blocked(
-            BlockedKind.PANIC,
-            "firewalld is in panic mode: all traffic is dropped on purpose",
-            "firewall-cmd --panic-off",
-        )
-    elif firewalld is not None and firewalld.reloading:
-        yield Blocked(BlockedKind.FIREWALLD_RELOADING, "firewalld is reloading")
-    publishes = setup is not None and any(
-        each.port_mappings or each.dns_port != 53 for each in setup.endpoints
-    )
-    if firewalld is not None and firewalld.strict_forward_ports and publishes:
-        yield Blocked(
-            BlockedKind.STRICT_FORWARD_PORTS,
-            "firewalld has StrictForwardPorts=yes: netavark refuses to publish ports, and a reload "
-            "would take running containers off the network",
-            "set StrictForwardPorts=no in /etc/firewalld/firewalld.conf, or publish no ports",
-            only_reload=True,
-        )
-    if snapshot.busy:
-        yield Blocked(BlockedKind.BUSY, snapshot.busy)

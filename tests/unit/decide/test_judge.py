@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from podwatch.decide.judge import forbids_renewal, judge
+from podwatch.decide.blocked import forbids_renewal
+from podwatch.decide.judge import judge
 from podwatch.drivers.driver import is_whole
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY
 from podwatch.drivers.nftables import expected_rules

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What forbids a repair now: the administrator, firewalld, or podman at work. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from podwatch.words.network import Setup
+from podwatch.words.snapshot import Firewalld, Snapshot
+from podwatch.words.verdict import Blocked, BlockedKind
+
+
+def forbids_renewal(setup: Setup | None, firewalld: Firewalld, container_id: str) -> str:
+    """Why one container must not be reloaded for its DHCP lease now; "" when it may.
+
+    The same as forbids the reload of lost rules, but ports count only where it publishes them.
+    """
+    if setup is not None:
+        mine = tuple(each for each in setup.endpoints if each.container_id == container_id)
+        setup = replace(setup, endpoints=mine)
+    found = blocked_by(Snapshot(setup, None, firewalld, {}), setup)
+    return next((each.what for each in found), "")
+
+
+def blocked_by(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
+    """Every reason not to repair what `setup` needs on the host of `snapshot`."""
+    firewalld = snapshot.firewalld
+    if snapshot.paused:
+        yield Blocked(BlockedKind.PAUSED, snapshot.paused, "podwatch resume")
+    if firewalld is not None and firewalld.panic:
+        yield Blocked(
+            BlockedKind.PANIC,
+            "firewalld is in panic mode: all traffic is dropped on purpose",
+            "firewall-cmd --panic-off",
+        )
+    elif firewalld is not None and firewalld.reloading:
+        yield Blocked(BlockedKind.FIREWALLD_RELOADING, "firewalld is reloading")
+    publishes = setup is not None and any(
+        each.port_mappings or each.dns_port != 53 for each in setup.endpoints
+    )
+    if firewalld is not None and firewalld.strict_forward_ports and publishes:
+        yield Blocked(
+            BlockedKind.STRICT_FORWARD_PORTS,
+            "firewalld has StrictForwardPorts=yes: netavark refuses to publish ports, and a reload "
+            "would take running containers off the network",
+            "set StrictForwardPorts=no in /etc/firewalld/firewalld.conf, or publish no ports",
+            only_reload=True,
+        )
+    if snapshot.busy:
+        yield Blocked(BlockedKind.BUSY, snapshot.busy)
