@@ -107,10 +107,10 @@ def count(report: Path, tally: Tally) -> None:
 
 def run_tests(directory: str, tally: Tally, at_once: int = 1) -> bool:
     """Run pytest over one directory; true if everything passed and there was something to pass."""
-    rounds: list[tuple[str, ...]] = [()]
-    if at_once > 1:
-        together = ("--numprocesses", str(at_once), "--dist", "loadscope")
-        rounds = [(*together, "-m", "not alone"), ("-m", "alone")]
+    rounds: list[tuple[str, ...]] = [("-q",)]
+    if at_once > 1:  # and so long that each is named as it ends
+        together = ("-v", "--numprocesses", str(at_once), "--dist", "loadscope")
+        rounds = [(*together, "-m", "not alone"), ("-v", "-m", "alone")]
     passed = [_run_pytest(directory, tally, each) for each in rounds]
     return all(passed)
 
@@ -118,7 +118,7 @@ def run_tests(directory: str, tally: Tally, at_once: int = 1) -> bool:
 def _run_pytest(directory: str, tally: Tally, chosen: tuple[str, ...]) -> bool:
     with tempfile.TemporaryDirectory(prefix="podwatch-tests-") as results:
         report = Path(results) / "report.xml"
-        options = ("-q", "--durations=10", f"--junit-xml={report}", *chosen)
+        options = ("--durations=10", f"--junit-xml={report}", *chosen)
         pytest = (PYTHON, "-m", "pytest", *options, directory)
         code = subprocess.run(pytest, cwd=TOP, check=False).returncode
         if report.exists():
