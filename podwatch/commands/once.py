@@ -82,6 +82,9 @@ async def _take_away(host: Host, *, dry_run: bool) -> State:
         return verdict.state
     setup, _ = without_dead(snapshot.setup, snapshot.containers)
     found = leftovers(replace(snapshot, setup=setup), expected_rules(setup, own))
+    if not found:
+        print("nothing is left over")
+        return verdict.state
     for each in found:
         print(f"left over: {clean(each.chain)}: {clean(each.text)}")
     running, _ = await list_networks(host.systemd)
@@ -92,7 +95,7 @@ async def _take_away(host: Host, *, dry_run: bool) -> State:
             print("nothing: restart it first")
             return verdict.state
     print(f"{'would take' if dry_run else 'taking'} away {counted(len(found), 'rule')}")
-    if dry_run or not found:
+    if dry_run:
         return verdict.state
     for driver in {each.driver for each in found}:
         observed = snapshot.others.get(driver, own)

@@ -11,6 +11,7 @@ from typing import Any
 from podwatch.daemon.status import ailing, complete, needing_rules
 from podwatch.words.network import ContainerClass
 from podwatch.words.text import ago, clean
+from podwatch.words.verdict import HARMLESS
 
 _COLOURS = {"ok": "32", "degraded": "33", "lost": "31", "unknown": "35"}
 _MOST = 10
@@ -55,9 +56,10 @@ def plugin(document: Mapping[str, Any], *, now: float, everything: bool) -> str:
     document = complete(document)
     head, *details = text.splitlines()
     summary = head.partition(": ")[2].partition(", ")[2]
+    warnings = [each for each in document["warnings"] if each["kind"] not in HARMLESS]
     figures = {
         "missing": f"{document['missing_count']};;0;0",
-        "warnings": f"{len(document['warnings'])};;;0",
+        "warnings": f"{len(warnings)};0;;0",
         "containers": f"{needing_rules(document)};;;0",
         "look": f"{document['last_look']['took_ms'] / 1000:.3f}s;;;0",
     }
@@ -148,6 +150,7 @@ def _notices(document: Mapping[str, Any], most: int) -> Iterator[str]:
         entries = document[key]
         for each in entries[:most]:
             why = f": {clean(each['why'])}" if each.get("why") else ""
+            mark = "note: " if each.get("kind") in HARMLESS else mark
             yield f"    {mark}{clean(each['what'])}{why}"
             if each[advice]:
                 yield f"      → {clean(each[advice])}"

@@ -35,5 +35,6 @@ class Event(Enum):
     DHCP_LEASES_LOST = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a33", "warning")
     DHCP_RENEWED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a34", "warning")
     DHCP_FAILED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a35", "error")
+    ODD = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0e", "warning")
     WATCHER_BACK = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0d", "info")
     RESUMED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a21", "info")

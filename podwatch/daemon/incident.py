@@ -54,6 +54,8 @@ class Incident:
         self.sources = max(self.sources, len(verdict.missing_sources))
         self.sysctls = max(self.sysctls, len(verdict.missing_sysctls))
         touched = {name for each in rules for name in each.container_ids}
+        if any(not each.container and not each.network for each in rules):
+            touched |= set(verdict.all_container_ids)  # of use to all
         self.containers = max(self.containers, len(touched))
 
     def end(self, now: float) -> None:

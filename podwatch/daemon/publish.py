@@ -29,9 +29,12 @@ from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import lasted, listed
-from podwatch.words.verdict import BlockedKind, Verdict
+from podwatch.words.verdict import HARMLESS, BlockedKind, Verdict, WarningKind
 
 HEARTBEAT_S = 20.0
+
+MOST_ODD = 20
+"""Warnings of one look that are logged; the status has them all."""
 
 FIGHT_LOSSES = 6
 FIGHT_S = 30.0
@@ -73,6 +76,7 @@ class Publisher:
         self._line = ""
         self._started = self._since = time.time()
         self._told: object = None
+        self._odd: frozenset[str] = frozenset()
         self._complaints: set[str] = set()
         self._ailing: dict[str, str] = {}
         self._begun: deque[float] = deque(maxlen=FIGHT_LOSSES)
@@ -197,6 +201,9 @@ class Publisher:
     def beat(self) -> None:
         """Show that podwatch is alive."""
         self._follow_watchers()
+        if self._fight and time.time() - self._begun[-1] > FIGHT_S:
+            self._fight = ""
+            self.write(restoring=self._restoring)
         try:
             os.utime(self.path)
         except OSError:
@@ -246,7 +253,8 @@ class Publisher:
         for_s = now - self._begun[0]
         if len(self._begun) == FIGHT_LOSSES and for_s < FIGHT_S:
             self._fight = (
-                f"{cause.short or 'somebody'} keeps removing the rules: "
+                f"{cause.writer.name if cause.writer else cause.short or 'somebody'} keeps "
+                "removing the rules: "
                 f"{FIGHT_LOSSES} times in {lasted(for_s)}"
             )
             if now - self._fight_told > 2 * FIGHT_S:
@@ -285,6 +293,11 @@ class Publisher:
             for each in verdict.blocked
             if each.kind not in (BlockedKind.BUSY, BlockedKind.FIREWALLD_RELOADING)
         ]
+        passing = {*HARMLESS, WarningKind.DUPLICATES}
+        odd = {each.what: each.advice for each in verdict.warnings if each.kind not in passing}
+        for what in [each for each in odd if each not in self._odd][:MOST_ODD]:
+            log(Event.ODD, what, advice=odd[what])
+        self._odd = frozenset(odd)
         news = (tuple(held), verdict.unknown)
         if news == self._told:
             return

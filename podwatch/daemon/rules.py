@@ -95,9 +95,15 @@ class NftablesRules:
         return ()
 
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
-        """All chains in one transaction."""
+        """All chains in one transaction, after one that wakes the table if it is dormant.
+
+        The kernel takes no new base chains into a table in the transaction that wakes it.
+        """
+        dormant = nftables.DORMANT in observed.traits
+        if dormant:
+            await self.nft.apply(f"add table {_TABLE}\n")
         await self.nft.apply(nftables.repair_script(todo))
-        return 1
+        return 1 + dormant
 
     async def clear(self) -> Ruleset:
         """Delete the table."""

@@ -123,11 +123,12 @@ def judge(seen: DhcpSnapshot, memory: DhcpMemory) -> DhcpVerdict:
             Fault.MISSING,
         )
     lost = _lost(seen, memory)
-    if seen.socket.masked and not seen.serving:
+    if _is_masked(seen):
+        unit = name if seen.socket.masked else seen.proxy.service
         return DhcpVerdict(
             State.DEGRADED,
-            f"{name} is masked: containers get no address on {_networks(seen)}",
-            f"podwatch leaves it so; to change that: systemctl unmask {name}",
+            f"{unit} is masked: containers get no address on {_networks(seen)}",
+            f"podwatch leaves it so; to change that: systemctl unmask {unit}",
             Fault.MASKED,
             lost,
         )
@@ -160,6 +161,13 @@ def judge(seen: DhcpSnapshot, memory: DhcpMemory) -> DhcpVerdict:
     return DhcpVerdict(State.OK, f"{name} listens, {whose} with a lease on {_networks(seen)}")
 
 
+def _is_masked(seen: DhcpSnapshot) -> bool:
+    """Whether an administrator's no to the socket, or to the proxy behind it, is in effect."""
+    return (seen.socket.masked and not seen.serving) or (
+        seen.service.masked and not seen.service.pid
+    )
+
+
 def step(
     memory: DhcpMemory, seen: DhcpSnapshot, now: float, limits: Limits
 ) -> tuple[DhcpMemory, DhcpVerdict, DhcpDecision]:
@@ -178,7 +186,7 @@ def step(
     else:
         memory = replace(memory, serving_since=None, lost_since=None)
     wants_enabling = seen.socket.file == "disabled"
-    can_serve = seen.socket.exists and not seen.socket.masked
+    can_serve = seen.socket.exists and not _is_masked(seen)
     if not can_serve:
         memory = replace(memory, tries=0, next_serve=NEVER)
     elif not seen.serving or wants_enabling:
@@ -187,7 +195,7 @@ def step(
         if not seen.serving:
             why = f"tried {counted(memory.tries, 'time')} lately: pausing"
             return memory, verdict, DhcpDecision(None, why, memory.next_serve)
-    if not seen.serving:
+    if not seen.serving or _is_masked(seen):
         # Only an administrator can help, and a unit that is installed or unmasked is heard of.
         return memory, verdict, DhcpDecision(None, "this is the administrator's to change")
     memory, decision = _about_leases(memory, seen, verdict.lost, now, limits)

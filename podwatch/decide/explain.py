@@ -242,7 +242,8 @@ class _Teller:
             if chain.table.startswith(other_family) or _accepts(chain, marks):
                 continue
             what = f"table {chain.table}, chain {chain.name} drops what it does not know"
-            yield Hop("other firewalls", what, Mark.BROKEN, forwarding.remedy(chain, bridge))
+            advice = forwarding.remedy(chain, bridge, self.setup.driver)
+            yield Hop("other firewalls", what, Mark.BROKEN, advice)
 
     def _wire(self, endpoint: Endpoint, known: Container | None) -> Iterator[Hop]:
         network = self.setup.networks.get(endpoint.network_id)
@@ -296,8 +297,10 @@ class _Teller:
         port = f"{mapping.container_port}/{mapping.protocol}"
         if inside is None:
             return Hop("container", f"who listens on {port} could not be seen", Mark.UNKNOWN)
+        if mapping.protocol not in ("tcp", "udp"):
+            return Hop("container", f"who listens on {port} could not be seen", Mark.NOTE)
         silent = [each for each in wanted if each not in inside.listens]
-        if silent and mapping.protocol in ("tcp", "udp"):
+        if silent:
             name = known.name if known else endpoint.container_id[:12]
             what = f"nothing in it listens on {silent[0][0]}/{silent[0][1]} for others"
             return Hop("container", what, Mark.BROKEN, f"podman logs {name}")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from podwatch.decide.blocked import blocked_by
+from podwatch.decide.hidden import hidden
 from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
 from podwatch.drivers import forwarding, sysctls
@@ -21,6 +22,7 @@ from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
 from podwatch.words.text import counted
 from podwatch.words.verdict import (
+    HARMLESS,
     Blocked,
     BlockedKind,
     Missing,
@@ -75,7 +77,10 @@ def judge(snapshot: Snapshot) -> Verdict:
             warnings.extend(_shut_out(setup, snapshot.forward_drops))
             if not missing:  # by rules that podwatch does not know, nobody's cannot be told
                 known = replace(snapshot, setup=setup)
-                warnings.extend(notices(leftovers(known, rules), setup, snapshot.containers))
+                left = leftovers(known, rules)
+                warnings.extend(notices(left, setup, snapshot.containers))
+                told = {(each.chain, each.text) for each in left}
+                warnings.extend(hidden(setup, rules, snapshot.rules, told))
         missing.extend(_missing_sysctls(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
             missing.extend(_missing_sources(setup, snapshot.firewalld))
@@ -103,8 +108,7 @@ def _state(
         return State.LOST
     if unknown:
         return State.UNKNOWN
-    harmless = (WarningKind.NEIGHBOUR, WarningKind.NO_EVENTS)
-    tells = any(each.kind not in harmless for each in warnings)
+    tells = any(each.kind not in HARMLESS for each in warnings)
     if tells or any(each.kind is not BlockedKind.BUSY for each in blocked):
         return State.DEGRADED
     return State.OK
@@ -356,7 +360,7 @@ def _shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterable[Notice]:
             f"network {name} ({network.bridge}): chain {chain.table} {chain.name} drops what it "
             "does not accept, and accepts no new connection to this network: whatever Podman's "
             "rules say, its published ports do not answer",
-            forwarding.remedy(chain, network.bridge),
+            forwarding.remedy(chain, network.bridge, setup.driver),
         )
 
 

@@ -50,19 +50,27 @@ def is_of_others(chain: BaseChain, own: Iterable[str]) -> bool:
 
 
 def drops(chain: BaseChain) -> bool:
-    """Whether a chain drops what none of its rules names."""
-    if any(_ACCEPTS_ALL.match(rule) for rule in chain.rules):
-        return False
-    return chain.policy == "drop" or bool(chain.rules and _DROPS_ALL.match(chain.rules[-1]))
+    """Whether a chain drops what no rule before its end names."""
+    for rule in chain.rules:
+        if _ACCEPTS_ALL.match(rule):
+            return False
+        if _DROPS_ALL.match(rule):
+            return True
+    return chain.policy == "drop"
 
 
 def reached(chains: Mapping[str, Sequence[str]], first: str) -> tuple[str, ...]:
-    """The rules of a chain and of all that it may jump to, of a table's chains by name."""
+    """The rules of a chain and of all that it may jump to, of a table's chains by name.
+
+    None behind one that drops everything: no packet gets there.
+    """
     names = [first]
     found: list[str] = []
     for name in names:
         for rule in chains.get(name, ()):
             found.append(rule)
+            if name == first and _DROPS_ALL.match(rule):
+                break
             targets = [one or other for one, other in _JUMP.findall(rule)]
             names += [each for each in dict.fromkeys(targets) if each not in names]
     return tuple(found)
@@ -78,7 +86,7 @@ def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseCh
     publish = {each.network_id for each in setup.endpoints if _publishes(each)}
     for chain in chains:
         versions = _FAMILIES[chain.table.partition(" ")[0]]
-        answers_only = setup.driver in _IN_IPTABLES and chain.table in TABLES
+        answers_only = _answers_only(setup.driver, chain)
         for network_id, name in names.items():
             network = setup.networks.get(network_id)
             if network is None or network.internal or (answers_only and network_id not in publish):
@@ -132,14 +140,24 @@ def _names(rule: str, network: Network) -> bool:
     return False
 
 
-def remedy(chain: BaseChain, bridge: str) -> str:
+def _answers_only(driver: FirewallDriver, chain: BaseChain) -> bool:
+    """Whether the driver's own rules in this chain let through what containers send."""
+    return driver in _IN_IPTABLES and chain.table in TABLES
+
+
+def remedy(chain: BaseChain, bridge: str, driver: FirewallDriver) -> str:
     """What lets a network through, in the words of whoever made the chain drop."""
     rules = " ".join(chain.rules)
+    early = next((each for each in chain.rules[:-1] if _DROPS_ALL.match(each)), "")
+    if early:
+        return f"delete “{early}” from it, unless it is meant so"
     if "ufw" in rules:
         return f"ufw route allow in on {bridge}; ufw route allow out on {bridge}"
     if chain.table in TABLES:
         name = "DOCKER-USER" if "DOCKER-USER" in rules else chain.name
         insert = f"{TABLES[chain.table]} -I {name}"
+        if _answers_only(driver, chain):  # by a bridge's name it would go past the isolation
+            return f"{insert} -m conntrack --ctstate DNAT -j ACCEPT"
         return f"{insert} -i {bridge} -j ACCEPT; {insert} -o {bridge} -j ACCEPT"
     rule = f"nft insert rule {chain.table} {chain.name}"
     return f"{rule} iifname {bridge} accept; {rule} oifname {bridge} accept"

@@ -35,6 +35,9 @@ _HOOKS = {
 }
 _PRIORITIES = {"filter": 0, "srcnat": 100, "dstnat": -100, "raw": -300, "mangle": -150}
 
+DORMANT = "dormant"
+"""The trait of a table that is switched off as a whole: none of its chains is hooked in."""
+
 # nft 1.0 to 1.1 print marks with eight digits; canonical() takes the leading zeros away.
 _MASQUERADE_MARK = "meta mark & 0x2000 == 0x2000 masquerade"
 _SET_MARK = "meta mark set meta mark | 0x2000"
@@ -337,26 +340,31 @@ def _canonical_hook(text: str) -> str:
 def parse_listing(listing: str) -> Ruleset:
     """`nft list table inet netavark`, as text.
 
-    An empty listing means the table does not exist. Lines that are not understood are kept as
+    An empty listing means the table does not exist. In one with `flags dormant` no chain is hooked
+    in, whatever it says. Lines that are not understood are kept as
     rules: they match nothing that is expected, so they are somebody else's.
     """
     if not listing.strip():
         return Ruleset(present=False)
     chains: dict[str, Chain] = {}
     name, hook, rules = "", "", list[str]()
+    dormant = False
     for line in listing.splitlines():
         text = line.strip()
         if not name:
             if text.startswith("chain ") and text.endswith("{"):
                 name, hook, rules = text[6:-1].strip(), "", []
+            elif text.startswith("flags ") and DORMANT in text:
+                dormant = True
         elif text == "}":
             chains[name] = Chain(hook, tuple(rules))
             name = ""
         elif text.startswith("type ") and " hook " in text and not rules:
-            hook = _canonical_hook(text)
+            hook = "" if dormant else _canonical_hook(text)
         elif text:
             rules.append(canonical(text))
-    return Ruleset(present=True, chains=chains, listing=listing)
+    traits = frozenset({DORMANT} if dormant else ())
+    return Ruleset(present=True, chains=chains, listing=listing, traits=traits)
 
 
 def repair_script(repairs: Iterable[Repair]) -> str:

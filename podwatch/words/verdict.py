@@ -63,12 +63,17 @@ class WarningKind(StrEnum):
     FIREWALLD_TABLE = "firewalld_table"
     STALE_STATE = "stale_state"
     LEFTOVER = "leftover"
+    HIDDEN = "hidden"
     SHUT_OUT = "shut_out"
     NO_EVENTS = "no_events"
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
     PAUSED = "paused"
     CONFIG = "config"
+
+
+HARMLESS = frozenset({WarningKind.NEIGHBOUR, WarningKind.NO_EVENTS})
+"""Warnings that make no state degraded."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,7 +258,9 @@ def _read_only(there: Installed) -> Iterator[None]:
     enter = f"nsenter --target {_main_pid(there)} --mount"
     for mode in ("ro", "rw"):
         for directory in ("/run/podwatch", "/var/lib/podwatch"):
-            there.host.shell(f"{enter} mount -o remount,bind,{mode} {directory}")
+            remount = f"{enter} mount -o remount,bind,{mode} {directory}"
+            # Busy while podwatch or a unit of its own writes a file there.
+            there.until(lambda: there.host.shell(remount, check=False).code == 0, mode)  # noqa: B023
         if mode == "ro":
             try:
                 yield

@@ -31,7 +31,7 @@ def advice(there: Installed) -> list[str]:
     """What the daemon advises about networks that are shut out, from its first look on."""
     began = time.time()
     there.host.run(["systemctl", "restart", "podwatch"])
-    there.until(lambda: there.status()["last_look"]["at"] > began, "looked")
+    there.until(lambda: there.status()["started"] > began, "looked")
     return [each["advice"] for each in there.status()["warnings"] if each["kind"] == "shut_out"]
 
 

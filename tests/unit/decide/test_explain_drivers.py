@@ -194,7 +194,7 @@ def test_a_policy_that_drops_stops_new_connections_to_ports() -> None:
     (advice,) = {
         hop.advice for each in ways if each.container == "web-a" if (hop := each.first_broken)
     }
-    assert advice.startswith("iptables -I FORWARD -i podman0 -j ACCEPT; ")
+    assert advice.startswith("iptables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT")
     gone = explain(without(snapshot, "NETAVARK_FORWARD"), kernel_of(snapshot, chain))
     assert broken(gone, "web-a") == {(WayKind.IN, "forward"), (WayKind.OUT, "forward")}
 

@@ -341,7 +341,7 @@ def test_order_does_not_matter_elsewhere() -> None:
 
 def test_foreign_rules_are_nobodys_business() -> None:
     """Rules and chains of others, before or behind netavark's, change no verdict."""
-    rules = with_chain("FORWARD", lambda texts: ("counter", *texts, "drop"))
+    rules = with_chain("FORWARD", lambda texts: ("counter", *texts, "ip saddr 203.0.113.1 drop"))
     rules = replace(rules, chains={**rules.chains, "MINE": Chain("", ("accept", "accept"))})
     verdict = judge(snapshot(rules=rules))
     assert (verdict.state, verdict.missing, verdict.warnings) == (State.OK, (), ())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.drivers.forwarding import drops, is_of_others, remedy, shut_out
+from podwatch.drivers.forwarding import drops, is_of_others, reached, remedy, shut_out
 from podwatch.drivers.iptables_save import forward_chains
 from podwatch.words.network import Endpoint, FirewallDriver, Network, PortMapping, Setup
 from podwatch.words.way import BaseChain
@@ -163,4 +163,23 @@ def test_the_chain_that_the_rules_of_podman_are_in(name: str) -> None:
 )
 def test_the_remedy_is_in_the_words_of_who_drops(table: str, rule: str, wanted: str) -> None:
     """ufw, Docker, iptables and nftables each have their own way to let a network through."""
-    assert remedy(chain(rule, table=table), "podman0").startswith(wanted)
+    found = remedy(chain(rule, table=table), "podman0", FirewallDriver.NFTABLES)
+    assert found.startswith(wanted)
+
+
+def test_the_remedy_leaves_isolation_in_place() -> None:
+    """Where Podman's own chains are behind the remedy, it lets nothing past but forwarded ports."""
+    for driver in (FirewallDriver.IPTABLES, FirewallDriver.CNI):
+        found = remedy(chain("jump theirs", table="ip filter"), "podman0", driver)
+        assert found == "iptables -I passing -m conntrack --ctstate DNAT -j ACCEPT"
+
+
+def test_a_drop_before_the_end_is_one() -> None:
+    """A rule that drops everything drops, wherever it stands; what is behind it is not reached."""
+    early = ("-j REJECT --reject-with icmp-port-unreachable", "-i podman0 -j ACCEPT")
+    found = chain(*early, table="ip filter", policy="accept")
+
+    assert drops(found)
+    assert reached({"FORWARD": early}, "FORWARD") == early[:1]
+    assert "delete “-j REJECT" in remedy(found, "podman0", FirewallDriver.IPTABLES)
+    assert not drops(chain("-j ACCEPT", *early, table="ip filter", policy="accept"))
