@@ -7,6 +7,8 @@ network is seen through its process. What cannot be read is left out.
 
 import os
 from collections.abc import Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from podwatch.drivers.proc_net import default_route, parse_listening
@@ -98,7 +100,8 @@ def _text(path: str) -> str:
     try:
         # Unbuffered and in small pieces: a file of /proc/sys refuses a read of megabytes.
         with open(path, "rb", buffering=0) as file:
-            pieces = [piece for _ in range(_PIECES) if (piece := file.read(_PIECE_BYTES))]
+            # No read more than it needs: each one of /proc/net/tcp walks all of the kernel's table.
+            pieces = list(islice(iter(partial(file.read, _PIECE_BYTES), b""), _PIECES))
     except OSError:
         return ""
     return b"".join(pieces).decode("utf-8", "replace")

@@ -55,6 +55,7 @@ ALL = (
     *BY_FIREWALLD,
     Fault("systemctl restart nftables", "systemctl restart nftables"),
     Fault("nft flush table inet netavark", "nft flush table inet netavark"),
+    Fault("the table made dormant", "nft 'add table inet netavark { flags dormant; }'"),
 )
 
 IPTABLES = (
