@@ -173,10 +173,15 @@ class Looker:
     async def look(self, *, paused: str = "") -> Snapshot:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
         unknown: list[Unknown] = []
+        before = self.expected.stamp
         asking = asyncio.ensure_future(self.ask_firewalld(unknown))
         neighbours = asyncio.ensure_future(self._neighbours())
         setup, rules, at, busy = await self._rules(unknown)
         firewalld = await asking
+        if self.expected.stamp != before:
+            # firewalld was asked before what is expected now was set up: its answer is too old.
+            firewalld = await self.ask_firewalld(unknown)
+            busy = busy or ("" if self.expected.is_current() else "podman is changing a network")
         self.setup = setup
         wanted = {} if setup is None else {each.path: each.value for each in sysctls.wanted(setup)}
         found = sysctl.read(wanted)

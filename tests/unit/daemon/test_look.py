@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The census of podman's containers: whom podwatch takes for running, and when it asks again."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from podwatch.daemon import look
 from podwatch.daemon.look import CENSUS_AGAIN_MAX_S, CENSUS_AGAIN_S, Census, interferes
-from podwatch.words.network import Container
+from podwatch.words.network import Container, FirewallDriver, Setup
+from podwatch.words.snapshot import Firewalld
 
 RUNNING = Container("aa", "web")
 ENDED = Container("aa", "web", running=False)
@@ -111,3 +114,44 @@ def test_which_firewall_interferes(
     monkeypatch.setattr(look, "_NFTABLES_FILES", (tmp_path / "absent", file))
 
     assert interferes(unit) is told
+
+
+class _JustSetUp:
+    """What is expected, on a host where a network is set up while it is read for the first time."""
+
+    stamp: object = None
+    listed = None
+    asks_podman = False
+
+    async def read(self) -> Setup:
+        self.stamp = 1
+        return Setup(FirewallDriver.UNKNOWN)
+
+    def is_current(self) -> bool:
+        return True
+
+
+class _Firewalld:
+    """firewalld, which has the new network's source only from the second question on."""
+
+    asked = 0
+
+    async def read(self) -> Firewalld:
+        self.asked += 1
+        return Firewalld(
+            running=True, sources={"10.88.0.0/16": "trusted"} if self.asked > 1 else {}
+        )
+
+
+def test_firewalld_is_not_older_than_what_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer from before a network was set up is no loss of it: firewalld is asked again."""
+    monkeypatch.setattr(look, "table_exists", lambda *_: False)
+    firewalld: Any = _Firewalld()
+    expected: Any = _JustSetUp()
+    looker = look.Looker(expected, {}, firewalld, None, None)
+
+    for asked in (2, 3):  # and once a look where nothing has changed
+        found = asyncio.run(looker.look())
+        assert found.firewalld is not None
+        assert found.firewalld.sources == {"10.88.0.0/16": "trusted"}
+        assert firewalld.asked == asked
