@@ -138,7 +138,7 @@ class Looker:
         self._others_at = -math.inf
         self._others_of = FirewallDriver.UNKNOWN
         self._drops: tuple[BaseChain, ...] = ()
-        self._drops_at = -math.inf
+        self._changes_at: int | None = None  # at the last look
         self.setup: Setup | None = None
         """What was set up at the last look; None where it could not be read."""
         self._sysctls_seen: frozenset[str] = frozenset()
@@ -187,6 +187,13 @@ class Looker:
         found = sysctl.read(wanted)
         seen = self._sysctls_seen if setup is None else self._sysctls_seen & wanted.keys()
         self._sysctls_seen = seen | {path for path in found if found[path] == wanted[path]}
+        drops: tuple[BaseChain, ...] = ()
+        if setup is not None and rules is not None:
+            changes, before_that = self.changes(), self._changes_at
+            self._changes_at = changes
+            await self._look_around(setup, is_quiet=changes == before_that)
+            read = self.rules[setup.driver].forward_chains()
+            drops = (*(each for each in read if forwarding.drops(each)), *self._drops)
         return Snapshot(
             setup=setup,
             rules=rules,
@@ -198,8 +205,8 @@ class Looker:
             neighbours=await neighbours,
             sysctls=found,
             sysctls_seen=self._sysctls_seen,
-            forward_drops=await self._forward_drops(setup) if rules is not None else (),
-            others=await self._rules_of_others(setup) if rules is not None else {},
+            forward_drops=drops,
+            others=self._others if rules is not None else {},
             unknown=tuple(unknown),
         )
 
@@ -279,36 +286,29 @@ class Looker:
             unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
             return ABSENT_FIREWALLD
 
-    async def _forward_drops(self, setup: Setup | None) -> tuple[BaseChain, ...]:
-        """Chains of others that drop what is forwarded; those not read anyway, now and then."""
-        if setup is None or self.nft is None:
-            return ()
-        now = time.monotonic()
-        if now >= self._drops_at + _FIREWALLS_EVERY_S:
-            self._drops_at = now
-            try:
-                self._drops = await forward_drops(self.nft, DRIVERS[setup.driver].TABLES)
-            except Unreadable:
-                self._drops = ()  # somebody else's table: what it holds is no part of the verdict
-        read = self.rules[setup.driver].forward_chains()
-        return (*(each for each in read if forwarding.drops(each)), *self._drops)
+    async def _look_around(self, setup: Setup, *, is_quiet: bool) -> None:
+        """Look at the rules of others: now and then, when the driver is another, until they go.
 
-    async def _rules_of_others(self, setup: Setup | None) -> Mapping[FirewallDriver, Ruleset]:
-        """Rules of the drivers not in use; looked for now and then, when it changes, until gone."""
-        if setup is None:
-            return {}
+        They are no part of a loss: while the driver's rules change, nobody waits for them.
+        """
         now = time.monotonic()
-        is_due = now >= self._others_at + _FIREWALLS_EVERY_S or setup.driver != self._others_of
-        if self._others or is_due:
+        is_due = is_quiet and now >= self._others_at + _FIREWALLS_EVERY_S
+        if is_due or setup.driver != self._others_of:
+            is_due = True
             self._others_at, self._others_of = now, setup.driver
+            try:
+                tables = DRIVERS[setup.driver].TABLES
+                self._drops = () if self.nft is None else await forward_drops(self.nft, tables)
+            except Unreadable:
+                self._drops = ()
+        if is_due or self._others:
             others = {name: each for name, each in self.rules.items() if name != setup.driver}
             try:
                 self._others = {
                     name: await each.read() for name, each in others.items() if each.exist()
                 }
             except Unreadable:
-                self._others = {}  # no part of the verdict hangs on them
-        return self._others
+                self._others = {}
 
     async def _neighbours(self) -> tuple[str, ...]:
         if self.systemd is None:
