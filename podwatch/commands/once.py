@@ -11,11 +11,11 @@ from typing import Any
 from podwatch import __version__
 from podwatch.adapters.podman import list_networks
 from podwatch.adapters.units import UnitWatch
-from podwatch.daemon import pause
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import DhcpLooker, section
 from podwatch.daemon.document import document, with_dhcp
 from podwatch.daemon.host import Host, limits
+from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.service import look_once
 from podwatch.daemon.status import SCHEMA
 from podwatch.decide import dhcp, policy
@@ -35,7 +35,7 @@ async def check(run_dir: Path, config: Config) -> dict[str, Any]:
     host = await look_once(config, run_dir)
     try:
         began = time.monotonic()
-        paused = pause.read(run_dir, time.time())
+        paused = PauseWatch(run_dir, lambda: None).now()
         snapshot, verdict = await _settled_look(host, str(paused) if paused else "")
         look = {
             "at": time.time(),
