@@ -2,7 +2,6 @@
 """The daemon itself: killed, started late, fought, fed with bad input, and without systemd."""
 
 import json
-import re
 import subprocess
 import time
 
@@ -85,10 +84,8 @@ def test_a_fight_is_bounded(there: Installed) -> None:
     assert there.reloads() - before <= len(there.containers.containers)
     assert 1 <= there.status()["counters"]["restored"] - restored <= 60
     assert max(map(int, running)) <= 4
-    assert re.search(
-        r"nft \(pid \d+\) keeps removing the rules",
-        there.host.journal("podwatch", since_cursor=cursor),
-    )
+    told = there.host.journal("podwatch", since_cursor=cursor)
+    assert "nft keeps removing the rules" in told
 
 
 @pytest.mark.parametrize(
