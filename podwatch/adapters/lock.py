@@ -17,13 +17,10 @@ def hold(path: Path) -> Iterator[None]:
     Raises RestoreFailed at once when somebody else holds it, naming who, or when it cannot be
     opened.
     """
-    # O_RDWR for the pid alone: a lock that is there is good on a read-only directory.
-    flags = os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    # Read-only: a file held open for writing would keep its file system from being made so.
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        try:
-            fd = os.open(path, flags | os.O_RDWR, 0o600)
-        except OSError:
-            fd = os.open(path, flags | os.O_RDONLY, 0o600)
+        fd = os.open(path, flags | os.O_CREAT | os.O_RDONLY, 0o600)
     except OSError as exc:
         raise RestoreFailed(f"cannot open the lock {path}: {exc.strerror}") from exc
     try:
@@ -36,8 +33,8 @@ def hold(path: Path) -> Iterator[None]:
                 f"another podwatch{who} holds {path}", hint="see: systemctl status podwatch"
             ) from exc
         try:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            with os.fdopen(os.open(path, flags | os.O_WRONLY | os.O_TRUNC), "wb") as file:
+                file.write(f"{os.getpid()}\n".encode())
         except OSError:
             pass  # a courtesy to whoever finds it held
         yield
