@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from podwatch import __version__
+from podwatch.adapters.lock import hold
 from podwatch.adapters.podman import list_networks
 from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
@@ -22,6 +23,7 @@ from podwatch.decide import dhcp, policy
 from podwatch.decide.judge import judge, without_dead
 from podwatch.decide.leftovers import addresses_of, leftovers, mentions, without
 from podwatch.drivers.driver import expected_rules
+from podwatch.words.network import Setup
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean, counted
 from podwatch.words.verdict import State, Verdict
@@ -74,8 +76,14 @@ async def _take_away(host: Host, *, dry_run: bool) -> State:
 
     podman itself is asked first for the addresses of all that runs: while there are rules for one
     of which netavark's state knows nothing, all are kept. Raises StateUnreadable when podman does
-    not answer.
+    not answer, RestoreFailed while another podwatch repairs.
     """
+    running, _ = await list_networks(host.systemd)  # takes its time: what is looked at is newer
+    with hold(host.restorer.lock):
+        return await _take_away_from(host, running, dry_run=dry_run)
+
+
+async def _take_away_from(host: Host, running: Setup, *, dry_run: bool) -> State:
     snapshot, verdict = await _settled_look(host)
     own = snapshot.rules
     if snapshot.setup is None or own is None or verdict.missing:
@@ -87,7 +95,6 @@ async def _take_away(host: Host, *, dry_run: bool) -> State:
         return verdict.state
     for each in found:
         print(f"left over: {clean(each.chain)}: {clean(each.text)}")
-    running, _ = await list_networks(host.systemd)
     unknown = addresses_of(running) - addresses_of(setup)
     for address in sorted(map(str, unknown)):
         if any(mentions(each.text, [ip_network(address)]) for each in found):

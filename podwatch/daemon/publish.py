@@ -149,7 +149,8 @@ class Publisher:
     def refuse(self, why: str) -> None:
         """The configuration was refused for this reason; "" when one was taken over."""
         self._refused = why
-        self.write(restoring=self._restoring)
+        if self._document:
+            self.write(restoring=self._restoring)
 
     def complain(self, error: PodwatchError) -> None:
         """Log what podwatch goes without; the same thing once."""
