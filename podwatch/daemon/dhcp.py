@@ -130,11 +130,14 @@ class DhcpLoop:
             ends = None if pause is None else now + pause.until - time.time() + 0.01
             tries = self.looker.unclaimed
             starts = now + 0.25 * 2**tries if 0 < tries <= _STARTING_TRIES else None
-            at_last = [at for at in (look_at, ends, starts) if at is not None]
+            free = now + self.limits.settle if self.looker.unasked else None
+            at_last = [at for at in (look_at, ends, starts, free) if at is not None]
             await self._rest(min(at_last, default=None), slow=bool(seen.networks))
-            # Nothing tells when a container is unpaused, or has started.
-            return starts is not None or any(
-                each.paused and not seen.is_known(each) for each in seen.holders or ()
+            # Nothing tells when a container is unpaused, or has started, or podman is done.
+            return (
+                self.looker.unasked
+                or tries > 0
+                or any(each.paused and not seen.is_known(each) for each in seen.holders or ())
             )
         return False
 

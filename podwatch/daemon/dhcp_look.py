@@ -46,12 +46,15 @@ class DhcpLooker:
 
     `unclaimed` is how many times in a row podman knew of nobody up who holds one of the leases: a
     container has its lease before podman calls it running, and nothing tells when it does.
+    `unasked` says that podman would have been asked, but was changing a network: nothing tells when
+    it has done that either.
     """
 
     units: UnitWatch
     systemd: Systemd | None
     watch: tuple[Path, ...] = ()
     unclaimed: int = 0
+    unasked: bool = False
     since: dict[tuple[str, Lease], float] = field(default_factory=dict)
     _holders: tuple[Holder, ...] | None = ()
     _stamp: object = None
@@ -62,7 +65,7 @@ class DhcpLooker:
         networks = podman_networks.read_networks(backend, directory)
         self.watch = watched(backend, directory, networks)
         if not networks:
-            self._stamp, self._holders, self.unclaimed = None, (), 0
+            self._stamp, self._holders, self.unclaimed, self.unasked = None, (), 0, False
             return DhcpSnapshot(backend)
         if self.systemd is None:
             why = "systemd does not run this host: nobody keeps the DHCP proxy running"
@@ -88,7 +91,9 @@ class DhcpLooker:
         self._remember(leases or {})
         busy = podman.lock_holder()
         stamp = (networks, service.pid, service.started, sorted(leases or ()), places)
-        if not busy and (fresh or stamp != self._stamp):
+        wanted = fresh or stamp != self._stamp
+        self.unasked = wanted and bool(busy)
+        if wanted and not busy:
             try:
                 self._holders = await self._ask_podman(backend, networks, places)
                 leased = {*(leases or ()), *chain.from_iterable(places.values())}

@@ -34,6 +34,11 @@ cgroup_manager = "cgroupfs"
 network_backend = "cni"
 """
 
+SLOW_NETAVARK = """#!/bin/sh
+/usr/lib/podman/netavark.quick "$@" || exit
+case "$*" in *" setup "*) sleep 2 ;; esac
+"""
+
 
 @dataclass
 class Lan(Installed):
@@ -256,6 +261,19 @@ def test_a_silent_server_costs_one_address(lan: Lan, four: dict[str, str]) -> No
     # While CNI's one try lasted the leases ran out: the same addresses come, in any order.
     assert sorted(addresses.values()) == sorted(four.values())
     assert lan.socket == CNI[0] or addresses == four
+
+
+@pytest.mark.parametrize("lan", ["trixie", "forky"], indirect=True)  # CNI has a way of its own
+def test_a_slow_start_is_seen(lan: Lan) -> None:
+    """podman holds its lock for 2 s after the lease: the container is seen with it all the same."""
+    netavark = "/usr/lib/podman/netavark"
+    lan.host.run(["mv", netavark, f"{netavark}.quick"])
+    lan.host.write(netavark, SLOW_NETAVARK, mode=0o755)
+    try:
+        web(lan.host, "slow", networks=["lan"])
+    finally:
+        lan.host.run(["mv", f"{netavark}.quick", netavark])
+    lan.until_well(1, 5)
 
 
 def test_panic_mode(lan: Lan) -> None:
