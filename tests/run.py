@@ -4,6 +4,9 @@
 Without root, or where a tool is missing, what can run is run. With CI=true nothing may be left out:
 a stage that cannot run fails, and so does a test that skips itself.
 
+Where hosts boot side by side, one that is late may be late for the others' sake. So the files of a
+few failed tests run once more, alone; what fails again has failed, and what does not is named.
+
 Usage: python -m tests.run STAGE...
 """
 
@@ -15,7 +18,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,15 +30,31 @@ LIBRARIES = ("dbus_next", "nftables", "pystemd", "structlog")
 class Tally:
     """What all stages together came to."""
 
-    passed: int = 0
-    failed: int = 0
+    passed: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
     left_out: list[str] = field(default_factory=list)
     """One sentence for each stage or test that did not run."""
+    only_alone: set[str] = field(default_factory=set)
+    """Tests that failed beside others and passed without them."""
 
     @property
     def closing_line(self) -> str:
         """The counts in the words of pytest, alone on a line."""
-        return f"{self.passed} passed, {self.failed} failed, {len(self.left_out)} skipped"
+        left_out = len(self.left_out)
+        return f"{len(self.passed)} passed, {len(self.failed)} failed, {left_out} skipped"
+
+    def replace(self, again: "Tally") -> None:
+        """Take what came of a second run for what came of the first."""
+        self.only_alone |= self.failed & again.passed
+        self.passed = (self.passed - again.failed) | again.passed
+        self.failed = (self.failed - again.passed) | again.failed
+
+    def add(self, other: "Tally") -> None:
+        """Add what came of other tests."""
+        self.passed |= other.passed
+        self.failed |= other.failed
+        self.left_out += other.left_out
+        self.only_alone |= other.only_alone
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,9 @@ def _no_root() -> str:
 
 
 PYTHON = sys.executable
+SECOND_TRIES = 3
+"""So many files at most are tried a second time: what fails in more of them was not late."""
+
 STAGES = {
     "lint": Stage(
         commands=(
@@ -89,41 +111,56 @@ STAGES = {
 }
 
 
-def count(report: Path, tally: Tally) -> None:
-    """Add the results in pytest's JUnit report to the tally.
+def count(report: Path) -> Tally:
+    """What pytest's JUnit report says of each test.
 
     An expected failure counts as passed. A setup or teardown error counts as a failure.
     """
+    tally = Tally()
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 (pytest wrote it a moment ago)
         name = f"{case.get('classname')}.{case.get('name')}"
         skipped = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
-            tally.failed += 1
+            tally.failed.add(name)
         elif skipped is not None and skipped.get("type") != "pytest.xfail":
             tally.left_out.append(f"{name}: {skipped.get('message')}")
         else:
-            tally.passed += 1
+            tally.passed.add(name)
+    tally.passed -= tally.failed  # one that passed, and whose teardown did not
+    return tally
 
 
-def run_tests(directory: str, tally: Tally, at_once: int = 1) -> bool:
-    """Run pytest over one directory; true if everything passed and there was something to pass."""
-    rounds: list[tuple[str, ...]] = [("-q",)]
-    if at_once > 1:  # and so long that each is named as it ends
-        together = ("-v", "--numprocesses", str(at_once), "--dist", "loadscope")
-        rounds = [(*together, "-m", "not alone"), ("-v", "-m", "alone")]
-    passed = [_run_pytest(directory, tally, each) for each in rounds]
-    return all(passed)
+def run_tests(directory: str, at_once: int = 1) -> Tally:
+    """Run pytest over one directory."""
+    if at_once == 1:
+        return _run_pytest((directory,), "-q")
+    tally = Tally()  # of a stage so long that each test is named as it ends
+    together = ("-v", "--numprocesses", str(at_once), "--dist", "loadscope")
+    for marker, options in (("not alone", together), ("alone", ("-v",))):
+        found = _run_pytest((directory,), *options, "-m", marker)
+        files = _files(found.failed)
+        if 0 < len(files) <= SECOND_TRIES and all((TOP / each).is_file() for each in files):
+            print(f"== once more, alone: {' '.join(files)}", flush=True)
+            found.replace(_run_pytest(files, "-v", "-m", marker))
+        tally.add(found)
+    return tally
 
 
-def _run_pytest(directory: str, tally: Tally, chosen: tuple[str, ...]) -> bool:
+def _files(names: Iterable[str]) -> tuple[str, ...]:
+    """The files of these tests, by path from the top directory."""
+    modules = {name.partition("[")[0].rpartition(".")[0] for name in names}
+    return tuple(sorted(f"{each.replace('.', '/')}.py" for each in modules))
+
+
+def _run_pytest(paths: Sequence[str], *options: str) -> Tally:
     with tempfile.TemporaryDirectory(prefix="podwatch-tests-") as results:
         report = Path(results) / "report.xml"
-        options = ("--durations=10", f"--junit-xml={report}", *chosen)
-        pytest = (PYTHON, "-m", "pytest", *options, directory)
-        code = subprocess.run(pytest, cwd=TOP, check=False).returncode
-        if report.exists():
-            count(report, tally)
-    return code == 0
+        given = ("--durations=10", f"--junit-xml={report}", *options, *paths)
+        code = subprocess.run((PYTHON, "-m", "pytest", *given), cwd=TOP, check=False).returncode
+        tally = count(report) if report.exists() else Tally()
+    if code != 0 and not tally.failed:
+        tally.failed.add(f"{' '.join(paths)}: pytest ended with exit code {code}")
+    return tally
 
 
 def run_stage(name: str, tally: Tally, *, ci: bool) -> bool:
@@ -136,7 +173,11 @@ def run_stage(name: str, tally: Tally, *, ci: bool) -> bool:
     for command in stage.commands:
         if subprocess.run(command, cwd=TOP, check=False).returncode != 0:
             return False
-    return stage.tests is None or run_tests(stage.tests, tally, stage.at_once)
+    if stage.tests is None:
+        return True
+    found = run_tests(stage.tests, stage.at_once)
+    tally.add(found)
+    return not found.failed
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -160,6 +201,9 @@ def main(arguments: Sequence[str]) -> int:
     print()
     if failed:
         print(f"FAILED: {failed}")
+    if tally.only_alone:
+        print("FAILED BESIDE OTHERS, PASSED ALONE:")
+        print("".join(f"  {name}\n" for name in sorted(tally.only_alone)), end="")
     if tally.left_out:
         print("LEFT OUT:")
         print("".join(f"  {sentence}\n" for sentence in tally.left_out), end="")

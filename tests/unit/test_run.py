@@ -36,7 +36,7 @@ def closing(
         (PASSES + SKIPS, "true", 1, "1 passed, 0 failed, 1 skipped"),
         (PASSES + FAILS, "", 1, "1 passed, 1 failed, 0 skipped"),
         (PASSES + BREAKS, "", 1, "1 passed, 1 failed, 0 skipped"),
-        ("", "", 1, "0 passed, 0 failed, 0 skipped"),
+        ("", "", 1, "0 passed, 1 failed, 0 skipped"),
     ],
 )
 def test_closing_line(
@@ -76,3 +76,39 @@ def test_a_stage_that_cannot_run(
 
     assert codes == [0, 1]
     assert "  e2e: no root" in capfd.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("condition", "code", "last"),
+    [
+        ("mark.exists()", 0, "3 passed, 0 failed, 0 skipped"),
+        ("False", 1, "2 passed, 1 failed, 0 skipped"),
+    ],
+)
+def test_second_try(
+    condition: str,
+    code: int,
+    last: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """What fails beside others is tried alone: named where it passes then, failed where not."""
+    mark = tmp_path / "mark"
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_two.py").write_text(
+        f"from pathlib import Path\nmark = Path({str(mark)!r})\n"
+        f"def test_late():\n    good = {condition}\n    mark.touch()\n    assert good\n"
+        "def test_good(): pass\n"
+        "import pytest\n@pytest.mark.alone\ndef test_alone(): pass\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = alone\n")
+    monkeypatch.setattr(run, "TOP", tmp_path)
+    monkeypatch.setitem(run.STAGES, "e2e", run.Stage(tests="tests", at_once=2))
+    seen = run.main(["e2e"])
+    lines = capfd.readouterr().out.splitlines()
+
+    assert (seen, lines[-1]) == (code, last)
+    assert "== once more, alone: tests/test_two.py" in lines
+    named = "FAILED BESIDE OTHERS, PASSED ALONE:" in lines
+    assert named == (code == 0)
