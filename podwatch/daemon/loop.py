@@ -78,7 +78,7 @@ class Loop:
         self._own_name = Path("/proc/self/comm").read_text().strip()
         self._look_cost = 0.0
         self._census: asyncio.Task[None] | None = None
-        self._census_failed_at: object = None
+        self._census_failed: tuple[object, float] = (None, policy.NEVER)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -261,7 +261,11 @@ class Loop:
     def _take_census(self) -> None:
         looker = self.host.looker
         busy = self._census is not None and not self._census.done()
-        if busy or not looker.wants_census or looker.expected.stamp == self._census_failed_at:
+        if busy or not looker.wants_census:
+            return
+        stamp, failed_at = self._census_failed
+        again_at = failed_at + self.config.look.interval / 2
+        if looker.expected.stamp == stamp and time.monotonic() < again_at:
             return
         self._census = asyncio.create_task(self._ask_podman(), name="census")
 
@@ -274,7 +278,7 @@ class Loop:
         try:
             await self.host.restorer.refresh_census()
         except Unreadable as exc:
-            self._census_failed_at = stamp
+            self._census_failed = stamp, time.monotonic()
             self.publisher.complain(exc)
             return
         self._wake(other("podman's containers were listed"), urgent=False)

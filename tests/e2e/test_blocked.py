@@ -4,6 +4,7 @@
 import pytest
 
 from tests.e2e.installed import Installed
+from tests.lab.containers import web
 
 pytestmark = pytest.mark.e2e
 
@@ -98,3 +99,21 @@ def test_a_hanging_podman(there: Installed) -> None:
                 "mv /usr/bin/podman.real /usr/bin/podman; systemctl stop podwatch-inspect.service"
             )
         there.until_whole(30)
+
+
+def test_a_podman_that_failed_once_is_asked_again(there: Installed) -> None:
+    """A listing that failed is repeated by the slow look: the container gets its name."""
+    unit = "podwatch-inspect.service"
+    with there.configured('[look]\ninterval = "10s"\n'):
+        cursor = there.host.journal_cursor()
+        there.host.run(["systemctl", "mask", "--runtime", unit])
+        try:
+            web(there.host, "tardy")
+            there.until(
+                lambda: "podman ps did not answer" in there.host.journal("podwatch", cursor),
+                "told",
+            )
+        finally:
+            there.host.run(["systemctl", "unmask", "--runtime", unit])
+        there.until(lambda: "tardy" in str(there.status()["containers"]), "named", 20)
+        there.host.podman("rm", "--force", "--time=0", "tardy")
