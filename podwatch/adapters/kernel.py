@@ -39,9 +39,9 @@ def read_kernel(pids: Mapping[str, int]) -> Kernel:
             for version, path in _ROUTES.items()
             if (link := default_route(_text(path), version))
         },
-        held=_listening("/proc/net"),
+        held=_held(),
         inside={
-            key: Inside(_listening(f"/proc/{pid}/net"), _peers(pid, names))
+            key: Inside(frozenset(_listening(f"/proc/{pid}/net")), _peers(pid, names))
             for key, pid in pids.items()
             if pid > 0 and Path(f"/proc/{pid}/net/tcp").exists()
         },
@@ -80,13 +80,31 @@ def _peers(pid: int, names: Mapping[int, str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _listening(directory: str) -> frozenset[tuple[int, str]]:
-    return frozenset(
-        each
+def _listening(directory: str) -> dict[tuple[int, str], str]:
+    """The inode of a socket that listens, by port and protocol."""
+    return {
+        (port, protocol): inode
         for protocol in ("tcp", "udp")
-        for version in ("", "6")
-        for each in parse_listening(_text(f"{directory}/{protocol}{version}"), protocol)
-    )
+        for version in ("6", "")
+        for port, _, inode in parse_listening(_text(f"{directory}/{protocol}{version}"), protocol)
+    }
+
+
+def _held() -> dict[tuple[int, str], str]:
+    """Whose the host's listening sockets are: a process of each, by port and protocol."""
+    sockets = _listening("/proc/net")
+    inodes = set(sockets.values())
+    owners: dict[str, str] = {}
+    for pid in filter(str.isdecimal, _listdir("/proc")):
+        for descriptor in _listdir(f"/proc/{pid}/fd"):
+            try:
+                target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+            except OSError:
+                continue  # it was closed, or the process has ended
+            inode = target.removeprefix("socket:[").removesuffix("]")
+            if target.startswith("socket:[") and inode in inodes:
+                owners[inode] = f"{_text(f'/proc/{pid}/comm').strip()} (pid {pid})"
+    return {port: owners.get(inode, "") for port, inode in sockets.items()}
 
 
 def _listdir(path: str) -> list[str]:

@@ -3,30 +3,37 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from podwatch.adapters.kernel import read_kernel
 from podwatch.adapters.libnftables import Nftables
+from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
 from podwatch.daemon.gates import forward_drops
 from podwatch.daemon.service import look_once
 from podwatch.decide.explain import explain
 from podwatch.drivers import nftables
 from podwatch.words.errors import PodwatchError, RulesUnreadable
+from podwatch.words.network import Container
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean
 from podwatch.words.verdict import State
 from podwatch.words.way import BaseChain, Mark, Way, WayKind
+
+Containers = Mapping[str, Container]
 
 SCHEMA = 1
 _SIGNS = {Mark.OPEN: "✓", Mark.BROKEN: "✗", Mark.NOTE: "–", Mark.UNKNOWN: "?"}
 _COLOURS = {Mark.OPEN: "32", Mark.BROKEN: "31", Mark.NOTE: "33", Mark.UNKNOWN: "35"}
 
 
-async def ways(run_dir: Path, config: Config) -> list[Way]:
-    """Look once, and tell every way. Raises StateUnreadable where there is no state to tell of."""
+async def ways(run_dir: Path, config: Config) -> tuple[list[Way], Containers]:
+    """Look once, and tell every way, and podman's containers.
+
+    Raises StateUnreadable where there is no state to tell of.
+    """
     host = await look_once(config, run_dir)
     try:
         snapshot: Snapshot = await host.looker.look()
@@ -35,7 +42,8 @@ async def ways(run_dir: Path, config: Config) -> list[Way]:
             raise RulesUnreadable(f"{why.what}: {why.why}", hint=why.hint)
         pids = {key: each.pid for key, each in snapshot.containers.items() if each.pid}
         kernel = await asyncio.to_thread(read_kernel, pids)
-        return explain(snapshot, replace(kernel, others=await _others(host.nft)))
+        found = explain(snapshot, replace(kernel, others=await _others(host.nft)))
+        return found, snapshot.containers
     finally:
         host.close()
 
@@ -48,7 +56,7 @@ async def _others(nft: Nftables) -> tuple[BaseChain, ...] | None:
         return None
 
 
-def chosen(found: Sequence[Way], target: str) -> list[Way]:
+def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Way]:
     """The ways of a container (name, or the beginning of its id) or of a port ("8080/tcp").
 
     A member of a pod has no network of its own: its ways are its infra container's, and say so.
@@ -65,22 +73,43 @@ def chosen(found: Sequence[Way], target: str) -> list[Way]:
         mine = [
             each
             for each in found
-            if target in (each.container, each.container.removeprefix("pod "))
-            or (len(target) >= 4 and each.container_id.startswith(target))
+            if _is(target, each.container_id, each.container)
+            or target == each.container.removeprefix("pod ")
         ] or [
             replace(each, title=f"{each.title}, the network of {name}")
             for each in found
             for key, name in each.members.items()
-            if target == name or (len(target) >= 4 and key.startswith(target))
+            if _is(target, key, name)
         ]
     if not mine:
-        names = ", ".join(dict.fromkeys(each.container for each in found if each.container))
-        raise PodwatchError(
-            f"{target}: no container on a bridge network, and no published port",
-            hint=f"there is: {names or 'no container'}; podwatch status --all says why others "
-            "have no rules",
-        )
+        raise _nothing(found, target, containers)
     return mine
+
+
+def _is(target: str, key: str, name: str) -> bool:
+    """Whether a container with this id and name is meant."""
+    return target == name or (len(target) >= 4 and key.startswith(target))
+
+
+def _nothing(found: Sequence[Way], target: str, containers: Containers) -> PodwatchError:
+    """Why there is no way to tell of."""
+    for key, each in containers.items():
+        if not _is(target, key, each.name):
+            continue
+        if not each.running:
+            return PodwatchError(f"{target} is not running", hint=f"podman start {each.name}")
+        where = placed(each.kind, ", ".join(each.networks), each.shares).removesuffix(NO_RULES)
+        hint = f"podwatch explain {each.shares.removeprefix('pod ')}" if each.shares else ""
+        what = f"{target} has no rules to explain"
+        return PodwatchError(f"{what}: {where}" if where else what, hint=hint)
+    if target.partition("/")[0].isdecimal():
+        mapped = (each.title.partition(" → ")[0] for each in found if each.kind is WayKind.IN)
+        ports = ", ".join(dict.fromkeys(mapped)) or "no port"
+        return PodwatchError(f"{target}: no container publishes it", hint=f"published: {ports}")
+    names = ", ".join(dict.fromkeys(each.container for each in found if each.container))
+    return PodwatchError(
+        f"{target}: there is no such container", hint=f"with rules: {names or 'none'}"
+    )
 
 
 def _covers(way: Way, port: tuple[int, str]) -> bool:

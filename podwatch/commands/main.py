@@ -310,7 +310,8 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     config, _ = _config_of(arguments)
     _need_root("explain")
-    found = explain.chosen(asyncio.run(explain.ways(_run_dir(), config)), arguments.target)
+    ways, containers = asyncio.run(explain.ways(_run_dir(), config))
+    found = explain.chosen(ways, arguments.target, containers)
     if arguments.svg:
         from podwatch.adapters.files import write_whole
         from podwatch.commands.drawing import draw

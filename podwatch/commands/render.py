@@ -194,16 +194,16 @@ def _containers(containers: list[dict[str, Any]]) -> Iterator[str]:
         places = ", ".join(
             " ".join([place["network"], *place["addresses"]]) for place in each["networks"]
         )
-        text = "{on}" if each["needs_rules"] else _CLASSES.get(each["class"], "{on}")
-        where = text.format(on=places, shares=each["shares"])
+        where = places if each["needs_rules"] else placed(each["class"], places, each["shares"])
         paused = " (paused: cannot be reloaded until podman unpause)" if each["paused"] else ""
         yield f"    {clean(each['name']):{width}}  {clean(where)}{paused}"
         for port in each["ports"]:
             yield f"    {'':{width}}    {clean(port)}"
 
 
-_NO_RULES = "{on}: no rules on this host"
-_CLASSES = {
+NO_RULES = ": no rules on this host"
+_NO_RULES = f"{{on}}{NO_RULES}"
+_CLASSES: Mapping[str, str] = {
     ContainerClass.BRIDGE: f"bridge {_NO_RULES}",
     ContainerClass.INTERNAL: f"internal network {_NO_RULES}",
     ContainerClass.UNMANAGED: f"unmanaged bridge {_NO_RULES}",
@@ -214,6 +214,11 @@ _CLASSES = {
     ContainerClass.SHARED: "on the network of {shares}",
     ContainerClass.NONE: "no Podman network",
 }
+
+
+def placed(kind: str, on: str, shares: str) -> str:
+    """The place of a container without rules, by its class; `on` names its networks."""
+    return _CLASSES.get(kind, "{on}").format(on=on, shares=shares)
 
 
 def _dhcp(dhcp: Mapping[str, Any], now: float, *, everything: bool) -> Iterator[str]:

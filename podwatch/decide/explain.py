@@ -116,14 +116,13 @@ class _Teller:
     def _in(
         self, endpoint: Endpoint, known: Container | None, address: Address, mapping: PortMapping
     ) -> Iterator[Hop]:
-        held = (mapping.host_port, mapping.protocol) in self.kernel.held
-        yield Hop(
-            "host port",
-            f"{mapping} is kept by a listening socket"
-            if held
-            else f"{mapping} is not kept by a listening socket: another program can take it",
-            Mark.OPEN if held else Mark.NOTE,
-        )
+        owner = self.kernel.held.get((mapping.host_port, mapping.protocol))
+        if owner is None:
+            what = f"{mapping} is not kept by a listening socket: another program can take it"
+            yield Hop("host port", what, Mark.NOTE)
+        else:
+            kept = f"{mapping} is kept by a listening socket"
+            yield Hop("host port", f"{kept} of {owner}" if owner else kept)
         yield from self._forwarding(address)
         yield from self._firewalld_gate(to_a_port=True)
         way = mapping.way_to(address)

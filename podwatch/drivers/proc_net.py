@@ -12,14 +12,14 @@ _LOOPBACK_V4 = "7F"  # the last byte of an address in 127.0.0.0/8, which is writ
 _LOOPBACK_V6 = "00000000000000000000000001000000"
 
 
-def parse_listening(text: str, protocol: str) -> Iterator[tuple[int, str]]:
-    """(port, protocol) of each socket in /proc/net/{tcp,udp}{,6} that others can reach.
+def parse_listening(text: str, protocol: str) -> Iterator[tuple[int, str, str]]:
+    """(port, protocol, inode) of each socket in /proc/net/{tcp,udp}{,6} that others can reach.
 
     Nobody else reaches a socket on a loopback address.
     """
     for line in text.splitlines()[1:]:
         fields = line.split()
-        if len(fields) < 4:
+        if len(fields) < 10:
             continue
         address, _, port = fields[1].partition(":")
         if protocol == "tcp" and fields[3] != _LISTEN:
@@ -27,7 +27,7 @@ def parse_listening(text: str, protocol: str) -> Iterator[tuple[int, str]]:
         if address == _LOOPBACK_V6 or (len(address) == 8 and address.endswith(_LOOPBACK_V4)):
             continue
         try:
-            yield int(port, 16), protocol
+            yield int(port, 16), protocol, fields[9]
         except ValueError:
             continue
 

@@ -109,12 +109,13 @@ class Kernel:
 
     `forwarding` maps 4 and 6 to whether packets of that IP version are forwarded. `inside` is by
     container id. `routed` maps the IP versions that have a default route to its
-    interface. `held` are ports of the host that a process listens on.
+    interface. `held` maps the ports of the host that a process listens on to its name and
+    pid, "" where that could not be seen.
     """
 
     forwarding: Mapping[int, bool] = field(default_factory=dict)
     links: Mapping[str, Link] = field(default_factory=dict)
     routed: Mapping[int, str] = field(default_factory=dict)
-    held: frozenset[tuple[int, str]] = frozenset()
+    held: Mapping[tuple[int, str], str] = field(default_factory=dict)
     inside: Mapping[str, Inside] = field(default_factory=dict)
     others: tuple[BaseChain, ...] | None = ()

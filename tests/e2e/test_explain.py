@@ -6,6 +6,7 @@ tried: ports from the client, ways out from the container, isolation from the ot
 (netavark's isolation keeps isolated networks from each other, not the others from them).
 """
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
@@ -114,9 +115,12 @@ def test_a_healthy_host(stopped: Installed) -> None:
     assert len(whole.stdout.splitlines()) == len(ways)
     one = stopped.host.run(["podwatch", "explain", "web-a"]).stdout
     assert "8081/tcp → web-a" in one
+    assert re.search(r"8081/tcp is kept by a listening socket of conmon \(pid \d+\)", one)
     assert "web-b" not in one
     member = stopped.host.run(["podwatch", "explain", "pod-web"]).stdout
     assert "8086/tcp → pod pod" in member
+    refused = stopped.host.run(["podwatch", "explain", "host-web"], check=False)
+    assert "host-web has no rules to explain: the host's network" in refused.stderr
     assert "the network of pod-web" in member
     port = stopped.host.run(["podwatch", "explain", "5300/udp"]).stdout
     assert "5300/udp → dual-udp" in port

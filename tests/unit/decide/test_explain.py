@@ -13,6 +13,7 @@ from podwatch.drivers import nftables
 from podwatch.words.errors import PodwatchError
 from podwatch.words.network import (
     Container,
+    ContainerClass,
     Endpoint,
     FirewallDriver,
     Isolation,
@@ -58,7 +59,7 @@ KERNEL = Kernel(
     forwarding={4: True, 6: True},
     links={"podman0": Link("podman0", is_up=True), "veth0": Link("veth0", True, "podman0")},  # noqa: FBT003
     routed={4: "eth0", 6: "eth0"},
-    held=frozenset({(8080, "tcp"), (9000, "tcp")}),
+    held={(8080, "tcp"): "conmon (pid 7)", (9000, "tcp"): ""},
     inside={WEB: Inside(LISTENS, ("veth0",))},
 )
 
@@ -175,7 +176,7 @@ def test_each_breakage_has_its_hop(
 def test_what_stops_nothing_is_a_note() -> None:
     """Rules that accept what nobody drops, a missing default route, a port nobody keeps."""
     rules = ruleset(RuleKind.FORWARD_OUT)
-    kernel = replace(KERNEL, routed={}, held=frozenset())
+    kernel = replace(KERNEL, routed={}, held={})
     ways = explain(replace(HEALTHY, rules=rules), kernel)
 
     assert {each.mark for each in ways} == {Mark.OPEN}
@@ -258,12 +259,35 @@ def test_a_target_is_a_container_or_a_port() -> None:
     """By name, by the beginning of the id, by port, with or without protocol, within a range."""
     ways = explain(HEALTHY, KERNEL)
 
-    assert len(chosen(ways, "web")) == len(chosen(ways, WEB[:12])) == 6
-    assert len(chosen(ways, "8080")) == len(chosen(ways, "9001/tcp")) == 2
-    for target in ("8080/udp", "9003", "nobody", "aa"):
-        with pytest.raises(PodwatchError, match=target) as caught:
-            chosen(ways, target)
-        assert "web" in caught.value.hint
+    assert len(chosen(ways, "web", {})) == len(chosen(ways, WEB[:12], {})) == 6
+    assert len(chosen(ways, "8080", {})) == len(chosen(ways, "9001/tcp", {})) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "what", "hint"),
+    [
+        ("8080/udp", "8080/udp: no container publishes it", "published: 8080/tcp, "),
+        ("9003", "9003: no container publishes it", "published: 8080/tcp, "),
+        ("nobody", "nobody: there is no such container", "with rules: web"),
+        ("aa", "aa: there is no such container", "with rules: web"),
+        ("lan-web", "lan-web has no rules to explain: macvlan lan", ""),
+        ("host-web", "host-web has no rules to explain: the host's network", ""),
+        ("e" * 12, "e+ has no rules to explain: on the network of web", "podwatch explain web"),
+        ("old", "old is not running", "podman start old"),
+    ],
+)
+def test_a_target_without_ways_says_why(target: str, what: str, hint: str) -> None:
+    """No such container or port, a class without rules, another's network, not running."""
+    listed = [
+        Container("c" * 64, "lan-web", networks=("lan",), kind=ContainerClass.MACVLAN),
+        Container("d" * 64, "host-web", kind=ContainerClass.HOST),
+        Container("e" * 64, "sidecar", kind=ContainerClass.SHARED, shares="web"),
+        Container("f" * 64, "old", running=False),
+    ]
+    with pytest.raises(PodwatchError, match=what) as caught:
+        chosen(explain(HEALTHY, KERNEL), target, {each.id: each for each in listed})
+
+    assert caught.value.hint.startswith(hint)
 
 
 def test_a_member_of_a_pod_has_the_ways_of_its_infra_container() -> None:
@@ -277,12 +301,12 @@ def test_a_member_of_a_pod_has_the_ways_of_its_infra_container() -> None:
     ways = explain(replace(HEALTHY, containers=containers), KERNEL)
 
     for target in ("till", member[:12]):
-        mine = chosen(ways, target)
-        assert [each.hops for each in mine] == [each.hops for each in chosen(ways, "shop")]
+        mine = chosen(ways, target, {})
+        assert [each.hops for each in mine] == [each.hops for each in chosen(ways, "shop", {})]
         assert all(each.title.endswith(", the network of till") for each in mine)
-    assert not any("till" in each.title for each in chosen(ways, "shop"))
+    assert not any("till" in each.title for each in chosen(ways, "shop", {}))
     with pytest.raises(PodwatchError, match="alone"):
-        chosen(ways, "alone")
+        chosen(ways, "alone", {})
     assert '"members": {' in as_json(ways)
 
 

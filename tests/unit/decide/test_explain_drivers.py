@@ -58,7 +58,7 @@ def kernel_of(snapshot: Snapshot, *others: BaseChain) -> Kernel:
         forwarding={4: True, 6: True},
         links=links,
         routed={4: "eth0", 6: "eth0"},
-        held=LISTENS,
+        held=dict.fromkeys(LISTENS, "conmon (pid 7)"),
         inside={
             each.container_id: Inside(LISTENS, (each.container_id,)) for each in setup.endpoints
         },

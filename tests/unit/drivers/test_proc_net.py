@@ -16,8 +16,8 @@ TCP = (
 )
 TCP6 = (
     f"{HEAD}"
-    "   0: 00000000000000000000000000000000:1F91 00000000000000000000000000000000:0000 0A 0:0 0\n"
-    "   1: 00000000000000000000000001000000:0051 00000000000000000000000000000000:0000 0A 0:0 0\n"
+    "   0: 00000000000000000000000000000000:1F91 0:0 0A 0:0 0:0 0 0 0 8\n"
+    "   1: 00000000000000000000000001000000:0051 0:0 0A 0:0 0:0 0 0 0 9\n"
 )
 CHAINS = """\
 # Warning: table ip filter is managed by iptables-nft, do not touch!
@@ -44,8 +44,8 @@ table inet netavark {
 
 def test_sockets_that_others_reach() -> None:
     """Listening sockets count, those on loopback and mere connections do not."""
-    assert list(parse_listening(TCP, "tcp")) == [(8080, "tcp")]
-    assert list(parse_listening(TCP6, "tcp")) == [(8081, "tcp")]
+    assert list(parse_listening(TCP, "tcp")) == [(8080, "tcp", "1")]
+    assert list(parse_listening(TCP6, "tcp")) == [(8081, "tcp", "8")]
 
 
 def test_default_routes() -> None:

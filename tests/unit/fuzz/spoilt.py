@@ -89,8 +89,8 @@ PROC = (
     "Name:\tnft\nUmask:\t0022\nState:\tR (running)\nPPid:\t12550\nUid:\t1000\t0\t0\t0\n",
     "1000\n",
     "0::/user.slice/user-1000.slice/session-3.scope\n",
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
-    "   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0\n",
+    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid inode\n"
+    "   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 7\n",
 )
 """Files of /proc: a process, its status, its login, its cgroup, and what listens."""
 
