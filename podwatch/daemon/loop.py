@@ -141,6 +141,8 @@ class Loop:
             pause = self.pause()
             changes = self.changes
             snapshot = await self.host.looker.look(paused=self._held(pause))
+            if not snapshot.paused and self._held(self.pause()):
+                continue  # whoever paused meanwhile breaks what this look has seen
             verdict = judge(snapshot)
             now = time.monotonic()
             took = now - began

@@ -224,3 +224,21 @@ def test_explain_names_what_is_broken(there: Installed, breakage: Breakage) -> N
         there.host.shell(breakage.mends or "true")
         there.host.run(["podwatch", "resume"])
     there.until(lambda: there.status()["state"] == "ok", "mended", 8)
+
+
+@pytest.mark.parametrize("there", HOSTS[1:2], indirect=True, scope="module")
+def test_a_pause_holds_from_its_first_moment(there: Installed) -> None:
+    """A look that began before `podwatch pause`, and waits for firewalld, repairs nothing."""
+    there.host.run(["systemctl", "kill", "--signal=STOP", "firewalld"])
+    try:
+        there.host.run(["iptables", "-N", "SITE"])  # and podwatch looks
+        there.host.run(["podwatch", "pause", "--for", "5m"])
+        there.host.shell("echo 0 >/proc/sys/net/ipv4/ip_forward")
+        there.host.run(["systemctl", "kill", "--signal=CONT", "firewalld"])
+        there.until(lambda: "ip_forward is 0" in str(there.status()["missing"]), "seen", 5)
+        assert there.host.read("/proc/sys/net/ipv4/ip_forward") == "0\n"
+    finally:
+        there.host.run(["systemctl", "kill", "--signal=CONT", "firewalld"])
+        there.host.run(["iptables", "-X", "SITE"])
+        there.host.run(["podwatch", "resume"])
+    there.until(lambda: there.status()["state"] == "ok", "mended", 8)
