@@ -8,20 +8,22 @@ its answer means that its start is over.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any
 
 from podwatch.adapters.dbus import SystemBus
+from podwatch.drivers.firewalld import TRUSTED, policy
 from podwatch.words.errors import BusUnavailable
+from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld
 
 NAME = "org.fedoraproject.FirewallD1"
 PATH = "/org/fedoraproject/FirewallD1"
-TRUSTED = "trusted"
 _RULES = (
     f"type='signal',sender='{NAME}',interface='{NAME}'",
     f"type='signal',sender='{NAME}',interface='{NAME}.zone'",
+    f"type='signal',sender='{NAME}',interface='{NAME}.policy'",
     f"type='signal',sender='{NAME}',interface='{NAME}.direct'",
     "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"
     f"member='NameOwnerChanged',arg0='{NAME}'",
@@ -36,6 +38,7 @@ class FirewalldEvent(StrEnum):
     STOPPED = "firewalld stopped"
     PANIC = "firewalld's panic mode changed"
     SOURCES = "the sources of a firewalld zone changed"
+    POLICY = "a firewalld policy was changed"
     DIRECT = "a direct rule was added to firewalld"
     BUS_LOST = "the system bus went away"
     BUS_BACK = "the system bus is there"
@@ -48,6 +51,7 @@ _SIGNALS = {
     "SourceAdded": FirewalldEvent.SOURCES,
     "SourceRemoved": FirewalldEvent.SOURCES,
     "ZoneOfSourceChanged": FirewalldEvent.SOURCES,
+    "PolicyUpdated": FirewalldEvent.POLICY,
     "RuleAdded": FirewalldEvent.DIRECT,
     "ChainAdded": FirewalldEvent.DIRECT,
     "PassthroughAdded": FirewalldEvent.DIRECT,
@@ -66,9 +70,10 @@ class FirewalldWatch:
         """Keep listening for ever."""
         await self.bus.run()
 
-    async def read(self) -> Firewalld:
+    async def read(self, policies: Iterable[str] = ()) -> Firewalld:
         """What firewalld says now. `in_kernel` says whether a table of its should be in the kernel.
 
+        Of its policies, which firewalld < 0.9 does not have, only those named are asked for.
         No bus, or no firewalld on it, is an answer; one that hangs, refuses, or answers something
         else raises BusUnavailable.
         """
@@ -102,15 +107,32 @@ class FirewalldWatch:
             in_kernel=_text(settings, "FirewallBackend") == "nftables",
             panic=bool(panic),
             strict_forward_ports=_text(settings, "StrictForwardPorts").lower() in ("yes", "true"),
+            policies=await self._policies(policies) if policies else {},
         )
 
-    async def trust(self, subnet: str) -> None:
-        """Make `subnet` a source of the zone trusted, at runtime, as netavark does.
+    async def _policies(self, wanted: Iterable[str]) -> dict[str, Chain]:
+        (names,) = await self._ask(f"{NAME}.policy", "getPolicies", returns="as")
+        found = {}
+        for name in wanted:
+            if name in names:
+                (settings,) = await self._ask(
+                    f"{NAME}.policy", "getPolicySettings", "s", [name], returns="a{sv}"
+                )
+                found[name] = policy(
+                    name,
+                    _typed(settings, "forward_ports", "a(ssss)", []),
+                    _typed(settings, "rich_rules", "as", []),
+                    masquerades=_typed(settings, "masquerade", "b", False),  # noqa: FBT003
+                )
+        return found
+
+    async def trust(self, subnet: str, zone: str = TRUSTED) -> None:
+        """Make `subnet` a source of a zone, at runtime, as netavark does.
 
         netavark src/firewall/firewalld.rs: changeZoneOfSource, since addSource refuses a source
         that is in another zone. Raises BusUnavailable.
         """
-        await self._ask(f"{NAME}.zone", "changeZoneOfSource", "ss", [TRUSTED, subnet])
+        await self._ask(f"{NAME}.zone", "changeZoneOfSource", "ss", [zone, subnet])
 
     def describe(self) -> str:
         """One word for a watcher that is well, else what is wrong with it."""
@@ -159,3 +181,12 @@ def _by_member(zones: dict[str, dict[str, list[str]]], kind: str) -> dict[str, s
 def _text(settings: dict[str, Any], key: str) -> str:
     value = settings.get(key)
     return str(getattr(value, "value", value) or "")
+
+
+def _typed(settings: dict[str, Any], key: str, signature: str, default: Any) -> Any:
+    """A value of such a type, or the default where there is none. Raises BusUnavailable."""
+    if key not in settings:
+        return default
+    if settings[key].signature != signature:
+        raise BusUnavailable(f"{NAME}: {key} is {settings[key].signature!r}, not {signature!r}")
+    return settings[key].value

@@ -28,6 +28,7 @@ from podwatch.daemon.rules import Rules
 from podwatch.decide.classes import classify
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS
+from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.saved import SavedRules
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
@@ -174,13 +175,13 @@ class Looker:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
         unknown: list[Unknown] = []
         before = self.expected.stamp
-        asking = asyncio.ensure_future(self.ask_firewalld(unknown))
+        asking = asyncio.ensure_future(self.ask_firewalld(unknown, self.setup))
         neighbours = asyncio.ensure_future(self._neighbours())
         setup, rules, at, busy = await self._rules(unknown)
         firewalld = await asking
-        if self.expected.stamp != before:
-            # firewalld was asked before what is expected now was set up: its answer is too old.
-            firewalld = await self.ask_firewalld(unknown)
+        if self.expected.stamp != before or self.setup is None:
+            # firewalld was asked before what is expected now was set up, or was known: too early.
+            firewalld = await self.ask_firewalld(unknown, setup)
             busy = busy or ("" if self.expected.is_current() else "podman is changing a network")
         self.setup = setup
         wanted = {} if setup is None else {each.path: each.value for each in sysctls.wanted(setup)}
@@ -250,7 +251,7 @@ class Looker:
                 return None, None, 0, busy
             driver = self.rules.get(setup.driver)
             if driver is None or not setup.endpoints:
-                return setup, None, 0, busy
+                return setup, None, 0, busy or lock_holder()
             if self.expected.listed is not None:
                 listed, self.expected.listed = self.expected.listed, None
                 self.take_census(listed, self.expected.stamp, runtime)
@@ -269,12 +270,16 @@ class Looker:
                 return setup, rules, at, busy
         return setup, rules, at, busy or "the rules change faster than they can be read"
 
-    async def ask_firewalld(self, unknown: list[Unknown]) -> Firewalld:
-        """What firewalld says, and what the kernel says of its tables; or one more `unknown`."""
+    async def ask_firewalld(self, unknown: list[Unknown], setup: Setup | None = None) -> Firewalld:
+        """What firewalld says, and what the kernel says of its tables; or one more `unknown`.
+
+        Its policies are asked for where the driver of `setup` has its rules in them.
+        """
         if self.firewalld is None:
             return ABSENT_FIREWALLD
         try:
-            found = await self.firewalld.read()
+            by_policies = setup is not None and setup.driver is FirewallDriver.FIREWALLD
+            found = await self.firewalld.read(POLICIES if by_policies else ())
             if not found.running:
                 return found
             return replace(

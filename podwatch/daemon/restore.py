@@ -26,6 +26,7 @@ from podwatch.decide.held import held_back, told
 from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
+from podwatch.drivers.firewalld import zone_of
 from podwatch.words.errors import HeldBack, PodwatchError, RestoreFailed
 from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Ruleset
@@ -128,7 +129,7 @@ class Restorer:
                     detail = _set(decision.sysctls)
                     await asyncio.sleep(0)  # the loss is told before its repair
                 elif method is Method.SOURCES:
-                    detail = await self._trust(decision.subnets)
+                    detail = await self._trust(decision.subnets, snapshot)
                 elif method is Method.REPLAY:
                     detail, transactions = await self._replay(snapshot)
                 else:
@@ -140,14 +141,14 @@ class Restorer:
             return Outcome(method, done=False, detail=detail, held=held)
         return Outcome(method, done=True, detail=detail, transactions=transactions)
 
-    async def _trust(self, subnets: Iterable[str]) -> str:
-        if self.firewalld is None:
+    async def _trust(self, subnets: Iterable[str], snapshot: Snapshot) -> str:
+        if self.firewalld is None or snapshot.setup is None:
             raise RestoreFailed("firewalld is not there to take a trusted source")
-        done = []
+        done, zone = [], zone_of(snapshot.setup.driver)
         for subnet in subnets:
-            await self.firewalld.trust(subnet)
+            await self.firewalld.trust(subnet, zone)
             done.append(subnet)
-        return f"firewalld's zone trusted has {', '.join(done)} again"
+        return f"firewalld's zone {zone} has {', '.join(done)} again"
 
     async def _replay(self, snapshot: Snapshot) -> tuple[str, int]:
         if snapshot.setup is None or snapshot.rules is None:
@@ -211,8 +212,7 @@ class Restorer:
             raise HeldBack(
                 f"podman network reload of {counted(len(ids), 'container')}, {told(held, known)}"
             )
-        place = DRIVERS[snapshot.setup.driver].PLACE if snapshot.setup else ""
-        what = f"{place} was cleared and " if before is not None else ""
+        what = "" if before is None else f"{DRIVERS[driver].PLACE} was cleared and "
         return f"{what}podman network reload of {counted(len(ids), 'container')}"
 
     async def _reload_each(self, ids: list[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from podwatch.words.network import Setup
+from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.verdict import Blocked, BlockedKind
 
@@ -34,8 +34,11 @@ def blocked_by(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
         )
     elif firewalld is not None and firewalld.reloading:
         yield Blocked(BlockedKind.FIREWALLD_RELOADING, "firewalld is reloading")
-    publishes = setup is not None and any(
-        each.port_mappings or each.dns_port != 53 for each in setup.endpoints
+    # What firewalld itself forwards is not concerned.
+    publishes = (
+        setup is not None
+        and setup.driver is not FirewallDriver.FIREWALLD
+        and any(each.port_mappings or each.dns_port != 53 for each in setup.endpoints)
     )
     if firewalld is not None and firewalld.strict_forward_ports and publishes:
         yield Blocked(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from podwatch.decide.judge import trusted_sources
+from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, nftables
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.words.network import (
@@ -19,7 +20,7 @@ from podwatch.words.network import (
     PortMapping,
     Setup,
 )
-from podwatch.words.rules import Rule, RuleKind
+from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
 
@@ -53,7 +54,14 @@ class _Teller:
         self._by_firewalld = setup.driver is FirewallDriver.FIREWALLD
         self.sources = {(network, source) for network, _, source in trusted_sources(setup)}
         self.rules: dict[tuple[str, str], list[Rule]] = {}  # by network and container
-        for each in expected_rules(setup, snapshot.rules) if snapshot.rules is not None else ():
+        self.observed = snapshot.rules
+        expected: list[Rule] = []
+        if self._by_firewalld and snapshot.firewalld is not None and snapshot.firewalld.running:
+            self.observed = Ruleset(present=True, chains=snapshot.firewalld.policies)
+            expected = policies.expected_rules(setup, self.observed.chains)
+        elif self.observed is not None:
+            expected = expected_rules(setup, self.observed)
+        for each in expected:
             self.rules.setdefault((each.network_id, each.container_id), []).append(each)
 
     def name(self, endpoint: Endpoint) -> str:
@@ -126,10 +134,13 @@ class _Teller:
         yield from self._forwarding(address)
         yield from self._firewalld_gate(to_a_port=True)
         way = mapping.way_to(address)
-        rules = self._of(endpoint, RuleKind.PORT_JUMP, RuleKind.PORT_DNAT)
+        rules = self._of(endpoint, RuleKind.PORT_JUMP, RuleKind.PORT_DNAT, RuleKind.FORWARD_PORT)
         path = self._path("PREROUTING", [each for each in rules if way in each.ways])
         what = f"forwarded to {mapping.target(address)}"
-        yield self._present("port forward", path, what, Mark.BROKEN)
+        if self._by_firewalld and self.observed is not None:
+            yield from self._firewalld_forwards(path, what)
+        else:
+            yield self._present("port forward", path, what, Mark.BROKEN)
         yield from self._forward_rules(endpoint, address)
         yield from self._other_firewalls(endpoint, address, "daddr")
         yield from self._wire(endpoint, known)
@@ -143,9 +154,7 @@ class _Teller:
         yield from self._source(endpoint, address)
         yield from self._forward_rules(endpoint, address)
         yield from self._other_firewalls(endpoint, address, "saddr")
-        rules = self._about(endpoint, address, RuleKind.SUBNET_JUMP, RuleKind.MASQUERADE)
-        path = self._path("POSTROUTING", rules)
-        yield self._present("masquerade", path, "leaves under the host's address", Mark.BROKEN)
+        yield self._masquerade(endpoint, address)
         if address.version not in self.kernel.routed:
             what = f"no default route for IPv{address.version}: only neighbours are reached"
             yield Hop("route", what, Mark.NOTE, "ip route add default via …")
@@ -170,7 +179,9 @@ class _Teller:
         if firewalld is None:
             yield Hop("firewalld", "it could not be asked", Mark.UNKNOWN, "firewall-cmd --state")
         elif not firewalld.running:
-            return
+            if self._by_firewalld:
+                what = "it does not run, and it has all of netavark's rules"
+                yield Hop("firewalld", what, Mark.BROKEN, "systemctl start firewalld")
         elif firewalld.panic:
             what = "panic mode: all traffic is dropped"
             yield Hop("firewalld", what, Mark.BROKEN, "firewall-cmd --panic-off")
@@ -193,16 +204,22 @@ class _Teller:
             if (endpoint.network_id, subnet) not in self.sources:
                 continue
             source = firewalld.sources.get(subnet)
-            if source == "trusted":
-                yield Hop("firewalld zone", f"{subnet} is a source of zone trusted")
+            wanted = policies.zone_of(self.setup.driver)
+            if source == wanted:
+                yield Hop("firewalld zone", f"{subnet} is a source of zone {wanted}")
                 continue
             network = self.setup.networks.get(endpoint.network_id)
             bridge = firewalld.interfaces.get(network.bridge) if network else None
             zone = source or bridge or firewalld.default_zone
-            advice = f"firewall-cmd --zone=trusted --change-source={subnet}" if source else _RESTORE
+            advice = (
+                f"firewall-cmd --zone={wanted} --change-source={subnet}" if source else _RESTORE
+            )
             what = f"{subnet} is {'in' if source else 'a source of no zone, and so in'} zone {zone}"
             link = self.kernel.routed.get(address.version)
-            if link is not None and firewalld.interfaces.get(link) == zone:
+            if self._by_firewalld and address.version == 4:
+                what += ": what containers send is not masqueraded"
+                yield Hop("firewalld zone", what, Mark.BROKEN, advice)
+            elif link is not None and firewalld.interfaces.get(link) == zone:
                 yield Hop("firewalld zone", f"{what}, as {link} is", Mark.NOTE, advice)
             elif zone in _CLOSED_ZONES or not zone:
                 what += ": what containers send is dropped or rejected"
@@ -213,8 +230,8 @@ class _Teller:
     def _forward_rules(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
         rules = self._about(endpoint, address, RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
         path = self._path("FORWARD", rules)
-        if not path and self.snapshot.rules is not None:
-            return  # with firewalld CNI has none
+        if not path and self.observed is not None:
+            return  # with firewalld CNI has none, nor has firewalld's driver
         # Where their chain accepts what no rule of it drops, these rules alone stop nothing.
         tables = {each.chain.rpartition(" ")[0] for each in path}
         drops = any(
@@ -222,6 +239,18 @@ class _Teller:
         )
         if_missing = Mark.BROKEN if drops else Mark.NOTE
         yield self._present("forward", path, "accepted by its own rules", if_missing)
+
+    def _masquerade(self, endpoint: Endpoint, address: Address) -> Hop:
+        what = "leaves under the host's address"
+        if not self._by_firewalld:
+            rules = self._about(endpoint, address, RuleKind.SUBNET_JUMP, RuleKind.MASQUERADE)
+            path = self._path("POSTROUTING", rules)
+            return self._present("masquerade", path, what, Mark.BROKEN)
+        # netavark has firewalld hide no IPv6 address: one that is routed to the host does without.
+        rule = policies.masquerade(policies.WAY_OUT, address.version)
+        does_without = address.version == 6 and address.is_global
+        if_missing = Mark.NOTE if does_without else Mark.BROKEN
+        return self._present("masquerade", [rule], what, if_missing, policies.adding(rule))
 
     def _other_firewalls(
         self, endpoint: Endpoint, address: Address, direction: str
@@ -331,18 +360,30 @@ class _Teller:
         ]
         return leading + rules if rules else []
 
-    def _present(self, place: str, rules: list[Rule], what: str, if_missing: Mark) -> Hop:
-        driver = DRIVERS.get(self.setup.driver)
-        if driver is None:
+    def _firewalld_forwards(self, rules: list[Rule], what: str) -> Iterator[Hop]:
+        """What takes a port on; what the host itself sends to it goes by a policy of its own."""
+        if not rules:
+            what = "netavark's firewalld driver has no rule for this address of the host"
+            yield Hop("port forward", what, Mark.BROKEN, "publish the port on another address")
+        for number, each in enumerate(rules):
+            if_missing = Mark.NOTE if number else Mark.BROKEN
+            yield self._present("port forward", [each], what, if_missing)
+
+    def _present(
+        self, place: str, rules: list[Rule], what: str, if_missing: Mark, advice: str = _RESTORE
+    ) -> Hop:
+        if self.setup.driver not in DRIVERS and not self._by_firewalld:
             told = f"rules of the driver {self.setup.driver} are not explained"
             return Hop(place, told, Mark.UNKNOWN)
-        observed = self.snapshot.rules
+        observed = self.observed
         if observed is None:
-            return Hop(place, "the rules could not be read", Mark.UNKNOWN, "nft list ruleset")
+            how = "firewall-cmd --state" if self._by_firewalld else "nft list ruleset"
+            return Hop(place, "the rules could not be read", Mark.UNKNOWN, how)
         if not rules:
             return Hop(place, "no rule is meant to be there", Mark.NOTE)
         if not observed.present:
-            return Hop(place, f"{driver.PLACE} is gone", if_missing, _RESTORE)
+            gone = f"{DRIVERS[self.setup.driver].PLACE} is gone"
+            return Hop(place, gone, if_missing, advice)
         for rule in rules:
             chain = observed.chains.get(rule.chain)
             if rule.kind is RuleKind.HOOK:
@@ -350,7 +391,7 @@ class _Teller:
             else:
                 is_there = chain is not None and any(text in chain.rules for text in rule.texts)
             if not is_there:
-                return Hop(place, f"missing in {rule.chain}: {rule.text}", if_missing, _RESTORE)
+                return Hop(place, f"missing in {rule.chain}: {rule.text}", if_missing, advice)
         return Hop(place, f"{what}: {rules[-1].text}")
 
 

@@ -14,6 +14,7 @@ from podwatch.decide.blocked import blocked_by
 from podwatch.decide.hidden import hidden
 from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
+from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY, VARIANTS
@@ -51,12 +52,6 @@ _FIREWALLS = {
 }
 """Other firewalls by the unit that runs them: what they do, and what to do about it."""
 
-TRUSTED = "trusted"
-"""The firewalld zone netavark puts its subnets in (netavark src/firewall/firewalld.rs)."""
-
-OWN_ZONE = "netavark_zone"
-"""The zone of netavark's firewalld driver, whose forwarded ports are lost when its sources are."""
-
 
 def judge(snapshot: Snapshot) -> Verdict:
     """Say what is missing, what is odd, what is unknown, and what forbids a repair."""
@@ -83,6 +78,11 @@ def judge(snapshot: Snapshot) -> Verdict:
                 warnings.extend(hidden(setup, rules, snapshot.rules, told))
         missing.extend(_missing_sysctls(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
+            if setup.driver is FirewallDriver.FIREWALLD and snapshot.firewalld.running:
+                rules = policies.expected_rules(setup, snapshot.firewalld.policies)
+                lost = _missing_forwards(rules, snapshot.firewalld, snapshot, setup)
+                missing.extend(each for each in lost if each.reloadable)
+                warnings.extend(_unmasked(rules, snapshot.firewalld))
             missing.extend(_missing_sources(setup, snapshot.firewalld))
             warnings.extend(_firewalld_warnings(setup, snapshot.firewalld))
     warnings.extend(_neighbours(snapshot))
@@ -151,7 +151,6 @@ def _missing_rules(
     for endpoint in setup.endpoints:
         on_network.setdefault(endpoint.network_id, []).append(endpoint.container_id)
     everyone = tuple(_container_ids(setup))
-    table = DRIVERS[setup.driver].PLACE
 
     def missing(rule: Rule, kind: MissingKind, what: str) -> Missing:
         if rule.container_id:
@@ -177,6 +176,7 @@ def _missing_rules(
     if not observed.present:
         if not rules:
             return []
+        table = DRIVERS[setup.driver].PLACE
         count = f"{counted(len(rules), 'rule')} of {counted(len(everyone), 'container')}"
         return [
             Missing(MissingKind.TABLE, f"{table} is gone ({count})", table, container_ids=everyone)
@@ -193,7 +193,7 @@ def _missing_rules(
             chain = observed.chains.get(rule.chain)
             if chain is None or chain.hook not in rule.texts:
                 why = "is gone" if chain is None else f"is not hooked in ({rule.text})"
-                what = f"chain {rule.chain} {why}"
+                what = f"{rule.subject or f'chain {rule.chain}'} {why}"
                 found.append(missing(rule, MissingKind.RULE, what))
             continue
         there = positions.get(rule.chain, nothing)
@@ -264,17 +264,34 @@ def _missing_sysctls(setup: Setup, snapshot: Snapshot) -> Iterable[Missing]:
             )
 
 
-def _zone(setup: Setup) -> str:
-    return OWN_ZONE if setup.driver is FirewallDriver.FIREWALLD else TRUSTED
+def _missing_forwards(
+    rules: list[Rule], firewalld: Firewalld, snapshot: Snapshot, setup: Setup
+) -> Iterable[Missing]:
+    observed = Ruleset(present=True, chains=firewalld.policies)
+    for each in _missing_rules(rules, observed, snapshot, setup):
+        yield replace(each, kind=MissingKind.FORWARD)
+
+
+def _unmasked(rules: list[Rule], firewalld: Firewalld) -> Iterable[Notice]:
+    """netavark has a policy masquerade when it makes it, and never again: no reload helps."""
+    for each in rules:
+        chain = firewalld.policies.get(each.chain)
+        if each.kind is RuleKind.MASQUERADE and chain and each.text not in chain.rules:
+            yield Notice(
+                WarningKind.MASQUERADE,
+                f"firewalld's policy {each.chain} does not masquerade any more",
+                policies.adding(each),
+            )
 
 
 def _missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
     if not firewalld.running:
         return []
     found = []
-    zone = _zone(setup)
-    # A source alone can be given back; where firewalld has the ports too, setting up again can.
-    kind = MissingKind.SOURCE if zone == TRUSTED else MissingKind.RULE
+    zone = policies.zone_of(setup.driver)
+    # Without its policy netavark's own zone may be gone, too: setting up again makes both.
+    is_there = zone == policies.TRUSTED or policies.WAY_OUT in firewalld.policies
+    kind = MissingKind.SOURCE if is_there else MissingKind.FORWARD
     for network_id, name, subnet in trusted_sources(setup):
         if subnet not in firewalld.sources:
             ids = tuple(e.container_id for e in setup.endpoints if e.network_id == network_id)
@@ -323,7 +340,7 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
             "systemctl restart firewalld",
         )
     for _, name, subnet in trusted_sources(setup):
-        wanted = _zone(setup)
+        wanted = policies.zone_of(setup.driver)
         zone = firewalld.sources.get(subnet, wanted)
         if zone != wanted:
             yield Notice(

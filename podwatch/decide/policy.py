@@ -296,7 +296,8 @@ def _reload_or_escalate(
 ) -> tuple[Method, tuple[str, ...], str]:
     rules = verdict.missing_rules
     ids = _union(rules)
-    gone = any(each.kind is MissingKind.TABLE for each in rules)
+    uncleared = (MissingKind.TABLE, MissingKind.FORWARD)
+    gone = any(each.kind in uncleared for each in rules)
     may_escalate = Method.ESCALATE in limits.methods and not unknown and not gone
     if may_escalate and Method.ESCALATE not in memory.tried:
         if Method.RELOAD in memory.tried:

@@ -35,6 +35,8 @@ def about_rule(rule: Rule, containers: Mapping[str, Container]) -> str:
         name = container.title if container else rule.container_id[:12]
         if rule.kind is RuleKind.PORT_JUMP:
             return f"{name}: {rule.subject} is not forwarded (no jump from {rule.chain})"
+        if rule.kind is RuleKind.FORWARD_PORT:
+            return f"{name}: {rule.subject} is not forwarded in firewalld's policy {rule.chain}"
         if rule.kind is RuleKind.PORT_MARK:
             return f"{name}: {rule.subject} has no masquerade mark"
         if rule.kind in _OF_A_SUBNET:  # CNI installs these for each container

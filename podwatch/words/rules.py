@@ -26,6 +26,7 @@ class RuleKind(StrEnum):
     PORT_JUMP = "port_jump"
     PORT_MARK = "port_mark"
     PORT_DNAT = "port_dnat"
+    FORWARD_PORT = "forward_port"  # of a policy in firewalld
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from podwatch.words.network import Container, FirewallDriver, Setup
-from podwatch.words.rules import Ruleset
+from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.way import BaseChain
 
 
@@ -21,6 +21,7 @@ class Firewalld:
     `sources` maps a source (a subnet, as text) to its runtime zone, `interfaces` an interface; what
     is in neither is in the `default_zone`. `in_kernel` says whether its
     table is loaded; `reloading`, whether the table that drops new connections during a reload is.
+    `policies` are those of netavark's firewalld driver, where that is in use.
     """
 
     running: bool
@@ -31,6 +32,7 @@ class Firewalld:
     panic: bool = False
     strict_forward_ports: bool = False
     reloading: bool = False
+    policies: Mapping[str, Chain] = field(default_factory=dict)
 
 
 ABSENT_FIREWALLD = Firewalld(running=False, in_kernel=False)

@@ -35,6 +35,7 @@ class MissingKind(StrEnum):
     ORDER = "order"
     SOURCE = "source"
     SYSCTL = "sysctl"
+    FORWARD = "forward"  # in a policy of firewalld's, of which there is no copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class WarningKind(StrEnum):
     DUPLICATES = "duplicates"
     FOREIGN_ZONE = "foreign_zone"
     FIREWALLD_TABLE = "firewalld_table"
+    MASQUERADE = "masquerade"
     STALE_STATE = "stale_state"
     LEFTOVER = "leftover"
     HIDDEN = "hidden"

@@ -1,16 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host whose netavark has firewalld make all the rules: what a reload of firewalld loses."""
+"""A host whose netavark has firewalld make all the rules: what firewalld loses comes back."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.e2e.installed import Installed, built_package
+from tests.e2e.ways import compare, explained
 from tests.lab.containers import standard_set
 from tests.lab.host import Host
 from tests.lab.rootfs import containers_conf
 
 pytestmark = pytest.mark.e2e
+
+_FORWARD = "port=8081:proto=tcp:toport=80:toaddr=10.88.0.2"
+_REMOVE_FORWARD = f"firewall-cmd --policy=netavark_portfwd --remove-forward-port={_FORWARD}"
+_RICH = (
+    'rule family="ipv4" destination address="{}" forward-port port="{}" protocol="tcp" '
+    'to-port="{}" to-addr="{}"'
+)
+_OF_AN_ADDRESS = _RICH.format("192.0.2.1", 8084, 81, "10.89.10.2")
+_FROM_THE_HOST = _RICH.format("127.0.0.1", 8082, 80, "10.88.0.3")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +52,85 @@ def test_what_firewalld_forgets_is_set_up_again(there: Installed, fault: str) ->
 
     there.until(lambda: there.reloads() > reloads, "reloaded", 20)
     there.until(lambda: not there.containers.probe_ports() and there.check().code == 0, "whole", 30)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "reload"),
+    [
+        (
+            _REMOVE_FORWARD,
+            "web-a: 8081/tcp → 10.88.0.2:80 is not forwarded",
+            True,
+        ),
+        (
+            f"firewall-cmd --policy=netavark_portfwd --remove-rich-rule='{_OF_AN_ADDRESS}'",
+            "dual-web: 192.0.2.1:8084/tcp → 10.89.10.2:81 is not forwarded",
+            True,
+        ),
+        (
+            f"firewall-cmd --policy=netavark_host_fwd --remove-rich-rule='{_FROM_THE_HOST}'",
+            "web-b: 8082/tcp → 10.88.0.3:80 (127.0.0.1) is not forwarded",
+            True,
+        ),
+        (
+            "firewall-cmd --permanent --delete-policy=netavark_portfwd; firewall-cmd --reload",
+            "firewalld's policy netavark_portfwd is gone",
+            True,
+        ),
+        (  # a reload of podman's does not bring it back while the other subnet is there
+            "firewall-cmd --zone=netavark_zone --remove-source=fd10:89:10::/64",
+            "network dual: fd10:89:10::/64 is not a source of firewalld's zone netavark_zone",
+            False,
+        ),
+    ],
+    ids=["port", "address", "localhost", "policy", "source"],
+)
+def test_what_is_removed_by_hand_is_named_and_comes_back(
+    there: Installed, fault: str, told: str, *, reload: bool
+) -> None:
+    """A forward, a policy, a source: told whose it is, and there again; others' stay single."""
+    losses, reloads = there.incidents(), there.reloads()
+    there.host.shell(fault)
+
+    there.until(lambda: there.incidents() > losses, "noticed", 10)
+    there.until(lambda: not there.containers.probe_ports() and there.check().code == 0, "whole", 30)
+    assert told in there.host.journal("podwatch")
+    assert (there.reloads() > reloads) == reload
+    listed = there.host.shell("firewall-cmd --info-policy=netavark_portfwd").stdout.splitlines()
+    forwards = [each for each in listed if "port=" in each]
+    assert len(forwards) == len(set(forwards)) == 11
+
+
+def test_explain_tells_where_packets_stop(there: Installed) -> None:
+    """Every way is told as it is tried; a forward that is gone is named in firewalld's words."""
+    there.until(lambda: there.status()["state"] == "ok", "ok")
+    there.host.run(["systemctl", "stop", "podwatch"])
+    ways = explained(there)
+    compare(there, ways)
+    assert not [each for each in ways if each["mark"] == "unknown"]
+    assert {each["mark"] for each in ways if each["kind"] == "in"} == {"open"}
+
+    there.host.shell(_REMOVE_FORWARD)
+    ways = explained(there)
+    compare(there, [each for each in ways if each["container"] == "web-a"])
+    (way,) = [each for each in ways if each["kind"] == "in" and each["mark"] == "broken"]
+    (hop,) = [each for each in way["hops"] if each["mark"] == "broken"]
+    assert hop["place"] == "port forward"
+    assert hop["what"] == f"missing in netavark_portfwd: forward-port {_FORWARD}"
+    assert hop["advice"] == "podwatch restore"
+
+    there.host.run(["podwatch", "restore"])
+    assert not there.containers.probe_ports()
+    there.host.run(["systemctl", "start", "podwatch"])
+
+
+def test_a_policy_that_does_not_masquerade_is_reported(there: Installed) -> None:
+    """No reload of podman's sets it again: degraded, with the command that does."""
+    there.host.shell("firewall-cmd --policy=netavark_policy --remove-masquerade")
+    there.until(lambda: there.status()["state"] == "degraded", "degraded", 10)
+    (warning,) = there.status()["warnings"]
+    there.host.shell(warning["advice"])
+    there.until(lambda: there.status()["state"] == "ok", "ok", 10)
 
 
 def test_a_stopped_firewalld_is_reported(there: Installed) -> None:

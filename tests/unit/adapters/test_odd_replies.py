@@ -13,6 +13,7 @@ import pytest
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.units import UnitWatch
 from podwatch.words.errors import BusUnavailable
+from podwatch.words.rules import Chain
 
 # Behind the adapter, which sees to it that dbus_next does not load GLib.
 Message: Any = import_module("dbus_next.message").Message
@@ -30,6 +31,17 @@ GOOD: dict[str, Reply] = {
     "getActiveZones": ("a{sa{sas}}", [{"trusted": {"sources": ["10.88.0.0/16"]}}]),
     "queryPanicMode": ("b", [False]),
     "GetAll": ("a{sv}", [{"FirewallBackend": Variant("s", "nftables")}]),
+    "getPolicies": ("as", [["netavark_portfwd"]]),
+    "getPolicySettings": (
+        "a{sv}",
+        [
+            {
+                "forward_ports": Variant("a(ssss)", [["8081", "tcp", "80", "10.88.0.2"]]),
+                "rich_rules": Variant("as", ["rule"]),
+                "masquerade": Variant("b", True),  # noqa: FBT003
+            }
+        ],
+    ),
     "LoadUnit": ("o", ["/unit"]),
     "LoadState": ("v", [Variant("s", "loaded")]),
     "ActiveState": ("v", [Variant("s", "active")]),
@@ -93,7 +105,7 @@ async def ask(path: Path, replies: dict[str, Reply]) -> tuple[object, object]:
     server = await asyncio.start_unix_server(bus_of(replies), path)
     found: list[object] = []
     firewalld, units = FirewalldWatch(), UnitWatch((), lambda: None)
-    for asking in (firewalld.read(), units.read("some.service")):
+    for asking in (firewalld.read(["netavark_portfwd", "other"]), units.read("some.service")):
         try:
             found.append(await asyncio.wait_for(asking, 10))
         except BusUnavailable as exc:
@@ -117,6 +129,9 @@ def test_good_replies_are_read(path: Path) -> None:
     firewalld, unit = asyncio.run(ask(path, GOOD))
 
     assert getattr(firewalld, "sources", None) == {"10.88.0.0/16": "trusted"}
+    texts = ("forward-port port=8081:proto=tcp:toport=80:toaddr=10.88.0.2", "rule", "masquerade")
+    chain = Chain("netavark_portfwd", texts)
+    assert getattr(firewalld, "policies", None) == {"netavark_portfwd": chain}
     assert (getattr(unit, "pid", None), getattr(unit, "started", None)) == (7, 8.0)
 
 
@@ -128,3 +143,15 @@ def test_odd_replies_are_no_answer(path: Path, name: str, odd: Reply) -> None:
 
     if odd[0] != GOOD[name][0] and name != "Subscribe":
         assert any(isinstance(each, BusUnavailable) for each in found)
+
+
+@pytest.mark.parametrize("key", ["forward_ports", "rich_rules", "masquerade"])
+def test_odd_settings_of_a_policy_are_no_answer(path: Path, key: str) -> None:
+    """A setting of another type than it has is BusUnavailable; one that is not there is empty."""
+    (settings,) = GOOD["getPolicySettings"][1]
+    odd = {**settings, key: Variant("a(ss)", [["8081", "tcp"]])}
+    found = asyncio.run(ask(path, {**GOOD, "getPolicySettings": ("a{sv}", [odd])}))
+    assert isinstance(found[0], BusUnavailable)
+    less = {name: each for name, each in settings.items() if name != key}
+    found = asyncio.run(ask(path, {**GOOD, "getPolicySettings": ("a{sv}", [less])}))
+    assert len(getattr(found[0], "policies", {})["netavark_portfwd"].rules) == 2

@@ -203,8 +203,9 @@ def test_what_is_missing_is_a_sentence(key: tuple[RuleKind, str, str], sentence:
 
 
 def test_every_kind_of_rule_has_its_sentence() -> None:
-    """The table above leaves no kind of rule out; the hooks have tests of their own."""
-    assert {kind for kind, _, _ in SENTENCES} == set(RuleKind) - {RuleKind.HOOK}
+    """The table leaves no kind of rule out; hooks and firewalld's driver have their own tests."""
+    elsewhere = {RuleKind.HOOK, RuleKind.FORWARD_PORT}
+    assert {kind for kind, _, _ in SENTENCES} == set(RuleKind) - elsewhere
 
 
 @pytest.mark.parametrize(
@@ -570,25 +571,6 @@ def test_strict_forward_ports_concern_what_is_forwarded(
     setup = replace(SETUP, endpoints=(endpoint,))
     verdict = judge(snapshot(setup=setup, rules=installed(setup), firewalld=STRICT))
     assert bool(verdict.blocked) == blocks
-
-
-def test_the_firewalld_driver_has_a_zone_of_its_own() -> None:
-    """A lost source of netavark_zone means lost ports too: set up again, not only trusted again."""
-    setup = replace(SETUP, driver=FirewallDriver.FIREWALLD)
-    missing = lost(setup=setup, firewalld=Firewalld(running=True))
-    assert {each.kind for each in missing} == {MissingKind.RULE}
-    assert all("netavark_zone" in each.what and each.container_ids for each in missing)
-    theirs = dict.fromkeys(SUBNETS, "netavark_zone")
-    verdict = judge(snapshot(setup=setup, firewalld=Firewalld(running=True, sources=theirs)))
-    assert (verdict.state, verdict.warnings) == (State.OK, ())
-
-
-def test_the_firewalld_driver_needs_firewalld() -> None:
-    """With firewalld stopped nothing is repaired, since setting up again would fail; it is said."""
-    setup = replace(SETUP, driver=FirewallDriver.FIREWALLD)
-    verdict = judge(snapshot(setup=setup, firewalld=Firewalld(running=False)))
-    assert (verdict.state, verdict.missing) == (State.DEGRADED, ())
-    assert "firewalld does not run" in verdict.warnings[0].what
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""netavark's firewalld driver: what has to be in the policies that netavark makes in firewalld.
+
+A policy is a chain here, called by its name, and its rules are in firewall-cmd's own words. Zone
+and policies are permanent; what is in them is of the runtime, and lost when firewalld reloads.
+Facts: netavark src/firewall/firewalld.rs, and a host with netavark 1.14.0 and firewalld 2.3.1.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address
+
+from podwatch.words.network import Address, Endpoint, FirewallDriver, PortMapping, Setup
+from podwatch.words.rules import Chain, Rule, RuleKind
+
+TRUSTED = "trusted"
+"""The firewalld zone the other drivers put their subnets in."""
+
+ZONE = "netavark_zone"
+FORWARDS = "netavark_portfwd"
+WAY_OUT = "netavark_policy"
+FROM_HOST = "netavark_host_fwd"
+HAIRPIN = "netavark_zone_acc"
+POLICIES = (WAY_OUT, FORWARDS, FROM_HOST, HAIRPIN)
+
+_SINCE_1_14 = frozenset({FROM_HOST, HAIRPIN})
+_LOCALHOST = IPv4Address("127.0.0.1")
+_MASQUERADE = {4: "masquerade", 6: 'rule family="ipv6" masquerade'}
+
+
+def zone_of(driver: FirewallDriver) -> str:
+    """The firewalld zone a driver makes its subnets sources of."""
+    return ZONE if driver is FirewallDriver.FIREWALLD else TRUSTED
+
+
+def policy(
+    name: str,
+    forward_ports: Iterable[tuple[str, str, str, str]],
+    rich_rules: Iterable[str],
+    *,
+    masquerades: bool,
+) -> Chain:
+    """A policy as observed; `forward_ports` are (port, protocol, port inside, address)."""
+    rules = [_forward_port(*each) for each in forward_ports]
+    return Chain(name, (*rules, *rich_rules, *([_MASQUERADE[4]] if masquerades else [])))
+
+
+def expected_rules(setup: Setup, observed: Mapping[str, Chain]) -> list[Rule]:
+    """The policies, and what has to be in them, while a container runs.
+
+    `observed` tells the version: netavark before 1.14 has neither of two policies, and forwards
+    nothing that the host sends to itself.
+    """
+    if not setup.endpoints:
+        return []
+    newer = _SINCE_1_14 & observed.keys()
+    names = [each for each in POLICIES if newer or each not in _SINCE_1_14]
+    rules = [Rule(each, (each,), RuleKind.HOOK, f"firewalld's policy {each}") for each in names]
+    rules += [masquerade(each, 4) for each in names if each in (WAY_OUT, HAIRPIN)]
+    for endpoint in setup.endpoints:
+        for address, _ in () if endpoint.internal else endpoint.addresses:
+            for mapping in endpoint.port_mappings or ():
+                rules += _forwards(endpoint, address, mapping, from_host=bool(newer))
+    redirects = {
+        (endpoint.network_id, server): _redirect(endpoint, server)
+        for endpoint in setup.endpoints
+        if endpoint.dns_port != 53
+        for server in endpoint.dns_servers
+    }
+    return [*rules, *redirects.values()]
+
+
+def masquerade(name: str, version: int) -> Rule:
+    """What hides addresses in a policy: netavark asks for that of IPv4 only, and only at first."""
+    return Rule(name, (_MASQUERADE[version],), RuleKind.MASQUERADE, reloadable=False)
+
+
+def adding(rule: Rule) -> str:
+    """The command that adds a masquerade rule to its policy, at runtime."""
+    rich = rule.text.startswith("rule ")
+    what = f"--add-rich-rule='{rule.text}'" if rich else f"--add-{rule.text}"
+    return f"firewall-cmd --policy={rule.chain} {what}"
+
+
+def _forwards(
+    endpoint: Endpoint, address: Address, mapping: PortMapping, *, from_host: bool
+) -> Iterator[Rule]:
+    """The rules of one mapping. There is none for ::1: netavark leaves it out."""
+    host, way = mapping.host_ip, mapping.way_to(address)
+    if host is not None and host.version != address.version:
+        return
+    port, inside = (
+        str(first) if mapping.count == 1 else f"{first}-{first + mapping.count - 1}"
+        for first in (mapping.host_port, mapping.container_port)
+    )
+
+    def rule(name: str, text: str, subject: str = way) -> Rule:
+        return Rule(
+            name,
+            (text,),
+            RuleKind.FORWARD_PORT,
+            subject,
+            network_id=endpoint.network_id,
+            network_name=endpoint.network_name,
+            container_id=endpoint.container_id,
+            ways=(way,),
+        )
+
+    everywhere = host is None or host.is_unspecified
+    if everywhere:
+        yield rule(FORWARDS, _forward_port(port, mapping.protocol, inside, str(address)))
+    elif host is not None and host != _LOCALHOST and not (host.version == 6 and host.is_loopback):
+        yield rule(FORWARDS, _rich_rule(host, port, mapping.protocol, inside, address))
+    if from_host and address.version == 4 and (everywhere or host == _LOCALHOST):
+        text = _rich_rule(_LOCALHOST, port, mapping.protocol, inside, address)
+        yield rule(FROM_HOST, text, f"{way} ({_LOCALHOST})" if everywhere else way)
+
+
+def _redirect(endpoint: Endpoint, server: Address) -> Rule:
+    return Rule(
+        FORWARDS,
+        (_rich_rule(server, "53", "udp", str(endpoint.dns_port), server),),
+        RuleKind.DNS_REDIRECT,
+        str(server),
+        network_id=endpoint.network_id,
+        network_name=endpoint.network_name,
+    )
+
+
+def _forward_port(port: str, protocol: str, inside: str, address: str) -> str:
+    return f"forward-port port={port}:proto={protocol}:toport={inside}:toaddr={address}"
+
+
+def _rich_rule(host: Address, port: str, protocol: str, inside: str, address: Address) -> str:
+    return (
+        f'rule family="ipv{host.version}" destination address="{host}" forward-port '
+        f'port="{port}" protocol="{protocol}" to-port="{inside}" to-addr="{address}"'
+    )

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What netavark's firewalld driver puts into its policies, as netavark 1.14.0 was seen to."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from podwatch.drivers.firewalld import FROM_HOST, POLICIES, expected_rules, policy
+from podwatch.words.network import Endpoint, FirewallDriver, PortMapping, Setup
+from podwatch.words.rules import Chain, RuleKind
+
+V4 = (ip_address("10.89.10.2"), ip_network("10.89.10.0/24"))
+V6 = (ip_address("fd10:89:10::2"), ip_network("fd10:89:10::/64"))
+NEW = {name: Chain(name, ()) for name in POLICIES}
+OLD = {name: NEW[name] for name in ("netavark_policy", "netavark_portfwd")}
+
+RICH = (
+    'rule family="ipv{}" destination address="{}" forward-port port="{}" protocol="{}" '
+    'to-port="{}" to-addr="{}"'
+)
+PORT = "forward-port port={}:proto={}:toport={}:toaddr={}"
+
+
+def endpoint(*ports: PortMapping) -> Endpoint:
+    """A container on a network with both families."""
+    return Endpoint("aa" * 32, "n" * 64, "dual", (V4, V6), ports)
+
+
+def forwards(one: Endpoint, observed: dict[str, Chain]) -> list[tuple[str, str]]:
+    """(policy, rule) of everything that is forwarded or redirected to it."""
+    setup = Setup(FirewallDriver.FIREWALLD, {}, (one,))
+    kinds = (RuleKind.FORWARD_PORT, RuleKind.DNS_REDIRECT)
+    rules = expected_rules(setup, observed)
+    return [
+        (each.chain.removeprefix("netavark_"), each.text) for each in rules if each.kind in kinds
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [
+        (
+            PortMapping(8083, 80, "tcp"),
+            [
+                ("portfwd", PORT.format(8083, "tcp", 80, V4[0])),
+                ("host_fwd", RICH.format(4, "127.0.0.1", 8083, "tcp", 80, V4[0])),
+                ("portfwd", PORT.format(8083, "tcp", 80, V6[0])),
+            ],
+        ),
+        (
+            PortMapping(9200, 9300, "udp", 3),
+            [
+                ("portfwd", PORT.format("9200-9202", "udp", "9300-9302", V4[0])),
+                ("host_fwd", RICH.format(4, "127.0.0.1", "9200-9202", "udp", "9300-9302", V4[0])),
+                ("portfwd", PORT.format("9200-9202", "udp", "9300-9302", V6[0])),
+            ],
+        ),
+        (
+            PortMapping(8092, 80, "tcp", host_ip=ip_address("0.0.0.0")),  # noqa: S104
+            [
+                ("portfwd", PORT.format(8092, "tcp", 80, V4[0])),
+                ("host_fwd", RICH.format(4, "127.0.0.1", 8092, "tcp", 80, V4[0])),
+            ],
+        ),
+        (
+            PortMapping(8093, 80, "tcp", host_ip=ip_address("::")),
+            [("portfwd", PORT.format(8093, "tcp", 80, V6[0]))],
+        ),
+        (
+            PortMapping(8084, 81, "tcp", host_ip=ip_address("192.0.2.1")),
+            [("portfwd", RICH.format(4, "192.0.2.1", 8084, "tcp", 81, V4[0]))],
+        ),
+        (
+            PortMapping(8094, 80, "tcp", host_ip=ip_address("2001:db8::1")),
+            [("portfwd", RICH.format(6, "2001:db8::1", 8094, "tcp", 80, V6[0]))],
+        ),
+        (
+            PortMapping(8091, 80, "tcp", host_ip=ip_address("127.0.0.1")),
+            [("host_fwd", RICH.format(4, "127.0.0.1", 8091, "tcp", 80, V4[0]))],
+        ),
+        (
+            PortMapping(8091, 80, "tcp", host_ip=ip_address("127.0.0.2")),
+            [("portfwd", RICH.format(4, "127.0.0.2", 8091, "tcp", 80, V4[0]))],
+        ),
+        (PortMapping(8095, 80, "tcp", host_ip=ip_address("::1")), []),
+    ],
+    ids=str,
+)
+def test_what_is_forwarded(mapping: PortMapping, expected: list[tuple[str, str]]) -> None:
+    """netavark 1.14 forwards this for a mapping; before, nothing of what the host itself sends."""
+    one = endpoint(mapping)
+
+    assert forwards(one, NEW) == expected
+    assert forwards(one, OLD) == [each for each in expected if each[0] == "portfwd"]
+
+
+def test_dns_on_another_port_is_redirected() -> None:
+    """To the network's own servers, udp alone, once for all of its containers."""
+    one = replace(endpoint(), dns_port=1153, dns_servers=(ip_address("10.89.10.1"),))
+
+    assert forwards(one, NEW) == [
+        ("portfwd", RICH.format(4, "10.89.10.1", 53, "udp", 1153, "10.89.10.1"))
+    ]
+    two = Setup(FirewallDriver.FIREWALLD, {}, (one, replace(one, container_id="bb" * 32)))
+    assert expected_rules(two, NEW) == expected_rules(replace(two, endpoints=(one,)), NEW)
+
+
+def test_nothing_is_expected_without_a_way_out() -> None:
+    """An internal network has no port; without any container there need not be a policy."""
+    port = PortMapping(8083, 80, "tcp")
+    assert forwards(replace(endpoint(port), internal=True), NEW) == []
+    assert expected_rules(Setup(FirewallDriver.FIREWALLD), NEW) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ((), {"netavark_policy", "netavark_portfwd"}),
+        (tuple(OLD), {"netavark_policy", "netavark_portfwd"}),
+        ((FROM_HOST,), set(POLICIES)),
+        (POLICIES, set(POLICIES)),
+    ],
+)
+def test_the_policies_tell_the_version(there: tuple[str, ...], expected: set[str]) -> None:
+    """netavark 1.14 makes four policies, older ones make two."""
+    setup = Setup(FirewallDriver.FIREWALLD, {}, (endpoint(),))
+    rules = expected_rules(setup, {name: NEW[name] for name in there})
+    assert {each.chain for each in rules if each.kind is RuleKind.HOOK} == expected
+
+
+def test_a_policy_is_a_chain_of_what_is_in_it() -> None:
+    """Forward ports, rich rules and the masquerade are texts as firewall-cmd takes them."""
+    rich = RICH.format(4, "192.0.2.1", 8084, "tcp", 81, "10.89.10.2")
+    forward = ("8081", "tcp", "80", "10.88.0.2")
+
+    chain = policy("one", [forward], [rich], masquerades=True)
+
+    assert chain == Chain("one", (PORT.format(*forward), rich, "masquerade"))
+    assert policy("one", [], [], masquerades=False) == Chain("one", ())
