@@ -248,7 +248,8 @@ class Firewalld:
 
     sources: bool = setting(
         SWITCH,
-        "Whether to put the networks' subnets back among the sources of firewalld's zone trusted.",
+        "Whether to put the networks' subnets back among the sources of firewalld's zone trusted, "
+        "or netavark_zone with netavark's firewalld driver.",
         default=True,
     )
 

@@ -13,6 +13,7 @@ import pytest
 
 from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
 from podwatch.words.errors import BusUnavailable
+from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD
 from tests.integration.firewall_stage import SUITES, FirewallStage
 from tests.integration.namespace import in_private_network
@@ -101,6 +102,8 @@ def test_a_source_moves_from_another_zone() -> None:
             assert (await listener.watch.read()).sources == {SUBNET: "work"}
             await listener.watch.trust(SUBNET)
             assert (await listener.watch.read()).sources == {SUBNET: "trusted"}
+            await listener.watch.trust(SUBNET, "home")
+            assert (await listener.watch.read()).sources == {SUBNET: "home"}
             with pytest.raises(BusUnavailable, match="INVALID_ADDR"):
                 await listener.watch.trust("not a subnet")
 
@@ -161,6 +164,44 @@ def test_a_direct_rule_is_heard() -> None:
     with FirewallStage("trixie") as stage:
         stage.start_bus()
         stage.start_firewalld()
+        asyncio.run(body(stage))
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@in_private_network
+def test_a_changed_policy_is_heard_and_read(suite: str) -> None:
+    """A forward port taken from a policy, as from netavark's, is told, and read() misses it."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            read = listener.watch.read
+            before = (await read(["site", "absent"])).policies
+            texts = (f"forward-port {forward}", "masquerade")
+            assert before == {"site": Chain("site", texts)}
+            stage.firewall_cmd("--policy=site", f"--remove-forward-port={forward}")
+            await listener.hear(FirewalldEvent.POLICY)
+            assert (await read(["site"])).policies == {"site": Chain("site", ("masquerade",))}
+            stage.firewall_cmd("--policy=site", f"--add-rich-rule={rich}")
+            assert rich in (await read(["site"])).policies["site"].rules
+            assert (await read()).policies == {}
+
+    forward = "port=8081:proto=tcp:toport=80:toaddr=10.88.0.2"
+    rich = (
+        'rule family="ipv4" destination address="192.0.2.1" forward-port port="8084" '
+        'protocol="tcp" to-port="81" to-addr="10.88.0.2"'
+    )
+    with FirewallStage(suite) as stage:
+        stage.start_bus()
+        stage.start_firewalld()
+        for option in (
+            "--new-policy=site",
+            "--policy=site --add-ingress-zone=public",
+            "--policy=site --add-egress-zone=ANY",
+            "--policy=site --add-masquerade",
+            f"--policy=site --add-forward-port={forward}",
+        ):
+            stage.firewall_cmd("--permanent", *option.split())
+        stage.firewall_cmd("--reload")
         asyncio.run(body(stage))
 
 

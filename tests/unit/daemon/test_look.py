@@ -9,6 +9,7 @@ import pytest
 
 from podwatch.daemon import look
 from podwatch.daemon.look import CENSUS_AGAIN_MAX_S, CENSUS_AGAIN_S, Census, interferes
+from podwatch.drivers.firewalld import POLICIES
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.snapshot import Firewalld
 
@@ -122,10 +123,11 @@ class _JustSetUp:
     stamp: object = None
     listed = None
     asks_podman = False
+    driver = FirewallDriver.UNKNOWN
 
     async def read(self) -> Setup:
         self.stamp = 1
-        return Setup(FirewallDriver.UNKNOWN)
+        return Setup(self.driver)
 
     def is_current(self) -> bool:
         return True
@@ -135,9 +137,10 @@ class _Firewalld:
     """firewalld, which has the new network's source only from the second question on."""
 
     asked = 0
+    policies: tuple[str, ...] = ()
 
     async def read(self, policies: tuple[str, ...] = ()) -> Firewalld:
-        assert not policies
+        self.policies = policies
         self.asked += 1
         return Firewalld(
             running=True, sources={"10.88.0.0/16": "trusted"} if self.asked > 1 else {}
@@ -156,3 +159,19 @@ def test_firewalld_is_not_older_than_what_is_expected(monkeypatch: pytest.Monkey
         assert found.firewalld is not None
         assert found.firewalld.sources == {"10.88.0.0/16": "trusted"}
         assert firewalld.asked == asked
+        assert firewalld.policies == ()
+
+
+def test_policies_are_asked_for_where_the_rules_are_in_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With netavark's firewalld driver; again, too, where it was not known when first asked."""
+    monkeypatch.setattr(look, "table_exists", lambda *_: False)
+    firewalld: Any = _Firewalld()
+    expected: Any = _JustSetUp()
+    expected.stamp, expected.driver = 1, FirewallDriver.FIREWALLD
+    looker = look.Looker(expected, {}, firewalld, None, None)
+
+    for asked in (2, 3):
+        asyncio.run(looker.look())
+        assert (firewalld.asked, firewalld.policies) == (asked, POLICIES)

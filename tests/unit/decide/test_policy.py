@@ -3,6 +3,7 @@
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -245,6 +246,15 @@ def test_what_a_reload_left_is_escalated_at_once() -> None:
     memory = after(Method.RELOAD, since(verdict(RULE)), 101.0)
     decision = decide(verdict(RULE), 101.0, memory)
     assert (decision.method, decision.container_ids) == (Method.ESCALATE, EVERYONE)
+
+
+def test_what_firewalld_forwards_is_never_escalated() -> None:
+    """There is no table to delete: what a reload left is reloaded again, ever rarer."""
+    forward = replace(RULE, kind=MissingKind.FORWARD)
+    memory = after(Method.RELOAD, since(verdict(forward)), 101.0)
+    waiting = decide(verdict(forward), 101.0, memory)
+    assert (waiting.method, waiting.look_at) == (None, 102.0)
+    assert decide(verdict(forward), 102.0, memory).method is Method.RELOAD
 
 
 def test_a_reload_that_failed_is_not_escalated() -> None:
