@@ -366,8 +366,9 @@ class _Teller:
             what = "netavark's firewalld driver has no rule for this address of the host"
             yield Hop("port forward", what, Mark.BROKEN, "publish the port on another address")
         for number, each in enumerate(rules):
+            told = f"{what} from the host itself" if number else what
             if_missing = Mark.NOTE if number else Mark.BROKEN
-            yield self._present("port forward", [each], what, if_missing)
+            yield self._present("port forward", [each], told, if_missing)
 
     def _present(
         self, place: str, rules: list[Rule], what: str, if_missing: Mark, advice: str = _RESTORE

@@ -221,7 +221,7 @@ def test_every_way_is_told() -> None:
     web = next(each for each in told if each.title.startswith("8081/tcp"))
     assert [hop.what for hop in web.hops if hop.place == "port forward"] == [
         f"forwarded to 10.88.0.2:80: {WEB_PORT}",
-        f"forwarded to 10.88.0.2:80: {WEB_FROM_HOST}",
+        f"forwarded to 10.88.0.2:80 from the host itself: {WEB_FROM_HOST}",
     ]
     added = replace(
         WHOLE,
