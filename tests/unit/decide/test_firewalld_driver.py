@@ -116,7 +116,7 @@ def ways(firewalld: Firewalld, setup: Setup = SETUP) -> list[Way]:
         forwarding={4: True, 6: True},
         links={**links, **ends},
         routed={4: "eth0", 6: "eth0"},
-        held=listens,
+        held=dict.fromkeys(listens, "conmon (pid 7)"),
         inside={key: Inside(listens, (key,)) for key in endpoints},
     )
     return explain(Snapshot(setup, None, firewalld, CONTAINERS), kernel)
