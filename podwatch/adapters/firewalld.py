@@ -17,6 +17,7 @@ from podwatch.drivers.firewalld import TRUSTED, policy
 from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld
+from podwatch.words.way import Policy
 
 NAME = "org.fedoraproject.FirewallD1"
 PATH = "/org/fedoraproject/FirewallD1"
@@ -125,6 +126,23 @@ class FirewalldWatch:
                     masquerades=_typed(settings, "masquerade", "b", False),  # noqa: FBT003
                 )
         return found
+
+    async def policies(self) -> tuple[Policy, ...]:
+        """Every policy that is in effect; none where there is no firewalld. Raises BusUnavailable.
+
+        firewalld 0.9 and later; one that is older has no such interface, and is unavailable here.
+        """
+        if not self.bus.connected or not await self.bus.owner(NAME):
+            return ()
+        (active,) = await self._ask(f"{NAME}.policy", "getActivePolicies", returns="a{sa{sas}}")
+        found = []
+        for name, zones in active.items():
+            (settings,) = await self._ask(
+                f"{NAME}.policy", "getPolicySettings", "s", [name], returns="a{sv}"
+            )
+            ingress, egress = zones.get("ingress_zones", ()), zones.get("egress_zones", ())
+            found.append(Policy(name, tuple(ingress), tuple(egress), _text(settings, "target")))
+        return tuple(found)
 
     async def trust(self, subnet: str, zone: str = TRUSTED) -> None:
         """Make `subnet` a source of a zone, at runtime, as netavark does.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.kernel import read_kernel
 from podwatch.adapters.libnftables import Nftables
 from podwatch.commands.render import NO_RULES, placed
@@ -15,12 +16,12 @@ from podwatch.daemon.gates import forward_drops
 from podwatch.daemon.service import look_once
 from podwatch.decide.explain import explain
 from podwatch.drivers import nftables
-from podwatch.words.errors import PodwatchError, RulesUnreadable
+from podwatch.words.errors import BusUnavailable, PodwatchError, RulesUnreadable
 from podwatch.words.network import Container
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean
 from podwatch.words.verdict import State
-from podwatch.words.way import BaseChain, Mark, Way, WayKind
+from podwatch.words.way import BaseChain, Mark, Policy, Way, WayKind
 
 Containers = Mapping[str, Container]
 
@@ -42,7 +43,8 @@ async def ways(run_dir: Path, config: Config) -> tuple[list[Way], Containers]:
             raise RulesUnreadable(f"{why.what}: {why.why}", hint=why.hint)
         pids = {key: each.pid for key, each in snapshot.containers.items() if each.pid}
         kernel = await asyncio.to_thread(read_kernel, pids)
-        found = explain(snapshot, replace(kernel, others=await _others(host.nft)))
+        others, policies = await _others(host.nft), await _policies(host.firewalld)
+        found = explain(snapshot, replace(kernel, others=others, policies=policies))
         return found, snapshot.containers
     finally:
         host.close()
@@ -54,6 +56,14 @@ async def _others(nft: Nftables) -> tuple[BaseChain, ...] | None:
         return await forward_drops(nft, nftables.TABLES)
     except RulesUnreadable:
         return None
+
+
+async def _policies(firewalld: FirewalldWatch) -> tuple[Policy, ...]:
+    """firewalld's policies; none if it has none, or cannot be asked: the look has said so."""
+    try:
+        return await firewalld.policies()
+    except BusUnavailable:
+        return ()
 
 
 def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Way]:

@@ -8,6 +8,7 @@ if packets stop there; a rule that is missing where others let the packet pass i
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from podwatch.decide import hops
 from podwatch.decide.judge import trusted_sources
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, nftables
@@ -21,11 +22,10 @@ from podwatch.words.network import (
     Setup,
 )
 from podwatch.words.rules import Rule, RuleKind, Ruleset
-from podwatch.words.snapshot import Snapshot
+from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
 
 _RESTORE = "podwatch restore"
-_SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _CLOSED_ZONES = frozenset(
     ("block", "dmz", "drop", "external", "home", "internal", "public", "work")
 )
@@ -79,15 +79,15 @@ class _Teller:
         for address, _ in endpoint.addresses:
             for mapping in endpoint.port_mappings or ():
                 if mapping.host_ip is None or mapping.host_ip.version == address.version:
-                    hops = tuple(self._in(endpoint, known, address, mapping))
+                    passed = tuple(self._in(endpoint, known, address, mapping))
                     title = f"{mapping} → {name} ({mapping.target(address)})"
                     port = (mapping.host_port, mapping.protocol)
-                    way = self._way(WayKind.IN, title, name, endpoint, hops)
+                    way = self._way(WayKind.IN, title, name, endpoint, passed)
                     yield replace(way, port=port, count=mapping.count)
         for address, _ in endpoint.addresses:
             title = f"{name} ({address}) out by {endpoint.network_name}"
-            hops = tuple(self._out(endpoint, known, address))
-            yield self._way(WayKind.OUT, title, name, endpoint, hops)
+            passed = tuple(self._out(endpoint, known, address))
+            yield self._way(WayKind.OUT, title, name, endpoint, passed)
 
     def members(self, key: str) -> dict[str, str]:
         """The containers, name by id, whose pod has this infra container: its network is theirs."""
@@ -115,23 +115,17 @@ class _Teller:
         title: str,
         name: str,
         endpoint: Endpoint,
-        hops: tuple[Hop, ...],
+        passed: tuple[Hop, ...],
     ) -> Way:
-        return Way(kind, title, name, endpoint.container_id, endpoint.network_name, hops)
+        return Way(kind, title, name, endpoint.container_id, endpoint.network_name, passed)
 
     # The two directions.
 
     def _in(
         self, endpoint: Endpoint, known: Container | None, address: Address, mapping: PortMapping
     ) -> Iterator[Hop]:
-        owner = self.kernel.held.get((mapping.host_port, mapping.protocol))
-        if owner is None:
-            what = f"{mapping} is not kept by a listening socket: another program can take it"
-            yield Hop("host port", what, Mark.NOTE)
-        else:
-            kept = f"{mapping} is kept by a listening socket"
-            yield Hop("host port", f"{kept} of {owner}" if owner else kept)
-        yield from self._forwarding(address)
+        yield hops.host_port(self.kernel, mapping)
+        yield hops.forwarding(self.kernel, address)
         yield from self._firewalld_gate(to_a_port=True)
         way = mapping.way_to(address)
         rules = self._of(endpoint, RuleKind.PORT_JUMP, RuleKind.PORT_DNAT, RuleKind.FORWARD_PORT)
@@ -143,36 +137,22 @@ class _Teller:
             yield self._present("port forward", path, what, Mark.BROKEN)
         yield from self._forward_rules(endpoint, address)
         yield from self._other_firewalls(endpoint, address, "daddr")
-        yield from self._wire(endpoint, known)
-        yield self._process(endpoint, known, mapping)
+        yield from hops.wire(self.kernel, self.setup, endpoint, known)
+        yield hops.process(self.kernel, endpoint, known, mapping)
 
     def _out(self, endpoint: Endpoint, known: Container | None, address: Address) -> Iterator[Hop]:
-        yield from self._state(endpoint, known)
-        yield from self._wire(endpoint, known)
-        yield from self._forwarding(address)
+        yield from hops.state(known)
+        yield from hops.wire(self.kernel, self.setup, endpoint, known)
+        yield hops.forwarding(self.kernel, address)
         yield from self._firewalld_gate(to_a_port=False)
         yield from self._source(endpoint, address)
+        yield from self._policies(endpoint, address)
         yield from self._forward_rules(endpoint, address)
         yield from self._other_firewalls(endpoint, address, "saddr")
         yield self._masquerade(endpoint, address)
-        if address.version not in self.kernel.routed:
-            what = f"no default route for IPv{address.version}: only neighbours are reached"
-            yield Hop("route", what, Mark.NOTE, "ip route add default via …")
-        else:
-            yield Hop("route", f"a default route for IPv{address.version}")
+        yield hops.route(self.kernel, address)
 
     # The hops.
-
-    def _forwarding(self, address: Address) -> Iterator[Hop]:
-        name = _SYSCTL[address.version]
-        is_on = self.kernel.forwarding.get(address.version)
-        if is_on is None:
-            yield Hop("forwarding", f"{name} could not be read", Mark.UNKNOWN)
-        elif is_on:
-            yield Hop("forwarding", f"{name} = 1")
-        else:
-            what = f"{name} = 0: the host forwards nothing"
-            yield Hop("forwarding", what, Mark.BROKEN, f"sysctl -w {name}=1")
 
     def _firewalld_gate(self, *, to_a_port: bool) -> Iterator[Hop]:
         firewalld = self.snapshot.firewalld
@@ -208,9 +188,7 @@ class _Teller:
             if source == wanted:
                 yield Hop("firewalld zone", f"{subnet} is a source of zone {wanted}")
                 continue
-            network = self.setup.networks.get(endpoint.network_id)
-            bridge = firewalld.interfaces.get(network.bridge) if network else None
-            zone = source or bridge or firewalld.default_zone
+            zone = source or self._zone_of_bridge(firewalld, endpoint)
             advice = (
                 f"firewall-cmd --zone={wanted} --change-source={subnet}" if source else _RESTORE
             )
@@ -226,6 +204,31 @@ class _Teller:
                 yield Hop("firewalld zone", what, Mark.BROKEN, advice)
             else:
                 yield Hop("firewalld zone", f"{what}, whose rules apply", Mark.NOTE, advice)
+
+    def _policies(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
+        """firewalld's policies that drop or reject what its zones let pass (firewalld 0.9)."""
+        firewalld, link = self.snapshot.firewalld, self.kernel.routed.get(address.version)
+        if firewalld is None or not firewalld.running or link is None:
+            return
+        known = [firewalld.sources.get(each) for each in _names(endpoint, address)]
+        zone = next(filter(None, known), self._zone_of_bridge(firewalld, endpoint))
+        beyond = firewalld.interfaces.get(link, firewalld.default_zone)
+        for each in self.kernel.policies:
+            if each.closes(zone, beyond):
+                what = (
+                    f"{each.name} ({', '.join(each.ingress)} → {', '.join(each.egress)}) has the "
+                    f"target {each.target}: what no rule of it accepts ends there"
+                )
+                advice = (
+                    f"firewall-cmd --permanent --policy={each.name} --set-target=CONTINUE; "
+                    "firewall-cmd --reload"
+                )
+                yield Hop("firewalld policy", what, Mark.BROKEN, advice)
+
+    def _zone_of_bridge(self, firewalld: Firewalld, endpoint: Endpoint) -> str:
+        network = self.setup.networks.get(endpoint.network_id)
+        bridge = firewalld.interfaces.get(network.bridge) if network else None
+        return bridge or firewalld.default_zone
 
     def _forward_rules(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
         rules = self._about(endpoint, address, RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
@@ -272,67 +275,6 @@ class _Teller:
             what = f"table {chain.table}, chain {chain.name} drops what it does not know"
             advice = forwarding.remedy(chain, bridge, self.setup.driver)
             yield Hop("other firewalls", what, Mark.BROKEN, advice)
-
-    def _wire(self, endpoint: Endpoint, known: Container | None) -> Iterator[Hop]:
-        network = self.setup.networks.get(endpoint.network_id)
-        if network is None:
-            yield Hop("bridge", "nothing says which it is", Mark.UNKNOWN)
-            return
-        name = known.title if known else endpoint.container_id[:12]
-        reload = f"podman network reload {known.name if known else endpoint.container_id[:12]}"
-        bridge = self.kernel.links.get(network.bridge)
-        if bridge is None:
-            yield Hop("bridge", f"{network.bridge} does not exist", Mark.BROKEN, reload)
-            return
-        if not bridge.is_up:
-            advice = f"ip link set {network.bridge} up"
-            yield Hop("bridge", f"{network.bridge} is down", Mark.BROKEN, advice)
-        else:
-            yield Hop("bridge", f"{network.bridge} is up")
-        inside = self.kernel.inside.get(endpoint.container_id)
-        if inside is None:
-            return
-        ends = [self.kernel.links[each] for each in inside.peers if each in self.kernel.links]
-        mine = [each for each in ends if each.master == network.bridge]
-        if any(each.is_up for each in mine):
-            yield Hop("link", f"{mine[0].name} joins {name} to {network.bridge}")
-        elif mine:
-            what = f"{mine[0].name}, {name}'s link to {network.bridge}, is down"
-            yield Hop("link", what, Mark.BROKEN, f"ip link set {mine[0].name} up")
-        else:
-            what = f"{name} has no link on {network.bridge}"
-            loose = [each.name for each in ends if not each.master]
-            advice = f"ip link set {loose[0]} master {network.bridge}" if loose else reload
-            yield Hop("link", what, Mark.BROKEN, advice)
-
-    def _state(self, endpoint: Endpoint, known: Container | None) -> Iterator[Hop]:
-        if known is None:
-            return
-        if known.paused:
-            advice = f"podman unpause {known.name}"
-            yield Hop("container", f"{known.title} is paused", Mark.BROKEN, advice)
-        elif not known.running:
-            advice = f"podman start {known.name}"
-            yield Hop("container", f"{known.title} is not running", Mark.BROKEN, advice)
-
-    def _process(self, endpoint: Endpoint, known: Container | None, mapping: PortMapping) -> Hop:
-        for hop in self._state(endpoint, known):
-            return hop
-        inside = self.kernel.inside.get(endpoint.container_id)
-        wanted = [
-            (mapping.container_port + each, mapping.protocol) for each in range(mapping.count)
-        ]
-        port = f"{mapping.container_port}/{mapping.protocol}"
-        if inside is None:
-            return Hop("container", f"who listens on {port} could not be seen", Mark.UNKNOWN)
-        if mapping.protocol not in ("tcp", "udp"):
-            return Hop("container", f"who listens on {port} could not be seen", Mark.NOTE)
-        silent = [each for each in wanted if each not in inside.listens]
-        if silent:
-            name = known.name if known else endpoint.container_id[:12]
-            what = f"nothing in it listens on {silent[0][0]}/{silent[0][1]} for others"
-            return Hop("container", what, Mark.BROKEN, f"podman logs {name}")
-        return Hop("container", f"a process in it listens on {port}")
 
     # The rules.
 

@@ -93,6 +93,24 @@ class BaseChain:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy of firewalld's: between which of its zones, and what becomes of what is left.
+
+    "ANY" stands for every zone.
+    """
+
+    name: str
+    ingress: tuple[str, ...]
+    egress: tuple[str, ...]
+    target: str
+
+    def closes(self, zone: str, beyond: str) -> bool:
+        """Whether packets from the one zone to the other end here."""
+        concerned = {zone, "ANY"} & set(self.ingress) and {beyond, "ANY"} & set(self.egress)
+        return bool(concerned) and self.target in ("DROP", "REJECT")
+
+
+@dataclass(frozen=True, slots=True)
 class Inside:
     """What a running container's own network shows. Ports it listens on are (port, protocol).
 
@@ -119,3 +137,4 @@ class Kernel:
     held: Mapping[tuple[int, str], str] = field(default_factory=dict)
     inside: Mapping[str, Inside] = field(default_factory=dict)
     others: tuple[BaseChain, ...] | None = ()
+    policies: tuple[Policy, ...] = ()

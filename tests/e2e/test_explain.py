@@ -48,6 +48,14 @@ BREAKAGES = (
         name="zone drop",
     ),
     Breakage(
+        "firewalld policy",
+        "P='firewall-cmd --permanent --policy=site'; firewall-cmd --permanent --new-policy=site && "
+        "$P --add-ingress-zone=trusted && $P --add-egress-zone=ANY && $P --set-target=REJECT && "
+        "firewall-cmd --reload && podwatch restore",
+        "firewall-cmd --permanent --delete-policy=site; firewall-cmd --reload; podwatch restore",
+        kind="out",
+    ),
+    Breakage(
         "other firewalls",
         "nft add table inet site; "
         "nft 'add chain inet site passing { type filter hook forward priority 10; policy drop; }'",

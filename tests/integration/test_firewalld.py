@@ -15,6 +15,7 @@ from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
 from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD
+from podwatch.words.way import Policy
 from tests.integration.firewall_stage import SUITES, FirewallStage
 from tests.integration.namespace import in_private_network
 
@@ -178,6 +179,8 @@ def test_a_changed_policy_is_heard_and_read(suite: str) -> None:
             before = (await read(["site", "absent"])).policies
             texts = (f"forward-port {forward}", "masquerade")
             assert before == {"site": Chain("site", texts)}
+            site = Policy("site", ("public",), ("ANY",), "CONTINUE")
+            assert site in await listener.watch.policies()
             stage.firewall_cmd("--policy=site", f"--remove-forward-port={forward}")
             await listener.hear(FirewalldEvent.POLICY)
             assert (await read(["site"])).policies == {"site": Chain("site", ("masquerade",))}
@@ -194,6 +197,7 @@ def test_a_changed_policy_is_heard_and_read(suite: str) -> None:
         stage.start_bus()
         stage.start_firewalld()
         for option in (
+            "--zone=public --add-source=192.0.2.0/24",  # a policy is active where its zones are
             "--new-policy=site",
             "--policy=site --add-ingress-zone=public",
             "--policy=site --add-egress-zone=ANY",

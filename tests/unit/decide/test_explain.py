@@ -24,7 +24,7 @@ from podwatch.words.network import (
 from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
 from podwatch.words.verdict import State
-from podwatch.words.way import BaseChain, Inside, Kernel, Link, Mark, Way, WayKind
+from podwatch.words.way import BaseChain, Inside, Kernel, Link, Mark, Policy, Way, WayKind
 
 WEB, NET = "a" * 64, "b" * 64
 SUBNET = IPv4Network("10.88.0.0/16")
@@ -308,6 +308,29 @@ def test_a_member_of_a_pod_has_the_ways_of_its_infra_container() -> None:
     with pytest.raises(PodwatchError, match="alone"):
         chosen(ways, "alone", {})
     assert '"members": {' in as_json(ways)
+
+
+@pytest.mark.parametrize(
+    ("ingress", "egress", "target", "is_closed"),
+    [
+        ("trusted", "ANY", "REJECT", True),
+        ("ANY", "public", "DROP", True),
+        ("trusted", "ANY", "CONTINUE", False),
+        ("trusted", "HOST", "DROP", False),
+        ("public", "ANY", "DROP", False),
+        ("trusted", "dmz", "REJECT", False),
+    ],
+)
+def test_a_policy_closes_the_way_out(
+    ingress: str, egress: str, target: str, *, is_closed: bool
+) -> None:
+    """One between the container's zone and the uplink's that drops or rejects; no other."""
+    policy = Policy("site", (ingress,), (egress,), target)
+    snapshot = replace(HEALTHY, firewalld=replace(TRUSTED, default_zone="public"))
+    ways = explain(snapshot, replace(KERNEL, policies=(policy,)))
+
+    assert broken(ways, WayKind.IN) == set()
+    assert broken(ways, WayKind.OUT) == ({"firewalld policy"} if is_closed else set())
 
 
 def test_text_tells_a_broken_hop_and_what_to_do() -> None:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hops that are no firewall's: sockets, forwarding, bridge, link, process, route. Pure.
+
+Each function tells one place a packet passes, from what the kernel shows and podman says.
+"""
+
+from collections.abc import Iterator
+
+from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
+from podwatch.words.way import Hop, Kernel, Mark
+
+_SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+
+
+def host_port(kernel: Kernel, mapping: PortMapping) -> Hop:
+    """Who keeps a published port from being taken: conmon or rootlessport hold a socket."""
+    owner = kernel.held.get((mapping.host_port, mapping.protocol))
+    if owner is None:
+        what = f"{mapping} is not kept by a listening socket: another program can take it"
+        return Hop("host port", what, Mark.NOTE)
+    kept = f"{mapping} is kept by a listening socket"
+    return Hop("host port", f"{kept} of {owner}" if owner else kept)
+
+
+def forwarding(kernel: Kernel, address: Address) -> Hop:
+    """Whether the host forwards packets of this IP version at all."""
+    name = _SYSCTL[address.version]
+    is_on = kernel.forwarding.get(address.version)
+    if is_on is None:
+        return Hop("forwarding", f"{name} could not be read", Mark.UNKNOWN)
+    if is_on:
+        return Hop("forwarding", f"{name} = 1")
+    what = f"{name} = 0: the host forwards nothing"
+    return Hop("forwarding", what, Mark.BROKEN, f"sysctl -w {name}=1")
+
+
+def route(kernel: Kernel, address: Address) -> Hop:
+    """Whether the host has a way for what is not its neighbour's."""
+    if address.version in kernel.routed:
+        return Hop("route", f"a default route for IPv{address.version}")
+    what = f"no default route for IPv{address.version}: only neighbours are reached"
+    return Hop("route", what, Mark.NOTE, "ip route add default via …")
+
+
+def wire(
+    kernel: Kernel, setup: Setup, endpoint: Endpoint, known: Container | None
+) -> Iterator[Hop]:
+    """The network's bridge, and the container's link on it."""
+    network = setup.networks.get(endpoint.network_id)
+    if network is None:
+        yield Hop("bridge", "nothing says which it is", Mark.UNKNOWN)
+        return
+    name = known.title if known else endpoint.container_id[:12]
+    reload = f"podman network reload {known.name if known else endpoint.container_id[:12]}"
+    bridge = kernel.links.get(network.bridge)
+    if bridge is None:
+        yield Hop("bridge", f"{network.bridge} does not exist", Mark.BROKEN, reload)
+        return
+    if not bridge.is_up:
+        advice = f"ip link set {network.bridge} up"
+        yield Hop("bridge", f"{network.bridge} is down", Mark.BROKEN, advice)
+    else:
+        yield Hop("bridge", f"{network.bridge} is up")
+    inside = kernel.inside.get(endpoint.container_id)
+    if inside is None:
+        return
+    ends = [kernel.links[each] for each in inside.peers if each in kernel.links]
+    mine = [each for each in ends if each.master == network.bridge]
+    if any(each.is_up for each in mine):
+        yield Hop("link", f"{mine[0].name} joins {name} to {network.bridge}")
+    elif mine:
+        what = f"{mine[0].name}, {name}'s link to {network.bridge}, is down"
+        yield Hop("link", what, Mark.BROKEN, f"ip link set {mine[0].name} up")
+    else:
+        what = f"{name} has no link on {network.bridge}"
+        loose = [each.name for each in ends if not each.master]
+        advice = f"ip link set {loose[0]} master {network.bridge}" if loose else reload
+        yield Hop("link", what, Mark.BROKEN, advice)
+
+
+def state(known: Container | None) -> Iterator[Hop]:
+    """A container that is paused, or not running; nothing of any other."""
+    if known is None:
+        return
+    if known.paused:
+        advice = f"podman unpause {known.name}"
+        yield Hop("container", f"{known.title} is paused", Mark.BROKEN, advice)
+    elif not known.running:
+        advice = f"podman start {known.name}"
+        yield Hop("container", f"{known.title} is not running", Mark.BROKEN, advice)
+
+
+def process(
+    kernel: Kernel, endpoint: Endpoint, known: Container | None, mapping: PortMapping
+) -> Hop:
+    """Whether somebody in the container listens on the port, on an address others can reach."""
+    for hop in state(known):
+        return hop
+    inside = kernel.inside.get(endpoint.container_id)
+    wanted = [(mapping.container_port + each, mapping.protocol) for each in range(mapping.count)]
+    port = f"{mapping.container_port}/{mapping.protocol}"
+    if inside is None:
+        return Hop("container", f"who listens on {port} could not be seen", Mark.UNKNOWN)
+    if mapping.protocol not in ("tcp", "udp"):
+        return Hop("container", f"who listens on {port} could not be seen", Mark.NOTE)
+    silent = [each for each in wanted if each not in inside.listens]
+    if silent:
+        name = known.name if known else endpoint.container_id[:12]
+        what = f"nothing in it listens on {silent[0][0]}/{silent[0][1]} for others"
+        return Hop("container", what, Mark.BROKEN, f"podman logs {name}")
+    return Hop("container", f"a process in it listens on {port}")
