@@ -10,6 +10,7 @@ that name is meant, if there is only one of it.
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,11 @@ _PASSWD_BYTES = 1 << 20
 _ANCESTORS = 6
 _NEWEST = 64
 """Processes whose name is read where the kernel's pid cannot be used."""
+
+
+def living(pids: Iterable[int]) -> set[int]:
+    """Those of the processes that are there."""
+    return {pid for pid in pids if os.path.exists(f"/proc/{pid}")}
 
 
 class Processes:

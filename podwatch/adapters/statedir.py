@@ -49,6 +49,7 @@ class StateDirectory:
         networks: dict[str, Network] = {}
         endpoints: list[Endpoint] = []
         bad: list[BadFile] = []
+        written: dict[str, float] = {}
         for kind in ("networks", "ports"):
             for name, stamp in self._scan(kind):
                 key = f"{kind}/{name}"
@@ -65,11 +66,13 @@ class StateDirectory:
                     networks[name] = parsed
                 elif isinstance(parsed, Endpoint):
                     endpoints.append(parsed)
+                    since = written.get(parsed.container_id, 0.0)
+                    written[parsed.container_id] = max(since, stamp[1] / 1e9)
                 else:
                     bad.append(parsed)
         self._parsed = found
         self.stamp = hash(tuple(stamps))
-        return Setup(driver, networks, tuple(endpoints), tuple(bad))
+        return Setup(driver, networks, tuple(endpoints), tuple(bad), written)
 
     def _driver(self) -> FirewallDriver:
         path = self.path / "firewall-driver"

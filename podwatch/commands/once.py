@@ -20,7 +20,7 @@ from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.service import look_once
 from podwatch.daemon.status import SCHEMA
 from podwatch.decide import dhcp, policy
-from podwatch.decide.judge import judge, without_dead
+from podwatch.decide.judge import judge, living
 from podwatch.decide.leftovers import addresses_of, leftovers, mentions, without
 from podwatch.drivers.driver import expected_rules
 from podwatch.words.network import Setup
@@ -88,7 +88,7 @@ async def _take_away_from(host: Host, running: Setup, *, dry_run: bool) -> State
     own = snapshot.rules
     if snapshot.setup is None or own is None or verdict.missing:
         return verdict.state
-    setup, _ = without_dead(snapshot.setup, snapshot.containers)
+    setup = living(snapshot.setup, snapshot.containers)
     found = leftovers(replace(snapshot, setup=setup), expected_rules(setup, own))
     if not found:
         print("nothing is left over")

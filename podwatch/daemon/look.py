@@ -10,8 +10,8 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from podwatch.adapters import sysctl
@@ -21,10 +21,12 @@ from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
 from podwatch.adapters.podman import lock_holder, runtime_stamp
 from podwatch.adapters.podman_networks import read_kinds
+from podwatch.adapters.process import living
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.gates import forward_drops
 from podwatch.daemon.rules import Rules
+from podwatch.decide.census import Census
 from podwatch.decide.classes import classify
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS
@@ -47,69 +49,6 @@ _FILE_BYTES = 1 << 20
 
 _TRIES = 3
 _ALL_TABLES = frozenset(name for each in DRIVERS.values() for name in each.TABLES)
-
-
-CENSUS_AGAIN_S = 2.0
-"""podman is asked again after so long whether a container is still only created; doubling, up to"""
-CENSUS_AGAIN_MAX_S = 300.0
-
-
-@dataclass(frozen=True)
-class Census:
-    """Podman's containers by id, and the state directory's stamp they were listed at.
-
-    `again_at` is when podman has to be asked once more though netavark's state is the same: a
-    container that is only created, or has ended before, may be in the middle of its start
-    (`doubtful`, so far taken for running), and no event tells when it runs.
-    """
-
-    containers: Mapping[str, Container] = field(default_factory=dict)
-    stamp: object = None
-    doubtful: frozenset[str] = frozenset()
-    again_at: float | None = None
-    pause: float = CENSUS_AGAIN_S
-
-    def at(self, stamp: object) -> Mapping[str, Container]:
-        """The containers, for a state directory with this stamp.
-
-        Names are good for as long as the id exists; that a container is not running is only
-        believed while netavark's state is the same as when podman was asked.
-        """
-        if stamp == self.stamp:
-            return self.containers
-        return {key: replace(each, running=True) for key, each in self.containers.items()}
-
-    def next(
-        self, containers: Mapping[str, Container], stamp: object, wired: Iterable[str], now: float
-    ) -> "Census":
-        """The census after podman listed `containers`; `wired` are those netavark has state of.
-
-        One that podman does not know was removed without teardown. One that is created, or has
-        ended, twice in a row with netavark's state the same is none that is being started: podman
-        sets the network up before it says so.
-        """
-        known, doubtful = dict(containers), set()
-        for key in wired:
-            each = known.get(key)
-            if each is None:
-                known[key] = Container(key, key[:12], running=False)
-            elif each.created or not each.running:
-                before = self.containers.get(key) if stamp == self.stamp else None
-                twice = before is not None and (key in self.doubtful or not before.running)
-                known[key] = replace(each, running=not twice)
-                if each.created or not twice:
-                    doubtful.add(key)
-        if not doubtful:
-            return Census(known, stamp)
-        pause = 2 * self.pause if stamp == self.stamp else CENSUS_AGAIN_S
-        again_at = now + pause if pause <= CENSUS_AGAIN_MAX_S else None
-        return Census(known, stamp, frozenset(doubtful), again_at, min(pause, CENSUS_AGAIN_MAX_S))
-
-    def doubted(self, now: float) -> "Census":
-        """The census when the rules have changed: what is only created may have come to run."""
-        if not self.doubtful:
-            return self
-        return replace(self, again_at=min(self.again_at or math.inf, now + CENSUS_AGAIN_S))
 
 
 class Looker:
@@ -162,13 +101,10 @@ class Looker:
         if saved.driver in self.rules:
             self.rules[saved.driver].remember(saved.chains)
 
-    def name(self, listed: Mapping[str, Container]) -> None:
-        """Take up the names of containers listed earlier, until podman is asked again."""
+    def name(self, listed: Mapping[str, Container], at: float) -> None:
+        """Take up the containers listed earlier, `at` so many seconds, until podman is asked."""
         self.census = Census(
-            {
-                key: Container(key, each.name, up=False, pod=each.pod, is_infra=each.is_infra)
-                for key, each in listed.items()
-            }
+            {key: replace(each, up=False, pid=0) for key, each in listed.items()}, taken=at
         )
 
     async def look(self, *, paused: str = "") -> Snapshot:
@@ -199,7 +135,7 @@ class Looker:
             setup=setup,
             rules=rules,
             firewalld=firewalld,
-            containers=self.census.at(self.expected.stamp),
+            containers=self._containers(setup),
             generation=at,
             busy=busy,
             paused=paused,
@@ -211,10 +147,19 @@ class Looker:
             unknown=tuple(unknown),
         )
 
+    def _containers(self, setup: Setup | None) -> Mapping[str, Container]:
+        stamp, written = self.expected.stamp, {} if setup is None else setup.written
+        found = self.census.at(stamp, written)
+        ended = self.census.ended(stamp, written, living(self.census.alive))
+        return {**found, **{key: replace(found[key], ended=True) for key in ended}}
+
     def take_census(
-        self, containers: Mapping[str, Container], stamp: object, runtime: object
+        self, containers: Mapping[str, Container], stamp: object, runtime: object, asked: float
     ) -> None:
-        """Keep podman's containers, listed after netavark's and the runtime's state had these."""
+        """Keep podman's containers, listed after netavark's and the runtime's state had these.
+
+        `asked` is when podman was, in seconds since the epoch.
+        """
         self._runtime = runtime
         host_netns = str(os.stat("/proc/self/ns/net").st_ino)
         containers = classify(containers, read_kinds(), host_netns)
@@ -222,7 +167,10 @@ class Looker:
         wired = {each.container_id for each in setup.endpoints} if setup else set()
         if self.expected.asks_podman:  # one that is being started is not in the setup yet
             wired |= {key for key, each in containers.items() if each.created and each.networks}
-        self.census = self.census.next(containers, stamp, wired, time.monotonic())
+        written = setup.written if setup else {}
+        found = self.census.next(containers, stamp, written, wired, time.monotonic())
+        alive = living({each.pid for each in containers.values() if each.pid})
+        self.census = replace(found, taken=asked, alive=frozenset(alive))
 
     @property
     def wants_census(self) -> bool:
@@ -243,7 +191,7 @@ class Looker:
         at = 0
         busy = ""
         for _ in range(_TRIES):
-            busy, runtime = lock_holder(), runtime_stamp()
+            busy, runtime, asked = lock_holder(), runtime_stamp(), time.time()
             try:
                 setup = await self.expected.read()
             except Unreadable as exc:
@@ -254,7 +202,7 @@ class Looker:
                 return setup, None, 0, busy or lock_holder()
             if self.expected.listed is not None:
                 listed, self.expected.listed = self.expected.listed, None
-                self.take_census(listed, self.expected.stamp, runtime)
+                self.take_census(listed, self.expected.stamp, runtime, asked)
             try:
                 before = self.changes()
                 rules = await driver.read()

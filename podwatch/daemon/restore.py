@@ -8,6 +8,7 @@ podman answers at all.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.blocked import forbids_renewal
 from podwatch.decide.held import held_back, told
+from podwatch.decide.judge import living
 from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
@@ -154,7 +156,7 @@ class Restorer:
         if snapshot.setup is None or snapshot.rules is None:
             raise RestoreFailed("the rules could not be read")
         copy = self.copy.of(snapshot.setup.driver)
-        rules = expected_rules(snapshot.setup, snapshot.rules)
+        rules = expected_rules(living(snapshot.setup, snapshot.containers), snapshot.rules)
         todo = saved.repairs(copy, rules, snapshot.rules)
         if not todo:
             return "nothing had to be put back", 0
@@ -228,8 +230,9 @@ class Restorer:
     async def refresh_census(self) -> None:
         """Ask podman for its containers. Raises Unreadable when podman does not answer."""
         stamp, runtime = self.looker.expected.stamp, podman.runtime_stamp()
+        asked = time.time()
         containers = await self.looker.expected.list_containers()
-        self.looker.take_census(containers, stamp, runtime)
+        self.looker.take_census(containers, stamp, runtime, asked)
 
 
 def _without_lease() -> tuple[str, ...]:

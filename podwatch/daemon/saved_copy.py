@@ -9,6 +9,7 @@ version or of another driver is ignored with a warning, and the slower means hav
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole, write_whole
+from podwatch.decide.judge import living
 from podwatch.drivers import saved
 from podwatch.drivers.driver import expected_rules
 from podwatch.words.errors import PodwatchError, StateUnreadable
@@ -43,7 +44,7 @@ class SavedCopy:
         """
         if snapshot.setup is None or snapshot.rules is None or not snapshot.rules.present:
             return
-        if not expected_rules(snapshot.setup, snapshot.rules):
+        if not expected_rules(living(snapshot.setup, snapshot.containers), snapshot.rules):
             return
         fresh = saved.SavedRules(
             snapshot.rules.chains, snapshot.setup.driver, snapshot.sysctls_seen
@@ -62,7 +63,7 @@ class SavedCopy:
         """Whether the copy holds something that this snapshot misses."""
         if snapshot.setup is None or snapshot.rules is None:
             return False
-        rules = expected_rules(snapshot.setup, snapshot.rules)
+        rules = expected_rules(living(snapshot.setup, snapshot.containers), snapshot.rules)
         return saved.covers(self.of(snapshot.setup.driver), rules, snapshot.rules)
 
     def of(self, driver: FirewallDriver) -> saved.SavedRules:

@@ -62,15 +62,18 @@ def judge(snapshot: Snapshot) -> Verdict:
     setup = snapshot.setup
     if setup is not None:
         unknown.extend(Unknown(Part.CONTAINER, each.path, each.reason) for each in setup.bad_files)
-        setup, stale = without_dead(setup, snapshot.containers)
-        warnings.extend(stale)
+        warnings.extend(_stale(setup, snapshot.containers))
+        is_ending = any(each.ended for each in snapshot.containers.values())
+        setup = living(setup, snapshot.containers)
         if setup.driver in DRIVERS and snapshot.rules is not None:
             rules = expected_rules(setup, snapshot.rules)
             missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
             warnings.extend(_duplicates(rules, snapshot.rules))
             warnings.extend(_without_events(snapshot.rules))
             warnings.extend(_shut_out(setup, snapshot.forward_drops))
-            if not missing:  # by rules that podwatch does not know, nobody's cannot be told
+            # By rules that podwatch does not know, nobody's cannot be told; what is being taken
+            # down is nobody's in a moment.
+            if not missing and not is_ending:
                 known = replace(snapshot, setup=setup)
                 left = leftovers(known, rules)
                 warnings.extend(notices(left, setup, snapshot.containers))
@@ -118,30 +121,36 @@ def _container_ids(setup: Setup) -> Iterable[str]:
     return dict.fromkeys(each.container_id for each in setup.endpoints)
 
 
-def without_dead(setup: Setup, containers: Mapping[str, Container]) -> tuple[Setup, list[Notice]]:
-    """Leave out containers podman says are not running: their state files are left-overs.
+def living(setup: Setup, containers: Mapping[str, Container]) -> Setup:
+    """Leave out containers that do not run: their state files are left-overs, or soon gone."""
+    return replace(
+        setup,
+        endpoints=tuple(
+            each
+            for each in setup.endpoints
+            if each.container_id not in containers or _lives(containers[each.container_id])
+        ),
+    )
+
+
+def _lives(container: Container) -> bool:
+    return container.running and not container.ended
+
+
+def _stale(setup: Setup, containers: Mapping[str, Container]) -> Iterable[Notice]:
+    """State of what podman says is not running, or was removed.
 
     A network namespace that dies without teardown leaves its state file behind (netavark 1.14).
     """
-    dead = {
-        each.container_id
-        for each in setup.endpoints
-        if each.container_id in containers and not containers[each.container_id].running
-    }
-    if not dead:
-        return setup, []
-    living = tuple(each for each in setup.endpoints if each.container_id not in dead)
-    return (
-        Setup(setup.driver, setup.networks, living, setup.bad_files),
-        [
-            Notice(
+    for key in sorted({each.container_id for each in setup.endpoints} & containers.keys()):
+        if not containers[key].running:
+            removed = containers[key].name == key[:12]
+            again = "" if removed else "start it again, or: "
+            yield Notice(
                 WarningKind.STALE_STATE,
-                f"{containers[each].title}: not running, but netavark still has its state",
-                f"start it again, or: rm /run/containers/networks/firewall/ports/*_{each}",
+                f"{containers[key].title}: not running, but netavark still has its state",
+                f"{again}rm /run/containers/networks/firewall/ports/*_{key}",
             )
-            for each in sorted(dead)
-        ],
-    )
 
 
 def _missing_rules(

@@ -105,12 +105,17 @@ class BadFile:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """All that netavark says it set up: what the expected rules are derived from."""
+    """All that netavark says it set up: what the expected rules are derived from.
+
+    `written` is when it wrote the state of each container, by id, in seconds since the epoch; empty
+    where it keeps none.
+    """
 
     driver: FirewallDriver
     networks: Mapping[str, Network] = field(default_factory=dict)
     endpoints: tuple[Endpoint, ...] = ()
     bad_files: tuple[BadFile, ...] = ()
+    written: Mapping[str, float] = field(default_factory=dict)
 
 
 class ContainerClass(StrEnum):
@@ -138,7 +143,8 @@ class Container:
     A paused container counts as running: its rules have to be there, but it cannot be reloaded.
     One that is `created` is either being started, or its start has failed; one that is `up` has its
     network and its process. `netns` is the inode of its network namespace while it is up, as text;
-    `shares` names the container whose network it is on.
+    `shares` names the container whose network it is on. `ended` says that its process has ended
+    since podman was asked.
     """
 
     id: str
@@ -155,6 +161,7 @@ class Container:
     pod_id: str = ""
     kind: ContainerClass = ContainerClass.UNKNOWN
     shares: str = ""
+    ended: bool = False
 
     @property
     def title(self) -> str:

@@ -11,6 +11,10 @@ from tests.lab.rootfs import containers_conf
 
 pytestmark = pytest.mark.e2e
 
+NO_TEARDOWN = """#!/bin/sh
+case "$*" in *" teardown "*) echo "no teardown" >&2; exit 1 ;; esac
+exec /usr/lib/podman/netavark.real "$@"
+"""
 STALE = ["podwatch", "restore", "--stale"]
 
 
@@ -30,6 +34,38 @@ def told(there: Installed) -> list[str]:
 def answers(there: Installed, name: str) -> bool:
     """Whether every published port of a container answers with its name."""
     return all(each.ask(there.host.client) is None for each in there.containers[name].probes)
+
+
+def test_a_removed_container_does_not_come_back(there: Installed) -> None:
+    """Removed without teardown, its state stays; its rules, once lost, do not, and blame nobody."""
+    netavark = "/usr/lib/podman/netavark"
+    web(there.host, "old", publish=["7520:80"])
+    there.until(lambda: there.host.client.http(7520) == "old", "answering")
+    there.until(lambda: "'old'" in str(there.status()["containers"]), "listed")
+    there.host.run(["mv", netavark, f"{netavark}.real"])
+    there.host.write(netavark, NO_TEARDOWN, mode=0o755)
+    try:
+        there.host.shell("podman rm --force --time=0 old; nft flush ruleset", check=False)
+    finally:
+        there.host.run(["mv", f"{netavark}.real", netavark])
+    there.until(lambda: "netavark still has its state" in str(there.status()["warnings"]), "told")
+    there.until(lambda: not there.containers.probe_all(), "answering")
+    assert "7520" not in there.host.nft("list", "table", "inet", "netavark")
+
+    incidents = len(there.history())
+    web(there.host, "new", publish=["7520:80"])
+    there.until(lambda: there.host.client.http(7520) == "new", "answering")
+    there.host.run(["systemctl", "restart", "podwatch"])
+    there.until(lambda: "netavark still has its state" in str(there.status()["warnings"]), "told")
+    there.host.podman("rm", "--force", "--time=0", "new")
+    there.until(lambda: "new" not in str(there.status()["containers"]), "gone")
+    assert len(there.history()) == incidents
+
+    advice = next(each["advice"] for each in there.status()["warnings"] if "rm " in each["advice"])
+    assert advice.startswith("rm ")
+    there.host.shell(advice)
+    there.host.podman("network", "reload", "web-a")  # and podwatch looks
+    there.until_whole()
 
 
 def test_a_rule_that_hides_a_port(there: Installed) -> None:
