@@ -124,6 +124,7 @@ class Looker:
         found = sysctl.read(wanted)
         seen = self._sysctls_seen if setup is None else self._sysctls_seen & wanted.keys()
         self._sysctls_seen = seen | {path for path in found if found[path] == wanted[path]}
+        containers, listed = self._containers(setup)
         drops: tuple[BaseChain, ...] = ()
         if setup is not None and rules is not None:
             changes, before_that = self.changes(), self._changes_at
@@ -135,7 +136,8 @@ class Looker:
             setup=setup,
             rules=rules,
             firewalld=firewalld,
-            containers=self._containers(setup),
+            containers=containers,
+            listed=listed,
             generation=at,
             busy=busy,
             paused=paused,
@@ -147,11 +149,16 @@ class Looker:
             unknown=tuple(unknown),
         )
 
-    def _containers(self, setup: Setup | None) -> Mapping[str, Container]:
+    def _containers(self, setup: Setup | None) -> tuple[Mapping[str, Container], frozenset[str]]:
+        """podman's containers, as far as that still holds, and those that surely run."""
         stamp, written = self.expected.stamp, {} if setup is None else setup.written
-        found = self.census.at(stamp, written)
-        ended = self.census.ended(stamp, written, living(self.census.alive))
-        return {**found, **{key: replace(found[key], ended=True) for key in ended}}
+        found, here = self.census.at(stamp, written), living(self.census.alive)
+        ended = {
+            key: replace(found[key], ended=True) for key in self.census.ended(stamp, written, here)
+        }
+        # Where podman says what is set up, nothing else says so.
+        by_state = frozenset() if self.expected.asks_podman else self.census.running(stamp, here)
+        return {**found, **ended}, by_state
 
     def take_census(
         self, containers: Mapping[str, Container], stamp: object, runtime: object, asked: float

@@ -61,6 +61,12 @@ class Census:
             if was_there and self._holds(key, stamp, written):
                 yield key
 
+    def running(self, stamp: object, living: Collection[int]) -> frozenset[str]:
+        """The containers that surely run: listed with the state as it is, by a `living` process."""
+        if stamp != self.stamp or self.doubtful:
+            return frozenset()
+        return frozenset(k for k, each in self.containers.items() if each.up and each.pid in living)
+
     def next(
         self,
         containers: Mapping[str, Container],

@@ -14,6 +14,7 @@ from podwatch.decide.blocked import blocked_by
 from podwatch.decide.hidden import hidden
 from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
+from podwatch.decide.stateless import stateless
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS, expected_rules
@@ -62,6 +63,7 @@ def judge(snapshot: Snapshot) -> Verdict:
     setup = snapshot.setup
     if setup is not None:
         unknown.extend(Unknown(Part.CONTAINER, each.path, each.reason) for each in setup.bad_files)
+        unknown.extend(stateless(setup, snapshot))
         warnings.extend(_stale(setup, snapshot.containers))
         is_ending = any(each.ended for each in snapshot.containers.values())
         setup = living(setup, snapshot.containers)
@@ -73,7 +75,7 @@ def judge(snapshot: Snapshot) -> Verdict:
             warnings.extend(_shut_out(setup, snapshot.forward_drops))
             # By rules that podwatch does not know, nobody's cannot be told; what is being taken
             # down is nobody's in a moment.
-            if not missing and not is_ending:
+            if not missing and not unknown and not is_ending:
                 known = replace(snapshot, setup=setup)
                 left = leftovers(known, rules)
                 warnings.extend(notices(left, setup, snapshot.containers))

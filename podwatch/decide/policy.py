@@ -150,10 +150,9 @@ def step(
     """Decide what to do about `verdict` at `now`; `can_replay` says there is a usable copy."""
     unknown = {each.part for each in verdict.unknown}
     if unknown & {Part.RULES, Part.SETUP}:
-        pause = min(limits.backoff * 2 ** min(memory.unknowns, 20), limits.backoff_max)
-        memory = replace(memory, unknowns=memory.unknowns + 1)
-        return memory, Decision(None, "could not look: unknown is not lost", now + pause)
-    memory = replace(memory, unknowns=0)
+        return _again(memory, "could not look: unknown is not lost", now, limits)
+    if not unknown:
+        memory = replace(memory, unknowns=0)
     if not verdict.missing:
         return _nothing_missing(memory, verdict, now, limits)
     if memory.missing_since is None:
@@ -205,6 +204,12 @@ def step(
     return memory, replace(decision, look_at=min(wake, default=now + limits.backoff_max))
 
 
+def _again(memory: Memory, why: str, now: float, limits: Limits) -> tuple[Memory, Decision]:
+    """Look again, ever rarer: nothing tells when what is unknown can be read."""
+    pause = min(limits.backoff * 2 ** min(memory.unknowns, 20), limits.backoff_max)
+    return replace(memory, unknowns=memory.unknowns + 1), Decision(None, why, now + pause)
+
+
 def _nothing_missing(
     memory: Memory, verdict: Verdict, now: float, limits: Limits
 ) -> tuple[Memory, Decision]:
@@ -217,6 +222,8 @@ def _nothing_missing(
     if not wanted or verdict.blocked or verdict.unknown or Method.REPLAY in memory.tried:
         # What podman is in the middle of is not copied; that it has ended nobody tells.
         busy = any(each.kind is BlockedKind.BUSY for each in verdict.blocked)
+        if verdict.unknown and not busy:
+            return _again(memory, "a part is unknown", now, limits)
         return memory, Decision(None, "nothing is missing", now + BUSY_AGAIN_S if busy else None)
     ready = max(
         memory.foreign_at + limits.calm,

@@ -61,6 +61,8 @@ class Unknown:
 class Snapshot:
     """What one look found. `busy` names who is in the middle of a change, if anybody is.
 
+    `listed` are the ids of containers that podman listed while netavark's state was the same, and
+    whose process is there.
     `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
     netavark's value or had it at an earlier look. `forward_drops` are the chains of
@@ -71,6 +73,7 @@ class Snapshot:
     rules: Ruleset | None
     firewalld: Firewalld | None
     containers: Mapping[str, Container] = field(default_factory=dict)
+    listed: frozenset[str] = frozenset()
     generation: int = 0
     busy: str = ""
     paused: str = ""

@@ -463,3 +463,21 @@ def test_netavarks_state_is_spoilt(there: Installed, mess: str) -> None:
     assert there.host.nft("list", "table", "inet", "netavark") == rules
     assert (there.incidents(), there.reloads(), _main_pid(there)) == (before, reloads, pid)
     assert _rss_kb(there) <= MOST_RSS_SPOILT_KB
+
+
+@pytest.mark.parametrize(
+    "part", ["ports", "networks", "ports/*_$(podman inspect -f {{.Id}} web-b)"]
+)
+def test_a_part_of_netavarks_state_is_away(there: Installed, part: str) -> None:
+    """What it stood for is unknown, never well; it heals soon after the part is there again."""
+    there.host.shell(f"mkdir /run/aside; cd {_STATE}; mv {part} /run/aside; nft flush ruleset")
+    try:
+        there.until(lambda: there.status()["state"] == "unknown", "unknown", 10)
+        named = [each["what"] for each in there.status()["unknown"]]
+        assert "web-b" in named or "network podman" in named
+        assert there.check().code == 3
+    finally:
+        kind = part.partition("/")[0]
+        back = f"cp -a /run/aside/{kind} {_STATE}" if part == kind else f"mv /run/aside/* {kind}"
+        there.host.shell(f"cd {_STATE}; {back}; rm -r /run/aside")
+    there.until_whole(45)

@@ -100,6 +100,14 @@ def test_state_older_than_a_list_it_is_not_on_is_nobodys() -> None:
     assert "aa" not in found.at(1, {"aa": 60.0})
 
 
+def test_who_surely_runs() -> None:
+    """Who was listed up with the state as it is, by a process that is there, with no doubt left."""
+    web = replace(RUNNING, pid=7)
+    assert census(web).running(1, {7}) == {"aa"}
+    assert census(web).running(2, {7}) == census(web).running(1, {8}) == frozenset()
+    assert census(replace(CREATED, pid=7)).running(1, {7}) == frozenset()
+
+
 def test_a_process_that_was_there_and_is_not_has_ended() -> None:
     """One that was not seen alive is nobody's word, nor is one of before a new start."""
     web = replace(RUNNING, pid=7)

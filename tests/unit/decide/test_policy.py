@@ -455,6 +455,14 @@ def test_unknown_never_repairs(part: Part) -> None:
     assert rested.unknowns == 0
 
 
+def test_an_unknown_part_is_looked_at_again() -> None:
+    """With nothing missing either: nothing tells when a state file is there again."""
+    case = verdict(unknown=[Part.CONTAINER])
+    memory, first = step(Memory(), case, 100.0, LIMITS)
+    _, second = step(memory, case, 100.0, LIMITS)
+    assert (first.look_at, second.look_at) == (101.0, 102.0)
+
+
 def test_a_hung_firewalld_holds_the_reload_back() -> None:
     """netavark asks firewalld too: with it hung only the copy is put back."""
     case = verdict(RULE, unknown=[Part.FIREWALLD])

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs although netavark's state says nothing of it. Pure.
+
+Somebody removed a part of the state: what is expected is then not known, and neither is whether it
+is there. A container on a bridge that podman manages has state for as long as it is up (netavark
+src/firewall/state.rs, 1.9 to 2.1), and so has its network.
+"""
+
+from collections.abc import Iterator
+
+from podwatch.words.network import ContainerClass, FirewallDriver, Setup
+from podwatch.words.snapshot import Part, Snapshot, Unknown
+
+_KEEP_STATE = (FirewallDriver.NFTABLES, FirewallDriver.IPTABLES, FirewallDriver.FIREWALLD)
+_PLACE = "/run/containers/networks/firewall"
+
+
+def stateless(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
+    """Containers and networks whose state is gone; nobody may be in the middle of a change."""
+    if snapshot.busy or setup.driver not in _KEEP_STATE:
+        return
+    known = {each.container_id for each in setup.endpoints}
+    known |= {each.container_id for each in setup.bad_files}
+    for key in sorted(snapshot.listed - known):
+        each = snapshot.containers[key]
+        if each.kind is ContainerClass.BRIDGE:
+            yield Unknown(
+                Part.CONTAINER,
+                each.title,
+                f"it runs, and netavark has no state of it in {_PLACE}/ports",
+                hint=f"podman network reload {each.name}",
+            )
+    bad = {each.network_id for each in setup.bad_files}
+    names = {each.network_id: each.network_name for each in setup.endpoints}
+    for key in sorted(names.keys() - setup.networks.keys() - bad):
+        yield Unknown(
+            Part.CONTAINER,
+            f"network {names[key]}",
+            f"it is in use, and there is no {_PLACE}/networks/{key}",
+            hint="restart its containers: netavark writes it anew",
+        )

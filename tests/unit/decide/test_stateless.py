@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A part of netavark's state that somebody removed makes what it stands for unknown."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from podwatch.decide.judge import judge
+from podwatch.words.network import (
+    Container,
+    ContainerClass,
+    Endpoint,
+    FirewallDriver,
+    Network,
+    Setup,
+)
+from podwatch.words.rules import Ruleset
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Part, Snapshot
+from podwatch.words.verdict import State
+
+SUBNET = ip_network("10.88.0.0/16")
+NETWORK = Network("n" * 64, "podman0", (SUBNET,))
+ENDPOINT = Endpoint("a" * 64, NETWORK.id, "podman", ((ip_address("10.88.0.2"), SUBNET),))
+WEB = Container("a" * 64, "web", networks=("podman",), kind=ContainerClass.BRIDGE)
+WHOLE = Snapshot(
+    Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}, (ENDPOINT,)),
+    Ruleset(present=False),
+    ABSENT_FIREWALLD,
+    {WEB.id: WEB},
+    listed=frozenset({WEB.id}),
+)
+PORTS_GONE = replace(WHOLE, setup=Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}))
+NETWORKS_GONE = replace(WHOLE, setup=Setup(FirewallDriver.NFTABLES, {}, (ENDPOINT,)))
+
+
+def told(snapshot: Snapshot) -> list[tuple[Part, str]]:
+    """The parts that are unknown, by name."""
+    return [(each.part, each.what) for each in judge(snapshot).unknown]
+
+
+def test_nothing_is_unknown_where_state_and_podman_agree() -> None:
+    """A container with state, on a network with state."""
+    assert told(WHOLE) == []
+
+
+def test_a_container_without_state_is_unknown() -> None:
+    """Nothing is missing, and yet the host is not well: what has to be there is not known."""
+    assert told(PORTS_GONE) == [(Part.CONTAINER, "web")]
+    assert judge(PORTS_GONE).state is State.UNKNOWN
+
+
+def test_a_network_without_state_is_unknown() -> None:
+    """A container has state, and its network has none."""
+    assert told(NETWORKS_GONE) == [(Part.CONTAINER, "network podman")]
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        replace(PORTS_GONE, busy="podman is changing a network"),
+        replace(PORTS_GONE, listed=frozenset()),
+        replace(PORTS_GONE, setup=Setup(FirewallDriver.NONE)),
+        replace(PORTS_GONE, setup=Setup(FirewallDriver.CNI)),
+        replace(PORTS_GONE, containers={WEB.id: replace(WEB, kind=ContainerClass.MACVLAN)}),
+        replace(PORTS_GONE, containers={WEB.id: replace(WEB, kind=ContainerClass.INTERNAL)}),
+    ],
+    ids=["busy", "not listed since", "driver none", "CNI", "macvlan", "internal"],
+)
+def test_what_has_no_state_by_nature_is_not_unknown(snapshot: Snapshot) -> None:
+    """Amid a change, before podman was asked anew, and where netavark keeps none."""
+    assert told(snapshot) == []
