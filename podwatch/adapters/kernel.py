@@ -80,19 +80,21 @@ def _peers(pid: int, names: Mapping[int, str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _listening(directory: str) -> dict[tuple[int, str], str]:
-    """The inode of a socket that listens, by port and protocol."""
+def _listening(directory: str, *, loopback: bool = False) -> dict[tuple[int, str], str]:
+    """The inode of a socket that listens, by port and protocol; on loopback too if wanted."""
     return {
         (port, protocol): inode
         for protocol in ("tcp", "udp")
         for version in ("6", "")
-        for port, _, inode in parse_listening(_text(f"{directory}/{protocol}{version}"), protocol)
+        for port, _, inode in parse_listening(
+            _text(f"{directory}/{protocol}{version}"), protocol, loopback=loopback
+        )
     }
 
 
 def _held() -> dict[tuple[int, str], str]:
     """Whose the host's listening sockets are: a process of each, by port and protocol."""
-    sockets = _listening("/proc/net")
+    sockets = _listening("/proc/net", loopback=True)
     inodes = set(sockets.values())
     owners: dict[str, str] = {}
     for pid in filter(str.isdecimal, _listdir("/proc")):

@@ -12,10 +12,12 @@ _LOOPBACK_V4 = "7F"  # the last byte of an address in 127.0.0.0/8, which is writ
 _LOOPBACK_V6 = "00000000000000000000000001000000"
 
 
-def parse_listening(text: str, protocol: str) -> Iterator[tuple[int, str, str]]:
+def parse_listening(
+    text: str, protocol: str, *, loopback: bool = False
+) -> Iterator[tuple[int, str, str]]:
     """(port, protocol, inode) of each socket in /proc/net/{tcp,udp}{,6} that others can reach.
 
-    Nobody else reaches a socket on a loopback address.
+    Nobody else reaches a socket on a loopback address: those are told only if `loopback`.
     """
     for line in text.splitlines()[1:]:
         fields = line.split()
@@ -24,7 +26,8 @@ def parse_listening(text: str, protocol: str) -> Iterator[tuple[int, str, str]]:
         address, _, port = fields[1].partition(":")
         if protocol == "tcp" and fields[3] != _LISTEN:
             continue
-        if address == _LOOPBACK_V6 or (len(address) == 8 and address.endswith(_LOOPBACK_V4)):
+        inside = address == _LOOPBACK_V6 or (len(address) == 8 and address.endswith(_LOOPBACK_V4))
+        if inside and not loopback:
             continue
         try:
             yield int(port, 16), protocol, fields[9]

@@ -48,6 +48,12 @@ def test_sockets_that_others_reach() -> None:
     assert list(parse_listening(TCP6, "tcp")) == [(8081, "tcp", "8")]
 
 
+def test_sockets_on_loopback_keep_a_port_of_the_host() -> None:
+    """They are told where they are asked for."""
+    ports = [port for port, _, _ in parse_listening(TCP + TCP6, "tcp", loopback=True)]
+    assert ports == [8080, 80, 8081, 81]
+
+
 def test_default_routes() -> None:
     """A route to everywhere is told from one to a network, for both versions."""
     head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
