@@ -133,9 +133,9 @@ def judge(seen: DhcpSnapshot, memory: DhcpMemory) -> DhcpVerdict:
             lost,
         )
     if not seen.serving:
-        return DhcpVerdict(
-            State.LOST, f"{name} {_why_not(seen)}", fault=Fault.NOT_SERVING, lost=lost
-        )
+        advice = f"journalctl -u {name}" if seen.socket.active == "failed" else ""
+        what = f"{name} {_why_not(seen)}"
+        return DhcpVerdict(State.LOST, what, advice, Fault.NOT_SERVING, lost)
     if seen.holders is None:
         return DhcpVerdict(
             State.UNKNOWN, "podman did not say who holds a lease", seen.hint, Fault.UNREADABLE

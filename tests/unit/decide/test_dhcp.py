@@ -51,6 +51,16 @@ def forget() -> DhcpMemory:
     return step(DhcpMemory(), FORGOTTEN, 0.0, LIMITS)[0]
 
 
+def test_a_failed_socket_says_where_the_reason_is() -> None:
+    """systemd's result is one word; the journal has the rest. Nothing of a socket that is off."""
+    failed = replace(STOPPED, socket=replace(SOCKET, active="failed", result="resources"))
+
+    verdict = judge(failed, DhcpMemory())
+    assert verdict.what == "netavark-dhcp-proxy.socket has failed (resources)"
+    assert verdict.advice == "journalctl -u netavark-dhcp-proxy.socket"
+    assert judge(STOPPED, DhcpMemory()).advice == ""
+
+
 def test_nothing_to_do_when_all_is_well() -> None:
     """Socket serving and every lease known: ok, nothing done, nothing waited for."""
     assert judge(WELL, DhcpMemory()).state is State.OK
