@@ -138,7 +138,11 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--svg", type=Path, metavar="FILE", help="draw it into a file")
     pause = add("pause", _pause, "put nothing back for a while", config=False)
     pause.add_argument(
-        "--for", dest="duration", default="1h", metavar="TIME", help='"10m", "2h"; 1h if not given'
+        "--for",
+        dest="duration",
+        default="1h",
+        metavar="TIME",
+        help='"10m", "2h", seconds; 1h if not given',
     )
     pause.add_argument("--reason", default="", metavar="TEXT", help="shown in status and journal")
     add("resume", _resume, "end a pause", config=False)
@@ -310,7 +314,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     config, _ = _config_of(arguments)
     _need_root("explain")
-    ways, containers = asyncio.run(explain.ways(_run_dir(), config))
+    ways, containers = asyncio.run(explain.ways(_run_dir(), config, arguments.target))
     found = explain.chosen(ways, arguments.target, containers)
     if arguments.svg:
         from podwatch.adapters.files import write_whole
@@ -325,13 +329,21 @@ def _explain(arguments: argparse.Namespace) -> int:
     return explain.state_of(found).exit_code
 
 
+def _number(text: str) -> float | str:
+    """A plain number as one; what else was typed stays a text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _pause(arguments: argparse.Namespace) -> int:
     from podwatch.daemon.pause import LONGEST_S, Pause, begin
     from podwatch.daemon.settings import durations
 
     form = durations(1, LONGEST_S)
     try:
-        seconds = form.read(arguments.duration)
+        seconds = form.read(_number(arguments.duration))
     except ValueError:
         raise ConfigError(f"--for {arguments.duration}: must be {form.allowed}") from None
     _need_root("pause")
@@ -362,6 +374,8 @@ def _history(arguments: argparse.Namespace) -> int:
     except (ValueError, OverflowError):
         hint = 'write "2h", "3d" or "2026-11-24 10:00"'
         raise ConfigError(f"--since {arguments.since}: not a moment", hint=hint) from None
+    if not os.access(path if os.path.exists(path) else path.parent, os.R_OK):
+        _need_root("history")
     # Some to begin with, or all of what was asked for.
     last = arguments.n if arguments.n is not None else 0 if since else _LAST
     if arguments.follow:

@@ -76,6 +76,26 @@ def test_wrong_usage_exits_with_64(
     assert "usage: podwatch" in output.err
 
 
+@pytest.mark.parametrize(("typed", "seconds"), [("10", 10), ("1.5", 1.5), ("10m", 600)])
+def test_a_plain_number_is_a_pause_in_seconds(
+    typed: str, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the configuration; what has a unit is read by it."""
+    monkeypatch.setenv("PODWATCH_RUN_DIR", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    assert main(["pause", "--for", typed]) == 0
+    pause = json.loads((tmp_path / "pause" / "pause.json").read_text())
+    assert pause["until"] - pause["since"] == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("typed", ["nan", "inf", "0", "-1", "1e9", "ten"])
+def test_a_pause_of_no_length_is_refused(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no duration, or out of range, says what is allowed."""
+    assert main(["pause", f"--for={typed}"]) == 64
+    assert "must be a number of seconds" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("state", "code"), [("ok", 0), ("degraded", 1), ("lost", 2), ("unknown", 3)]
 )
