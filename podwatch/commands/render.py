@@ -10,12 +10,14 @@ from typing import Any
 
 from podwatch.daemon.status import ailing, complete, needing_rules
 from podwatch.words.network import ContainerClass
-from podwatch.words.text import ago, clean
+from podwatch.words.text import ago, clean, listed
 from podwatch.words.verdict import HARMLESS
 
 _COLOURS = {"ok": "32", "degraded": "33", "lost": "31", "unknown": "35"}
 _MOST = 10
 _WIDEST = 24
+_LONGEST = 80
+"""Of a text that `podwatch history` has in full."""
 
 _PLAIN = str.maketrans(
     {"●": "*", "→": "->", "✗": "x", "✓": "+", "“": '"', "”": '"', "…": "...", "–": "-", "×": "x"}
@@ -33,7 +35,8 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
     lines = [_head(document, colour=colour), *_missing(document, most)]
     lines += _repair(document, now)
     if document["fight"]:
-        lines.append(f"    fight: {clean(document['fight'])}")
+        when = ago(now - document["last_incident"]["began"])
+        lines.append(f"    fight: {clean(document['fight'])}, the last time {when} ago")
     lines += _notices(document, most)
     lines += _watchers(document)
     lines += _dhcp(document["dhcp"], now, everything=everything)
@@ -263,9 +266,19 @@ def _lease(holder: Mapping[str, Any], now: float) -> str:
 def _incident(incident: Mapping[str, Any]) -> Iterator[str]:
     if not incident["began"]:
         return
+    cause = _cut(clean(incident["cause"] or "not known"))
     if incident["line"]:
-        yield f"    {clean(incident['line'])}"
+        missing = [clean(each) for each in incident["missing"]]
+        most = 1
+        while most < len(missing) and len(listed(missing[: most + 1], most + 1)) <= _LONGEST:
+            most += 1
+        few = listed([_cut(each) for each in missing], most)
+        yield f"    {clean(incident['line'].partition(': ')[0])}: {few}"
+        yield f"      cause: {cause} (podwatch history tells all of it)"
         return
-    cause = clean(incident["cause"] or "not known")
-    tried = "; ".join(dict.fromkeys(incident["tried"][-5:]))
+    tried = _cut("; ".join(dict.fromkeys(incident["tried"][-5:])))
     yield f"    going on; cause: {cause}" + (f"; tried: {clean(tried)}" if tried else "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -27,6 +27,8 @@ HEALTHY: dict[str, Any] = {
     "last_look": {"at": NOW - 3, "cause": "nft (pid 812)"},
     "last_incident": {
         "began": NOW - 7302,
+        "missing": ["table inet netavark is gone"],
+        "cause": "nft (pid 812)",
         "line": "restored 42 rules of 8 containers in 2.1 s, verified: table inet netavark is gone",
     },
     "watchers": {"nftables": "listening", "firewalld": "connected"},
@@ -44,13 +46,37 @@ def text(document: dict[str, Any], *, everything: bool = False) -> str:
 
 
 def test_a_healthy_host_is_one_glance() -> None:
-    """On a healthy host there are four lines: state, moments, networks, last incident."""
+    """A healthy host has five lines: state, moments, networks, last incident, its cause."""
     assert text(HEALTHY) == (
         "● podwatch: ok, 3 containers on 2 networks, 57 rules in place (nftables)\n"
         "    ok for 2 h, last look 3 s ago (nft (pid 812)), last incident 2 h ago\n"
         "    networks: podman (2), apart (1, strictly isolated)\n"
-        "    restored 42 rules of 8 containers in 2.1 s, verified: table inet netavark is gone"
+        "    restored 42 rules of 8 containers in 2.1 s, verified: table inet netavark is gone\n"
+        "      cause: nft (pid 812) (podwatch history tells all of it)"
     )
+
+
+def test_a_long_incident_is_cut_to_what_fits() -> None:
+    """Of many missing things a few are told and how many more, of a long text its beginning."""
+    things = [f"network {n}: 10.{n}.0.0/16 is not a source" for n in range(9)]
+    incident = {
+        "began": NOW,
+        "missing": things,
+        "cause": "nft, run by " + "x" * 300,
+        "line": f"restored 9 trusted sources in 142 ms, verified: {'; '.join(things)}",
+    }
+    *_, restored, cause = text({**HEALTHY, "last_incident": incident}).splitlines()
+
+    assert restored.endswith(f"verified: {things[0]}; {things[1]}; and 7 more")
+    assert cause.startswith("      cause: nft, run by x")
+    assert max(len(restored), len(cause)) < 150
+
+
+def test_a_fight_is_dated() -> None:
+    """Who removes the rules is told with how long ago that last was."""
+    document = {"fight": "flusher keeps removing", "last_incident": {"began": NOW - 38}}
+
+    assert "    fight: flusher keeps removing, the last time 38 s ago\n" in text(document)
 
 
 def test_everything_lists_containers_and_ports() -> None:
