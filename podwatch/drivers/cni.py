@@ -81,7 +81,9 @@ def parse_result(text: str) -> Joined | None:
             bridge=str(bridge.get("bridge") or "cni0"),
             subnets=tuple(subnet for _, subnet in addresses),
             isolation=Isolation.NORMAL if same_bridge else Isolation.NEVER,
-            internal=not bridge.get("ipMasq"),
+            # Podman 3 and 4 make internal networks so (libpod/network/cni).
+            internal=not (bridge.get("isGateway") or bridge.get("ipMasq")),
+            masquerades=bool(bridge.get("ipMasq")),
         )
         endpoint = Endpoint(
             container_id=key,
@@ -159,7 +161,7 @@ def _endpoint_rules(network: Network, endpoint: Endpoint) -> tuple[Rule, ...]:
         rule
         for address, subnet in endpoint.addresses
         for rule in (
-            *(() if network.internal else _masquerade_rules(endpoint, address, subnet)),
+            *(_masquerade_rules(endpoint, address, subnet) if network.masquerades else ()),
             *_all_ports(endpoint, address, subnet),
             *(_isolation_rules(endpoint, address, network.bridge) if isolated else ()),
         )

@@ -6,7 +6,7 @@ them is the work of the adapters, turning them into rules that of the drivers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -55,6 +55,11 @@ class PortMapping:
         host = f"[{self.host_ip}]" if self.host_ip.version == 6 else str(self.host_ip)
         return f"{host}:{ports}/{self.protocol}"
 
+    def only(self, port: int) -> "PortMapping":
+        """The part of it for one of its host ports."""
+        inside = self.container_port + port - self.host_port
+        return replace(self, host_port=port, container_port=inside, count=1)
+
     def target(self, address: Address) -> str:
         """Where it leads to in the container that has the address: address and first port."""
         host = str(address) if address.version == 4 else f"[{address}]"
@@ -67,7 +72,10 @@ class PortMapping:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A bridge network that netavark set up on this host."""
+    """A bridge network that netavark or CNI set up on this host.
+
+    One that is not `internal` but does not masquerade either is routed; only CNI has such.
+    """
 
     id: str
     bridge: str
@@ -75,6 +83,7 @@ class Network:
     isolation: Isolation = Isolation.NEVER
     dns_port: int = 53
     internal: bool = False
+    masquerades: bool = True
     outbound: tuple[Address, ...] = ()
     hash_name: str = ""
 

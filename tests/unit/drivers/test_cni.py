@@ -64,6 +64,20 @@ def test_a_lost_rule_names_its_container() -> None:
     assert missing.what.startswith(rule.container_id[:12])
 
 
+def test_an_internal_network_is_no_gateway_and_does_not_masquerade() -> None:
+    """Podman's internal networks have all other rules; a gateway that hides nobody is routed."""
+    config = json.loads(base64.b64decode(json.loads(FILES[0])["config"]))
+    found = []
+    for changes in ({"isGateway": False, "ipMasq": False}, {"ipMasq": False}, {}):
+        config["plugins"][0].update({"isGateway": True, "ipMasq": True, **changes})
+        joined = parse_result(spoilt(config=base64.b64encode(json.dumps(config).encode()).decode()))
+        assert joined is not None
+        kinds = {rule.kind for rule in expected_rules(setup_of((joined,)), WHOLE)}
+        assert RuleKind.PORT_DNAT in kinds
+        found.append((joined.network.internal, RuleKind.MASQUERADE in kinds))
+    assert found == [(True, False), (False, False), (False, True)]
+
+
 def test_macvlan_has_no_rules() -> None:
     """A network that is not a bridge leaves a file, and nothing in iptables."""
     assert sum(parse_result(text) is None for text in FILES) == 1
