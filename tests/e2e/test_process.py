@@ -173,6 +173,8 @@ def test_a_corrupt_state_file_is_one_unknown(there: Installed) -> None:
 
 def test_anybody_may_ask_for_status(there: Installed) -> None:
     """A user without privileges reads the status; `check` and `history` say they need root."""
+    there.host.nft("flush", "ruleset")
+    there.until(lambda: any(each["ended"] for each in there.history()), "written down")
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "podwatch"]
     status = there.host.run([*as_nobody, "status"], check=False)
 
