@@ -30,8 +30,8 @@ _SIGNS = {Mark.OPEN: "✓", Mark.BROKEN: "✗", Mark.NOTE: "–", Mark.UNKNOWN: 
 _COLOURS = {Mark.OPEN: "32", Mark.BROKEN: "31", Mark.NOTE: "33", Mark.UNKNOWN: "35"}
 
 
-async def ways(run_dir: Path, config: Config) -> tuple[list[Way], Containers]:
-    """Look once, and tell every way, and podman's containers.
+async def ways(run_dir: Path, config: Config, target: str = "") -> tuple[list[Way], Containers]:
+    """Look once, and tell every way, and podman's containers; `target` as for `chosen`.
 
     Raises StateUnreadable where there is no state to tell of.
     """
@@ -44,7 +44,8 @@ async def ways(run_dir: Path, config: Config) -> tuple[list[Way], Containers]:
         pids = {key: each.pid for key, each in snapshot.containers.items() if each.pid}
         kernel = await asyncio.to_thread(read_kernel, pids)
         others, policies = await _others(host.nft), await _policies(host.firewalld)
-        found = explain(snapshot, replace(kernel, others=others, policies=policies))
+        port = _port(target, snapshot.containers)
+        found = explain(snapshot, replace(kernel, others=others, policies=policies), port)
         return found, snapshot.containers
     finally:
         host.close()
@@ -74,10 +75,8 @@ def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Wa
     """
     if not target:
         return list(found)
-    number, _, protocol = target.partition("/")
-    named = any(target == each.container for each in found)
-    if number.isdecimal() and len(number) <= 5 and not named:
-        port = (int(number), protocol or "tcp")
+    port = _port(target, containers)
+    if port is not None:
         mine = [each for each in found if _covers(each, port)]
     else:
         mine = [
@@ -96,6 +95,14 @@ def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Wa
     return mine
 
 
+def _port(target: str, containers: Containers) -> tuple[int, str] | None:
+    """The port that is meant; None where it is a container, which may be called by a number."""
+    number, _, protocol = target.partition("/")
+    named = any(target in (each.name, each.pod) for each in containers.values())
+    is_port = number.isdecimal() and len(number) <= 5 and not named
+    return (int(number), protocol or "tcp") if is_port else None
+
+
 def _is(target: str, key: str, name: str) -> bool:
     """Whether a container with this id and name is meant."""
     return target == name or (len(target) >= 4 and key.startswith(target))
@@ -106,7 +113,7 @@ def _nothing(found: Sequence[Way], target: str, containers: Containers) -> Podwa
     for key, each in containers.items():
         if not _is(target, key, each.name):
             continue
-        if not each.running:
+        if not each.running or each.created:
             return PodwatchError(f"{target} is not running", hint=f"podman start {each.name}")
         where = placed(each.kind, ", ".join(each.networks), each.shares).removesuffix(NO_RULES)
         hint = f"podwatch explain {each.shares.removeprefix('pod ')}" if each.shares else ""
@@ -155,7 +162,10 @@ def _lines(way: Way, *, every_hop: bool, colour: bool) -> Iterator[str]:
     words = {Mark.OPEN: "open", Mark.BROKEN: "BROKEN", Mark.UNKNOWN: "unknown"}
     if way.kind is WayKind.ISOLATION:
         words = {**words, Mark.OPEN: "in place"}
-    yield f"{_sign(way.mark, colour=colour)} {clean(way.title)}: {words[way.mark]}"
+    sign, word = _sign(way.mark, colour=colour), words[way.mark]
+    if all(hop.mark is Mark.NOTE for hop in way.hops):
+        sign, word = _sign(Mark.NOTE, colour=colour), "closed on purpose"
+    yield f"{sign} {clean(way.title)}: {word}"
     broken = way.first_broken
     for hop in way.hops:
         if not every_hop and hop.mark in (Mark.OPEN, Mark.NOTE):

@@ -8,7 +8,7 @@ if packets stop there; a rule that is missing where others let the packet pass i
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from podwatch.decide import hops
+from podwatch.decide import hidden, hops
 from podwatch.decide.judge import trusted_sources
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, nftables
@@ -33,11 +33,14 @@ _CLOSED_ZONES = frozenset(
 _OURS = (*nftables.TABLES, "inet firewalld")
 
 
-def explain(snapshot: Snapshot, kernel: Kernel) -> list[Way]:
-    """Every way of every container: to its ports, out of it, and the isolation of its networks."""
+def explain(snapshot: Snapshot, kernel: Kernel, port: tuple[int, str] | None = None) -> list[Way]:
+    """Every way of every container: to its ports, out of it, and the isolation of its networks.
+
+    Of a range of ports that `port` is one of, that port's way alone is told.
+    """
     if snapshot.setup is None:
         return []
-    teller = _Teller(snapshot, snapshot.setup, kernel)
+    teller = _Teller(snapshot, snapshot.setup, kernel, port)
     found = [
         replace(way, members=teller.members(each.container_id))
         for each in sorted(snapshot.setup.endpoints, key=teller.name)
@@ -47,7 +50,10 @@ def explain(snapshot: Snapshot, kernel: Kernel) -> list[Way]:
 
 
 class _Teller:
-    def __init__(self, snapshot: Snapshot, setup: Setup, kernel: Kernel) -> None:
+    def __init__(
+        self, snapshot: Snapshot, setup: Setup, kernel: Kernel, port: tuple[int, str] | None
+    ) -> None:
+        self.port = port
         self.snapshot = snapshot
         self.kernel = kernel
         self.setup = setup
@@ -61,6 +67,7 @@ class _Teller:
             expected = policies.expected_rules(setup, self.observed.chains)
         elif self.observed is not None:
             expected = expected_rules(setup, self.observed)
+        self.expected = expected
         for each in expected:
             self.rules.setdefault((each.network_id, each.container_id), []).append(each)
 
@@ -71,19 +78,24 @@ class _Teller:
 
     def ways(self, endpoint: Endpoint) -> Iterator[Way]:
         known, name = self.snapshot.containers.get(endpoint.container_id), self.name(endpoint)
-        if endpoint.internal:
+        for address, _ in endpoint.addresses:
+            for mapping in endpoint.port_mappings or ():
+                if mapping.host_ip is None or mapping.host_ip.version == address.version:
+                    one = self._asked(mapping)
+                    passed = tuple(self._in(endpoint, known, address, mapping))
+                    title = f"{one} → {name} ({one.target(address)})"
+                    yield self._way_in(title, name, endpoint, one, passed)
+        everywhere = [e for e in self.setup.endpoints if e.container_id == endpoint.container_id]
+        versions = {address.version for each in everywhere for address, _ in each.addresses}
+        for one in map(self._asked, endpoint.port_mappings or ()):
+            if one.host_ip is not None and one.host_ip.version not in versions:
+                hop = hops.no_address(one.host_ip, name)
+                yield self._way_in(f"{one} → {name}", name, endpoint, one, (hop,))
+        if self._is_internal(endpoint):
             hop = Hop("network", f"{endpoint.network_name} is internal: no way out", Mark.NOTE)
             title = f"{name} out by {endpoint.network_name}"
             yield self._way(WayKind.OUT, title, name, endpoint, (hop,))
             return
-        for address, _ in endpoint.addresses:
-            for mapping in endpoint.port_mappings or ():
-                if mapping.host_ip is None or mapping.host_ip.version == address.version:
-                    passed = tuple(self._in(endpoint, known, address, mapping))
-                    title = f"{mapping} → {name} ({mapping.target(address)})"
-                    port = (mapping.host_port, mapping.protocol)
-                    way = self._way(WayKind.IN, title, name, endpoint, passed)
-                    yield replace(way, port=port, count=mapping.count)
         for address, _ in endpoint.addresses:
             title = f"{name} ({address}) out by {endpoint.network_name}"
             passed = tuple(self._out(endpoint, known, address))
@@ -109,6 +121,27 @@ class _Teller:
             hop = self._present("isolation", self._path("FORWARD", mine), what, Mark.BROKEN)
             yield Way(WayKind.ISOLATION, f"isolation of {name}", "", "", name, (hop,))
 
+    def _is_internal(self, endpoint: Endpoint) -> bool:
+        network = self.setup.networks.get(endpoint.network_id)
+        return endpoint.internal or (network is not None and network.internal)
+
+    def _asked(self, mapping: PortMapping) -> PortMapping:
+        """The mapping, or the one port of it that was asked for."""
+        number, protocol = self.port or (0, "")
+        is_one = protocol == mapping.protocol and 0 <= number - mapping.host_port < mapping.count
+        return mapping.only(number) if is_one else mapping
+
+    def _way_in(
+        self,
+        title: str,
+        name: str,
+        endpoint: Endpoint,
+        mapping: PortMapping,
+        passed: tuple[Hop, ...],
+    ) -> Way:
+        way = self._way(WayKind.IN, title, name, endpoint, passed)
+        return replace(way, port=(mapping.host_port, mapping.protocol), count=mapping.count)
+
     @staticmethod
     def _way(
         kind: WayKind,
@@ -122,19 +155,34 @@ class _Teller:
     # The two directions.
 
     def _in(
-        self, endpoint: Endpoint, known: Container | None, address: Address, mapping: PortMapping
+        self, endpoint: Endpoint, known: Container | None, address: Address, whole: PortMapping
     ) -> Iterator[Hop]:
+        mapping = self._asked(whole)
         yield hops.host_port(self.kernel, mapping)
+        if not self._by_firewalld:  # which tells so itself, below
+            yield from hops.host_address(mapping)
+        if self._is_internal(endpoint):
+            what = f"{endpoint.network_name} is internal: nothing outside of it gets an answer"
+            yield Hop("network", what, Mark.BROKEN, "publish it on a network that is not internal")
         yield hops.forwarding(self.kernel, address)
         yield from self._firewalld_gate(to_a_port=True)
-        way = mapping.way_to(address)
-        rules = self._of(endpoint, RuleKind.PORT_JUMP, RuleKind.PORT_DNAT, RuleKind.FORWARD_PORT)
-        path = self._path("PREROUTING", [each for each in rules if way in each.ways])
+        # Of a range netavark's nftables driver has a rule for each port, which names it.
+        mine = {whole.way_to(address), mapping.way_to(address)}
+        rules = [
+            each
+            for each in self._of(
+                endpoint, RuleKind.PORT_JUMP, RuleKind.PORT_DNAT, RuleKind.FORWARD_PORT
+            )
+            if whole.way_to(address) in each.ways
+            and (each.kind is not RuleKind.PORT_DNAT or mapping == whole or each.subject in mine)
+        ]
+        path = self._path("PREROUTING", rules)
         what = f"forwarded to {mapping.target(address)}"
         if self._by_firewalld and self.observed is not None:
             yield from self._firewalld_forwards(path, what)
         else:
-            yield self._present("port forward", path, what, Mark.BROKEN)
+            taken = hidden.taken(self.snapshot, self.expected, path, mapping, address)
+            yield taken or self._present("port forward", path, what, Mark.BROKEN)
         yield from self._forward_rules(endpoint, address)
         yield from self._other_firewalls(endpoint, address, "daddr")
         yield from hops.wire(self.kernel, self.setup, endpoint, known)

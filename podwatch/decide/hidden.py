@@ -8,12 +8,16 @@ and left alone.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
 
+from podwatch.decide.leftovers import jump_target, leftovers
 from podwatch.drivers.iptables_save import BUILT_IN
-from podwatch.words.network import Setup
+from podwatch.words.network import Address, PortMapping, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 from podwatch.words.verdict import Notice, WarningKind
+from podwatch.words.way import Hop, Mark
 
 # As nft prints rules, and as iptables-save does.
 _ENDS_ALL = re.compile(
@@ -25,6 +29,72 @@ _TAKES_PORT = re.compile(
     r"(tcp|udp|sctp) dport (\d+) (?:dnat|redirect)\b.*"
     r"|-p (tcp|udp|sctp)(?: -m \3)? --dport (\d+) -j (?:DNAT|REDIRECT)\b.*"
 )
+_TO_PORTS = re.compile(
+    r"(?:-p )?(tcp|udp|sctp) (?:-m .*)?(?:--)?dports? (\d+(?:[,:-]\d+)*) "
+    r'(?:ct mark set \S+ mark \| \S+ |-m comment --comment (?:"[^"]*"|\S+) )?'
+    r"((?:dnat|redirect|jump|goto)\b|-[jg] ).*"
+)
+_TAKES = re.compile(r"\w (?:dnat|redirect)\b|-j (?:DNAT|REDIRECT)\b")
+_NOT_PODMANS = "delete it, unless it is meant so"
+
+
+def taken(
+    snapshot: Snapshot,
+    rules: Sequence[Rule],
+    path: Sequence[Rule],
+    mapping: PortMapping,
+    address: Address,
+) -> Hop | None:
+    """The hop at which somebody else's rule, or a dead container's, takes a port's packets.
+
+    None where nobody does. `rules` are all that are expected, `path` of them those of the way of
+    `mapping` to `address`, from the hook's chain on.
+    """
+    observed = snapshot.rules or Ruleset(present=False)
+    for number in range(mapping.count):
+        one = mapping.only(mapping.host_port + number)
+        found = _taken_first(path, observed, one, address)
+        if found is not None:
+            is_stale = found in {(each.chain, each.text) for each in leftovers(snapshot, rules)}
+            advice = "podwatch restore --stale" if is_stale else _NOT_PODMANS
+            what = f"chain {found[0]}: “{found[1]}” takes {one} first"
+            return Hop("port forward", what, Mark.BROKEN, advice)
+    return None
+
+
+def _taken_first(
+    path: Sequence[Rule], observed: Ruleset, mapping: PortMapping, address: Address
+) -> tuple[str, str] | None:
+    """(chain, rule) of what takes a port's packets before the rules of its own way do."""
+    own = {text for each in path for text in each.texts}
+    other = f"dnat {'ip6' if address.version == 4 else 'ip'} "
+
+    def first(name: str) -> tuple[str, str] | None:
+        for text in observed.chains[name].rules if name in observed.chains else ():
+            protocol, ports = _sent_on(text)
+            mine = protocol == mapping.protocol and any(mapping.host_port in each for each in ports)
+            if not mine and (ports or text not in own):
+                continue
+            target = jump_target(name, text, observed)
+            if target and (found := first(target)):
+                return found
+            if not target and (text in own or _TAKES.search(text)) and other not in text:
+                return name, text
+        return None
+
+    entry = next((each.chain for each in path if each.kind is not RuleKind.HOOK), "")
+    found = first(entry)
+    return None if found is None or found[1] in own else found
+
+
+@cache
+def _sent_on(text: str) -> tuple[str, tuple[range, ...]]:
+    """The protocol and the ports that a rule sends on, of whatever address of the host."""
+    found = _TO_PORTS.fullmatch(text)
+    if found is None:
+        return "", ()
+    ends = (each.partition("-") for each in found[2].replace(":", "-").split(","))
+    return found[1], tuple(range(int(low), int(high or low) + 1) for low, _, high in ends)
 
 
 def hidden(
@@ -72,7 +142,7 @@ def _notice(chain: str, text: str, what: str) -> Notice:
     return Notice(
         WarningKind.HIDDEN,
         f"chain {chain}: “{text}”, which is not Podman's, keeps packets from {what}",
-        "delete it, unless it is meant so",
+        _NOT_PODMANS,
     )
 
 

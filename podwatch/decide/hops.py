@@ -7,19 +7,39 @@ Each function tells one place a packet passes, from what the kernel shows and po
 from collections.abc import Iterator
 
 from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
+from podwatch.words.text import listed
 from podwatch.words.way import Hop, Kernel, Mark
 
+_ELSEWHERE = "publish the port on another address"
 _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 def host_port(kernel: Kernel, mapping: PortMapping) -> Hop:
     """Who keeps a published port from being taken: conmon or rootlessport hold a socket."""
+    ports = range(mapping.host_port, mapping.host_port + mapping.count)
     owner = kernel.held.get((mapping.host_port, mapping.protocol))
-    if owner is None:
+    if any((each, mapping.protocol) not in kernel.held for each in ports):
         what = f"{mapping} is not kept by a listening socket: another program can take it"
         return Hop("host port", what, Mark.NOTE)
     kept = f"{mapping} is kept by a listening socket"
     return Hop("host port", f"{kept} of {owner}" if owner else kept)
+
+
+def host_address(mapping: PortMapping) -> Iterator[Hop]:
+    """A host address that cannot lead into a container; nothing of any other.
+
+    The kernel has route_localnet for IPv4 alone: what a DNAT sends on from ::1 is dropped.
+    """
+    host = mapping.host_ip
+    if host is not None and host.version == 6 and host.is_loopback:
+        what = "nothing is routed from ::1 out of the host: nobody answers there"
+        yield Hop("host address", what, Mark.BROKEN, _ELSEWHERE)
+
+
+def no_address(host: Address, name: str) -> Hop:
+    """A port on an address of the host of an IP version that its container has none of."""
+    what = f"{name} has no IPv{host.version} address: nothing is forwarded"
+    return Hop("port forward", what, Mark.BROKEN, _ELSEWHERE)
 
 
 def forwarding(kernel: Kernel, address: Address) -> Hop:
@@ -98,14 +118,18 @@ def process(
         return hop
     inside = kernel.inside.get(endpoint.container_id)
     wanted = [(mapping.container_port + each, mapping.protocol) for each in range(mapping.count)]
-    port = f"{mapping.container_port}/{mapping.protocol}"
+    last = "" if mapping.count == 1 else f"-{wanted[-1][0]}"
+    port = f"{mapping.container_port}{last}/{mapping.protocol}"
     if inside is None:
         return Hop("container", f"who listens on {port} could not be seen", Mark.UNKNOWN)
     if mapping.protocol not in ("tcp", "udp"):
         return Hop("container", f"who listens on {port} could not be seen", Mark.NOTE)
-    silent = [each for each in wanted if each not in inside.listens]
-    if silent:
+    silent = [str(each[0]) for each in wanted if each not in inside.listens]
+    if len(silent) == len(wanted):
         name = known.name if known else endpoint.container_id[:12]
-        what = f"nothing in it listens on {silent[0][0]}/{silent[0][1]} for others"
+        what = f"nothing in it listens on {port} for others"
         return Hop("container", what, Mark.BROKEN, f"podman logs {name}")
+    if silent:
+        what = f"of {port} nothing in it listens on {listed(silent)}"
+        return Hop("container", what, Mark.NOTE)
     return Hop("container", f"a process in it listens on {port}")

@@ -75,7 +75,7 @@ def _own(driver: FirewallDriver, rules: Sequence[Rule], observed: Ruleset) -> It
         for text in chain.rules:
             if text in here:
                 continue
-            target = _target(name, text, observed)
+            target = jump_target(name, text, observed)
             made = name not in wanted or _DNAT.search(text) or target.endswith("-SETMARK")
             if (of_some and made) or _OF_SOME.fullmatch(target):
                 yield Leftover(driver, name, text, _to(text))
@@ -91,11 +91,11 @@ def _others(setup: Setup, driver: FirewallDriver, observed: Ruleset) -> Iterator
     for name, chain in observed.chains.items():
         for text in chain.rules:
             if mentions(text, subnets):
-                claimed |= {name, _target(name, text, observed)}
+                claimed |= {name, jump_target(name, text, observed)}
     claimed = {each for each in claimed if _OF_SOME.fullmatch(each)}
     for name, chain in observed.chains.items():
         for text in chain.rules:
-            if name in claimed or _target(name, text, observed) in claimed:
+            if name in claimed or jump_target(name, text, observed) in claimed:
                 yield Leftover(driver, name, text, _to(text))
 
 
@@ -161,7 +161,7 @@ def mentions(text: str, places: Iterable[Subnet]) -> bool:
     return False
 
 
-def _target(name: str, text: str, observed: Ruleset) -> str:
+def jump_target(name: str, text: str, observed: Ruleset) -> str:
     """The chain of this driver that a rule in chain `name` jumps to; "" for none."""
     found = _JUMP.search(text)
     place = name.rpartition(" ")[0]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.installed import Installed, built_package
-from tests.lab.containers import standard_set
+from tests.lab.containers import standard_set, web
 from tests.lab.host import Host
 from tests.lab.rootfs import containers_conf
 
@@ -54,3 +54,31 @@ def test_what_was_seen_is_known_after_a_restart(there: Installed) -> None:
     there.until(lambda: forwarded(there) == before, "restored", 10)
     there.until_whole(10)
     assert there.reloads() == 0
+
+
+def test_an_internal_network_is_told_as_one(there: Installed) -> None:
+    """CNI forwards its ports all the same, but nobody answers there; all its rules are expected."""
+    there.host.podman("network", "create", "--internal", "inn")
+    web(there.host, "inner", networks=["inn"], publish=["7010:80"])
+    try:
+        there.until(lambda: "inn" in {each["name"] for each in there.status()["networks"]}, "seen")
+        assert there.check().code == 0
+        assert any("--dports 7010" in each for each in _nat(there))
+        said = there.host.run(["podwatch", "explain", "inner"], check=False)
+        assert said.code == 2
+        assert (
+            "✗ network         inn is internal: nothing outside of it gets an answer" in said.stdout
+        )
+        assert "– inner out by inn: closed on purpose" in said.stdout
+        assert there.host.client.http(7010) is None
+        assert there.host.seen_as("inner") is None
+        there.host.shell("iptables -t nat -F CNI-HOSTPORT-DNAT")
+        there.until(lambda: any("--dports 7010" in each for each in _nat(there)), "restored")
+    finally:
+        there.host.podman("rm", "--force", "--time=0", "inner")
+        there.host.podman("network", "rm", "inn")
+    there.until_whole()
+
+
+def _nat(there: Installed) -> list[str]:
+    return there.host.run(["iptables-save", "-t", "nat"]).stdout.splitlines()

@@ -66,6 +66,13 @@ BREAKAGES = (
         "port forward", "nft delete table inet netavark", "podwatch restore", name="the table"
     ),
     Breakage(
+        "port forward",
+        "chain=$(nft list table inet netavark | grep -o 'nv_[0-9a-f]*_10_88_0_0_nm16_dnat' | "
+        "head -n 1); nft insert rule inet netavark $chain tcp dport 8081 dnat ip to 10.88.0.99:80",
+        "podwatch restore --stale",
+        name="a dead container's rule",
+    ),
+    Breakage(
         "masquerade",
         "nft flush chain inet netavark POSTROUTING",
         "podwatch restore",
@@ -152,3 +159,50 @@ def test_each_breakage_is_named(stopped: Installed, breakage: Breakage) -> None:
     finally:
         stopped.host.shell(breakage.mends)
     stopped.until(lambda: {each["mark"] for each in explained(stopped)} == {"open"}, "mended")
+
+
+def test_ports_of_localhost(stopped: Installed) -> None:
+    """conmon keeps them both; on 127.0.0.1 the container answers, on ::1 nobody does, and why."""
+    web(stopped.host, "local", networks=["dual"], publish=["127.0.0.1:7001:80", "[::1]:7002:80"])
+    try:
+        told = {}
+        for port, host in ((7001, "127.0.0.1"), (7002, "[::1]")):
+            said = stopped.host.run(["podwatch", "explain", str(port)], check=False)
+            assert f"{host}:{port}/tcp is kept by a listening socket of conmon" in said.stdout
+            ask = ["curl", "-gsS", "-m", "3", f"http://{host}:{port}/"]
+            works = stopped.host.run(ask, check=False, timeout=20).code == 0
+            assert (said.code == 0) == works, said.stdout
+            told[port] = said.stdout
+        assert "✓ 127.0.0.1:7001/tcp → local" in told[7001]
+        assert "✗ host address    nothing is routed from ::1 out of the host" in told[7002]
+    finally:
+        stopped.host.podman("rm", "--force", "--time=0", "local")
+
+
+def test_each_port_of_a_range(stopped: Installed) -> None:
+    """A port is told by its own rule and listener, a range with who of it is silent."""
+    web(stopped.host, "half", publish=["9100-9102:9100-9102"], ports=[9100])
+    try:
+        for port, is_open in ((9100, True), (9101, False)):
+            said = stopped.host.run(["podwatch", "explain", str(port)], check=False)
+            assert f"{port}/tcp → half (10.88.0." in said.stdout
+            assert f"tcp dport {port} " in said.stdout
+            assert (said.code == 0) == is_open, said.stdout
+            assert (stopped.host.client.http(port) == "half") == is_open
+        whole = stopped.host.run(["podwatch", "explain", "half"]).stdout
+        assert "of 9100-9102/tcp nothing in it listens on 9101; 9102" in whole
+    finally:
+        stopped.host.podman("rm", "--force", "--time=0", "half")
+
+
+def test_a_container_that_was_never_started(stopped: Installed) -> None:
+    """It is told as not running, with what to do."""
+    stopped.host.podman("create", "--name", "new", "--publish=7020:80", "local/busybox", "/busybox")
+    try:
+        said = stopped.host.run(["podwatch", "explain", "new"], check=False)
+        assert (said.code, said.stderr) == (
+            3,
+            "podwatch: new is not running\n  → podman start new\n",
+        )
+    finally:
+        stopped.host.podman("rm", "new")

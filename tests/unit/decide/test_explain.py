@@ -12,6 +12,7 @@ from podwatch.decide.explain import explain
 from podwatch.drivers import nftables
 from podwatch.words.errors import PodwatchError
 from podwatch.words.network import (
+    Address,
     Container,
     ContainerClass,
     Endpoint,
@@ -41,6 +42,18 @@ SETUP = Setup(FirewallDriver.NFTABLES, {NET: NETWORK}, (ENDPOINT,))
 EXPECTED = nftables.expected_rules(SETUP, Ruleset(present=True))
 
 
+def installed(setup: Setup) -> Ruleset:
+    """Every rule that a setup needs."""
+    rules = nftables.expected_rules(setup, Ruleset(present=True))
+    chains: dict[str, Chain] = {}
+    for each in rules:
+        was = chains.get(each.chain, Chain("", ()))
+        is_hook = each.kind is RuleKind.HOOK
+        hook, texts = (each.text, ()) if is_hook else (was.hook, (each.text,))
+        chains[each.chain] = Chain(hook, was.rules + texts)
+    return Ruleset(present=True, chains=chains)
+
+
 def ruleset(without: RuleKind | None = None, chain: str = "") -> Ruleset:
     """Every expected rule, but those of one kind, or of one chain."""
     hooks = {each.chain: each.text for each in EXPECTED if each.kind is RuleKind.HOOK}
@@ -59,7 +72,7 @@ KERNEL = Kernel(
     forwarding={4: True, 6: True},
     links={"podman0": Link("podman0", is_up=True), "veth0": Link("veth0", True, "podman0")},  # noqa: FBT003
     routed={4: "eth0", 6: "eth0"},
-    held={(8080, "tcp"): "conmon (pid 7)", (9000, "tcp"): ""},
+    held={(8080, "tcp"): "conmon (pid 7)", **{(9000 + n, "tcp"): "" for n in range(3)}},
     inside={WEB: Inside(LISTENS, ("veth0",))},
 )
 
@@ -247,6 +260,74 @@ def test_isolation_that_is_gone_is_told() -> None:
     assert broken(ways, WayKind.IN) == set()
 
 
+def silent(*ports: int) -> Kernel:
+    """A host whose container does not listen on these ports."""
+    listens = LISTENS - {(port, "tcp") for port in ports}
+    return replace(KERNEL, inside={WEB: Inside(listens, ("veth0",))})
+
+
+def test_a_port_of_a_range_is_told_by_itself() -> None:
+    """It has its own rule and its own listener; of the others nothing is told."""
+    for port, mark in ((9000, Mark.OPEN), (9001, Mark.BROKEN)):
+        ways = explain(HEALTHY, silent(9001, 9002), (port, "tcp"))
+        way, *_ = chosen(ways, str(port), {})
+        assert (way.title, way.mark) == (f"{port}/tcp → web (10.88.0.2:{port})", mark)
+        (hop,) = [each for each in way.hops if each.place == "port forward"]
+        assert f": tcp dport {port} " in hop.what
+        assert hop.what.endswith(f" dnat ip to 10.88.0.2:{port}")
+
+
+def test_a_range_is_broken_when_nobody_listens_on_any_of_it() -> None:
+    """Ports of it without a listener are a note while there is one."""
+    some, none = explain(HEALTHY, silent(9001)), explain(HEALTHY, silent(9000, 9001, 9002))
+
+    (hop,) = {way.hops[-1] for way in some if way.count == 3}
+    assert (hop.mark, hop.what) == (Mark.NOTE, "of 9000-9002/tcp nothing in it listens on 9001")
+    assert broken(some, WayKind.IN) == set()
+    (hop,) = {way.hops[-1] for way in none if way.count == 3}
+    assert (hop.mark, hop.what) == (
+        Mark.BROKEN,
+        "nothing in it listens on 9000-9002/tcp for others",
+    )
+
+
+def published(host_ip: Address) -> Snapshot:
+    """A look at a host whose container has one port, on this address of the host."""
+    mappings = (PortMapping(7002, 80, "tcp", host_ip=host_ip),)
+    setup = replace(SETUP, endpoints=(replace(ENDPOINT, port_mappings=mappings),))
+    return replace(HEALTHY, setup=setup, rules=installed(setup))
+
+
+def test_ipv6s_localhost_leads_nowhere() -> None:
+    """A port on ::1 is broken although all its rules are there; one on 127.0.0.1 is open."""
+    kernel = replace(KERNEL, held={(7002, "tcp"): "conmon (pid 7)"})
+    assert broken(explain(published(IPv6Address("::1")), kernel), WayKind.IN) == {"host address"}
+    assert broken(explain(published(IPv4Address("127.0.0.1")), kernel), WayKind.IN) == set()
+
+
+def test_a_port_of_an_ip_version_its_container_lacks_is_broken() -> None:
+    """A mapping that no address of the container serves is told, and can be asked for."""
+    snapshot = published(IPv6Address("2001:db8::1"))
+    lonely = replace(ENDPOINT, addresses=ENDPOINT.addresses[:1])
+    mappings = snapshot.setup.endpoints[0].port_mappings if snapshot.setup else ()
+    setup = replace(SETUP, endpoints=(replace(lonely, port_mappings=mappings),))
+    (way,) = chosen(explain(replace(snapshot, setup=setup), KERNEL), "7002", {})
+
+    assert way.title == "[2001:db8::1]:7002/tcp → web"
+    assert way.first_broken is not None
+    assert way.first_broken.what.startswith("web has no IPv6 address: ")
+
+
+def test_a_port_on_an_internal_network_is_broken() -> None:
+    """CNI forwards it all the same, and the container has no way back."""
+    inner = replace(SETUP, networks={NET: replace(NETWORK, internal=True)})
+    ways = explain(replace(HEALTHY, setup=inner), KERNEL)
+
+    assert broken(ways, WayKind.IN) == {"network"}
+    lines = as_text(ways, every_hop=False, colour=False).splitlines()
+    assert "– web out by podman: closed on purpose" in lines
+
+
 def test_an_internal_network_has_no_way_out_by_design() -> None:
     """What is meant to be closed is a note, not broken."""
     inner = replace(ENDPOINT, internal=True, port_mappings=())
@@ -274,6 +355,7 @@ def test_a_target_is_a_container_or_a_port() -> None:
         ("host-web", "host-web has no rules to explain: the host's network", ""),
         ("e" * 12, "e+ has no rules to explain: on the network of web", "podwatch explain web"),
         ("old", "old is not running", "podman start old"),
+        ("new", "new is not running", "podman start new"),
     ],
 )
 def test_a_target_without_ways_says_why(target: str, what: str, hint: str) -> None:
@@ -283,6 +365,7 @@ def test_a_target_without_ways_says_why(target: str, what: str, hint: str) -> No
         Container("d" * 64, "host-web", kind=ContainerClass.HOST),
         Container("e" * 64, "sidecar", kind=ContainerClass.SHARED, shares="web"),
         Container("f" * 64, "old", running=False),
+        Container("9" * 64, "new", created=True, kind=ContainerClass.BRIDGE),
     ]
     with pytest.raises(PodwatchError, match=what) as caught:
         chosen(explain(HEALTHY, KERNEL), target, {each.id: each for each in listed})
