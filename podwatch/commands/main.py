@@ -329,21 +329,13 @@ def _explain(arguments: argparse.Namespace) -> int:
     return explain.state_of(found).exit_code
 
 
-def _number(text: str) -> float | str:
-    """A plain number as one; what else was typed stays a text."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def _pause(arguments: argparse.Namespace) -> int:
     from podwatch.daemon.pause import LONGEST_S, Pause, begin
     from podwatch.daemon.settings import durations
 
-    form = durations(1, LONGEST_S)
+    form, typed = durations(1, LONGEST_S), arguments.duration
     try:
-        seconds = form.read(_number(arguments.duration))
+        seconds = form.read(f"{typed}s" if typed.replace(".", "", 1).isdecimal() else typed)
     except ValueError:
         raise ConfigError(f"--for {arguments.duration}: must be {form.allowed}") from None
     _need_root("pause")
