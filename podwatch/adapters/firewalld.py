@@ -75,8 +75,8 @@ class FirewalldWatch:
         """What firewalld says now. `in_kernel` says whether a table of its should be in the kernel.
 
         Of its policies, which firewalld < 0.9 does not have, only those named are asked for.
-        No bus, or no firewalld on it, is an answer; one that hangs, refuses, or answers something
-        else raises BusUnavailable.
+        No bus, or no firewalld on it, is an answer, and so is one that ends while it is asked; one
+        that hangs, refuses, or answers something else raises BusUnavailable.
         """
         if not self.bus.connected:
             try:
@@ -87,6 +87,14 @@ class FirewalldWatch:
                 raise
         if not await self.bus.owner(NAME):
             return ABSENT_FIREWALLD
+        try:
+            return await self._running(policies)
+        except BusUnavailable:
+            if await self.bus.owner(NAME):
+                raise
+            return ABSENT_FIREWALLD
+
+    async def _running(self, policies: Iterable[str]) -> Firewalld:
         (zones,), (panic,), (settings,) = await asyncio.gather(
             self._ask(f"{NAME}.zone", "getActiveZones", returns="a{sa{sas}}"),
             self._ask(NAME, "queryPanicMode", returns="b"),

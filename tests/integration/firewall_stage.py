@@ -140,6 +140,7 @@ def _end(
 ) -> None:
     if process is None or process.poll() is not None:
         return
-    process.send_signal(signal.SIGCONT)
+    if number != signal.SIGKILL:  # which ends a frozen one, too, before it can answer anybody
+        process.send_signal(signal.SIGCONT)
     process.send_signal(number)
     process.wait(_LIMIT_S)

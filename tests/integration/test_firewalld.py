@@ -275,6 +275,33 @@ def test_a_firewalld_that_hangs_is_unknown_within_seconds() -> None:
 
 
 @in_private_network
+def test_a_firewalld_that_ends_while_it_is_asked_is_absent() -> None:
+    """read() of a firewalld that stops before it has answered says that there is none."""
+
+    async def body(stage: FirewallStage) -> None:
+        async with listening() as listener:
+            watch, found = listener.watch, asyncio.Event()
+            owner = watch.bus.owner
+
+            async def owner_is_told(name: str) -> str:
+                told = await owner(name)
+                found.set()
+                return told
+
+            watch.bus.owner = owner_is_told  # type: ignore[method-assign]
+            stage.freeze_firewalld(frozen=True)
+            reading = asyncio.ensure_future(watch.read())
+            await found.wait()
+            stage.stop_firewalld(signal.SIGKILL)
+            assert await reading == ABSENT_FIREWALLD
+
+    with FirewallStage("trixie") as stage:
+        stage.start_bus()
+        stage.start_firewalld()
+        asyncio.run(body(stage))
+
+
+@in_private_network
 def test_the_bus_comes_and_goes() -> None:
     """A killed bus is told, calls fail at once, and after each restart it is connected again."""
 
