@@ -5,6 +5,7 @@ What stands in status.json is described in status.py, what a look contributes is
 document.py. Nothing here decides anything; what is told once is not told again.
 """
 
+import asyncio
 import json
 import os
 import time
@@ -58,6 +59,8 @@ class Publisher:
         self.last: Incident | None = None
         self.counters = {"looks": 0, "incidents": 0, "restored": 0, "failed": 0}
         self.has_neighbours = False
+        self.told = asyncio.Event()
+        """Set once the status of a look has been written."""
         self.tally = Tally()
         self.exporter: Callable[[], None] = lambda: None
         """Called whenever `document` has changed, and at each heartbeat."""
@@ -118,6 +121,7 @@ class Publisher:
             "cause": cause.short or cause.text,
         }
         self.write(restoring=self._restores(decision))
+        self.told.set()
 
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
         """A means of restoring was tried."""

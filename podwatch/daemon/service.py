@@ -34,6 +34,9 @@ from podwatch.daemon.settings import loopback
 from podwatch.drivers import nftables
 from podwatch.words.errors import ConfigError, PodwatchError
 
+_READY_S = 10.0
+"""So long a start waits for the first status: where podman has to be asked, it takes its time."""
+
 _RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
 
 
@@ -119,7 +122,7 @@ class _Service:
                 ]
                 heartbeat = beat(tuple(tasks), self.loop.is_alive, self._show, HEARTBEAT_S)
                 tasks.append(group.create_task(heartbeat, name="heartbeat"))
-                notify(ready=1)
+                tasks.append(group.create_task(self._ready(), name="ready"))
                 await self.stopping.wait()
                 notify(stopping=1)
                 self.loop.stop()
@@ -135,6 +138,15 @@ class _Service:
             self.page.close()
             self.host.close()
         logging.log(Event.STOPPED, "podwatch stopped: lost rules are not put back any more")
+
+    async def _ready(self) -> None:
+        """Let whoever starts podwatch go on: the status they read then is this process's own."""
+        try:
+            async with asyncio.timeout(_READY_S):
+                await self.publisher.told.wait()
+        except TimeoutError:
+            pass
+        notify(ready=1)
 
     def _show(self) -> None:
         notify(watchdog=1)

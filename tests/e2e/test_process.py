@@ -44,6 +44,20 @@ def test_the_copy_outlives_podwatch(there: Installed) -> None:
     assert there.reloads() == before
 
 
+def test_a_start_ends_with_a_status(there: Installed) -> None:
+    """Started in a pause, with the table gone: whoever asks next is told by this very process."""
+    there.host.run(["systemctl", "stop", "podwatch"])
+    there.host.shell("nft delete table inet netavark; podwatch pause --for 5m")
+    told = there.host.shell("systemctl start podwatch; podwatch status", check=False)
+
+    try:
+        assert told.code == 2, told.stdout
+        assert str(there.status()["pid"]) == _main_pid(there)
+    finally:
+        there.host.run(["podwatch", "resume"])
+    there.until_whole()
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"version": 99}', '{"version": 1, "driver": "x"}'])
 def test_a_damaged_copy_is_ignored(there: Installed, text: str) -> None:
     """A copy that is torn or of another version is ignored, and the reload command heals."""
