@@ -43,6 +43,8 @@ NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.ser
 
 _FIREWALLS = ("docker.service", "ufw.service", "nftables.service")
 _FIREWALLS_EVERY_S = 60.0
+_OTHERS_SOON_S = 5.0
+"""A firewall that is switched on is there as a whole so long after its first transaction."""
 _NFTABLES_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
 _UFW_FILE = Path("/etc/ufw/ufw.conf")
 _FILE_BYTES = 1 << 20
@@ -76,6 +78,8 @@ class Looker:
         self._firewalls_at = -math.inf
         self._others: Mapping[FirewallDriver, Ruleset] = {}
         self._others_at = -math.inf
+        self.others_due: float | None = None
+        """When to look at the rules of others, since they were changed."""
         self._others_of = FirewallDriver.UNKNOWN
         self._drops: tuple[BaseChain, ...] = ()
         self._changes_at: int | None = None  # at the last look
@@ -106,6 +110,13 @@ class Looker:
         self.census = Census(
             {key: replace(each, up=False, pid=0) for key, each in listed.items()}, taken=at
         )
+
+    def others_changed(self, now: float) -> float | None:
+        """Note that rules of others were changed; when to look, unless it was said before."""
+        if self.others_due is not None:
+            return None
+        self.others_due = max(now + _OTHERS_SOON_S, self._others_at + _FIREWALLS_EVERY_S)
+        return self.others_due
 
     async def look(self, *, paused: str = "") -> Snapshot:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
@@ -255,12 +266,14 @@ class Looker:
         is_due = is_quiet and now >= self._others_at + _FIREWALLS_EVERY_S
         if is_due or setup.driver != self._others_of:
             is_due = True
-            self._others_at, self._others_of = now, setup.driver
+            self._others_at, self._others_of, self.others_due = now, setup.driver, None
             try:
                 tables = DRIVERS[setup.driver].TABLES
                 self._drops = () if self.nft is None else await forward_drops(self.nft, tables)
             except Unreadable:
                 self._drops = ()
+        elif self.others_due is not None:
+            self.others_due = max(self.others_due, now + _OTHERS_SOON_S)
         if is_due or self._others:
             others = {name: each for name, each in self.rules.items() if name != setup.driver}
             try:

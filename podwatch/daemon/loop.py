@@ -92,6 +92,8 @@ class Loop:
     def on_change(self, change: Change) -> None:
         """Somebody committed an nftables transaction."""
         tables = self.host.looker.tables
+        if not change.tables <= _FIREWALLD_TABLES | tables:
+            self._others_changed()
         if not change.tables & (_FIREWALLD_TABLES | tables):
             return
         ours = not change.tables.isdisjoint(tables)
@@ -107,9 +109,17 @@ class Loop:
             self.host.looker.census = self.host.looker.census.doubted(now)
         self._wake(by_writer(change.writer), urgent=deleted or not ours, names_cause=deleted)
 
+    def _others_changed(self) -> None:
+        """Somebody else's rules may shut the networks out: look when the looker wants to."""
+        now = time.monotonic()
+        due = self.host.looker.others_changed(now)
+        if due is not None:
+            asyncio.get_running_loop().call_later(due - now, self.hints.woken.set)
+
     def on_overrun(self) -> None:
         """The kernel had more to tell than we could read: anything may have changed."""
         self.changes += 1
+        self._others_changed()
         self._wake(other("more changes than could be followed"), urgent=True)
 
     def on_firewalld(self, told: str, *, restarts: bool) -> None:
@@ -175,8 +185,9 @@ class Loop:
                 await acting
             else:
                 pause_ends = None if pause is None else now + pause.until - time.time() + 0.01
-                census_at = self.host.looker.census.again_at
-                at_last = (decision.look_at, told_at, census_at, pause_ends)
+                looker = self.host.looker
+                again_at = (looker.census.again_at, looker.others_due)
+                at_last = (decision.look_at, told_at, pause_ends, *again_at)
                 due = [at for at in at_last if at is not None and at > now]
                 await self._rest(min(due, default=None))
 

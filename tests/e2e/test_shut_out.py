@@ -71,3 +71,20 @@ def test_a_drop_by_others_is_reported_with_its_remedy(there: Installed, fault: s
     there.until_whole()
     assert there.status()["state"] == "ok"
     assert there.history() == incidents
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+def test_a_drop_by_others_is_told_without_a_slow_look(there: Installed) -> None:
+    """What another program's table drops is told within a minute of its change, and so its end."""
+    looks = there.status()["counters"]["looks"]
+
+    def told_after(command: str, code: int) -> None:
+        began = int(there.host.shell(f"date +%s; nft '{command}'").stdout)
+        status = ["podwatch", "status"]
+        there.until(lambda: there.host.run(status, check=False).code == code, command, 70)
+        assert there.status()["last_look"]["at"] - began < 66
+
+    drop = "type filter hook forward priority 10; policy drop;"
+    told_after(f"add table inet site; add chain inet site passing {{ {drop} }}", 1)
+    told_after("delete table inet site", 0)
+    assert there.status()["counters"]["looks"] <= looks + 4

@@ -2,6 +2,7 @@
 """A look: what it asks whom, and which firewalls of others interfere."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,35 @@ def test_policies_are_asked_for_where_the_rules_are_in_them(
     for asked in (2, 3):
         asyncio.run(looker.look())
         assert (firewalld.asked, firewalld.policies) == (asked, POLICIES)
+
+
+def test_changes_of_others_are_looked_at_once_a_minute_at_most() -> None:
+    """However many there are, one look is due: soon, or a minute after the last one."""
+    looker, setup = look.Looker(Any, {}, None, None, None), Setup(FirewallDriver.NFTABLES)  # type: ignore[arg-type]
+    assert looker.others_due is None  # an idle host has no timer
+    soon = looker.others_changed(100.0)
+    assert soon is not None
+    assert 100.0 < soon < 110.0
+    assert looker.others_changed(101.0) is None
+
+    began = time.monotonic()
+    asyncio.run(looker._look_around(setup, is_quiet=False))  # the first one of this driver
+    assert looker.others_due is None
+    due = looker.others_changed(began)
+    assert due is not None
+    assert due >= began + 60
+    asyncio.run(looker._look_around(setup, is_quiet=True))
+    assert looker.others_due == due
+
+
+def test_a_look_at_others_waits_while_the_own_rules_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss is not kept waiting by it: it is put off until nothing has changed since a look."""
+    looker, setup = look.Looker(Any, {}, None, None, None), Setup(FirewallDriver.NFTABLES)  # type: ignore[arg-type]
+    asyncio.run(looker._look_around(setup, is_quiet=False))
+    monkeypatch.setattr(look, "_FIREWALLS_EVERY_S", 0.0)
+    now = time.monotonic()
+    looker.others_due = now
+    asyncio.run(looker._look_around(setup, is_quiet=False))
+    assert looker.others_due > now
+    asyncio.run(looker._look_around(setup, is_quiet=True))
+    assert looker.others_due is None
