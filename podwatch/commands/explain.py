@@ -12,7 +12,7 @@ from podwatch.adapters.kernel import read_kernel
 from podwatch.adapters.libnftables import Nftables
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
-from podwatch.daemon.gates import forward_drops
+from podwatch.daemon.gates import drops_of_others
 from podwatch.daemon.service import look_once
 from podwatch.decide.explain import explain
 from podwatch.drivers import nftables
@@ -54,7 +54,7 @@ async def ways(run_dir: Path, config: Config, target: str = "") -> tuple[list[Wa
 async def _others(nft: Nftables) -> tuple[BaseChain, ...] | None:
     """Chains of others that drop what is forwarded; None if unknown."""
     try:
-        return await forward_drops(nft, nftables.TABLES)
+        return await drops_of_others(nft, nftables.TABLES, ["forward"])
     except RulesUnreadable:
         return None
 

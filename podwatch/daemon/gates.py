@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chains of other firewalls that forwarded packets pass, as nftables has them."""
+"""The chains of other firewalls that drop what containers need, as nftables has them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from podwatch.adapters.libnftables import Nftables
 from podwatch.drivers import forwarding
@@ -11,15 +11,17 @@ from podwatch.words.way import BaseChain
 _MOST_TABLES = 16
 
 
-async def forward_drops(nft: Nftables, own: Iterable[str]) -> tuple[BaseChain, ...]:
-    """Chains that drop what is forwarded, in tables that are neither `own` nor firewalld's.
+async def drops_of_others(
+    nft: Nftables, own: Iterable[str], hooks: Collection[str] = forwarding.HOOKS
+) -> tuple[BaseChain, ...]:
+    """Chains at these hooks that drop, in tables that are neither `own` nor firewalld's.
 
     Only a table with such a chain is listed as a whole: what it holds is not ours to pay for.
     Raises RulesUnreadable.
     """
     own = frozenset(own)
     heads = parse_chains(await nft.list_chains())
-    passed = [each for each in heads if forwarding.is_of_others(each, own)]
+    passed = [each for each in heads if forwarding.is_of_others(each, own, hooks)]
     tables: dict[str, None] = {}
     for head in passed[:_MOST_TABLES]:
         family, _, name = head.table.partition(" ")
@@ -31,5 +33,7 @@ async def forward_drops(nft: Nftables, own: Iterable[str]) -> tuple[BaseChain, .
         family, _, name = table.partition(" ")
         found += parse_chains(await nft.list_table(family, name))
     return tuple(
-        each for each in found if forwarding.is_of_others(each, own) and forwarding.drops(each)
+        each
+        for each in found
+        if forwarding.is_of_others(each, own, hooks) and forwarding.drops(each)
     )

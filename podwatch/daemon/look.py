@@ -24,7 +24,7 @@ from podwatch.adapters.podman_networks import read_kinds
 from podwatch.adapters.process import living
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
-from podwatch.daemon.gates import forward_drops
+from podwatch.daemon.gates import drops_of_others
 from podwatch.daemon.rules import Rules
 from podwatch.decide.census import Census
 from podwatch.decide.classes import classify
@@ -141,7 +141,7 @@ class Looker:
             changes, before_that = self.changes(), self._changes_at
             self._changes_at = changes
             await self._look_around(setup, is_quiet=changes == before_that)
-            read = self.rules[setup.driver].forward_chains()
+            read = self.rules[setup.driver].filter_chains()
             drops = (*(each for each in read if forwarding.drops(each)), *self._drops)
         return Snapshot(
             setup=setup,
@@ -155,7 +155,7 @@ class Looker:
             neighbours=await neighbours,
             sysctls=found,
             sysctls_seen=self._sysctls_seen,
-            forward_drops=drops,
+            drops=drops,
             others=self._others if rules is not None else {},
             unknown=tuple(unknown),
         )
@@ -269,7 +269,7 @@ class Looker:
             self._others_at, self._others_of, self.others_due = now, setup.driver, None
             try:
                 tables = DRIVERS[setup.driver].TABLES
-                self._drops = () if self.nft is None else await forward_drops(self.nft, tables)
+                self._drops = () if self.nft is None else await drops_of_others(self.nft, tables)
             except Unreadable:
                 self._drops = ()
         elif self.others_due is not None:

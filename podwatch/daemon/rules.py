@@ -44,8 +44,8 @@ class Rules(Protocol):
     def exist(self) -> bool:
         """Whether any of them may be there, whoever's they are; at once. Raises RulesUnreadable."""
 
-    def forward_chains(self) -> tuple[BaseChain, ...]:
-        """Everybody's chains of forwarded packets in the tables that were read last."""
+    def filter_chains(self) -> tuple[BaseChain, ...]:
+        """Everybody's chains that packets pass, in the tables that were read last."""
 
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
         """Make these chains what they have to be, in as few transactions as the driver allows.
@@ -90,7 +90,7 @@ class NftablesRules:
         """Whether the table exists."""
         return table_exists(nftables.FAMILY, nftables.TABLE)
 
-    def forward_chains(self) -> tuple[BaseChain, ...]:
+    def filter_chains(self) -> tuple[BaseChain, ...]:
         """None: the table is netavark's alone."""
         return ()
 
@@ -139,13 +139,13 @@ class IptablesRules:
         self._ports = ports
         self._traits = traits
         self._seen: frozenset[str] = frozenset()
-        self._forward_chains: tuple[BaseChain, ...] = ()
+        self._filter_chains: tuple[BaseChain, ...] = ()
 
     async def read(self) -> Ruleset:
         """The rules of both families, with what earlier ones told of who installed them."""
         listings = await iptables_tool.save()
         found = iptables_save.parse_save(listings, prefixes=self._prefixes)
-        self._forward_chains = iptables_save.forward_chains(listings, own=self._is_own)
+        self._filter_chains = iptables_save.filter_chains(listings, own=self._is_own)
         self._seen |= self._traits(found)
         return replace(found, traits=self._seen | found.traits)
 
@@ -177,9 +177,9 @@ class IptablesRules:
         """Whether a port was ever published: by iptables-nft, the other kind is not asked."""
         return any(chain_exists(each, "nat", self._ports) for each in iptables_save.FAMILIES)
 
-    def forward_chains(self) -> tuple[BaseChain, ...]:
-        """FORWARD of both families."""
-        return self._forward_chains
+    def filter_chains(self) -> tuple[BaseChain, ...]:
+        """FORWARD and INPUT of both families."""
+        return self._filter_chains
 
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
         """One transaction for each table of each family."""

@@ -7,7 +7,7 @@ is at most a warning.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from podwatch.decide.blocked import blocked_by
@@ -72,7 +72,7 @@ def judge(snapshot: Snapshot) -> Verdict:
             missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
             warnings.extend(_duplicates(rules, snapshot.rules))
             warnings.extend(_without_events(snapshot.rules))
-            warnings.extend(_shut_out(setup, snapshot.forward_drops))
+            warnings.extend(_shut_out(setup, snapshot.drops))
             # By rules that podwatch does not know, nobody's cannot be told; what is being taken
             # down is nobody's in a moment.
             if not missing and not unknown and not is_ending:
@@ -381,7 +381,7 @@ def _without_events(observed: Ruleset) -> Iterable[Notice]:
         )
 
 
-def _shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterable[Notice]:
+def _shut_out(setup: Setup, chains: Collection[BaseChain]) -> Iterable[Notice]:
     for chain, name, network in forwarding.shut_out(setup, chains):
         yield Notice(
             WarningKind.SHUT_OUT,
@@ -389,6 +389,14 @@ def _shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterable[Notice]:
             "does not accept, and accepts no new connection to this network: whatever Podman's "
             "rules say, its published ports do not answer",
             forwarding.remedy(chain, network.bridge, setup.driver),
+        )
+    for chain, network, endpoint in forwarding.unheard(setup, chains):
+        yield Notice(
+            WarningKind.SHUT_OUT,
+            f"network {endpoint.network_name} ({network.bridge}): chain {chain.table} {chain.name} "
+            f"drops what it does not accept, and accepts nothing to its port {endpoint.dns_port}: "
+            "its containers get no answer from aardvark-dns",
+            forwarding.dns_remedy(chain, network.bridge, endpoint.dns_port),
         )
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Somebody else's chain that drops forwarded packets, whatever netavark accepts in its own.
+"""Somebody else's chain that drops what containers need, whatever netavark accepts in its own.
 
 In nftables a packet has to pass every base chain of a hook: Docker and ufw set the policy of
 iptables' FORWARD chain to drop, and every rule of netavark's in place, a published port gets no
 answer. netavark's iptables driver and CNI put their rules into that very chain, but accept in it
 only what containers send and what answers them: a new connection to a port falls to the policy.
+What containers ask aardvark-dns comes to the host itself, and has to pass the hook input likewise.
 
 To be silent is better than to cry wolf: any rule that may let a network through is taken for one.
 """
@@ -13,11 +14,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
-from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
+from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup, Subnet
 from podwatch.words.way import BaseChain
 
 TABLES = {"ip filter": "iptables", "ip6 filter": "ip6tables"}
 """iptables' tables that filter, and the command that writes them."""
+
+HOOKS = ("forward", "input")
+"""What is forwarded, and what is sent to the host itself."""
 
 _FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
 _IN_IPTABLES = (FirewallDriver.IPTABLES, FirewallDriver.CNI)
@@ -37,16 +41,31 @@ _GOES_ON = re.compile(r"\b(?:jump|goto|queue)\b|-[jg] (?!DROP|REJECT|RETURN|LOG)
 _JUMP = re.compile(r"\b(?:jump|goto) ([^\s,;}]+)|(?:^| )-[jg] (\S+)")
 _INTERFACE = re.compile(r'"([^"]*)"|-[io] (\S+)')
 _SUBNET = re.compile(r"[0-9a-f.:]+/\d+")
+_ADDRESS = re.compile(r"[0-9a-f.:]+(?:/\d+)?")
+_COMMENT = re.compile(r'\bcomment (?:"[^"]*"|\S+)')
+
+# Of rules that packets to the host pass: what may accept them, and what they have to be.
+_PASSES = re.compile(r"\baccept\b|-j ACCEPT\b|\bqueue\b|NFQUEUE|vmap @")
+_UNSURE = re.compile(r" @|--match-set|!| \. |\bqueue\b|NFQUEUE")
+_ANSWERS = re.compile(r"(?i)established|related")
+_BEGINS = re.compile(r"(?i)\bnew\b|\bdnat\b")
+_NO_UDP = re.compile(
+    r"(?i)^(?!.*\budp\b).*\b(?:tcp|icmp|icmpv6|ipv6-icmp|igmp|multicast|broadcast)\b"
+)
+_FROM_INTERFACE = re.compile(r"\biif(?:name)?\b|(?:^| )-i ")
+_FROM = re.compile(r"\bsaddr (\{[^}]*\}|\S+)|(?:^| )-s (\S+)")
+_TO_PORTS = re.compile(r"\bdports? ((?:vmap )?\{[^}]*\}|\S+)")
+_RANGE = re.compile(r"(\d+)(?:[-:](\d+))?")
 
 
-def is_of_others(chain: BaseChain, own: Iterable[str]) -> bool:
-    """Whether forwarded IP packets pass a chain that is neither firewalld's nor in `own` tables.
+def is_of_others(chain: BaseChain, own: Iterable[str], hooks: Iterable[str] = HOOKS) -> bool:
+    """Whether IP packets pass a chain at one of the hooks that is neither firewalld's nor `own`.
 
     firewalld accepts what is in its zone trusted, and what it forwards ports for.
     """
     family, _, name = chain.table.partition(" ")
     is_ours = chain.table in own or name.startswith(_FIREWALLD)
-    return chain.hook == "forward" and family in _FAMILIES and not is_ours
+    return chain.hook in hooks and family in _FAMILIES and not is_ours
 
 
 def drops(chain: BaseChain) -> bool:
@@ -85,6 +104,8 @@ def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseCh
     names = {each.network_id: each.network_name for each in setup.endpoints}
     publish = {each.network_id for each in setup.endpoints if _publishes(each)}
     for chain in chains:
+        if chain.hook != "forward":
+            continue
         versions = _FAMILIES[chain.table.partition(" ")[0]]
         answers_only = _answers_only(setup.driver, chain)
         for network_id, name in names.items():
@@ -95,6 +116,44 @@ def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseCh
                 continue
             if not any(_may_let_through(rule, network) for rule in chain.around):
                 yield chain, name or network.bridge, network
+
+
+def unheard(
+    setup: Setup, chains: Iterable[BaseChain]
+) -> Iterator[tuple[BaseChain, Network, Endpoint]]:
+    """(chain, network, endpoint) of each network whose questions to aardvark-dns none lets through.
+
+    The endpoint is one of the network's, which all ask the same servers.
+    """
+    asking = {each.network_id: each for each in reversed(setup.endpoints) if each.dns_servers}
+    for chain in chains:
+        versions = _FAMILIES[chain.table.partition(" ")[0]]
+        for endpoint in asking.values() if chain.hook == "input" else ():
+            network = setup.networks.get(endpoint.network_id)
+            servers = [each for each in endpoint.dns_servers if each.version in versions]
+            if network is None or not servers:
+                continue
+            if not any(_may_ask(rule, network, endpoint) for rule in chain.around):
+                yield chain, network, endpoint
+
+
+def _may_ask(rule: str, network: Network, endpoint: Endpoint) -> bool:
+    """Whether a rule may accept a question: it does unless it says that it is of something else."""
+    rule = _COMMENT.sub("", rule)
+    if not _PASSES.search(rule):
+        return False
+    if _UNSURE.search(rule):
+        return True
+    if (_ANSWERS.search(rule) and not _BEGINS.search(rule)) or _NO_UDP.search(rule):
+        return False
+    if _FROM_INTERFACE.search(rule) and not _names_bridge(rule, network):
+        return False
+    told = " ".join(one or other for one, other in _FROM.findall(rule))
+    if told and "-" not in told and not _hold(_ADDRESS.findall(told), network.subnets):
+        return False
+    ranges = [each for told in _TO_PORTS.findall(rule) for each in _RANGE.findall(told)]
+    port = endpoint.dns_port
+    return not ranges or any(int(first) <= port <= int(last or first) for first, last in ranges)
 
 
 def _publishes(endpoint: Endpoint) -> bool:
@@ -119,18 +178,27 @@ def _may_let_through(rule: str, network: Network) -> bool:
 
 
 def _names(rule: str, network: Network) -> bool:
+    return _names_bridge(rule, network) or _hold(_SUBNET.findall(rule), network.subnets)
+
+
+def _names_bridge(rule: str, network: Network) -> bool:
     for quoted, plain in _INTERFACE.findall(rule):
         name = quoted or plain
         if name == network.bridge or (
             name[-1:] in ("*", "+") and network.bridge.startswith(name[:-1])
         ):
             return True
-    for text in _SUBNET.findall(rule):
+    return False
+
+
+def _hold(texts: Iterable[str], subnets: Iterable[Subnet]) -> bool:
+    """Whether one of these addresses is around all of one of the subnets."""
+    for text in texts:
         try:
             around = ip_network(text, strict=False)
         except ValueError:
             continue
-        for subnet in network.subnets:
+        for subnet in subnets:
             if (
                 around.version == subnet.version
                 and around.prefixlen <= subnet.prefixlen
@@ -148,9 +216,8 @@ def _answers_only(driver: FirewallDriver, chain: BaseChain) -> bool:
 def remedy(chain: BaseChain, bridge: str, driver: FirewallDriver) -> str:
     """What lets a network through, in the words of whoever made the chain drop."""
     rules = " ".join(chain.rules)
-    early = next((each for each in chain.rules[:-1] if _DROPS_ALL.match(each)), "")
-    if early:
-        return f"delete “{early}” from it, unless it is meant so"
+    if early := _early(chain):
+        return early
     if "ufw" in rules:
         return f"ufw route allow in on {bridge}; ufw route allow out on {bridge}"
     if chain.table in TABLES:
@@ -161,3 +228,20 @@ def remedy(chain: BaseChain, bridge: str, driver: FirewallDriver) -> str:
         return f"{insert} -i {bridge} -j ACCEPT; {insert} -o {bridge} -j ACCEPT"
     rule = f"nft insert rule {chain.table} {chain.name}"
     return f"{rule} iifname {bridge} accept; {rule} oifname {bridge} accept"
+
+
+def dns_remedy(chain: BaseChain, bridge: str, port: int) -> str:
+    """What lets questions to aardvark-dns through, in the words of whoever made the chain drop."""
+    if early := _early(chain):
+        return early
+    if "ufw" in " ".join(chain.rules):
+        return f"ufw allow in on {bridge} to any port {port}"
+    if chain.table in TABLES:
+        insert = f"{TABLES[chain.table]} -I {chain.name}"
+        return f"{insert} -i {bridge} -p udp --dport {port} -j ACCEPT"
+    return f"nft insert rule {chain.table} {chain.name} iifname {bridge} udp dport {port} accept"
+
+
+def _early(chain: BaseChain) -> str:
+    early = next((each for each in chain.rules[:-1] if _DROPS_ALL.match(each)), "")
+    return f"delete “{early}” from it, unless it is meant so" if early else ""

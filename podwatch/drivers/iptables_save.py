@@ -74,28 +74,29 @@ def parse_save(listings: Mapping[str, str], *, prefixes: tuple[str, ...]) -> Rul
     return Ruleset(present=present, chains=chains, traits=traits)
 
 
-def forward_chains(
+def filter_chains(
     listings: Mapping[str, str], *, own: Callable[[str], bool]
 ) -> tuple[BaseChain, ...]:
-    """The FORWARD chains in what iptables-save and ip6tables-save print, by family.
+    """FORWARD and INPUT in what iptables-save and ip6tables-save print, by family.
 
-    Without the rules of the chains that are the driver's `own`, by their names.
+    FORWARD without the rules of the chains that are the driver's `own`, by their names.
     """
     found = []
     for family, listing in listings.items():
         chains: dict[str, list[str]] = {}
-        policy = ""
+        policies: dict[str, str] = {}
         for line in listing.partition("*filter\n")[2].partition("\nCOMMIT")[0].splitlines():
-            if line.startswith(":FORWARD "):
-                policy = line.split()[1].lower()
+            if line.startswith((":FORWARD ", ":INPUT ")):
+                name, policy = line[1:].split()[:2]
+                policies[name] = policy.lower()
             elif line.startswith("-A "):
                 name, _, text = line[3:].partition(" ")
-                if not own(name):
-                    chains.setdefault(name, []).append(text)
-        if policy:
-            rules = tuple(chains.get("FORWARD", ()))
-            around = forwarding.reached(chains, "FORWARD")
-            found.append(BaseChain(f"{family} filter", "FORWARD", "forward", policy, rules, around))
+                chains.setdefault(name, []).append(text)
+        theirs = {name: rules for name, rules in chains.items() if not own(name)}
+        for name, policy in policies.items():
+            around = forwarding.reached(theirs if name == "FORWARD" else chains, name)
+            rules = tuple(chains.get(name, ()))
+            found.append(BaseChain(f"{family} filter", name, name.lower(), policy, rules, around))
     return tuple(found)
 
 

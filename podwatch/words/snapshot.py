@@ -65,8 +65,8 @@ class Snapshot:
     whose process is there.
     `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
-    netavark's value or had it at an earlier look. `forward_drops` are the chains of
-    others that drop what is forwarded and not named in them.
+    netavark's value or had it at an earlier look. `drops` are the chains of others that
+    drop what is forwarded, or sent to the host, and not named in them.
     """
 
     setup: Setup | None
@@ -80,6 +80,6 @@ class Snapshot:
     neighbours: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sysctls_seen: frozenset[str] = frozenset()
-    forward_drops: tuple[BaseChain, ...] = ()
+    drops: tuple[BaseChain, ...] = ()
     others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)
     unknown: tuple[Unknown, ...] = ()

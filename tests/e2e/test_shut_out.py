@@ -88,3 +88,40 @@ def test_a_drop_by_others_is_told_without_a_slow_look(there: Installed) -> None:
     told_after(f"add table inet site; add chain inet site passing {{ {drop} }}", 1)
     told_after("delete table inet site", 0)
     assert there.status()["counters"]["looks"] <= looks + 4
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "ufw --force enable; ufw default allow routed",
+        "for each in iptables ip6tables; do $each -P INPUT DROP; "
+        "$each -I INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT; done",
+        "nft 'table inet site { chain incoming { type filter hook input priority 0; "
+        'policy drop; iif "lo" accept; ct state established,related accept; '
+        "icmpv6 type nd-neighbor-solicit accept; tcp dport 22 accept; }; }'",
+    ],
+    ids=["ufw", "policy drop", "another table"],
+)
+def test_dropped_questions_are_reported_with_their_remedy(there: Installed, fault: str) -> None:
+    """Where the host takes in nothing, names are not resolved: degraded, and the advice helps."""
+
+    def resolves() -> bool:
+        asking = "timeout 5 podman exec dual-web /busybox nslookup dual-udp"
+        return there.host.shell(asking, check=False).code == 0
+
+    assert resolves()
+    there.host.shell(fault)
+    try:
+        assert not resolves()
+        told = advice(there)
+        assert told
+        assert there.status()["state"] == "degraded"
+        for command in told:
+            there.host.shell(command)
+        assert advice(there) == []
+        assert resolves()
+    finally:
+        there.host.shell("ufw --force reset; nft delete table inet site", check=False)
+        there.host.shell("; ".join(f"{each}-restore < /tmp/{each}" for each in _SAVED))
+    assert advice(there) == []

@@ -26,6 +26,7 @@ from podwatch.words.network import (
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot, Unknown
 from podwatch.words.verdict import BlockedKind, Missing, MissingKind, State, Verdict, WarningKind
+from podwatch.words.way import BaseChain
 
 FOUR, SIX = ip_network("10.89.3.0/24"), ip_network("fd10::/64")
 OPEN = Network(id="0123456789abcdef", bridge="podman1", subnets=(FOUR, SIX))
@@ -510,6 +511,18 @@ def test_other_firewalls_are_named_with_advice(unit: str) -> None:
     assert notice.what.startswith(unit.removesuffix(".service"))
     assert notice.advice
     assert verdict.state is State.OK
+
+
+def test_dropped_questions_to_the_dns_server_are_told() -> None:
+    """An input chain of others that drops is named for networks with DNS, with what lets it in."""
+    closed = BaseChain("inet site", "incoming", "input", "drop")
+    verdict = judge(snapshot(drops=(closed,)))
+
+    assert verdict.state is State.DEGRADED
+    (notice,) = verdict.warnings
+    assert notice.kind is WarningKind.SHUT_OUT
+    assert notice.what.startswith("network front (podman1): chain inet site incoming drops")
+    assert notice.advice.endswith("iifname podman1 udp dport 1053 accept")
 
 
 def test_panic_mode_blocks() -> None:

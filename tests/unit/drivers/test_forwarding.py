@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chains of others that drop forwarded packets: whom they shut out, and what lets them through."""
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
-from podwatch.drivers.forwarding import drops, is_of_others, reached, remedy, shut_out
-from podwatch.drivers.iptables_save import forward_chains
+from podwatch.drivers.forwarding import (
+    dns_remedy,
+    drops,
+    is_of_others,
+    reached,
+    remedy,
+    shut_out,
+    unheard,
+)
+from podwatch.drivers.iptables_save import filter_chains
 from podwatch.words.network import Endpoint, FirewallDriver, Network, PortMapping, Setup
 from podwatch.words.way import BaseChain
 
@@ -29,6 +38,20 @@ def chain(
 ) -> BaseChain:
     """A chain of forwarded packets, with these rules and those of chains it jumps to."""
     return BaseChain(table, "passing", "forward", policy, rules, (*rules, *around))
+
+
+def asking(port: int = 53) -> Setup:
+    """A container on an internal network with a DNS server of both IP versions."""
+    servers = (ip_address("10.88.0.1"), ip_address("fd10::1"))
+    endpoint = Endpoint("c" * 64, NETWORK.id, "podman", (), dns_port=port, dns_servers=servers)
+    return Setup(
+        FirewallDriver.NFTABLES, {NETWORK.id: replace(NETWORK, internal=True)}, (endpoint,)
+    )
+
+
+def incoming(*rules: str, table: str = "inet site", around: tuple[str, ...] = ()) -> BaseChain:
+    """A chain of packets to the host that drops what its rules do not accept."""
+    return BaseChain(table, "incoming", "input", "drop", rules, (*rules, *around))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +148,9 @@ def test_whose_chain_it_is() -> None:
     assert is_of_others(chain(), {"inet netavark"})
     for table in ("inet netavark", "inet firewalld", "ip firewalld", "bridge filter"):
         assert not is_of_others(chain(table=table), {"inet netavark"})
-    assert not is_of_others(BaseChain("inet site", "in", "input", "drop"), ())
+    assert not is_of_others(BaseChain("inet site", "out", "output", "drop"), ())
+    assert is_of_others(incoming(), ())
+    assert not is_of_others(incoming(), (), ["forward"])
 
 
 @pytest.mark.parametrize("name", ["bookworm-netavark-standard", "bookworm-cni-standard"])
@@ -138,17 +163,17 @@ def test_the_chain_that_the_rules_of_podman_are_in(name: str) -> None:
     driver = FirewallDriver.CNI if "cni" in name else FirewallDriver.IPTABLES
     saved = (HOSTS / name / "iptables.save").read_text()
     prefixes = ("NETAVARK", "CNI-")
-    (healthy,) = forward_chains({"ip": saved}, own=lambda each: each.startswith(prefixes))
+    _, healthy = filter_chains({"ip": saved}, own=lambda each: each.startswith(prefixes))
     assert not drops(healthy)
     closed = saved.replace(":FORWARD ACCEPT", ":FORWARD DROP")
-    (dropping,) = forward_chains({"ip": closed}, own=lambda each: each.startswith(prefixes))
+    _, dropping = filter_chains({"ip": closed}, own=lambda each: each.startswith(prefixes))
     assert drops(dropping)
     assert list(shut_out(setup(driver, PORT), [dropping])) != []
     assert list(shut_out(setup(driver), [dropping])) == []
     local = PortMapping(8080, 80, "tcp", host_ip=ip_address("127.0.0.1"))
     assert list(shut_out(setup(driver, local), [dropping])) == []
     accepted = closed.replace("-A FORWARD", "-A FORWARD -o podman0 -j ACCEPT\n-A FORWARD", 1)
-    (passing,) = forward_chains({"ip": accepted}, own=lambda each: each.startswith(prefixes))
+    _, passing = filter_chains({"ip": accepted}, own=lambda each: each.startswith(prefixes))
     assert list(shut_out(setup(driver, PORT), [passing])) == []
 
 
@@ -183,3 +208,114 @@ def test_a_drop_before_the_end_is_one() -> None:
     assert reached({"FORWARD": early}, "FORWARD") == early[:1]
     assert "delete “-j REJECT" in remedy(found, "podman0", FirewallDriver.IPTABLES)
     assert not drops(chain("-j ACCEPT", *early, table="ip filter", policy="accept"))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'iifname "podman0" accept comment "icmp"',
+        'iifname { "lo", "podman*" } udp dport 53 counter accept',
+        "ip saddr 10.0.0.0/8 counter accept",
+        "ip saddr { 10.0.0.0-10.255.255.255 } accept",
+        "udp dport 53 accept",
+        "udp dport { 50-60, 443 } accept",
+        "meta l4proto { tcp, udp } th dport 53 accept",
+        "udp dport vmap { 53 : accept, 123 : accept }",
+        "udp dport domain accept",
+        "udp dport @allowed accept",
+        'iifname . udp dport { "podman0" . 53 } accept',
+        "iifname vmap @zones",
+        'iifname != "eth0" accept',
+        "meta mark 0x1 accept",
+        "counter queue to 0",
+        "-i podman+ -p udp -m udp --dport 53 -j ACCEPT",
+        "-s 10.88.0.0/16 -p udp -m multiport --dports 53,5353 -j ACCEPT",
+        "-p udp -m udp --dport 1:1024 -j ACCEPT",
+        "-m conntrack --ctstate NEW,RELATED,ESTABLISHED -j ACCEPT",
+        "-j ACCEPT",
+    ],
+)
+def test_whose_questions_may_be_accepted_is_not_told(rule: str) -> None:
+    """Every rule that may let questions to the DNS server through counts, behind a jump, too."""
+    assert list(unheard(asking(), [incoming("udp dport 67 accept", rule)])) == []
+    assert list(unheard(asking(), [incoming("jump more", around=(rule,))])) == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "ct state established,related accept",
+        "ct state vmap { invalid : drop, established : accept, related : accept }",
+        "fib saddr . iif oif missing drop",
+        'iifname "lo" accept',
+        'iifname vmap { "lo" : accept, "eth0" : jump outside }',
+        "tcp dport { 22, 53, 80 } accept",
+        "icmpv6 type { nd-router-advert, nd-neighbor-solicit } accept",
+        "ip saddr 192.168.0.0/16 udp dport 53 accept",
+        'ip saddr 192.168.1.5 accept comment "dns: udp dport 53"',
+        "udp sport 67 udp dport 68 accept",
+        "meta pkttype multicast accept",
+        "-i lo -j ACCEPT",
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT",
+        "-p icmp -m icmp --icmp-type 8 -j ACCEPT",
+        "-p udp -m udp --dport 53 -j DROP",
+        "-j ufw-user-input",
+    ],
+)
+def test_whose_questions_nobody_accepts_is_told(rule: str) -> None:
+    """What accepts something else alone lets no question through, on an internal network, too."""
+    found = list(unheard(asking(), [incoming(rule)]))
+    assert [each[1].bridge for each in found] == ["podman0"]
+
+
+def test_questions_are_asked_where_there_is_dns() -> None:
+    """A network without a DNS server of the chain's IP version has none, and another hook, none."""
+    assert list(unheard(setup(), [incoming()])) == []
+    assert list(unheard(asking(), [chain()])) == []
+    assert list(shut_out(setup(), [incoming()])) == []
+    (endpoint,) = asking().endpoints
+    only_v4 = replace(
+        asking(), endpoints=(replace(endpoint, dns_servers=endpoint.dns_servers[:1]),)
+    )
+    assert list(unheard(only_v4, [incoming(table="ip6 filter")])) == []
+    assert list(unheard(only_v4, [incoming(table="ip filter")])) != []
+
+
+def test_a_dns_port_of_its_own_is_the_one_that_counts() -> None:
+    """With dns_bind_port the questions come to that port."""
+    assert list(unheard(asking(1153), [incoming("udp dport 53 accept")])) != []
+    assert list(unheard(asking(1153), [incoming("udp dport 1153 accept")])) == []
+
+
+def test_podmans_own_rules_let_questions_through() -> None:
+    """netavark's iptables driver accepts them in INPUT itself, unless something drops before."""
+    saved = (
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:NETAVARK_INPUT - [0:0]\n{}"
+        "-A INPUT -j NETAVARK_INPUT\n"
+        "-A NETAVARK_INPUT -s 10.88.0.0/16 -p udp -m udp --dport 53 -j ACCEPT\nCOMMIT\n"
+    )
+    accepting, _ = filter_chains({"ip": saved.format("")}, own=lambda name: "NETAVARK" in name)
+    assert drops(accepting)
+    assert list(unheard(asking(), [accepting])) == []
+    shut = saved.format("-A INPUT -j REJECT\n")
+    dropping, _ = filter_chains({"ip": shut}, own=lambda name: "NETAVARK" in name)
+    assert list(unheard(asking(), [dropping])) != []
+    assert dns_remedy(dropping, "podman0", 53).startswith("delete “-j REJECT”")
+
+
+@pytest.mark.parametrize(
+    ("table", "rule", "wanted"),
+    [
+        ("ip filter", "jump ufw-before-input", "ufw allow in on podman0 to any port 53"),
+        ("ip6 filter", "", "ip6tables -I incoming -i podman0 -p udp --dport 53 -j ACCEPT"),
+        (
+            "inet site",
+            "",
+            "nft insert rule inet site incoming iifname podman0 udp dport 53 accept",
+        ),
+    ],
+)
+def test_the_remedy_for_questions(table: str, rule: str, wanted: str) -> None:
+    """It lets in what asks for names, and nothing else, in the words of whoever drops."""
+    assert dns_remedy(incoming(rule, table=table), "podman0", 53) == wanted

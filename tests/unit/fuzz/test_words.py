@@ -4,7 +4,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,8 @@ from podwatch.daemon import history, pause
 from podwatch.daemon.metrics import Tally, exposition
 from podwatch.daemon.status import SHAPE, fit
 from podwatch.drivers.dhcp import cni_network, netavark_network
-from podwatch.drivers.forwarding import drops, is_of_others, shut_out
-from podwatch.drivers.iptables_save import forward_chains
+from podwatch.drivers.forwarding import drops, is_of_others, shut_out, unheard
+from podwatch.drivers.iptables_save import filter_chains
 from podwatch.drivers.proc_files import user_name
 from podwatch.drivers.proc_net import default_route, parse_chains
 from podwatch.words.errors import StateUnreadable
@@ -119,11 +119,12 @@ def _route(text: str) -> bool:
 
 def _shut_out(text: str) -> object:
     network = Network("n", "podman1", (ip_network("10.89.0.0/24"),))
-    setup = Setup(FirewallDriver.NFTABLES, {"n": network}, (Endpoint("c", "n", "one", ()),))
-    chains = [*parse_chains(text), *forward_chains({"ip": text}, own=lambda _: False)]
-    return list(
-        shut_out(setup, [each for each in chains if is_of_others(each, ()) and drops(each)])
-    )
+    servers = (ip_address("10.89.0.1"),)
+    endpoint = Endpoint("c", "n", "one", (), dns_servers=servers)
+    setup = Setup(FirewallDriver.NFTABLES, {"n": network}, (endpoint,))
+    chains = [*parse_chains(text), *filter_chains({"ip": text}, own=lambda _: False)]
+    closed = [each for each in chains if is_of_others(each, ()) and drops(each)]
+    return [*shut_out(setup, closed), *unheard(setup, closed)]
 
 
 @pytest.mark.parametrize(
