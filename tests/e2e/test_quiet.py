@@ -62,3 +62,15 @@ def test_ufw_leaves_the_rules(there: Installed) -> None:
 
     assert there.incidents() == before
     assert there.reloads() == 0
+
+
+def test_a_firewalld_that_stops_is_no_riddle(there: Installed) -> None:
+    """`systemctl stop firewalld`, heard while firewalld is asked, leaves nothing unknown."""
+    cursor = there.host.journal_cursor()
+    for _ in range(3):
+        there.host.run(["systemctl", "stop", "firewalld"])
+        there.until_whole()
+        there.host.run(["systemctl", "start", "firewalld"])
+        there.until_whole()
+
+    assert "unknown" not in there.host.journal("podwatch", since_cursor=cursor)
