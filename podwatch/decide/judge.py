@@ -7,7 +7,7 @@ is at most a warning.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from podwatch.decide.blocked import blocked_by
@@ -15,10 +15,10 @@ from podwatch.decide.hidden import hidden
 from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
 from podwatch.decide.stateless import stateless
+from podwatch.decide.surroundings import neighbours, shut_out, without_events
 from podwatch.drivers import firewalld as policies
-from podwatch.drivers import forwarding, sysctls
+from podwatch.drivers import sysctls
 from podwatch.drivers.driver import DRIVERS, expected_rules
-from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY, VARIANTS
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
@@ -34,24 +34,6 @@ from podwatch.words.verdict import (
     Verdict,
     WarningKind,
 )
-from podwatch.words.way import BaseChain
-
-_FIREWALLS = {
-    "docker.service": (
-        "docker.service is active: it drops what is forwarded and not its own",
-        "podwatch explain tells whether it stops Podman's containers, and what to do",
-    ),
-    "ufw.service": (
-        "ufw is enabled: it drops what is forwarded, unless it is told otherwise",
-        "podwatch explain tells whether it stops Podman's containers, and what to do",
-    ),
-    "nftables.service": (
-        "nftables.service is active, and its file begins with “flush ruleset”: each start, "
-        "reload or upgrade of it removes netavark's rules until podwatch puts them back",
-        "let the file destroy its own tables only: destroy table inet filter (nft 1.0.8)",
-    ),
-}
-"""Other firewalls by the unit that runs them: what they do, and what to do about it."""
 
 
 def judge(snapshot: Snapshot) -> Verdict:
@@ -71,8 +53,8 @@ def judge(snapshot: Snapshot) -> Verdict:
             rules = expected_rules(setup, snapshot.rules)
             missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
             warnings.extend(_duplicates(rules, snapshot.rules))
-            warnings.extend(_without_events(snapshot.rules))
-            warnings.extend(_shut_out(setup, snapshot.drops))
+            warnings.extend(without_events(snapshot.rules))
+            warnings.extend(shut_out(setup, snapshot.drops))
             # By rules that podwatch does not know, nobody's cannot be told; what is being taken
             # down is nobody's in a moment.
             if not missing and not unknown and not is_ending:
@@ -90,7 +72,7 @@ def judge(snapshot: Snapshot) -> Verdict:
                 warnings.extend(_unmasked(rules, snapshot.firewalld))
             missing.extend(_missing_sources(setup, snapshot.firewalld))
             warnings.extend(_firewalld_warnings(setup, snapshot.firewalld))
-    warnings.extend(_neighbours(snapshot))
+    warnings.extend(neighbours(snapshot))
     blocked = tuple(blocked_by(snapshot, setup))
     return Verdict(
         state=_state(missing, warnings, blocked, unknown),
@@ -359,54 +341,3 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
                 f"network {name}: {subnet} is in firewalld's zone {zone}, not {wanted}",
                 f"firewall-cmd --zone={wanted} --change-source={subnet}, unless it is meant so",
             )
-
-
-def _without_events(observed: Ruleset) -> Iterable[Notice]:
-    if ELSEWHERE in observed.traits:
-        here, there = VARIANTS if LEGACY in observed.traits else VARIANTS[::-1]
-        yield Notice(
-            WarningKind.OTHER_VARIANT,
-            f"the rules are all there, but they are iptables-{there}'s, and iptables is "
-            f"iptables-{here} now: podman neither adds to them nor takes away from them",
-            f"update-alternatives --set iptables /usr/sbin/iptables-{there}, likewise ip6tables; "
-            "or reboot, which starts every container with the iptables of now",
-        )
-    elif LEGACY in observed.traits:
-        yield Notice(
-            WarningKind.NO_EVENTS,
-            "the rules are iptables-legacy's, whose changes the kernel does not announce: a loss "
-            "is found by the next slow look",
-            "look oftener (look.interval), or: update-alternatives --set iptables "
-            "/usr/sbin/iptables-nft, then restart the containers",
-        )
-
-
-def _shut_out(setup: Setup, chains: Collection[BaseChain]) -> Iterable[Notice]:
-    for chain, name, network in forwarding.shut_out(setup, chains):
-        yield Notice(
-            WarningKind.SHUT_OUT,
-            f"network {name} ({network.bridge}): chain {chain.table} {chain.name} drops what it "
-            "does not accept, and accepts no new connection to this network: whatever Podman's "
-            "rules say, its published ports do not answer",
-            forwarding.remedy(chain, network.bridge, setup.driver),
-        )
-    for chain, network, endpoint in forwarding.unheard(setup, chains):
-        yield Notice(
-            WarningKind.SHUT_OUT,
-            f"network {endpoint.network_name} ({network.bridge}): chain {chain.table} {chain.name} "
-            f"drops what it does not accept, and accepts nothing to its port {endpoint.dns_port}: "
-            "its containers get no answer from aardvark-dns",
-            forwarding.dns_remedy(chain, network.bridge, endpoint.dns_port),
-        )
-
-
-def _neighbours(snapshot: Snapshot) -> Iterable[Notice]:
-    for unit in snapshot.neighbours:
-        if unit in _FIREWALLS:
-            yield Notice(WarningKind.NEIGHBOUR, *_FIREWALLS[unit])
-            continue
-        yield Notice(
-            WarningKind.NEIGHBOUR,
-            f"{unit} is active: it adds every port rule once more at each firewalld reload",
-            f"systemctl disable --now {unit} (podwatch does its work)",
-        )
