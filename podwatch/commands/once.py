@@ -20,7 +20,8 @@ from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.service import look_once
 from podwatch.daemon.status import SCHEMA
 from podwatch.decide import dhcp, policy
-from podwatch.decide.judge import judge, living
+from podwatch.decide.census import living
+from podwatch.decide.judge import judge
 from podwatch.decide.leftovers import addresses_of, leftovers, mentions, without
 from podwatch.drivers.driver import expected_rules
 from podwatch.words.network import Setup

@@ -23,8 +23,8 @@ from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.blocked import forbids_renewal
+from podwatch.decide.census import living
 from podwatch.decide.held import held_back, told
-from podwatch.decide.judge import living
 from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules

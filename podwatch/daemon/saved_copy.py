@@ -9,7 +9,7 @@ version or of another driver is ignored with a warning, and the slower means hav
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole, write_whole
-from podwatch.decide.judge import living
+from podwatch.decide.census import living
 from podwatch.drivers import saved
 from podwatch.drivers.driver import expected_rules
 from podwatch.words.errors import PodwatchError, StateUnreadable

@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from podwatch.words.network import Container
+from podwatch.words.network import Container, Setup
 
 CENSUS_AGAIN_S = 2.0
 """podman is asked again after so long whether a container is still only created; doubling, up to"""
@@ -108,3 +108,19 @@ class Census:
     def _holds(self, key: str, stamp: object, written: Mapping[str, float]) -> bool:
         """Whether the state of a container is the same as when podman was asked."""
         return stamp == self.stamp or written.get(key, math.inf) < self.taken
+
+
+def living(setup: Setup, containers: Mapping[str, Container]) -> Setup:
+    """Leave out containers that do not run: their state files are left-overs, or soon gone."""
+    return replace(
+        setup,
+        endpoints=tuple(
+            each
+            for each in setup.endpoints
+            if each.container_id not in containers or _lives(containers[each.container_id])
+        ),
+    )
+
+
+def _lives(container: Container) -> bool:
+    return container.running and not container.ended

@@ -67,7 +67,6 @@ class _Teller:
             expected = policies.expected_rules(setup, self.observed.chains)
         elif self.observed is not None:
             expected = expected_rules(setup, self.observed)
-        self.expected = expected
         for each in expected:
             self.rules.setdefault((each.network_id, each.container_id), []).append(each)
 
@@ -181,7 +180,7 @@ class _Teller:
         if self._by_firewalld and self.observed is not None:
             yield from self._firewalld_forwards(path, what)
         else:
-            taken = hidden.taken(self.snapshot, self.expected, path, mapping, address)
+            taken = hidden.taken(self.snapshot, path, mapping, address)
             yield taken or self._present("port forward", path, what, Mark.BROKEN)
         yield from self._forward_rules(endpoint, address)
         yield from self._other_firewalls(endpoint, address, "daddr")

@@ -8,9 +8,12 @@ and left alone.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
+from podwatch.decide.census import living
 from podwatch.decide.leftovers import jump_target, leftovers
+from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.iptables_save import BUILT_IN
 from podwatch.words.network import Address, PortMapping, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
@@ -39,23 +42,23 @@ _NOT_PODMANS = "delete it, unless it is meant so"
 
 
 def taken(
-    snapshot: Snapshot,
-    rules: Sequence[Rule],
-    path: Sequence[Rule],
-    mapping: PortMapping,
-    address: Address,
+    snapshot: Snapshot, path: Sequence[Rule], mapping: PortMapping, address: Address
 ) -> Hop | None:
     """The hop at which somebody else's rule, or a dead container's, takes a port's packets.
 
-    None where nobody does. `rules` are all that are expected, `path` of them those of the way of
-    `mapping` to `address`, from the hook's chain on.
+    None where nobody does. `path` are the rules that are expected of the way of `mapping` to
+    `address`, from the hook's chain on.
     """
-    observed = snapshot.rules or Ruleset(present=False)
+    observed = snapshot.rules
+    if observed is None or snapshot.setup is None:
+        return None
     for number in range(mapping.count):
         one = mapping.only(mapping.host_port + number)
         found = _taken_first(path, observed, one, address)
         if found is not None:
-            is_stale = found in {(each.chain, each.text) for each in leftovers(snapshot, rules)}
+            alive = living(snapshot.setup, snapshot.containers)
+            left = leftovers(replace(snapshot, setup=alive), expected_rules(alive, observed))
+            is_stale = found in {(each.chain, each.text) for each in left}
             advice = "podwatch restore --stale" if is_stale else _NOT_PODMANS
             what = f"chain {found[0]}: “{found[1]}” takes {one} first"
             return Hop("port forward", what, Mark.BROKEN, advice)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from podwatch.decide.blocked import blocked_by
+from podwatch.decide.census import living
 from podwatch.decide.hidden import hidden
 from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
@@ -103,22 +104,6 @@ def _state(
 
 def _container_ids(setup: Setup) -> Iterable[str]:
     return dict.fromkeys(each.container_id for each in setup.endpoints)
-
-
-def living(setup: Setup, containers: Mapping[str, Container]) -> Setup:
-    """Leave out containers that do not run: their state files are left-overs, or soon gone."""
-    return replace(
-        setup,
-        endpoints=tuple(
-            each
-            for each in setup.endpoints
-            if each.container_id not in containers or _lives(containers[each.container_id])
-        ),
-    )
-
-
-def _lives(container: Container) -> bool:
-    return container.running and not container.ended
 
 
 def _stale(setup: Setup, containers: Mapping[str, Container]) -> Iterable[Notice]:

@@ -80,5 +80,20 @@ def test_an_internal_network_is_told_as_one(there: Installed) -> None:
     there.until_whole()
 
 
+def test_a_rule_of_a_running_container_is_kept(there: Installed) -> None:
+    """With CNI's cache of a running container gone podman is believed: its rules are not taken."""
+    key = web(there.host, "kept", publish=["8096:80"])
+    there.until(lambda: there.host.client.http(8096) == "kept", "answering")
+    there.host.shell(f"mkdir /root/aside; mv /var/lib/cni/results/*{key}* /root/aside")
+
+    done = there.host.run(["podwatch", "restore", "--stale"], check=False)
+
+    assert "kept: a running container has" in done.stdout, done
+    assert there.host.client.http(8096) == "kept"
+    there.host.shell("mv /root/aside/* /var/lib/cni/results/")
+    there.host.podman("rm", "--force", "--time=0", "kept")
+    there.until_whole()
+
+
 def _nat(there: Installed) -> list[str]:
     return there.host.run(["iptables-save", "-t", "nat"]).stdout.splitlines()

@@ -8,7 +8,7 @@ import pytest
 from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge
 from podwatch.drivers.driver import expected_rules
-from podwatch.words.network import FirewallDriver, PortMapping, Setup
+from podwatch.words.network import Container, FirewallDriver, PortMapping, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import State, WarningKind
@@ -81,9 +81,10 @@ def test_what_hides_nothing_is_left_alone(
     assert told(driver, chain, text, at) == []
 
 
-def forward(setup: Setup, observed: Ruleset) -> Hop:
-    """The hop "port forward" of the way to the first published port."""
-    way, *_ = explain(Snapshot(setup, observed, ABSENT_FIREWALLD), Kernel())
+def forward(setup: Setup, observed: Ruleset, *dead: str) -> Hop:
+    """The hop "port forward" of the first way; `dead` are ids of containers that do not run."""
+    containers = {each: Container(each, "old", running=False) for each in dead}
+    way, *_ = explain(Snapshot(setup, observed, ABSENT_FIREWALLD, containers), Kernel())
     (hop,) = [each for each in way.hops if each.place == "port forward"]
     return hop
 
@@ -112,6 +113,12 @@ def test_the_first_forward_of_a_port_is_the_one_that_counts(
     assert "10.88.0.9" in hop.what
     assert hop.what.endswith(" takes 8080/tcp first")
     assert forward(setup, installed(replace(both, endpoints=(live, dead)))).mark is Mark.OPEN
+    if not apart:  # and where the dead one's state is still there
+        with_state = replace(both, endpoints=(live, dead))
+        again = forward(
+            with_state, installed(replace(both, endpoints=(dead, live))), dead.container_id
+        )
+        assert again == hop
 
 
 def test_somebodys_own_forward_is_not_called_stale() -> None:
