@@ -3,6 +3,7 @@
 
 An incident is written when it begins and again when it ends; the later line replaces the earlier
 one, so that what was going on when podwatch was killed, or the power went, is told as unfinished.
+It is root's, and the one place that tells command lines.
 The schema of a line is RECORD; within a schema fields are only added.
 """
 
@@ -69,9 +70,9 @@ def record(incident: Incident) -> dict[str, Any]:
         "began": incident.began,
         "ended": incident.restored_at or 0.0,
         "took_ms": incident.took_ms,
-        "cause": incident.cause,
-        "by": incident.by,
-        "process": incident.process,
+        "cause": incident.cause.for_root,
+        "by": incident.cause.label,
+        "process": incident.cause.facts_for_root,
         "missing": incident.missing[:MOST_MISSING],
         "missing_count": len(incident.missing),
         "rules": incident.rules,

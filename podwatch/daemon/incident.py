@@ -2,13 +2,15 @@
 """An incident: one loss, from the look that found it to the look that found everything back.
 
 Its `line` is the one canonical line that the journal and `podwatch status` tell of it: what was
-lost, who did it, how it was restored, and how long that took.
+lost, who did it, how it was restored, and how long that took. Everybody may read it, and `public`:
+command lines stand in the history alone.
 """
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from podwatch.words.cause import CauseKind
+from podwatch.words.cause import Cause, CauseKind
 from podwatch.words.text import counted, lasted, listed
 from podwatch.words.verdict import MissingKind, Verdict
 
@@ -20,17 +22,14 @@ MOST = 2000
 class Incident:
     """What was missing (in sentences and in numbers), why, what was tried, and how it ended.
 
-    `by` is the cause in one word of a small set (Cause.label), `process` what is
-    known of the writer (Cause.facts), `methods` are the means tried.
+    `methods` are the means tried.
     `began` and `restored_at` are seconds since the epoch. `missing`, `rules`, `sources`, `sysctls`
     and `containers` grow when a later look finds more of it. `verified` is True when a look after
     the last attempt found everything there.
     """
 
     began: float
-    cause: str
-    by: str = "unknown"
-    process: dict[str, str | int] = field(default_factory=dict)
+    cause: Cause
     missing: list[str] = field(default_factory=list)
     rules: int = 0
     sources: int = 0
@@ -65,11 +64,16 @@ class Incident:
         self.took_ms = max(0, round((now - self.began) * 1000))
         how = "; ".join(self.attempts[-5:]) or "by somebody else"
         # What was lost while nobody looked was lost for longer.
-        since = " of podwatch's start" if self.by == CauseKind.ABSENT else ""
+        since = " of podwatch's start" if self.cause.kind is CauseKind.ABSENT else ""
         self.line = (
             f"restored {self.amount} in {lasted(self.took_ms / 1000)}{since}, verified: "
-            f"{listed(self.missing)}; cause: {self.cause or 'not known'}; how: {how}"
+            f"{listed(self.missing)}; cause: {self.cause.text or 'not known'}; how: {how}"
         )
+
+    def public(self) -> dict[str, Any]:
+        """What everybody may know of it, as status.SHAPE["last_incident"] describes it."""
+        cause = {"cause": self.cause.text, "by": self.cause.label, "process": self.cause.facts}
+        return {**asdict(self), **cause}
 
     @property
     def attempts(self) -> list[str]:

@@ -11,7 +11,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +186,7 @@ class Publisher:
             "watchers": dict(self._watchers()),
             "fight": self._fight,
             "restoring": restoring,
-            "last_incident": asdict(last) if last else None,
+            "last_incident": last.public() if last else None,
             "counters": self.counters,
         }
         try:
@@ -242,7 +241,7 @@ class Publisher:
         if self.incident is not None:
             self.incident.note(verdict)
             return
-        self.incident = Incident(now, cause.text, cause.label, cause.facts)
+        self.incident = Incident(now, cause)
         self.incident.note(verdict)
         self.tally.began(cause.label)
         self._remember(self.incident)
@@ -274,7 +273,7 @@ class Publisher:
         log(
             Event.RESTORED,
             incident.line,
-            cause=incident.cause,
+            cause=incident.cause.text,
             how="; ".join(incident.attempts) or "by somebody else",
             took_ms=incident.took_ms,
             missing="\n".join(incident.missing),

@@ -64,7 +64,7 @@ SHAPE: Mapping[str, Any] = {
         "process": {  # who committed the transaction, as far as /proc told
             "name": "",
             "pid": 0,
-            "command": "",
+            "command": "",  # in the history alone: the status is for everybody
             "unit": "",
             "session": "",
             "user": "",

@@ -3,6 +3,9 @@
 
 A cause is known as far as it is known. The kernel always names the writer of a transaction; the
 rest comes from /proc, and only if the process was still there to be asked.
+
+A command line may hold a secret. What everybody may read (the status, the journal, which groups of
+users read) names programs, units and users; command lines are for root's history alone.
 """
 
 from dataclasses import dataclass
@@ -65,7 +68,8 @@ _TOOLS = ("nft", "firewalld", "iptables", "ip6tables", "ebtables", "arptables")
 class Cause:
     """Why a look was taken, and, when the look finds a loss, who is to blame for it.
 
-    `short` is the same each time the same party does it again from another process of that name.
+    `text` is for everybody. `short` is the same each time the same party does it again from another
+    process of that name.
     """
 
     kind: CauseKind = CauseKind.UNKNOWN
@@ -80,21 +84,34 @@ class Cause:
         return bool(self.text)
 
     @property
+    def for_root(self) -> str:
+        """The sentence with command lines, for who may read those of root's processes."""
+        return self.text if self.writer is None else _about(self.writer, with_commands=True)
+
+    @property
     def facts(self) -> dict[str, str | int]:
-        """What is known of the writer, for programs; nothing where there was none."""
+        """What everybody may know of the writer, for programs; nothing where there was none."""
+        return self._facts(with_commands=False)
+
+    @property
+    def facts_for_root(self) -> dict[str, str | int]:
+        """The same with the command lines of the writer and its parent."""
+        return self._facts(with_commands=True)
+
+    def _facts(self, *, with_commands: bool) -> dict[str, str | int]:
         if self.writer is None:
             return {}
         facts: dict[str, str | int] = {"name": self.writer.name, "pid": self.writer.pid}
         if process := self.writer.process:
             facts |= {
-                "command": process.command,
+                "command": process.command if with_commands else "",
                 "unit": process.unit,
                 "session": process.session,
                 "user": process.user,
             }
-            if process.parent is not None:
-                parent = process.parent
-                facts |= {"parent": parent.command or parent.name, "parent_pid": parent.pid}
+            if parent := process.parent:
+                told = parent.command if with_commands else ""
+                facts |= {"parent": told or parent.name, "parent_pid": parent.pid}
         return facts
 
     @property
@@ -111,7 +128,7 @@ WHILE_ABSENT = Cause(CauseKind.ABSENT, "while podwatch was not running")
 
 
 def by_writer(writer: Writer) -> Cause:
-    """The cause that is a transaction: the writer, and all that is known of it in one sentence."""
+    """The cause that is a transaction: the writer, and what is known of it in one sentence."""
     return Cause(CauseKind.TRANSACTION, _about(writer), str(writer), writer)
 
 
@@ -125,16 +142,15 @@ def other(told: str) -> Cause:
     return Cause(CauseKind.OTHER, told, told)
 
 
-def _about(writer: Writer) -> str:
+def _about(writer: Writer, *, with_commands: bool = False) -> str:
     process = writer.process
     if process is None:
         return f"{writer}, ended before it could be asked"
     parts = [str(writer)]
-    if process.command and process.command != process.name:
+    if with_commands and process.command and process.command != process.name:
         parts.append(f"“{process.command}”")
-    if process.parent is not None:
-        parent = process.parent
-        command = f"“{parent.command}”" if parent.command else parent.name
+    if parent := process.parent:
+        command = f"“{parent.command}”" if with_commands and parent.command else parent.name
         parts.append(f"run by {command} (pid {parent.pid})")
     if process.session:
         parts.append(f"session {process.session}")

@@ -10,8 +10,10 @@ INCIDENTS = 10_000
 MANY_INCIDENTS = """
 from podwatch.daemon.history import History, default_path
 from podwatch.daemon.incident import Incident
+from podwatch.words.cause import Process, Writer, by_writer
+nft = by_writer(Writer("nft", 7, Process("nft", 7, "nft -f /etc/site.nft")))
 for number in range({count}):
-    each = Incident(1e9 + 60 * number, "nft (pid 7), typed in a shell", "nft")
+    each = Incident(1e9 + 60 * number, nft)
     each.missing = [f"web-{{number}}: 8080/tcp → 10.88.0.3:80 has no DNAT rule"]
     each.rules = each.containers = 1
     each.tried, each.methods = ["1 chain put right from the verified copy in 4 ms"], ["replay"]

@@ -106,6 +106,30 @@ def test_history_names_the_cause(ready: Installed, way: Way) -> None:
         ready.host.shell("ufw --force disable")
 
 
+def test_command_lines_are_for_root_alone(ready: Installed) -> None:
+    """What a script was called with is in root's history, and nowhere that others can read."""
+    argument = "--with=hunter2"
+    cursor = ready.host.journal_cursor()
+    for _ in range(TRIES):  # a short-lived writer can be gone before it is asked
+        before = ready.incidents()
+        ready.host.run(["systemd-run", "--quiet", "--wait", "--unit=deploy", _SCRIPT, argument])
+        ready.until(lambda: ready.incidents() > before, "noticed")  # noqa: B023 (waited for)
+        ready.until_whole()
+        (told,) = _history(ready, "-n", "1")
+        if argument in told["cause"]:
+            break
+    assert argument in told["cause"]
+    assert argument in told["process"]["parent"]
+    assert "unit deploy.service" in ready.status()["last_incident"]["cause"]
+    since = f"--after-cursor={cursor}"
+    journal = ready.host.run(["journalctl", "-u", "podwatch", since, "-o", "export"]).stdout
+    assert "unit deploy.service" in journal
+    assert argument not in journal + ready.host.run(["systemctl", "status", "podwatch"]).stdout
+    nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    reads = ["grep", "-rs", "-e", argument, "/run/podwatch", "/var/lib/podwatch"]
+    assert ready.host.run([*nobody, *reads], check=False).stdout == ""
+
+
 def test_a_loss_while_podwatch_was_away(ready: Installed) -> None:
     """What was lost while podwatch did not run is told as that, and with the containers' names."""
     ready.host.run(["systemctl", "stop", "podwatch"])

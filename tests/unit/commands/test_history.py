@@ -14,6 +14,7 @@ from podwatch.commands.history import lines_of, parse_since
 from podwatch.daemon.history import RECORD, History
 from podwatch.daemon.incident import Incident
 from podwatch.daemon.status import fit
+from podwatch.words.cause import Cause, Process, Writer, by_writer
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 
 ROOT = Path(__file__).parents[3]
@@ -31,12 +32,17 @@ def command(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
+def by_nft(pid: int) -> Cause:
+    """A transaction of nft's."""
+    return by_writer(Writer("nft", pid, Process("nft", pid)))
+
+
 def fill(state_dir: Path, count: int) -> None:
     """A history of `count` incidents, each begun and ended, the newest of them now."""
     history = History(state_dir / "history.jsonl")
     first = time.time() - count
     for number in range(count):
-        incident = Incident(first + number, f"nft (pid {number})", "nft")
+        incident = Incident(first + number, by_nft(number))
         incident.note(Verdict(State.LOST, (RULE,)))
         history.note(incident)
         incident.tried.append("1 chain put right from the verified copy in one transaction")
@@ -123,7 +129,7 @@ def test_following_begins_with_what_was_asked_for(
         try:
             assert following.stdout is not None
             first = [json.loads(following.stdout.readline()) for _ in range(count)]
-            incident = Incident(time.time(), "nft (pid 99)", "nft")
+            incident = Incident(time.time(), by_nft(99))
             incident.note(Verdict(State.LOST, (RULE,)))
             History(tmp_path / "history.jsonl").note(incident)
             new = json.loads(following.stdout.readline())

@@ -25,7 +25,7 @@ def incident(began: float) -> Incident:
     """An incident that nft began, in a script."""
     shell = Process("sh", 6, "sh site.sh")
     cause = by_writer(Writer("nft", 7, Process("nft", 7, "nft -f x", "a.service", parent=shell)))
-    made = Incident(began, cause.text, cause.label, cause.facts)
+    made = Incident(began, cause)
     made.note(LOST)
     return made
 
@@ -56,6 +56,8 @@ def test_an_incident_is_told_once_as_it_ended(tmp_path: Path) -> None:
     ]
     assert told[0]["by"] == "nft"
     assert told[0]["process"]["parent"] == "sh site.sh"
+    assert told[0]["process"]["command"] == "nft -f x"
+    assert "run by “sh site.sh” (pid 6)" in told[0]["cause"]
 
 
 def test_since_and_last(tmp_path: Path) -> None:

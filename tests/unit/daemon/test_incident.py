@@ -2,6 +2,8 @@
 """An incident, and the one line that is told of it."""
 
 from podwatch.daemon.incident import MOST, Incident
+from podwatch.daemon.status import SHAPE, fit
+from podwatch.words.cause import NO_CAUSE, Process, Writer, by_writer, other
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 
 RULE = Missing(
@@ -20,7 +22,7 @@ def verdict(*missing: Missing, expected: int = 42) -> Verdict:
 
 def test_the_line_tells_what_who_how_and_how_long() -> None:
     """The canonical line of a restored incident."""
-    incident = Incident(100.0, "nft (pid 812)")
+    incident = Incident(100.0, other("nft (pid 812)"))
     incident.note(verdict(TABLE))
     incident.tried.append("podman network reload of 2 containers in 2.0 s")
     incident.end(102.1)
@@ -34,7 +36,7 @@ def test_the_line_tells_what_who_how_and_how_long() -> None:
 
 def test_what_comes_back_without_us_is_told_so() -> None:
     """Nothing was tried: somebody else restored it; an unknown cause is called unknown."""
-    incident = Incident(100.0, "")
+    incident = Incident(100.0, NO_CAUSE)
     incident.note(verdict(RULE, SOURCE))
     incident.end(100.012)
 
@@ -47,7 +49,7 @@ def test_what_comes_back_without_us_is_told_so() -> None:
 
 def test_a_loss_that_grows_is_one_incident_with_all_of_it() -> None:
     """Later looks add what they find, and nothing is counted twice."""
-    incident = Incident(100.0, "nft")
+    incident = Incident(100.0, other("nft"))
     incident.note(verdict(SOURCE))
     incident.note(verdict(SOURCE, RULE))
     incident.note(verdict(RULE))
@@ -59,10 +61,34 @@ def test_a_loss_that_grows_is_one_incident_with_all_of_it() -> None:
 def test_an_incident_is_bounded() -> None:
     """However much is missing, an incident keeps a bounded number of sentences."""
     many = [Missing(MissingKind.RULE, f"thing {n}", "") for n in range(MOST + 500)]
-    incident = Incident(100.0, "nft")
+    incident = Incident(100.0, other("nft"))
     incident.note(verdict(*many[:1000]))
     incident.note(verdict(*many))
     incident.note(verdict(*reversed(many)))
 
     assert len(incident.missing) == MOST
     assert incident.rules == MOST + 500
+
+
+def test_what_everybody_reads_holds_no_command_line() -> None:
+    """The line and the public document name programs, unit and user, and no argument of theirs."""
+    shell = Process("bash", 6, "bash /tmp/deploy.sh --token=secret")
+    nft = Process("nft", 7, "nft flush ruleset secret", "a.service", user="alice", parent=shell)
+    incident = Incident(100.0, by_writer(Writer("nft", 7, nft)))
+    incident.note(verdict(TABLE))
+    incident.end(101.0)
+
+    told = incident.public()
+    assert "secret" not in str(told)
+    assert "cause: nft (pid 7), run by bash (pid 6), unit a.service, user alice;" in told["line"]
+    assert fit(told, SHAPE["last_incident"]) == told
+    assert told["process"] == {
+        "name": "nft",
+        "pid": 7,
+        "command": "",
+        "unit": "a.service",
+        "session": "",
+        "user": "alice",
+        "parent": "bash",
+        "parent_pid": 6,
+    }

@@ -14,7 +14,7 @@ from podwatch.daemon.publish import Publisher
 from podwatch.daemon.restore import Outcome
 from podwatch.daemon.status import SHAPE, read_status
 from podwatch.decide.policy import Decision, Method
-from podwatch.words.cause import other
+from podwatch.words.cause import Process, Writer, by_writer, other
 from podwatch.words.errors import PodwatchError
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.snapshot import Part, Snapshot, Unknown
@@ -33,15 +33,17 @@ class Stage:
     def __init__(self, run_dir: Path, *, dry_run: bool = False) -> None:
         self.path = run_dir / "status.json"
         self.logged: list[tuple[Event, str]] = []
+        self.fields: list[dict[str, object]] = []
         self.notified: list[str] = []
         self.watchers = {"nftables": "listening", "firewalld": "connected", "systemd": "yes"}
         self.publisher = Publisher(
             self.path, lambda: self.watchers, self.notified.append, dry_run=dry_run
         )
 
-    def log(self, event: Event, message: str, **_fields: object) -> None:
+    def log(self, event: Event, message: str, **fields: object) -> None:
         """Stands in for logging.log."""
         self.logged.append((event, message))
+        self.fields.append(fields)
 
     def looked(self, verdict: Verdict, decision: Decision = REST, cause: str = "nft (1)") -> None:
         """A look with this verdict is over."""
@@ -73,6 +75,21 @@ def test_what_is_written_is_what_is_described(stage: Stage) -> None:
     assert document["last_look"]["took_ms"] == 4.2
     assert document["last_look"]["generation"] == 7
     assert document["pid"] == os.getpid()
+
+
+def test_command_lines_are_not_for_everybody(stage: Stage) -> None:
+    """No argument of the writer or its parent is in the status, the journal or systemd's line."""
+    shell = Process("sh", 6, "sh deploy --token=secret")
+    nft = Process("nft", 7, "nft delete table secret", "secret-less.service", parent=shell)
+    cause = by_writer(Writer("nft", 7, nft))
+    for _ in range(publish.FIGHT_LOSSES):
+        for verdict in (LOST, FINE):
+            stage.publisher.looked(SNAPSHOT, verdict, REST, cause=cause, took_s=0.1)
+
+    told = [stage.path.read_text(), *stage.notified, str(stage.logged), str(stage.fields)]
+    assert Event.FIGHT in stage.events
+    assert not [each for each in told if "secret" in each.replace("secret-less", "")]
+    assert "run by sh (pid 6)" in told[0]
 
 
 def test_anybody_may_read_it(stage: Stage) -> None:

@@ -16,23 +16,26 @@ SHELL = Process("bash", 90, "-bash")
 
 
 @pytest.mark.parametrize(
-    ("process", "told"),
+    ("process", "told", "everybody"),
     [
-        (None, "nft (pid 91), ended before it could be asked"),
-        (Process("nft", 91), "nft (pid 91)"),
+        (None, *["nft (pid 91), ended before it could be asked"] * 2),
+        (Process("nft", 91), *["nft (pid 91)"] * 2),
         (
             Process("nft", 91, "nft flush ruleset", "", "3", "alice", SHELL),
             "nft (pid 91), “nft flush ruleset”, run by “-bash” (pid 90), session 3, user alice",
+            "nft (pid 91), run by bash (pid 90), session 3, user alice",
         ),
         (
             Process("nft", 91, "nft -f /etc/nftables.conf", "nftables.service"),
             "nft (pid 91), “nft -f /etc/nftables.conf”, unit nftables.service",
+            "nft (pid 91), unit nftables.service",
         ),
     ],
 )
-def test_what_is_known_is_told(process: Process | None, told: str) -> None:
-    """The name and pid always, command, parent, session or unit and user where they are known."""
-    assert str(by_writer(Writer("nft", 91, process))) == told
+def test_what_is_known_is_told(process: Process | None, told: str, everybody: str) -> None:
+    """The name and pid always; parent, session or unit and user if known; commands to root."""
+    cause = by_writer(Writer("nft", 91, process))
+    assert (cause.for_root, str(cause)) == (told, everybody)
 
 
 def test_a_fight_is_told_by_the_name_alone() -> None:
