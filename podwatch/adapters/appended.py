@@ -11,9 +11,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from podwatch.adapters.files import open_regular
 from podwatch.words.errors import PodwatchError, StateUnreadable
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 def old(path: Path) -> Path:
@@ -30,13 +31,13 @@ def append(path: Path, line: str, *, limit_bytes: int) -> None:
     data = line.encode("utf-8", "replace") + b"\n"
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(path, _FLAGS, 0o600)
+        descriptor = open_regular(path, _FLAGS)
         try:
             size = os.fstat(descriptor).st_size
             if size and size + len(data) > limit_bytes:
                 os.replace(path, old(path))
                 os.close(descriptor)
-                descriptor = os.open(path, _FLAGS, 0o600)
+                descriptor = open_regular(path, _FLAGS)
                 size = 0
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 data = b"\n" + data
@@ -61,9 +62,8 @@ def lines(path: Path, *, limit_bytes: int) -> list[bytes]:
 
 
 def _lines(path: Path, limit_bytes: int) -> Iterator[bytes]:
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
+        with os.fdopen(open_regular(path), "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > limit_bytes:
                 file.seek(size - limit_bytes)

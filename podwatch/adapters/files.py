@@ -1,10 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""podwatch's own files in its run directory: written whole or not at all, read with a bound."""
+"""Files: the one way to open one, and reading and writing it whole, with a bound.
 
+Whoever may write to a directory can put a FIFO, a link or a device where a file is expected, and
+an open that waits for it stops the daemon. Nothing else in podwatch opens a file; a test holds it.
+"""
+
+import errno
 import os
+import stat
+from itertools import islice
 from pathlib import Path
 
 from podwatch.words.errors import PodwatchError, StateUnreadable
+
+_PIECE_BYTES = 65536
+
+
+def open_regular(
+    path: str | Path,
+    flags: int = os.O_RDONLY,
+    mode: int = 0o600,
+    *,
+    follow: bool = False,
+    of_root: bool = False,
+) -> int:
+    """A descriptor of the regular file at `path`. Waits for nobody.
+
+    A FIFO, a device or a directory is refused, a link unless `follow`, and with `of_root` what
+    belongs neither to root nor to the user podwatch runs as. Raises OSError, whose strerror
+    says why.
+    """
+    # Not blocking: a FIFO without a writer and a lease (fcntl(2), F_SETLEASE) are not waited for.
+    flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags, mode)
+    try:
+        info = os.fstat(descriptor)
+        if of_root and info.st_uid not in (0, os.geteuid()):
+            raise OSError(errno.EPERM, f"it belongs to uid {info.st_uid}", str(path))
+        if not stat.S_ISREG(info.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_proc(path: str | Path, *, limit_bytes: int = 4096) -> bytes:
+    """What a file of /proc or /sys holds, up to `limit_bytes`. Raises OSError.
+
+    Unbuffered and in small pieces: a file of /proc/sys refuses a read of megabytes.
+    """
+    with os.fdopen(open_regular(path), "rb", buffering=0) as file:
+        size = min(limit_bytes, _PIECE_BYTES)
+        # No read more than it needs: each one of /proc/net/tcp walks all of the kernel's table.
+        return b"".join(islice(iter(lambda: file.read(size), b""), -(-limit_bytes // size)))
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -19,8 +68,8 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
         fd = os.open(fresh, flags, mode)
         try:
             with os.fdopen(fd, "w", encoding="utf-8") as file:
+                os.fchmod(fd, mode)  # not by its name: where others may write, that may be a link
                 file.write(text)
-            fresh.chmod(mode)
             fresh.replace(path)
         except BaseException:
             fresh.unlink(missing_ok=True)
@@ -29,14 +78,14 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
         raise PodwatchError(f"cannot write {path}: {exc.strerror}") from exc
 
 
-def read_whole(path: Path, *, limit_bytes: int) -> str | None:
+def read_whole(path: Path, *, limit_bytes: int, of_root: bool = False) -> str | None:
     """The text of a regular file; None when there is none.
 
-    Raises StateUnreadable for what is not a regular file of at most `limit_bytes` of UTF-8.
+    Raises StateUnreadable for what is not a regular file of at most `limit_bytes` of UTF-8, and
+    with `of_root` for one that belongs to somebody else.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
+        with os.fdopen(open_regular(path, of_root=of_root), "rb") as file:
             data = file.read(limit_bytes + 1)
     except FileNotFoundError:
         return None

@@ -7,15 +7,13 @@ network is seen through its process. What cannot be read is left out.
 
 import os
 from collections.abc import Mapping
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
+from podwatch.adapters.files import read_proc
 from podwatch.drivers.proc_net import default_route, parse_listening
 from podwatch.words.way import Inside, Kernel, Link
 
-_PIECE_BYTES = 65536
-_PIECES = 64
+_LIMIT_BYTES = 4 * 1024 * 1024
 _FORWARDING = {
     4: "/proc/sys/net/ipv4/ip_forward",
     6: "/proc/sys/net/ipv6/conf/all/forwarding",
@@ -118,10 +116,6 @@ def _listdir(path: str) -> list[str]:
 
 def _text(path: str) -> str:
     try:
-        # Unbuffered and in small pieces: a file of /proc/sys refuses a read of megabytes.
-        with open(path, "rb", buffering=0) as file:
-            # No read more than it needs: each one of /proc/net/tcp walks all of the kernel's table.
-            pieces = list(islice(iter(partial(file.read, _PIECE_BYTES), b""), _PIECES))
+        return read_proc(path, limit_bytes=_LIMIT_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
-    return b"".join(pieces).decode("utf-8", "replace")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from podwatch.adapters.files import open_regular
 from podwatch.words.errors import RestoreFailed
 
 
@@ -18,9 +19,8 @@ def hold(path: Path) -> Iterator[None]:
     opened.
     """
     # Read-only: a file held open for writing would keep its file system from being made so.
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        fd = os.open(path, flags | os.O_CREAT | os.O_RDONLY, 0o600)
+        fd = open_regular(path, os.O_CREAT | os.O_RDONLY, of_root=True)
     except OSError as exc:
         raise RestoreFailed(f"cannot open the lock {path}: {exc.strerror}") from exc
     try:
@@ -33,7 +33,7 @@ def hold(path: Path) -> Iterator[None]:
                 f"another podwatch{who} holds {path}", hint="see: systemctl status podwatch"
             ) from exc
         try:
-            with os.fdopen(os.open(path, flags | os.O_WRONLY | os.O_TRUNC), "wb") as file:
+            with os.fdopen(open_regular(path, os.O_WRONLY | os.O_TRUNC), "wb") as file:
                 file.write(f"{os.getpid()}\n".encode())
         except OSError:
             pass  # a courtesy to whoever finds it held

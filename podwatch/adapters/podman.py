@@ -9,12 +9,12 @@ import asyncio
 import fcntl
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from podwatch.adapters.command import run
-from podwatch.adapters.files import read_whole
+from podwatch.adapters.files import open_regular, read_whole
 from podwatch.drivers.dhcp import parse_network_inspect
 from podwatch.drivers.podman_json import parse_ps
 from podwatch.drivers.podman_setup import parse_setup
@@ -51,6 +51,27 @@ _F_OFD_GETLK = 36  # <fcntl.h>; Python has no name for it
 _FLOCK = struct.Struct("hhqqi4x")  # l_type, l_whence, l_start, l_len, l_pid on 64-bit Linux
 
 
+def no_locks() -> Iterable[StateUnreadable]:
+    """Where something is that is no lock of podman's: /run/lock is everybody's to write on Debian.
+
+    podwatch does not ask about such a lock, and does not wait for it.
+    """
+    for path in LOCKS:
+        try:
+            os.close(open_regular(path, of_root=True))
+        except FileNotFoundError:
+            continue  # not this version's, or no network was ever set up
+        except OSError as exc:
+            try:
+                owner = f" of uid {os.lstat(path).st_uid}"
+            except OSError:
+                owner = ""
+            yield StateUnreadable(
+                f"{path}{owner} is no lock of podman's: {exc.strerror}",
+                hint=f"see ls -l {path}; where nobody needs it: rm {path}",
+            )
+
+
 def lock_holder() -> str:
     """Say that podman is changing a network right now; empty when it is not.
 
@@ -58,9 +79,9 @@ def lock_holder() -> str:
     """
     for path in LOCKS:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = open_regular(path, of_root=True)
         except OSError:
-            continue  # not this version's, or no network was ever set up
+            continue  # see no_locks
         try:
             question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
             answer = fcntl.fcntl(descriptor, _F_OFD_GETLK, question)

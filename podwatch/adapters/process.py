@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from podwatch.adapters.files import open_regular
 from podwatch.drivers.proc_files import (
     command_line,
     is_tool,
@@ -108,7 +109,7 @@ class Processes:
 
 def _read(path: str, limit_bytes: int) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path, follow=True)
     except OSError:
         return b""
     try:

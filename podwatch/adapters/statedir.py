@@ -8,10 +8,10 @@ are not followed. A file that makes no sense stands for itself alone: its contai
 
 import os
 import re
-import stat
 import time
 from pathlib import Path
 
+from podwatch.adapters.files import open_regular
 from podwatch.drivers.state import LIMIT_BYTES, parse_driver, parse_endpoint, parse_network
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Network, Setup
@@ -136,23 +136,13 @@ def _text(path: Path) -> str | None:
 
     Raises StateUnreadable for anything else.
     """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, flags)
+        with os.fdopen(open_regular(path), "rb") as file:
+            data = file.read(LIMIT_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise StateUnreadable(f"cannot be opened: {exc.strerror}") from exc
-    try:
-        info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode):
-            raise StateUnreadable("not a regular file")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(LIMIT_BYTES + 1)
-    except OSError as exc:
         raise StateUnreadable(f"cannot be read: {exc.strerror}") from exc
-    finally:
-        os.close(descriptor)
     if len(data) > LIMIT_BYTES:
         raise StateUnreadable(f"not a file of at most {LIMIT_BYTES} bytes")
     try:

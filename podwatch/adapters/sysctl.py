@@ -8,11 +8,13 @@ new link holds all settings at once and is no news; one of a changed setting hol
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from podwatch.adapters.files import open_regular, read_proc
 from podwatch.words.errors import RestoreFailed
 
 ROOT = Path("/proc/sys")
@@ -33,14 +35,15 @@ def read(paths: Iterable[str]) -> dict[str, str]:
     found = {}
     for path in paths:
         with contextlib.suppress(OSError):
-            found[path] = (ROOT / path).read_text().strip()
+            found[path] = read_proc(ROOT / path).decode("utf-8", "replace").strip()
     return found
 
 
 def write(path: str, value: str) -> None:
     """Set one of them. Raises RestoreFailed when the kernel, or the sandbox, refuses."""
     try:
-        (ROOT / path).write_text(value)
+        with os.fdopen(open_regular(ROOT / path, os.O_WRONLY), "wb", buffering=0) as file:
+            file.write(value.encode())
     except OSError as exc:
         raise RestoreFailed(
             f"cannot write {ROOT / path}: {exc.strerror}", hint=f"sysctl -w {path}={value}"

@@ -4,6 +4,9 @@
 import stat
 from pathlib import Path
 
+from podwatch.adapters.files import read_proc
+
+_LIMIT_BYTES = 64 * 1024 * 1024
 _LISTENS = 0x10000  # __SO_ACCEPTCON, net/unix/af_unix.c unix_seq_show
 
 
@@ -21,7 +24,9 @@ def is_listening(path: str, table: Path = Path("/proc/net/unix")) -> bool:
     Lines of `table`: Num: RefCount Protocol Flags Type St Inode Path (proc(5)).
     """
     try:
-        lines = table.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        lines = (
+            read_proc(table, limit_bytes=_LIMIT_BYTES).decode("utf-8", "replace").splitlines()[1:]
+        )
     except OSError:
         return False
     for line in lines:

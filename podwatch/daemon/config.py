@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from podwatch.adapters.files import open_regular
 from podwatch.daemon.settings import (
     SECTIONS,
     SETTINGS,
@@ -130,9 +131,10 @@ def _parse(file: Path, *, must_exist: bool) -> dict[str, Any]:
 
 
 def _read(file: Path) -> bytes:
-    # Not blocking: a FIFO in the directory must not stop the daemon.
-    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as each:
-        content = each.read(_MOST_BYTES + 1) or b""
+    if os.path.realpath(file) == os.devnull:  # how one switches a file of the distribution's off
+        return b""
+    with os.fdopen(open_regular(file, follow=True), "rb") as each:
+        content = each.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise OSError(0, f"it is larger than {_MOST_BYTES} bytes")
     return content

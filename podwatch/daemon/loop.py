@@ -10,8 +10,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from podwatch.adapters.files import read_proc
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host, limits
@@ -75,7 +75,7 @@ class Loop:
         self._acting = False
         self._act_ends = policy.NEVER
         self._meanwhile = NO_CAUSE
-        self._own_name = Path("/proc/self/comm").read_text().strip()
+        self._own_name = read_proc("/proc/self/comm").decode().strip()
         self._look_cost = 0.0
         self._census: asyncio.Task[None] | None = None
         self._census_failed: tuple[object, float] = (None, policy.NEVER)

@@ -15,7 +15,7 @@ from podwatch.adapters.http import Page
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import Change, NftablesWatch
-from podwatch.adapters.podman import RUNTIMES
+from podwatch.adapters.podman import RUNTIMES, no_locks
 from podwatch.adapters.process import Processes
 from podwatch.adapters.sysctl import SysctlWatch
 from podwatch.adapters.systemd import Systemd, notify
@@ -151,6 +151,8 @@ class _Service:
     def _show(self) -> None:
         notify(watchdog=1)
         self.publisher.beat()
+        for each in no_locks():
+            self.publisher.complain(each)
 
     def _metrics(self) -> str:
         return exposition(

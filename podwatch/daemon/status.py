@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from podwatch.adapters.files import read_whole
+from podwatch.adapters.files import read_proc, read_whole
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.verdict import State
 
@@ -185,7 +185,7 @@ def why_not_running(document: Mapping[str, Any], now: float, proc: Path = Path("
     """
     pid = document["pid"]
     try:
-        command = (proc / str(pid) / "cmdline").read_bytes()
+        command = read_proc(proc / str(pid) / "cmdline")
     except (FileNotFoundError, ProcessLookupError):
         # Under hidepid= the processes of others do not show in /proc, but they take signals.
         if not _exists(pid):

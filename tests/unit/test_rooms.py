@@ -33,6 +33,7 @@ IMPURE_MODULES = {
     "time",
 }
 IMPURE_CALLS = {"open", "print", "input"}
+OPENING_METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "touch", "FileIO"}
 SHARED_BY_ADAPTERS = {"command", "dbus", "files", "worker"}
 """The adapters that are tools of the others: running a program, the bus, files, a worker thread."""
 NAMES_THAT_SAY_NOTHING = {
@@ -135,6 +136,29 @@ def test_the_bus_is_touched_by_one_module() -> None:
         [],
         ["podwatch/adapters/dbus.py"],
     )
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_are_opened_in_one_place(path: Path) -> None:
+    """Whoever opens a file does it by adapters/files.py, which waits for nobody's FIFO."""
+    if name_of(path) == "podwatch/adapters/files.py":
+        return
+    opened = [
+        f"{name_of(path)}:{node.lineno}: {ast.unparse(node)[:60]}"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and _opens(node)
+    ]
+    assert [each for each in opened if "os.open(os.devnull" not in each] == []
+
+
+def _opens(call: ast.Call) -> bool:
+    """Whether a call opens a file by its name; `open()` of something else has no arguments."""
+    if isinstance(call.func, ast.Name):
+        return call.func.id in ("open", "FileIO")
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    name, owner = call.func.attr, ast.unparse(call.func.value)
+    return name in OPENING_METHODS or (name == "open" and bool(call.args or "Path" in owner))
 
 
 @pytest.mark.parametrize("path", PROGRAM_AND_TESTS, ids=name_of)

@@ -48,10 +48,14 @@ def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path) -> None:
     ]
 
 
-def test_a_full_disk_leaves_no_half_line() -> None:
+def test_a_full_disk_leaves_no_half_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a device without room the error says so; nothing is written."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda _, data: write(full, data))
     with pytest.raises(PodwatchError, match="No space left on device") as caught:
-        append(Path("/dev/full"), "x", limit_bytes=LIMIT)
+        append(tmp_path / "h", "x", limit_bytes=LIMIT)
+    os.close(full)
 
     assert "disk" in caught.value.hint
 

@@ -140,7 +140,7 @@ def test_what_is_not_a_file_is_told(tmp_path: Path) -> None:
     """A directory in the place of a file is an error that names it."""
     (tmp_path / "x.conf").mkdir()
 
-    with pytest.raises(ConfigError, match=r"x\.conf: cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match=r"x\.conf: cannot be read: not a regular file"):
         load([tmp_path])
 
 
@@ -154,7 +154,10 @@ def test_an_unreadable_file_is_told(tmp_path: Path) -> None:
 
 
 def test_a_fifo_does_not_hang(tmp_path: Path) -> None:
-    """A named pipe that nobody writes to is read as empty, at once."""
-    os.mkfifo(tmp_path / "pipe.conf")
-
+    """A named pipe is refused at once, and named; a link to /dev/null is an empty file."""
+    (tmp_path / "off.conf").symlink_to(os.devnull)
     assert load([tmp_path]) == Config()
+
+    os.mkfifo(tmp_path / "pipe.conf")
+    with pytest.raises(ConfigError, match=r"pipe\.conf: cannot be read: not a regular file"):
+        load([tmp_path])
