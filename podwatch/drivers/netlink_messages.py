@@ -114,26 +114,26 @@ def _parse_message(kind: int, data: bytes | memoryview, at: int, end: int) -> Me
         return _generation(data, at, end)
     if code not in _OF_A_TABLE or family not in _FAMILIES:
         return None
-    for number, start, stop in _attributes(data, at, end):
+    for number, start, stop in attributes(data, at, end):
         # The table's name is attribute 1 of every kind of object.
         if number == 1:
-            return Touched(f"{_FAMILIES[family]} {_text(data, start, stop)}", code in _DELETIONS)
+            return Touched(f"{_FAMILIES[family]} {text(data, start, stop)}", code in _DELETIONS)
     return None
 
 
 def _generation(data: bytes | memoryview, at: int, end: int) -> Generation | None:
     number, pid, name = None, 0, ""
-    for attribute, start, stop in _attributes(data, at, end):
+    for attribute, start, stop in attributes(data, at, end):
         if attribute == 1 and stop - start == 4:
             number = int.from_bytes(data[start:stop], "big")
         elif attribute == 2 and stop - start == 4:
             pid = int.from_bytes(data[start:stop], "big")
         elif attribute == 3:
-            name = _text(data, start, stop)
+            name = text(data, start, stop)
     return None if number is None else Generation(number, Writer(name, pid))
 
 
-def _attributes(data: bytes | memoryview, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+def attributes(data: bytes | memoryview, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(type, start, end) of each attribute, until one whose length cannot be."""
     while end - at >= 4:
         length, number = _ATTRIBUTE.unpack_from(data, at)
@@ -143,10 +143,11 @@ def _attributes(data: bytes | memoryview, at: int, end: int) -> Iterator[tuple[i
         at += (length + 3) & ~3
 
 
-def _text(data: bytes | memoryview, start: int, stop: int) -> str:
+def text(data: bytes | memoryview, start: int, stop: int) -> str:
+    """An attribute's value as text that can be shown anywhere."""
     raw = bytes(data[start : min(stop, start + _NAME_LIMIT)])
-    text = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
-    return "".join(each if each.isprintable() else "?" for each in text)
+    shown = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    return "".join(each if each.isprintable() else "?" for each in shown)
 
 
 class Transaction:
@@ -195,9 +196,9 @@ def request(
     Raises KeyError for a family nft does not have.
     """
     body = _FAMILY.pack(FAMILY_NUMBERS[family] if family else 0, 0, 0)
-    for number, text in ((1, table), (3, chain)):  # NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME
-        if text:
-            name = text.encode() + b"\0"
+    for number, value in ((1, table), (3, chain)):  # NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME
+        if value:
+            name = value.encode() + b"\0"
             body += _ATTRIBUTE.pack(4 + len(name), number) + name + bytes(-len(name) % 4)
     header = _HEADER.pack(_HEADER.size + len(body), SUBSYSTEM << 8 | code, _REQUEST, sequence, 0)
     return header + body

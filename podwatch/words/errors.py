@@ -9,6 +9,7 @@ failed and what to do; whoever handles the error logs it once. Anything else is 
     ├── Unreadable        something could not be read: unknown, never "lost"
     │   ├── StateUnreadable     netavark's state directory
     │   ├── RulesUnreadable     the firewall's rules
+    │   ├── LinksUnreadable     the kernel's links and addresses
     │   └── BusUnavailable      D-Bus, or a service on it, is absent, hung or refuses
     └── RestoreFailed     a means of restoring did not work
         └── HeldBack            containers must not be reloaded now
@@ -37,6 +38,10 @@ class StateUnreadable(Unreadable):
 
 class RulesUnreadable(Unreadable):
     """The firewall tool failed, timed out, or printed something that is not a listing."""
+
+
+class LinksUnreadable(Unreadable):
+    """The kernel did not list its links or addresses."""
 
 
 class BusUnavailable(Unreadable):

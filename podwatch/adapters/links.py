@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's links and addresses over raw rtnetlink, also those in containers' namespaces.
+
+CAP_NET_ADMIN alone is enough: the host's end of a veth tells the number of the namespace in which
+its other end is, and the kernel lists addresses by that number. No /proc, no setns, no podman: a
+container that podman does not list shows here that it lives. This module only asks;
+`podwatch.drivers.route_messages` says what must never be sent.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+
+from podwatch.drivers.route_messages import (
+    AddressSeen,
+    LinkSeen,
+    addresses_request,
+    links_request,
+    parse_dump,
+)
+from podwatch.words.errors import LinksUnreadable
+from podwatch.words.links import Interface, Link, Links
+from podwatch.words.network import Address
+
+_NETLINK_ROUTE = 0
+_SOL_NETLINK = 270
+_NETLINK_GET_STRICT_CHK = 12  # linux/netlink.h, since Linux 4.20: before, targets are passed over
+_DATAGRAM = 64 * 1024
+_TIMEOUT_S = 1.0
+_TRIES = 3
+
+
+def read() -> Links:
+    """All links of this network namespace, and their addresses.
+
+    Raises LinksUnreadable where the kernel does not tell.
+    """
+    with _Questions() as questions:
+        seen = questions.links()
+        of_links = questions.addresses()
+    names = {each.index: each.name for each in seen}
+    addresses: dict[str, tuple[Interface, ...]] = {}
+    for each in of_links:
+        if name := names.get(each.index):
+            addresses[name] = (*addresses.get(name, ()), each.address)
+    links = {
+        each.name: Link(
+            each.name,
+            each.index,
+            each.is_up,
+            names.get(each.master, ""),
+            each.kind,
+            each.netns_id,
+            each.mac,
+        )
+        for each in seen
+    }
+    return Links(links, addresses)
+
+
+def behind(bridge: str) -> frozenset[Address] | None:
+    """The addresses in the namespaces behind a bridge's ports; None if it could not be told.
+
+    Empty where there is no such bridge. Loopback's addresses are left out.
+    """
+    try:
+        index = socket.if_nametoindex(bridge)
+    except OSError:
+        return frozenset()
+    found = _inside(master=index)
+    return None if found is None else frozenset().union(*found.values())
+
+
+def inside() -> Mapping[int, frozenset[Address]] | None:
+    """The addresses in each namespace behind a veth of the host, on whatever bridge that is.
+
+    By the namespace's number; None if it could not be told. Loopback's are left out.
+    """
+    return _inside(master=0)
+
+
+def _inside(*, master: int) -> Mapping[int, frozenset[Address]] | None:
+    try:
+        with _Questions() as questions:
+            found: dict[int, frozenset[Address]] = {}
+            gone = set()
+            for number in _namespaces(questions.links(master=master)):
+                seen = questions.addresses_in(number)
+                if seen is None:
+                    gone.add(number)
+                else:
+                    addresses = (each.address.ip for each in seen)
+                    found[number] = frozenset(each for each in addresses if not each.is_loopback)
+            if gone and gone & _namespaces(questions.links(master=master)):
+                return None  # it is there, and the kernel does not list it
+    except LinksUnreadable:
+        return None
+    return found
+
+
+def _namespaces(ports: Iterable[LinkSeen]) -> set[int]:
+    return {each.netns_id for each in ports if each.netns_id is not None and each.netns_id >= 0}
+
+
+class _Questions:
+    """A socket for a few questions, one after the other."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._buffer = memoryview(bytearray(_DATAGRAM))
+        try:
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
+            )
+        except OSError as exc:
+            raise _wrapped("open an rtnetlink socket", exc.errno) from exc
+        try:
+            self._socket.settimeout(_TIMEOUT_S)
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
+            self._socket.bind((0, 0))
+        except OSError as exc:
+            self._socket.close()
+            raise _wrapped("ask rtnetlink", exc.errno) from exc
+
+    def __enter__(self) -> "_Questions":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def links(self, *, master: int = 0) -> list[LinkSeen]:
+        """All links, or the ports of one."""
+        found = self._ask(lambda number: links_request(number, master=master), "links")
+        return [each for each in found if isinstance(each, LinkSeen)]
+
+    def addresses(self) -> list[AddressSeen]:
+        """All addresses of the host."""
+        found = self._ask(addresses_request, "addresses")
+        return [each for each in found if isinstance(each, AddressSeen)]
+
+    def addresses_in(self, netns_id: int) -> list[AddressSeen] | None:
+        """All addresses in the namespace with that number; None if there is none."""
+        try:
+            found = self._ask(lambda number: addresses_request(number, netns_id), "addresses")
+        except _Refused as exc:
+            if exc.errno == errno.EINVAL:
+                return None
+            raise
+        return [each for each in found if isinstance(each, AddressSeen)]
+
+    def _ask(self, question: Callable[[int], bytes], what: str) -> list[LinkSeen | AddressSeen]:
+        for _ in range(_TRIES):
+            self._number += 1
+            found: list[LinkSeen | AddressSeen] = []
+            is_whole, refusal = True, None
+            try:
+                self._socket.sendto(question(self._number), (0, 0))
+                while refusal is None:
+                    size, sender = self._socket.recvfrom_into(self._buffer)
+                    if sender[0] == 0:
+                        piece = parse_dump(self._buffer[:size], self._number)
+                        found += piece.seen
+                        is_whole = is_whole and not piece.interrupted
+                        refusal = piece.ended
+            except OSError as exc:
+                raise _wrapped(f"list {what}", exc.errno) from exc
+            if refusal:
+                raise _Refused(f"list {what}", refusal)
+            if is_whole:
+                return found
+        raise LinksUnreadable(f"cannot list {what}: they change faster than they can be read")
+
+
+class _Refused(LinksUnreadable):
+    """The kernel's own refusal, with its number."""
+
+    def __init__(self, what: str, number: int) -> None:
+        super().__init__(str(_wrapped(what, number)))
+        self.errno = number
+
+
+def _wrapped(what: str, number: int | None) -> LinksUnreadable:
+    reason = os.strerror(number) if number else "no answer in time"
+    return LinksUnreadable(f"cannot {what}: {reason}")

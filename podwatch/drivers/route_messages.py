@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rtnetlink's messages about links and addresses: bytes in, words out. Pure.
+
+Only questions are built here. A namespace can be asked about by its number, but not changed:
+RTM_NEWLINK with such a number moves the host's own interface of that index into the container, and
+the kernel calls that a success (seen: Linux 6.18).
+
+Whatever the bytes are, nothing here raises: what cannot be read is left out.
+"""
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_interface
+
+from podwatch.drivers.netlink_messages import attributes, text
+from podwatch.words.links import Interface
+
+NEWLINK, GETLINK = 16, 18  # linux/rtnetlink.h
+NEWADDR, GETADDR = 20, 22
+
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
+_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, scope, index
+_NUMBER = struct.Struct("=i")
+_ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
+_REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
+_IFF_UP = 1
+_FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
+# linux/if_link.h
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 1, 3, 10, 18, 37
+_IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 8
+_INFO_KIND = 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_TARGET_NETNSID = 1, 2, 10  # linux/if_addr.h
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSeen:
+    """One link of a dump; `master` is an index, 0 for none."""
+
+    name: str
+    index: int
+    is_up: bool
+    master: int
+    kind: str
+    netns_id: int | None
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSeen:
+    """One address of a dump, and the index of the link that has it."""
+
+    index: int
+    address: Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One datagram of a dump.
+
+    `ended`: None while there is more to come, 0 at the end, or the kernel's error number.
+    `interrupted`: something changed meanwhile, and the dump as a whole is no good.
+    """
+
+    seen: tuple[LinkSeen | AddressSeen, ...] = ()
+    ended: int | None = None
+    interrupted: bool = False
+
+
+def links_request(sequence: int, *, master: int = 0) -> bytes:
+    """The question for all links, or for the ports of the link with index `master`."""
+    body = _LINK.pack(0, 0, 0, 0, 0) + _number(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+    return _request(GETLINK, sequence, body + (_number(_IFLA_MASTER, master) if master else b""))
+
+
+def addresses_request(sequence: int, netns_id: int | None = None) -> bytes:
+    """The question for all addresses, of the host or of the namespace with that number."""
+    target = b"" if netns_id is None else _number(_IFA_TARGET_NETNSID, netns_id)
+    return _request(GETADDR, sequence, _ADDRESS.pack(0, 0, 0, 0, 0) + target)
+
+
+def _request(code: int, sequence: int, body: bytes) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), code, _REQUEST_DUMP, sequence, 0) + body
+
+
+def _number(attribute: int, value: int) -> bytes:
+    return struct.pack("=HHi", 8, attribute, value)
+
+
+def parse_dump(data: bytes | memoryview, sequence: int) -> Piece:
+    """What one datagram holds of the answer to the question with that number.
+
+    Stops at a message whose length cannot be.
+    """
+    seen: list[LinkSeen | AddressSeen] = []
+    ended, interrupted = None, False
+    at, end = 0, len(data)
+    while end - at >= _HEADER.size and ended is None:
+        length, kind, flags, answered, _ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size or length > end - at:
+            break
+        start, stop = at + _HEADER.size, at + length
+        at += (length + 3) & ~3
+        if answered != sequence:
+            continue
+        interrupted = interrupted or bool(flags & _INTERRUPTED)
+        item: LinkSeen | AddressSeen | None = None
+        if kind in (_DONE, _ERROR):
+            ended = -_NUMBER.unpack_from(data, start)[0] if stop - start >= 4 else 0
+        elif kind == NEWLINK and stop - start >= _LINK.size:
+            item = _link(data, start, stop)
+        elif kind == NEWADDR and stop - start >= _ADDRESS.size:
+            item = _address(data, start, stop)
+        if item is not None:
+            seen.append(item)
+    return Piece(tuple(seen), ended, interrupted)
+
+
+def _link(data: bytes | memoryview, at: int, end: int) -> LinkSeen | None:
+    _, _, index, flags, _ = _LINK.unpack_from(data, at)
+    name, kind, mac, master = "", "", "", 0
+    netns_id: int | None = None
+    for number, start, stop in attributes(data, at + _LINK.size, end):
+        if number == _IFLA_IFNAME:
+            name = text(data, start, stop)
+        elif number == _IFLA_ADDRESS:
+            mac = bytes(data[start:stop]).hex(":")
+        elif number == _IFLA_MASTER and stop - start == 4:
+            (master,) = _NUMBER.unpack_from(data, start)
+        elif number == _IFLA_LINK_NETNSID and stop - start == 4:
+            (netns_id,) = _NUMBER.unpack_from(data, start)
+        elif number == _IFLA_LINKINFO:
+            for inner, first, last in attributes(data, start, stop):
+                if inner == _INFO_KIND:
+                    kind = text(data, first, last)
+    return (
+        LinkSeen(name, index, bool(flags & _IFF_UP), master, kind, netns_id, mac) if name else None
+    )
+
+
+def _address(data: bytes | memoryview, at: int, end: int) -> AddressSeen | None:
+    family, prefix, _, _, index = _ADDRESS.unpack_from(data, at)
+    found: bytes = b""
+    for number, start, stop in attributes(data, at + _ADDRESS.size, end):
+        # Of a point-to-point link IFA_ADDRESS is the other end's.
+        if number == _IFA_LOCAL or (number == _IFA_ADDRESS and not found):
+            found = bytes(data[start:stop])
+    if len(found) != _FAMILIES.get(family) or prefix > 8 * len(found):
+        return None
+    single = IPv4Address(found) if len(found) == 4 else IPv6Address(found)
+    return AddressSeen(index, ip_interface((single, prefix)))

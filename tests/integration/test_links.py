@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The links adapter against the real kernel: bridges, veths and namespaces of the test's own."""
+
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address, ip_interface
+
+import pytest
+
+from podwatch.adapters import links
+from podwatch.words.errors import LinksUnreadable
+from tests.integration.namespace import in_private_network
+
+pytestmark = pytest.mark.integration
+
+
+def ip(*words: str) -> None:
+    """Run the real ip."""
+    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+@contextmanager
+def container(bridge: str, port: str, *addresses: str) -> Iterator[None]:
+    """A namespace behind a port of the bridge, as netavark makes one, without name or file."""
+    with subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            peer = ["peer", "name", "eth0", "netns", str(holder.pid)]
+            ip("link", "add", port, "type", "veth", *peer)
+            ip("link", "set", port, "up", "master", bridge)
+            inside = ["nsenter", "-t", str(holder.pid), "-n", "ip"]
+            subprocess.run([*inside, "link", "set", "lo", "up"], check=True)
+            for each in addresses:
+                subprocess.run([*inside, "address", "add", each, "dev", "eth0"], check=True)
+            yield
+        finally:
+            holder.kill()
+
+
+def bridge(name: str, *addresses: str) -> None:
+    """A bridge that is up."""
+    ip("link", "add", name, "type", "bridge")
+    for each in addresses:
+        ip("address", "add", each, "dev", name)
+    ip("link", "set", name, "up")
+
+
+@in_private_network
+def test_links_and_their_addresses_are_read() -> None:
+    """A bridge, its port and what they have: all of it is told, and that a link is down as well."""
+    bridge("podman7", "10.88.0.1/16", "fd88::1/64")
+    ip("link", "add", "down0", "type", "bridge")
+    with container("podman7", "veth7", "10.88.0.2/16"):
+        found = links.read()
+    assert found.by_name.keys() == {"lo", "podman7", "down0", "veth7"}
+    port, there = found.by_name["veth7"], found.by_name["podman7"]
+    assert (port.kind, port.master, port.is_up) == ("veth", "podman7", True)
+    assert port.netns_id is not None
+    assert (there.kind, there.master, there.is_up, there.netns_id) == ("bridge", "", True, None)
+    assert len(there.mac.split(":")) == 6
+    assert not found.by_name["down0"].is_up
+    wanted = {ip_interface("10.88.0.1/16"), ip_interface("fd88::1/64")}
+    assert wanted <= set(found.addresses["podman7"])
+    assert "down0" not in found.addresses
+
+
+@in_private_network
+def test_addresses_behind_a_bridge() -> None:
+    """Of each bridge the addresses of its own containers are told, without any name or file."""
+    bridge("podman7", "10.88.0.1/16")
+    bridge("podman8")
+    with (
+        container("podman7", "veth0", "10.88.0.2/16", "fd88::2/64"),
+        container("podman7", "veth1", "10.88.0.3/16"),
+        container("podman8", "veth2", "10.89.0.2/24"),
+    ):
+        first, second = links.behind("podman7"), links.behind("podman8")
+        each = links.inside()
+    assert first is not None
+    assert second is not None
+    assert each is not None
+    wanted = {ip_address(text) for text in ("10.88.0.2", "10.88.0.3", "fd88::2")}
+    assert {one for one in first if not one.is_link_local} == wanted
+    assert {one for one in second if not one.is_link_local} == {ip_address("10.89.0.2")}
+    assert sorted(len([a for a in some if a.version == 4]) for some in each.values()) == [1, 1, 1]
+    assert frozenset().union(*each.values()) == first | second
+
+
+@in_private_network
+def test_who_lost_its_bridge_is_still_inside() -> None:
+    """A container whose port was taken off the bridge is not behind it, but it is there."""
+    bridge("podman7")
+    with container("podman7", "veth0", "10.88.0.2/16"):
+        ip("link", "set", "veth0", "nomaster")
+        found = links.inside()
+        assert links.behind("podman7") == frozenset()
+    assert found is not None
+    assert ip_address("10.88.0.2") in frozenset().union(*found.values())
+
+
+@in_private_network
+def test_nobody_is_behind_what_is_not_there() -> None:
+    """No bridge, or one without ports, is no failure: nobody is there."""
+    assert links.behind("podman7") == frozenset()
+    bridge("podman7", "10.88.0.1/16")
+    assert links.behind("podman7") == frozenset()
+    with container("podman7", "veth0", "10.88.0.2/16"):
+        pass
+    deadline = time.monotonic() + 10  # the kernel takes a namespace down in the background
+    while links.inside() != {} and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert links.inside() == {}
+    assert links.behind("podman7") == frozenset()
+
+
+@in_private_network
+def test_a_host_of_many_containers_fits_into_no_datagram() -> None:
+    """A list that is longer than one datagram is read as a whole."""
+    bridge("podman7")
+    for number in range(200):
+        peer = ("type", "veth", "peer", "name", f"peer{number}")
+        ip("link", "add", f"veth{number}", "master", "podman7", *peer)
+    assert len(links.read().by_name) == 402
+    assert links.inside() == {}
+
+
+@in_private_network
+def test_who_may_not_ask_is_told_nothing_of_the_dead() -> None:
+    """Without CAP_NET_ADMIN the host is read, and who is in a namespace cannot be told."""
+    bridge("podman7", "10.88.0.1/16")
+    with container("podman7", "veth0", "10.88.0.2/16"):
+        os.seteuid(65534)
+        try:
+            assert links.read().by_name["veth0"].master == "podman7"
+            assert links.behind("podman7") is None
+            assert links.inside() is None
+        finally:
+            os.seteuid(0)
+
+
+@in_private_network
+def test_a_kernel_that_refuses_is_an_error_with_a_reason() -> None:
+    """What cannot be asked is unreadable, and the message says why."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+    with pytest.raises(LinksUnreadable, match="Too many open files"):
+        links.read()
+    assert links.inside() is None

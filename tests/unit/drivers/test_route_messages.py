@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rtnetlink's messages, as bytes."""
+
+import struct
+from ipaddress import ip_interface
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.drivers.route_messages import (
+    NEWADDR,
+    NEWLINK,
+    AddressSeen,
+    LinkSeen,
+    addresses_request,
+    links_request,
+    parse_dump,
+)
+from tests.unit.drivers.test_netlink_messages import attribute
+
+QUESTION = 7
+
+
+def message(kind: int, body: bytes, *, flags: int = 2, question: int = QUESTION) -> bytes:
+    """One message of a dump."""
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, question, 0) + body
+
+
+def link(name: str, index: int, *attributes: bytes) -> bytes:
+    """The body of a link that is up."""
+    head = struct.pack("=BxHiII", 0, 1, index, 1, 0)
+    return head + attribute(3, name.encode() + b"\0") + b"".join(attributes)
+
+
+VETH = link(
+    "veth0",
+    5,
+    attribute(10, struct.pack("=i", 2)),
+    attribute(37, struct.pack("=i", 0)),
+    attribute(18, attribute(1, b"veth\0")),
+    attribute(1, bytes(range(6))),
+)
+DONE = message(3, struct.pack("=i", 0))
+
+
+def test_a_link_is_read() -> None:
+    """Name, index, state, master, kind, the other end's namespace and the MAC."""
+    found = parse_dump(message(NEWLINK, VETH) + DONE, QUESTION)
+    wanted = LinkSeen(
+        name="veth0",
+        index=5,
+        is_up=True,
+        master=2,
+        kind="veth",
+        netns_id=0,
+        mac="00:01:02:03:04:05",
+    )
+    assert found.seen == (wanted,)
+    assert (found.ended, found.interrupted) == (0, False)
+
+
+def test_of_a_point_to_point_link_the_own_address_counts() -> None:
+    """IFA_ADDRESS is the other end's there, whichever comes first."""
+    head = struct.pack("=BBBBI", 2, 24, 0, 0, 5)
+    other, own = attribute(1, bytes([10, 0, 0, 9])), attribute(2, bytes([10, 0, 0, 1]))
+    for body in (head + other + own, head + own + other):
+        found = parse_dump(message(NEWADDR, body), QUESTION)
+        assert found.seen == (AddressSeen(5, ip_interface("10.0.0.1/24")),)
+        assert found.ended is None
+
+
+def test_what_answers_another_question_is_passed_over() -> None:
+    """The rest of a dump that was given up is no answer to the next question."""
+    late = message(NEWLINK, VETH, question=6) + message(3, bytes(4), question=6)
+    assert parse_dump(late, QUESTION).seen == ()
+    assert parse_dump(late, QUESTION).ended is None
+
+
+def test_an_interrupted_dump_says_so() -> None:
+    """The kernel marks one message after a change, whichever that is."""
+    data = message(NEWLINK, VETH, flags=0x12) + DONE
+    assert parse_dump(data, QUESTION).interrupted
+
+
+def test_a_refusal_is_told_by_its_number() -> None:
+    """NLMSG_ERROR ends the dump with the kernel's error."""
+    assert parse_dump(message(2, struct.pack("=i", -22)), QUESTION).ended == 22
+
+
+def test_nothing_is_ever_asked_to_be_changed() -> None:
+    """Whatever is asked, the message is a question: RTM_GET*, as a dump."""
+    for data in (
+        links_request(1),
+        links_request(1, master=3),
+        addresses_request(1),
+        addresses_request(1, 4),
+    ):
+        _, kind, flags, number, _ = struct.unpack_from("=IHHII", data)
+        assert kind in (18, 22)
+        assert (flags, number) == (0x301, 1)
+
+
+@given(st.binary(max_size=80), st.integers(0, 70))
+def test_no_bytes_raise(noise: bytes, at: int) -> None:
+    """Garbage, alone or within a message, is left out."""
+    parse_dump(noise, QUESTION)
+    parse_dump(message(NEWLINK, noise) + message(NEWADDR, noise), QUESTION)
+    parse_dump(message(NEWLINK, VETH[:at] + noise + VETH[at:]), QUESTION)
