@@ -61,13 +61,13 @@ class _Teller:
         self.sources = {(network, source) for network, _, source in trusted_sources(setup)}
         self.rules: dict[tuple[str, str], list[Rule]] = {}  # by network and container
         self.observed = snapshot.rules
-        expected: list[Rule] = []
+        self.expected: list[Rule] = []
         if self._by_firewalld and snapshot.firewalld is not None and snapshot.firewalld.running:
             self.observed = Ruleset(present=True, chains=snapshot.firewalld.policies)
-            expected = policies.expected_rules(setup, self.observed.chains)
+            self.expected = policies.expected_rules(setup, self.observed.chains)
         elif self.observed is not None:
-            expected = expected_rules(setup, self.observed)
-        for each in expected:
+            self.expected = expected_rules(setup, self.observed)
+        for each in self.expected:
             self.rules.setdefault((each.network_id, each.container_id), []).append(each)
 
     def name(self, endpoint: Endpoint) -> str:
@@ -180,7 +180,9 @@ class _Teller:
         if self._by_firewalld and self.observed is not None:
             yield from self._firewalld_forwards(path, what)
         else:
-            taken = hidden.taken(self.snapshot, path, mapping, address)
+            taken = hidden.taken(
+                self.snapshot, self.expected, path, endpoint.container_id, mapping, address
+            )
             yield taken or self._present("port forward", path, what, Mark.BROKEN)
         yield from self._forward_rules(endpoint, address)
         yield from self._other_firewalls(endpoint, address, "daddr")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cache
 
 from podwatch.decide.census import living
-from podwatch.decide.leftovers import jump_target, leftovers
+from podwatch.decide.leftovers import is_known, jump_target, leftovers
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.iptables_save import BUILT_IN
 from podwatch.words.network import Address, PortMapping, Setup
@@ -42,27 +42,66 @@ _NOT_PODMANS = "delete it, unless it is meant so"
 
 
 def taken(
-    snapshot: Snapshot, path: Sequence[Rule], mapping: PortMapping, address: Address
+    snapshot: Snapshot,
+    expected: Sequence[Rule],
+    path: Sequence[Rule],
+    container_id: str,
+    mapping: PortMapping,
+    address: Address,
 ) -> Hop | None:
-    """The hop at which somebody else's rule, or a dead container's, takes a port's packets.
+    """The hop at which another rule takes a port's packets before those of its own way do.
 
-    None where nobody does. `path` are the rules that are expected of the way of `mapping` to
-    `address`, from the hook's chain on.
+    None where none does. `expected` are all rules that are, `path` those of the way of `mapping` to
+    `address` of the container, from the hook's chain on. What a running container needs is never
+    advised to be deleted: the first of several networks of one container serves it.
     """
-    observed = snapshot.rules
+    observed, told = snapshot.rules, None
     if observed is None or snapshot.setup is None:
         return None
     for number in range(mapping.count):
         one = mapping.only(mapping.host_port + number)
         found = _taken_first(path, observed, one, address)
         if found is not None:
-            alive = living(snapshot.setup, snapshot.containers)
-            left = leftovers(replace(snapshot, setup=alive), expected_rules(alive, observed))
-            is_stale = found in {(each.chain, each.text) for each in left}
-            advice = "podwatch restore --stale" if is_stale else _NOT_PODMANS
-            what = f"chain {found[0]}: “{found[1]}” takes {one} first"
-            return Hop("port forward", what, Mark.BROKEN, advice)
-    return None
+            hop = _taken(snapshot, snapshot.setup, observed, expected, container_id, one, *found)
+            told = hop if told is None or hop.mark is Mark.BROKEN else told
+    return told
+
+
+def _taken(
+    snapshot: Snapshot,
+    setup: Setup,
+    observed: Ruleset,
+    expected: Sequence[Rule],
+    container_id: str,
+    mapping: PortMapping,
+    chain: str,
+    text: str,
+) -> Hop:
+    """What to tell of a rule that takes packets first, by whose it is."""
+    alive = living(setup, snapshot.containers)
+    running = {each.container_id for each in alive.endpoints}
+    owners = [
+        each
+        for each in expected
+        if each.chain == chain and text in each.texts and each.container_id in running
+    ]
+    for each in owners:
+        if each.container_id == container_id:
+            what = f"{mapping} goes by {each.network_name or 'another network'}: {text}"
+            return Hop("port forward", what, Mark.NOTE)
+    what = f"chain {chain}: “{text}” takes {mapping} first"
+    if owners:
+        known = snapshot.containers.get(owners[0].container_id)
+        name = known.title if known else owners[0].container_id[:12]
+        what += f": {name} publishes it, too"
+        return Hop("port forward", what, Mark.BROKEN, "publish one of the two on another port")
+    if not is_known(snapshot):
+        what += ": whose it is cannot be told now"
+        return Hop("port forward", what, Mark.UNKNOWN, "podwatch status")
+    left = leftovers(replace(snapshot, setup=alive), expected_rules(alive, observed))
+    is_stale = (chain, text) in {(each.chain, each.text) for each in left}
+    advice = "podwatch restore --stale" if is_stale else _NOT_PODMANS
+    return Hop("port forward", what, Mark.BROKEN, advice)
 
 
 def _taken_first(

@@ -49,9 +49,7 @@ def leftovers(snapshot: Snapshot, rules: Sequence[Rule]) -> list[Leftover]:
     None while somebody changes a network or not all is known: then whose a rule is cannot be told.
     """
     setup = snapshot.setup
-    if setup is None or not setup.endpoints or setup.bad_files or snapshot.busy:
-        return []
-    if any(each.network_id not in setup.networks for each in setup.endpoints):
+    if setup is None or not setup.endpoints or not is_known(snapshot):
         return []
     found: list[Leftover] = []
     if snapshot.rules is not None and rules:
@@ -59,6 +57,14 @@ def leftovers(snapshot: Snapshot, rules: Sequence[Rule]) -> list[Leftover]:
     for driver, observed in snapshot.others.items():
         found += _others(setup, driver, observed)
     return found
+
+
+def is_known(snapshot: Snapshot) -> bool:
+    """Whether all is known of whose rules there may be: nothing changes, nothing is unreadable."""
+    setup = snapshot.setup
+    if setup is None or setup.bad_files or snapshot.busy:
+        return False
+    return all(each.network_id in setup.networks for each in setup.endpoints)
 
 
 def _own(driver: FirewallDriver, rules: Sequence[Rule], observed: Ruleset) -> Iterator[Leftover]:

@@ -1,18 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of others that stand before Podman's: which are told of, and which are no harm."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge
 from podwatch.drivers.driver import expected_rules
-from podwatch.words.network import Container, FirewallDriver, PortMapping, Setup
+from podwatch.words.network import (
+    BadFile,
+    Container,
+    Endpoint,
+    FirewallDriver,
+    Network,
+    PortMapping,
+    Setup,
+)
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import State, WarningKind
-from podwatch.words.way import Hop, Kernel, Mark
+from podwatch.words.way import Hop, Kernel, Mark, WayKind
 from tests.unit.decide.test_leftovers import DRIVERS, installed, setup_of
 
 NFT, IPTABLES = FirewallDriver.NFTABLES, FirewallDriver.IPTABLES
@@ -160,3 +172,115 @@ def test_of_a_range_the_port_that_is_taken_is_named(driver: FirewallDriver) -> N
     )
     assert hop.mark is Mark.BROKEN
     assert hop.what.endswith(" takes 9002/tcp first")
+
+
+def forwards(setup: Setup, observed: Ruleset) -> dict[str, Hop]:
+    """The hop "port forward" of each way in, by the way's title."""
+    return {
+        way.title: hop
+        for way in explain(Snapshot(setup, observed, ABSENT_FIREWALLD), Kernel())
+        if way.kind is WayKind.IN
+        for hop in way.hops
+        if hop.place == "port forward"
+    }
+
+
+def network_of(number: int, *, dual: bool = False) -> Network:
+    """A network of its own subnets."""
+    subnets = [ip_network(f"10.89.{number}.0/24")] + [ip_network(f"fd00:{number}::/64")] * dual
+    return Network(f"{number:08x}" + "7" * 56, f"podman{number}", tuple(subnets))
+
+
+def on_networks(
+    driver: FirewallDriver, containers: Mapping[int, tuple[list[Network], list[PortMapping]]]
+) -> Setup:
+    """Containers by number, each on its networks and with its ports."""
+    endpoints = [
+        Endpoint(
+            container_id=f"{number:02x}" * 32,
+            network_id=network.id,
+            network_name=f"net{network.bridge}",
+            addresses=tuple((each[number + 2], each) for each in network.subnets),
+            port_mappings=tuple(ports),
+        )
+        for number, (networks, ports) in containers.items()
+        for network in networks
+    ]
+    found = {each.id: each for networks, _ in containers.values() for each in networks}
+    return Setup(driver, found, tuple(endpoints))
+
+
+_HOSTS = [(None,), ("0.0.0.0",), ("127.0.0.1", "192.0.2.1", "192.0.2.9"), ("::", "0.0.0.0")]  # noqa: S104
+"""Addresses of the host on which one port can be published, by one container each."""
+
+
+@st.composite
+def healthy(draw: st.DrawFn) -> Setup:
+    """Containers on one to three networks, with ports that no two of them have at one address."""
+    driver = draw(st.sampled_from(DRIVERS))
+    dual = draw(st.booleans())
+    networks = [network_of(number, dual=dual) for number in range(1, 4)]
+    some = st.lists(st.sampled_from(networks), min_size=1, max_size=3, unique=True)
+    containers: dict[int, tuple[list[Network], list[PortMapping]]] = {
+        number: (draw(some), []) for number in range(draw(st.integers(1, 4)))
+    }
+    most = 1 if driver is FirewallDriver.CNI else 3
+    for port in range(8000, 8000 + 10 * draw(st.integers(1, 4)), 10):
+        for host in draw(st.sampled_from(_HOSTS[: 4 if dual else 3])):
+            _, ports = containers[draw(st.integers(0, len(containers) - 1))]
+            for protocol in draw(st.sets(st.sampled_from(["tcp", "udp", "sctp"]), min_size=1)):
+                address = None if host is None else ip_address(host)
+                count = draw(st.integers(1, most))
+                ports.append(PortMapping(port, 80, protocol, count, address))
+    return on_networks(driver, containers)
+
+
+@given(healthy())
+def test_what_podman_set_up_is_never_advised_against(setup: Setup) -> None:
+    """Whatever networks and ports running containers have, none of their rules is in the way."""
+    rules = installed(setup)
+
+    for hop in forwards(setup, rules).values():
+        assert hop.mark in (Mark.OPEN, Mark.NOTE), hop
+        assert not hop.advice
+    verdict = judge(Snapshot(setup, rules, ABSENT_FIREWALLD))
+    assert (verdict.state, verdict.warnings) == (State.OK, ())
+
+
+@pytest.mark.parametrize("driver", [NFT, IPTABLES])
+def test_a_container_on_two_networks_is_served_by_the_first(driver: FirewallDriver) -> None:
+    """The way by its other network is closed by its own rule, which is no harm and no advice."""
+    ports = [PortMapping(8080, 80, "tcp", 2)]
+    setup = on_networks(driver, {0: ([network_of(1), network_of(2)], ports)})
+
+    first, second = forwards(setup, installed(setup)).values()
+    assert first.mark is Mark.OPEN
+    assert (second.mark, second.advice) == (Mark.NOTE, "")
+    assert second.what.startswith("8080/tcp goes by netpodman1: ")
+
+
+@pytest.mark.parametrize("driver", [NFT, IPTABLES])
+def test_two_containers_with_one_port_are_both_named(driver: FirewallDriver) -> None:
+    """Where nobody keeps a port (SCTP), the second to publish it is shut out by a live one."""
+    ports = [PortMapping(8080, 80, "sctp")]
+    networks = [network_of(1)]
+    setup = on_networks(driver, {0: (networks, ports), 1: (networks, ports)})
+
+    first, second = forwards(setup, installed(setup)).values()
+    assert first.mark is Mark.OPEN
+    assert second.mark is Mark.BROKEN
+    assert second.advice == "publish one of the two on another port"
+    assert second.what.endswith(
+        f" takes 8080/sctp first: {setup.endpoints[0].container_id[:12]} publishes it, too"
+    )
+
+
+def test_whose_a_rule_is_while_not_all_is_known_is_not_told() -> None:
+    """With a state file that cannot be read a rule may be a running container's: no advice."""
+    both = setup_of(NFT, "10.88.0.9", "10.88.0.2")
+    unread = replace(both.endpoints[0], port_mappings=(PortMapping(8081, 80, "tcp"),))
+    rules = installed(replace(both, endpoints=(unread, both.endpoints[1])))
+    setup = replace(both, endpoints=both.endpoints[1:], bad_files=(BadFile("x", "not JSON"),))
+
+    hop = forward(setup, rules)
+    assert (hop.mark, hop.advice) == (Mark.UNKNOWN, "podwatch status")
