@@ -40,6 +40,7 @@ class Host:
         self.drain: Callable[[], None] = lambda: None
         self.copy = SavedCopy(run_dir / "rules.json")
         self.looker = Looker(self.expected, known_rules(self.nft), firewalld, systemd, self.nft)
+        self.looker.copied = self.copy.of
         self.restorer = Restorer(
             self.looker,
             firewalld,

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from podwatch.adapters import sysctl
@@ -72,6 +73,8 @@ class Looker:
         self.changes: Callable[[], int] = generation
         """A number that is another one after each transaction on the driver's table. Who listens to
         the kernel knows it; the generation, which counts everybody's, will do."""
+        self.copied: Callable[[FirewallDriver], SavedRules] = partial(SavedRules, {})
+        """The saved copy of a driver's rules."""
         self.census = Census()
         self._runtime: object = None  # when podman was last asked
         self._firewalls: tuple[str, ...] = ()
@@ -156,6 +159,7 @@ class Looker:
             sysctls=found,
             sysctls_seen=self._sysctls_seen,
             drops=drops,
+            copied={} if setup is None else self.copied(setup.driver).chains,
             others=self._others if rules is not None else {},
             unknown=tuple(unknown),
         )

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from podwatch.decide import hidden, hops
 from podwatch.decide.judge import trusted_sources
+from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, nftables
 from podwatch.drivers.driver import DRIVERS, expected_rules
@@ -67,6 +68,7 @@ class _Teller:
             self.expected = policies.expected_rules(setup, self.observed.chains)
         elif self.observed is not None:
             self.expected = expected_rules(setup, self.observed)
+        self.spelling = Spelling(self.expected, self.observed, snapshot.copied)
         for each in self.expected:
             self.rules.setdefault((each.network_id, each.container_id), []).append(each)
 
@@ -383,8 +385,10 @@ class _Teller:
             else:
                 is_there = chain is not None and any(text in chain.rules for text in rule.texts)
             if not is_there:
-                return Hop(place, f"missing in {rule.chain}: {rule.text}", if_missing, advice)
-        return Hop(place, f"{what}: {rules[-1].text}")
+                return Hop(
+                    place, f"missing in {rule.chain}: {self.spelling.of(rule)}", if_missing, advice
+                )
+        return Hop(place, f"{what}: {self.spelling.of(rules[-1])}")
 
 
 def _names(endpoint: Endpoint, address: Address) -> set[str]:

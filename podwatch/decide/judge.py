@@ -15,6 +15,7 @@ from podwatch.decide.census import living
 from podwatch.decide.hidden import hidden
 from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
+from podwatch.decide.spelling import Spelling
 from podwatch.decide.stateless import stateless
 from podwatch.decide.surroundings import neighbours, shut_out, without_events
 from podwatch.drivers import firewalld as policies
@@ -129,6 +130,7 @@ def _missing_rules(
     for endpoint in setup.endpoints:
         on_network.setdefault(endpoint.network_id, []).append(endpoint.container_id)
     everyone = tuple(_container_ids(setup))
+    spelling = Spelling(rules, observed, snapshot.copied)
 
     def missing(rule: Rule, kind: MissingKind, what: str) -> Missing:
         if rule.container_id:
@@ -143,7 +145,7 @@ def _missing_rules(
         return Missing(
             kind,
             what,
-            rule.text,
+            spelling.of(rule),
             chain=rule.chain,
             network=rule.network_name,
             container=container.title if container else rule.container_id[:12],
@@ -170,20 +172,20 @@ def _missing_rules(
         if rule.kind is RuleKind.HOOK:
             chain = observed.chains.get(rule.chain)
             if chain is None or chain.hook not in rule.texts:
-                why = "is gone" if chain is None else f"is not hooked in ({rule.text})"
+                why = "is gone" if chain is None else f"is not hooked in ({spelling.of(rule)})"
                 what = f"{rule.subject or f'chain {rule.chain}'} {why}"
                 found.append(missing(rule, MissingKind.RULE, what))
             continue
         there = positions.get(rule.chain, nothing)
         at = next((there[text] for text in rule.texts if text in there), None)
         if at is None:
-            what = about_rule(rule, snapshot.containers)
+            what = about_rule(rule, snapshot.containers, spelling.of(rule))
             found.append(missing(rule, MissingKind.RULE, what))
         elif rule.order is not None:
             ranks.setdefault((rule.chain, rule.order[0]), []).append((rule.order[1], at, rule))
     for (name, _), placed in ranks.items():
         for rule, before in _misplaced(placed):
-            what = f"chain {name}: “{rule.text}” stands behind “{before.text}”"
+            what = f"chain {name}: “{spelling.of(rule)}” stands behind “{spelling.of(before)}”"
             found.append(missing(rule, MissingKind.ORDER, what))
     return found
 

@@ -28,8 +28,11 @@ _OF_THE_HOST = {
 }
 
 
-def about_rule(rule: Rule, containers: Mapping[str, Container]) -> str:
-    """The sentence for a rule that is missing: whose, and what does not work without it."""
+def about_rule(rule: Rule, containers: Mapping[str, Container], text: str) -> str:
+    """The sentence for a rule that is missing: whose, and what does not work without it.
+
+    `text` is how the rule is spelled here.
+    """
     if rule.container_id:
         container = containers.get(rule.container_id)
         name = container.title if container else rule.container_id[:12]
@@ -44,10 +47,10 @@ def about_rule(rule: Rule, containers: Mapping[str, Container]) -> str:
         return f"{name}: {rule.subject} has no DNAT rule"
     if rule.kind is RuleKind.HOST:
         chain = rule.chain.rpartition(" ")[2]
-        return f"chain {rule.chain}: “{rule.text}” ({_OF_THE_HOST.get(chain, 'all networks')})"
+        return f"chain {rule.chain}: “{text}” ({_OF_THE_HOST.get(chain, 'all networks')})"
     network = f"network {rule.network_name}"
     if rule.kind is RuleKind.ISOLATION:
         return f"{network}: {rule.subject} is not isolated in {rule.chain}"
     if rule.kind is RuleKind.DNS_REDIRECT:
         return f"{network}: DNS to {rule.subject} is not redirected to aardvark-dns"
-    return f"{network} ({rule.subject}): {_OF_A_SUBNET.get(rule.kind, rule.text)}"
+    return f"{network} ({rule.subject}): {_OF_A_SUBNET.get(rule.kind, text)}"

@@ -63,6 +63,7 @@ class Snapshot:
 
     `listed` are the ids of containers that podman listed while netavark's state was the same, and
     whose process is there.
+    `copied` are the chains of the saved copy, for the spelling of what is missing.
     `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
     netavark's value or had it at an earlier look. `drops` are the chains of others that
@@ -81,5 +82,6 @@ class Snapshot:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sysctls_seen: frozenset[str] = frozenset()
     drops: tuple[BaseChain, ...] = ()
+    copied: Mapping[str, Chain] = field(default_factory=dict)
     others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)
     unknown: tuple[Unknown, ...] = ()
