@@ -16,6 +16,7 @@ _MODIFY, _CLOSE_WRITE = 0x2, 0x8
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
 _DELETE_SELF, _MOVE_SELF, _IGNORED = 0x400, 0x800, 0x8000
 _OVERFLOW, _ONLYDIR, _MASK_ADD, _ISDIR = 0x4000, 0x0100_0000, 0x2000_0000, 0x4000_0000
+_DONT_FOLLOW = 0x0200_0000
 _GONE = _DELETE_SELF | _MOVE_SELF
 _INSIDE = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _APPEARS = _MOVED_TO | _CREATE
@@ -25,10 +26,16 @@ _TRIES = 3
 
 
 class DirectoryWatch:
-    """Calls `on_change` when something in one of `directories` changed, or one came or went."""
+    """Calls `on_change` when something in one of `directories` changed, or one came or went.
 
-    def __init__(self, directories: Sequence[Path], on_change: Callable[[], None]) -> None:
+    With `links` a link to a directory will do; without, it is waited for that there is a real one.
+    """
+
+    def __init__(
+        self, directories: Sequence[Path], on_change: Callable[[], None], *, links: bool = True
+    ) -> None:
         self.directories = tuple(directories)
+        self._always = _GONE | _ONLYDIR | _MASK_ADD | (0 if links else _DONT_FOLLOW)
         self._on_change = on_change
         self._fd = -1
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -74,7 +81,7 @@ class DirectoryWatch:
         below = ""
         for each in (directory, *directory.parents):
             # One directory is one watch, whoever wants it: masks and names add up.
-            mask = _GONE | _ONLYDIR | _MASK_ADD | (_APPEARS if below else _INSIDE)
+            mask = self._always | (_APPEARS if below else _INSIDE)
             wd = self._libc.inotify_add_watch(self._fd, os.fsencode(each), ctypes.c_uint32(mask))
             if wd < 0:
                 below = each.name

@@ -4,18 +4,24 @@
 It is a file in a directory of its own below the run directory, so that root can begin and end a
 pause with the daemon running or not, a restart of podwatch keeps it, and a reboot ends it. The
 daemon hears of it by inotify, and its end by the loop's own timer: nothing is polled.
+
+What is there and cannot be read counts as a pause, until `podwatch resume` removes it: whoever put
+it there wanted something, and what they wanted least is a repair.
 """
 
+import asyncio
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from podwatch.adapters.directory import DirectoryChanges
 from podwatch.adapters.files import read_whole, write_whole
+from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.words.errors import PodwatchError, StateUnreadable
 from podwatch.words.text import clean
 
@@ -23,11 +29,12 @@ LONGEST_S = 7 * 86400.0
 DEFAULT_S = 3600.0
 _NAME = "pause/pause.json"
 _REASON_MOST = 200
+_HINT = "podwatch resume"
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause; `since` and `until` in seconds since the epoch."""
+    """A pause; `since` and `until` in seconds since the epoch. Infinite: until it is ended."""
 
     since: float
     until: float
@@ -35,17 +42,19 @@ class Pause:
     by: str = ""
 
     def __str__(self) -> str:
-        until = datetime.fromtimestamp(self.until).astimezone()
+        until = "it is ended"
+        if math.isfinite(self.until):
+            until = f"{datetime.fromtimestamp(self.until).astimezone():%Y-%m-%d %H:%M:%S}"
         whom = f" by {self.by}" if self.by else ""
         reason = f": {self.reason}" if self.reason else ""
-        return f"paused{whom} until {until:%Y-%m-%d %H:%M:%S}{reason}"
+        return f"paused{whom} until {until}{reason}"
 
 
 def _place(run_dir: Path) -> Path:
     """Where the pause is written. Raises StateUnreadable where its directory is a link."""
     path = run_dir / _NAME
     if path.parent.is_symlink():
-        raise StateUnreadable(f"{path.parent} is a link, and not followed", hint="remove it")
+        raise StateUnreadable(f"{path.parent} is a link, and not followed", hint=_HINT)
     return path
 
 
@@ -60,10 +69,18 @@ def begin(run_dir: Path, pause: Pause) -> None:
 
 
 def end(run_dir: Path) -> bool:
-    """End the pause; False when there was none. Raises PodwatchError."""
-    path = _place(run_dir)
+    """End the pause, whatever is in its place; False when there was none. Raises PodwatchError."""
+    path = run_dir / _NAME
+    directory = path.parent
+    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+        path = directory
     try:
-        path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        if path == directory:
+            directory.mkdir(mode=0o755)  # the daemon hears of it
     except FileNotFoundError:
         return False
     except OSError as exc:
@@ -74,10 +91,10 @@ def end(run_dir: Path) -> bool:
 def read(run_dir: Path, now: float) -> Pause | None:
     """The pause that is going on at `now`, if one is.
 
-    Raises StateUnreadable when there is a file that is none of ours.
+    Raises StateUnreadable for what is there and is none that podwatch wrote.
     """
     path = _place(run_dir)
-    text = read_whole(path, limit_bytes=4096)
+    text = read_whole(path, limit_bytes=4096, of_root=True)
     if text is None:
         return None
     try:
@@ -85,9 +102,11 @@ def read(run_dir: Path, now: float) -> Pause | None:
         since, until = float(found["since"]), float(found["until"])
         reason, by = clean(found["reason"])[:_REASON_MOST], clean(found["by"])[:64]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
-        raise StateUnreadable(f"{path} is not a pause: {exc}", hint="podwatch resume") from exc
-    # A clock that was set back must not make a pause longer than any can be.
-    if not (math.isfinite(until) and now < until <= now + LONGEST_S + 1):
+        raise StateUnreadable(f"{path} is not a pause: {clean(str(exc))}", hint=_HINT) from exc
+    if not (math.isfinite(since) and math.isfinite(until)) or until > since + LONGEST_S + 1:
+        raise StateUnreadable(f"{path} is not a pause: longer than any can be", hint=_HINT)
+    # It is over; or the clock was set back, which must not make it longer than any can be.
+    if not now < until <= now + LONGEST_S + 1:
         return None
     return Pause(since, until, reason, by)
 
@@ -96,37 +115,26 @@ class PauseWatch:
     """The pause as the daemon sees it. `on_change` is called whenever the file changed."""
 
     def __init__(self, run_dir: Path, on_change: Callable[[], None]) -> None:
-        self.complaint: PodwatchError | None = None
         self._run_dir = run_dir
-        self._on_change = on_change
-        self._watch: DirectoryChanges | None = None
+        self._watch = DirectoryWatch([(run_dir / _NAME).parent], on_change, links=False)
 
-    def open(self) -> int:
-        """Begin to watch; the descriptor to call `drain` for. Raises PodwatchError."""
-        directory = _place(self._run_dir).parent
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to listen, on this loop. Raises PodwatchError."""
         try:
-            directory.mkdir(mode=0o755, exist_ok=True)
+            self._watch.attach(loop)
+            with suppress(FileExistsError):
+                (self._run_dir / _NAME).parent.mkdir(mode=0o755)
         except OSError as exc:
-            raise PodwatchError(f"cannot make {directory}: {exc.strerror}") from exc
-        self._watch = DirectoryChanges(directory)
-        return self._watch.fileno()
-
-    def drain(self) -> None:
-        """Something in the directory changed."""
-        if self._watch is not None:
-            self._watch.drain()
-            self._on_change()
+            raise PodwatchError(f"a pause is noticed late: {exc.strerror}") from exc
 
     def close(self) -> None:
-        """Stop to watch."""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        """Stop listening."""
+        self._watch.close()
 
     def now(self) -> Pause | None:
-        """The pause that is going on; `complaint` is set when the file is no pause."""
+        """The pause that is going on; what cannot be read is one without end."""
+        now = time.time()
         try:
-            found, self.complaint = read(self._run_dir, time.time()), None
+            return read(self._run_dir, now)
         except StateUnreadable as exc:
-            found, self.complaint = None, exc
-        return found
+            return Pause(now, math.inf, str(exc))

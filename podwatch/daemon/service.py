@@ -28,7 +28,7 @@ from podwatch.daemon.history import History, default_path
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.metrics import CONTENT_TYPE, exposition
-from podwatch.daemon.pause import Pause, PauseWatch
+from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.publish import HEARTBEAT_S, Publisher
 from podwatch.daemon.settings import loopback
 from podwatch.drivers import nftables
@@ -73,10 +73,10 @@ class _Service:
         )
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
         self.pause = PauseWatch(run_dir, self._on_pause)
-        self.loop.pause = self._pause
+        self.loop.pause = self.pause.now
         self.host.looker.changes = self._changes
         self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
-        self.dhcp.pause = self._pause
+        self.dhcp.pause = self.pause.now
         self.sysctls = SysctlWatch(self._on_sysctl)
         self.runtimes = DirectoryWatch(RUNTIMES, self.loop.on_runtime)
         self.page = Page("/metrics", CONTENT_TYPE, self._metrics)
@@ -100,7 +100,7 @@ class _Service:
         except OSError as exc:
             self.publisher.complain(PodwatchError(f"containers are noticed late: {exc.strerror}"))
         try:
-            loop.add_reader(self.pause.open(), self.pause.drain)
+            self.pause.attach(loop)
         except PodwatchError as exc:
             self.publisher.complain(exc)
         await self._serve_metrics()
@@ -181,12 +181,6 @@ class _Service:
             "firewalld": self.firewalld.describe(),
             "systemd": "running the host" if self.host.systemd else "not running the host",
         }
-
-    def _pause(self) -> Pause | None:
-        found = self.pause.now()
-        if self.pause.complaint is not None:
-            self.publisher.complain(self.pause.complaint)
-        return found
 
     def _on_pause(self) -> None:
         self.loop.look_now("a pause began or ended")

@@ -188,21 +188,25 @@ def test_no_link_is_followed(there: Installed) -> None:
     assert there.status()["state"] == "ok"
 
 
-def test_a_linked_pause_is_none(there: Installed) -> None:
-    """A link in place of the pause's directory stops nothing, is told, and nothing is written."""
+def test_a_pause_that_cannot_be_read_is_one(there: Installed) -> None:
+    """A link in place of the pause's directory pauses, is told, and resume ends it at once."""
     cursor = there.host.journal_cursor()
     there.host.run(["mkdir", "/etc/victims"])
     there.host.shell("rm -rf /run/podwatch/pause; ln -s /etc/victims /run/podwatch/pause")
     there.host.run(["systemctl", "restart", "podwatch"])
     try:
-        there.until_whole()
+        _lose(there)
+        there.until(lambda: there.status()["state"] == "lost", "told")
+        (held,) = (each for each in there.status()["blocked"] if each["kind"] == "paused")
+        assert "/run/podwatch/pause is a link" in held["what"]
+        assert held["advice"] == "podwatch resume"
         told = there.host.run(["podwatch", "pause"], check=False)
         assert told.code == 3
         assert "not followed" in told.stderr
         assert "not followed" in there.host.journal("podwatch", since_cursor=cursor)
         assert there.host.shell("ls /etc/victims").stdout == ""
     finally:
-        there.host.shell("rm /run/podwatch/pause; systemctl restart podwatch")
+        there.host.run(["podwatch", "resume"])
     there.until_whole()
 
 

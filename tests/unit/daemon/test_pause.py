@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pause: what is one, when it ends, and that it is heard of at once."""
 
-import select
+import asyncio
+import math
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,17 +40,94 @@ def test_a_clock_set_back_makes_no_pause_longer(tmp_path: Path) -> None:
     assert read(tmp_path, 1e9 - 2 * LONGEST_S) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"since": 1, "until": "x"}', '{"until": 1e999}'])
-def test_what_is_no_pause_is_refused(tmp_path: Path, text: str) -> None:
-    """A file that somebody else wrote stops nothing, and is complained about."""
-    begin(tmp_path, Pause(1000.0, 1060.0))
-    (tmp_path / "pause/pause.json").write_text(text)
+GARBAGE: dict[str, str | bytes] = {
+    "empty": "",
+    "cut": "{",
+    "a list": "[]",
+    "no number": '{"since": 1, "until": "x", "reason": "", "by": ""}',
+    "no time": '{"since": 1, "until": NaN, "reason": "", "by": ""}',
+    "for ever": '{"since": 1, "until": 1e999, "reason": "", "by": ""}',
+    "for years": '{"since": 1, "until": 9e9, "reason": "", "by": ""}',
+    "too large": " " * 5000,
+    "not UTF-8": b"\xff",
+}
+
+
+def _put(path: Path, what: str) -> None:
+    """Something in the pause's place that is no pause."""
+    path.parent.mkdir()
+    if what in GARBAGE:
+        content = GARBAGE[what]
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    elif what == "a link":
+        path.symlink_to("/etc/hostname")
+    elif what == "a dangling link":
+        path.symlink_to("nowhere")
+    elif what == "a FIFO":
+        os.mkfifo(path)
+    elif what == "a directory":
+        path.mkdir()
+        (path / "in it").write_text("x")
+    elif what == "of somebody else":
+        begin(path.parents[1], Pause(1000.0, 1060.0))
+        os.chown(path, 65534, 65534)
+    elif what == "no directory":
+        path.parent.rmdir()
+        path.parent.write_text("x")
+    elif what == "a linked directory":
+        path.parent.rmdir()
+        (path.parents[1] / "other").mkdir()
+        path.parent.symlink_to(path.parents[1] / "other")
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *GARBAGE,
+        *("a link", "a dangling link", "a FIFO", "a directory", "no directory"),
+        "a linked directory",
+        pytest.param(
+            "of somebody else",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away"),
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_a_pause(tmp_path: Path, what: str) -> None:
+    """It counts, says why, without end; resume removes it, and a new pause can begin then."""
+    _put(tmp_path / "pause/pause.json", what)
     watch = PauseWatch(tmp_path, lambda: None)
 
-    with pytest.raises(StateUnreadable, match=r"pause\.json"):
-        read(tmp_path, 1001.0)
+    found = watch.now()
+    assert found is not None
+    assert found.until == math.inf
+    assert str(found).startswith("paused until it is ended: ")
+    assert str(tmp_path / "pause") in str(found)
+
+    assert end(tmp_path) is True
     assert watch.now() is None
-    assert watch.complaint is not None
+    assert end(tmp_path) is False
+    begin(tmp_path, Pause(time.time(), time.time() + 60))
+    assert watch.now() is not None
+
+
+def test_resume_touches_nothing_behind_a_link(tmp_path: Path) -> None:
+    """It removes the link, and not what the link leads to."""
+    for what in ("file", "directory"):
+        other = tmp_path / f"their {what}"
+        if what == "file":
+            other.write_text("theirs")
+        else:
+            other.mkdir()
+            (other / "pause.json").write_text("theirs")
+        (tmp_path / "pause").mkdir(exist_ok=True)
+        (tmp_path / "pause/pause.json").symlink_to(other)
+        assert end(tmp_path) is True
+    (tmp_path / "pause").rmdir()
+    (tmp_path / "pause").symlink_to(tmp_path / "their directory")
+    assert end(tmp_path) is True
+
+    assert (tmp_path / "their file").read_text() == "theirs"
+    assert (tmp_path / "their directory/pause.json").read_text() == "theirs"
 
 
 def test_it_is_for_root_alone(tmp_path: Path) -> None:
@@ -58,18 +138,14 @@ def test_it_is_for_root_alone(tmp_path: Path) -> None:
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    """A link in the place of the directory is refused by whoever would read, write or watch."""
+    """A link in the place of the directory is refused by whoever would read or write."""
     other = tmp_path / "other"
     other.mkdir()
     (tmp_path / "pause").symlink_to(other)
-    for refused in (
-        lambda: begin(tmp_path, Pause(1.0, 2.0)),
-        lambda: end(tmp_path),
-        lambda: read(tmp_path, 1.0),
-        PauseWatch(tmp_path, lambda: None).open,
-    ):
-        with pytest.raises(StateUnreadable, match="not followed"):
-            refused()
+    with pytest.raises(StateUnreadable, match="not followed"):
+        begin(tmp_path, Pause(1.0, 2.0))
+    with pytest.raises(StateUnreadable, match="not followed"):
+        read(tmp_path, 1.0)
     assert list(other.iterdir()) == []
 
 
@@ -81,18 +157,39 @@ def test_it_tells_who_until_when_and_why() -> None:
     assert told.endswith(": new firewall")
 
 
-def test_begin_and_end_are_heard_of_at_once(tmp_path: Path) -> None:
-    """Each change of the file makes the watch readable, without anybody polling."""
-    heard: list[bool] = []
-    watch = PauseWatch(tmp_path, lambda: heard.append(True))
-    descriptor = watch.open()
-    try:
-        for change in (lambda: begin(tmp_path, Pause(1.0, 2.0)), lambda: end(tmp_path)):
-            assert not select.select([descriptor], [], [], 0)[0]
-            change()
-            assert select.select([descriptor], [], [], 5)[0]
-            watch.drain()
-    finally:
-        watch.close()
+@pytest.mark.parametrize("at_first", ["nothing", "a linked directory", "no directory"])
+def test_begin_and_end_are_heard_of_at_once(tmp_path: Path, at_first: str) -> None:
+    """Each change is heard of without anybody polling, whatever was in the place at the start."""
+    path = tmp_path / "pause/pause.json"
+    if at_first != "nothing":
+        _put(path, at_first)
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: end(tmp_path),
+        lambda: begin(tmp_path, Pause(1.0, 2.0)),
+        lambda: end(tmp_path),
+        lambda: os.mkfifo(path),
+        lambda: path.rename(tmp_path / "aside"),
+        path.mkdir,
+        lambda: end(tmp_path),
+        lambda: path.parent.rename(tmp_path / "moved"),
+        lambda: path.parent.symlink_to(tmp_path / "moved"),
+        lambda: end(tmp_path),
+        lambda: begin(tmp_path, Pause(1.0, 2.0)),
+    )
 
-    assert heard == [True, True]
+    async def follow() -> None:
+        heard = asyncio.Event()
+        watch = PauseWatch(tmp_path, heard.set)
+        watch.attach(asyncio.get_running_loop())
+        try:
+            for change in changes[at_first == "nothing" :]:
+                for _ in range(3):  # what is left of the change before
+                    await asyncio.sleep(0)
+                heard.clear()
+                change()
+                async with asyncio.timeout(10):
+                    await heard.wait()
+        finally:
+            watch.close()
+
+    asyncio.run(follow())
