@@ -8,6 +8,7 @@ network is seen through its process. What cannot be read is left out.
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from podwatch.adapters.files import read_proc
 from podwatch.drivers.proc_net import default_route, parse_listening
@@ -22,8 +23,13 @@ _ROUTES = {4: "/proc/net/route", 6: "/proc/net/ipv6_route"}
 _IFF_UP = 1  # linux/if.h
 
 
-def read_kernel(pids: Mapping[str, int]) -> Kernel:
-    """The host's network; `pids` maps running containers' ids to a process of each."""
+def read_kernel(
+    pids: Mapping[str, int], bound: Mapping[tuple[int, str], str] = MappingProxyType({})
+) -> Kernel:
+    """The host's network; `pids` maps running containers' ids to a process of each.
+
+    `bound` are the inodes of sockets that are bound and do not listen, by port and protocol.
+    """
     links, names = _links()
     return Kernel(
         forwarding={
@@ -37,7 +43,8 @@ def read_kernel(pids: Mapping[str, int]) -> Kernel:
             for version, path in _ROUTES.items()
             if (link := default_route(_text(path), version))
         },
-        held=_held(),
+        held=_held(bound),
+        bound=frozenset(bound),
         inside={
             key: Inside(frozenset(_listening(f"/proc/{pid}/net")), _peers(pid, names))
             for key, pid in pids.items()
@@ -90,9 +97,9 @@ def _listening(directory: str, *, loopback: bool = False) -> dict[tuple[int, str
     }
 
 
-def _held() -> dict[tuple[int, str], str]:
-    """Whose the host's listening sockets are: a process of each, by port and protocol."""
-    sockets = _listening("/proc/net", loopback=True)
+def _held(bound: Mapping[tuple[int, str], str]) -> dict[tuple[int, str], str]:
+    """Whose the sockets are that keep the host's ports: a process of each."""
+    sockets = {**bound, **_listening("/proc/net", loopback=True)}
     inodes = set(sockets.values())
     owners: dict[str, str] = {}
     for pid in filter(str.isdecimal, _listdir("/proc")):

@@ -10,6 +10,7 @@ from pathlib import Path
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.kernel import read_kernel
 from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.sockets import bound
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
 from podwatch.daemon.gates import drops_of_others
@@ -42,7 +43,7 @@ async def ways(run_dir: Path, config: Config, target: str = "") -> tuple[list[Wa
             why = snapshot.unknown[0]
             raise RulesUnreadable(f"{why.what}: {why.why}", hint=why.hint)
         pids = {key: each.pid for key, each in snapshot.containers.items() if each.pid}
-        kernel = await asyncio.to_thread(read_kernel, pids)
+        kernel = await asyncio.to_thread(read_kernel, pids, await asyncio.to_thread(bound))
         others, policies = await _others(host.nft), await _policies(host.firewalld)
         port = _port(target, snapshot.containers)
         found = explain(snapshot, replace(kernel, others=others, policies=policies), port)
@@ -83,7 +84,7 @@ def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Wa
             each
             for each in found
             if _is(target, each.container_id, each.container)
-            or target == each.container.removeprefix("pod ")
+            or target in _other_names(each, containers)
         ] or [
             replace(each, title=f"{each.title}, the network of {name}")
             for each in found
@@ -93,6 +94,12 @@ def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Wa
     if not mine:
         raise _nothing(found, target, containers)
     return mine
+
+
+def _other_names(way: Way, containers: Containers) -> tuple[str, ...]:
+    """What a pod may be called beside its title: by its own name, and as its infra container."""
+    infra = containers.get(way.container_id)
+    return (way.container.removeprefix("pod "), infra.name if infra else "")
 
 
 def _port(target: str, containers: Containers) -> tuple[int, str] | None:

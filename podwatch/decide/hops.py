@@ -15,13 +15,17 @@ _SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 def host_port(kernel: Kernel, mapping: PortMapping) -> Hop:
-    """Who keeps a published port from being taken: conmon or rootlessport hold a socket."""
+    """Who keeps a published port from being taken: conmon or rootlessport hold a socket.
+
+    It listens, or, since Podman 6, is bound alone.
+    """
     ports = range(mapping.host_port, mapping.host_port + mapping.count)
     owner = kernel.held.get((mapping.host_port, mapping.protocol))
     if any((each, mapping.protocol) not in kernel.held for each in ports):
-        what = f"{mapping} is not kept by a listening socket: another program can take it"
+        what = f"{mapping} is kept by no socket: another program can take it"
         return Hop("host port", what, Mark.NOTE)
-    kept = f"{mapping} is kept by a listening socket"
+    is_bound = (mapping.host_port, mapping.protocol) in kernel.bound
+    kept = f"{mapping} is kept by a {'bound' if is_bound else 'listening'} socket"
     return Hop("host port", f"{kept} of {owner}" if owner else kept)
 
 

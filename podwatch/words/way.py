@@ -127,14 +127,15 @@ class Kernel:
 
     `forwarding` maps 4 and 6 to whether packets of that IP version are forwarded. `inside` is by
     container id. `routed` maps the IP versions that have a default route to its
-    interface. `held` maps the ports of the host that a process listens on to its name and
-    pid, "" where that could not be seen.
+    interface. `held` maps the ports of the host that a process keeps to its name and pid, "" where
+    that could not be seen; of those in `bound` its socket may be bound and not listen.
     """
 
     forwarding: Mapping[int, bool] = field(default_factory=dict)
     links: Mapping[str, Link] = field(default_factory=dict)
     routed: Mapping[int, str] = field(default_factory=dict)
     held: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    bound: frozenset[tuple[int, str]] = frozenset()
     inside: Mapping[str, Inside] = field(default_factory=dict)
     others: tuple[BaseChain, ...] | None = ()
     policies: tuple[Policy, ...] = ()

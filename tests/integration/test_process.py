@@ -65,11 +65,11 @@ def test_a_flush_in_a_script_is_told_with_the_script() -> None:
     known = [each for each in writers if each.process is not None]
     assert len(writers) == ROUNDS
     assert len(known) >= ROUNDS * 0.8, f"{len(known)} of {ROUNDS}"
-    for each in known:
-        assert each.process is not None
-        assert each.process.parent is not None
-        assert each.process.parent.command == f"sh {script}"
-    with_command = [each for each in known if "“nft flush ruleset”" in str(by_writer(each))]
+    # The script ends right after nft, and may be gone when it is asked in its turn.
+    parents = [each.process.parent for each in known if each.process and each.process.parent]
+    assert len(parents) >= ROUNDS * 0.7, f"{len(parents)} of {ROUNDS}"
+    assert {each.command for each in parents} == {f"sh {script}"}
+    with_command = [each for each in known if "“nft flush ruleset”" in by_writer(each).for_root]
     assert len(with_command) >= ROUNDS * 0.7, f"{len(with_command)} of {ROUNDS}"
 
 

@@ -25,7 +25,7 @@ from podwatch.words.network import (
 from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
 from podwatch.words.verdict import State
-from podwatch.words.way import BaseChain, Inside, Kernel, Link, Mark, Policy, Way, WayKind
+from podwatch.words.way import BaseChain, Hop, Inside, Kernel, Link, Mark, Policy, Way, WayKind
 
 WEB, NET = "a" * 64, "b" * 64
 SUBNET = IPv4Network("10.88.0.0/16")
@@ -391,6 +391,21 @@ def test_a_member_of_a_pod_has_the_ways_of_its_infra_container() -> None:
     with pytest.raises(PodwatchError, match="alone"):
         chosen(ways, "alone", {})
     assert '"members": {' in as_json(ways)
+    assert chosen(ways, "1234-infra", containers) == chosen(ways, "shop", containers)
+
+
+def test_a_port_may_be_kept_without_listening() -> None:
+    """Podman 6 binds a published port and does not listen: nobody else can take it."""
+    kernel = replace(KERNEL, bound=frozenset({(8080, "tcp")}))
+    free = replace(KERNEL, held={})
+
+    def host_port(kernel: Kernel) -> Hop:
+        return chosen(explain(HEALTHY, kernel), "8080", {})[0].hops[0]
+
+    assert host_port(kernel).what == "8080/tcp is kept by a bound socket of conmon (pid 7)"
+    assert host_port(KERNEL).what == "8080/tcp is kept by a listening socket of conmon (pid 7)"
+    assert host_port(free).mark is Mark.NOTE
+    assert host_port(free).what.endswith("kept by no socket: another program can take it")
 
 
 @pytest.mark.parametrize(
