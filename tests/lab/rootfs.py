@@ -24,7 +24,7 @@ from tests.lab.errors import LabError, tail
 from tests.lab.mirror import find_mirror
 from tests.lab.needs import require_needs
 
-SUITES = ("bookworm", "trixie", "forky")
+SUITES = ("bookworm", "trixie", "forky", "experimental")
 CACHE_VARIABLE = "PODWATCH_LAB_CACHE"
 DEFAULT_CACHE = Path("/var/cache/podwatch-lab")
 BUSYBOX_IMAGE = "/usr/share/podwatch-lab/busybox.tar"
@@ -40,6 +40,10 @@ PACKAGES = (
     "ufw jq prometheus"
 ).split()
 SUITE_PACKAGES = {"bookworm": ["containernetworking-plugins"]}
+EXPERIMENTAL = "experimental"
+"""No suite to boot: these packages of it, on top of unstable."""
+OF_EXPERIMENTAL = {"podman": 6, "netavark": 2}
+"""Each package taken from it, and the oldest major version that is worth a suite of its own."""
 
 # There is no pids controller where the tests run, and podman refuses a limit it cannot set.
 _CONTAINERS_CONF = "[containers]\npids_limit = 0\n"
@@ -127,6 +131,7 @@ def build(suite: str) -> Path:
         _FILES,
         _QUIET_UNITS,
         _MASKED_UNITS,
+        *([OF_EXPERIMENTAL] if suite == EXPERIMENTAL else []),
     ]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     cache = cache_directory()
@@ -153,6 +158,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def _bootstrap(suite: str, target: Path, log: Path) -> None:
     """Run mmdebstrap for ``suite`` into ``target``, with its output in ``log``."""
+    mirror = find_mirror()
     command = [
         "mmdebstrap",
         "--mode=root",
@@ -160,9 +166,10 @@ def _bootstrap(suite: str, target: Path, log: Path) -> None:
         # The Release file of a suite in development can be past its date.
         '--aptopt=Acquire::Check-Valid-Until "false"',
         f"--include={','.join(packages_of(suite))}",
-        suite,
+        *(_from_experimental(mirror) if suite == EXPERIMENTAL else ()),
+        "unstable" if suite == EXPERIMENTAL else suite,
         str(target),
-        find_mirror(),
+        mirror,
     ]
     with log.open("wb") as output:
         code = subprocess.run(
@@ -174,6 +181,37 @@ def _bootstrap(suite: str, target: Path, log: Path) -> None:
         raise LabError(
             f"mmdebstrap of {suite} failed with status {code}; its log {log} ends:\n{said}"
         )
+    if suite == EXPERIMENTAL:
+        require_new(target)
+
+
+def _from_experimental(mirror: str) -> Iterator[str]:
+    """The options of mmdebstrap that take a few packages from experimental.
+
+    Once one of them is in unstable too, apt takes the newer of the two.
+    """
+    names = " ".join(OF_EXPERIMENTAL)
+    install = f"apt-get install --yes --no-install-recommends --target-release experimental {names}"
+    sources = '"$1/etc/apt/sources.list.d/experimental.list"'
+    yield f"--customize-hook=echo 'deb {mirror} experimental main' > {sources}"
+    yield f"--customize-hook=chroot \"$1\" sh -ec 'apt-get update; {install}'"
+
+
+def require_new(root: Path) -> None:
+    """Raise LabError, naming what is too old, unless experimental gave what its suite is for.
+
+    Args:
+        root: the root file system.
+    """
+    for name, oldest in OF_EXPERIMENTAL.items():
+        query = ["dpkg-query", f"--admindir={root}/var/lib/dpkg", "--show", "-f", "${Version}"]
+        done = subprocess.run([*query, name], capture_output=True, text=True, check=True)
+        version = done.stdout.rpartition(":")[2]
+        if int(version.partition(".")[0]) < oldest:
+            raise LabError(
+                f"Debian experimental has no {name} {oldest} now, only {version} is to be had: "
+                "run the tests of this suite when it is back, or take the suite out of SUITES"
+            )
 
 
 def _settle(suite: str, root: Path) -> None:

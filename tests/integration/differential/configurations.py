@@ -129,6 +129,8 @@ SIX = Net("six", ("fd10:1::/64",))
 DUAL = Net("dual", ("10.89.2.0/24", "fd10:2::/64"))
 NORMAL = Net("normal", ("10.89.3.0/24", "fd10:3::/64"), isolate="true")
 STRICT = Net("strict", ("10.89.4.0/24", "fd10:4::/64"), isolate="strict")
+# netavark 2.0 and later isolate strictly what does not say otherwise.
+OPEN = Net("open", ("10.89.10.0/24", "fd10:10::/64"), isolate="false")
 DNS = Net("dns", ("10.89.5.0/24", "fd10:5::/64"), dns=True)
 DNS_FOUR = Net("dns4", ("10.89.6.0/24",), dns=True)
 INTERNAL = Net("internal", ("10.89.7.0/24",), internal=True)
@@ -183,6 +185,7 @@ BUSY_HOST = Configuration(
         Box("safest", (STRICT,), (Port(8083, 80), UDP_RANGE), 10),
         Box("named", (DNS,), (Port(8084, 80),), 10),
         Box("both", (DUAL, FOUR), (Port(8085, 80),), 13),
+        Box("open", (OPEN,), (Port(8086, 80),), 10),
     ),
     1053,
 )
@@ -246,11 +249,11 @@ CONFIGURATIONS = (
     Configuration("internal beside open", (Box("web", (FOUR, INTERNAL), (WEB,)),)),
     Configuration(
         "all isolations, the open network last",
-        (Box("n", (NORMAL,), (WEB,)), Box("s", (STRICT,)), Box("o", (FOUR,)), Box("p", (DUAL,))),
+        (Box("n", (NORMAL,), (WEB,)), Box("s", (STRICT,)), Box("o", (OPEN,)), Box("p", (DUAL,))),
     ),
     Configuration(
         "all isolations, the open network first",
-        (Box("o", (FOUR,)), Box("s", (STRICT,), (WEB,)), Box("n", (NORMAL,))),
+        (Box("o", (OPEN,)), Box("s", (STRICT,), (WEB,)), Box("n", (NORMAL,))),
     ),
     Configuration(
         "dns redirected on two networks",

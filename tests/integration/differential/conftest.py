@@ -12,8 +12,8 @@ from tests.integration.differential.stage import Stage
 from tests.lab import rootfs
 from tests.lab.needs import missing_needs
 
-SUITES = ("trixie", "forky")
-"""netavark 1.14 with nft 1.1.3, and netavark 1.17 with nft 1.1.7."""
+SUITES = ("trixie", "forky", "experimental")
+"""netavark 1.14 with nft 1.1.3, netavark 1.17 with nft 1.1.7, and netavark 2.0 with nft 1.1.7."""
 
 
 @pytest.fixture(scope="session", params=SUITES)

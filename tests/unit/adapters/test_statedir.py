@@ -40,7 +40,7 @@ def bad_one(setup: Setup) -> BadFile:
     return bad
 
 
-@pytest.mark.parametrize("suite", ["trixie", "forky"])
+@pytest.mark.parametrize("suite", ["trixie", "forky", "experimental"])
 def test_a_recorded_directory_is_read_whole(suite: str) -> None:
     """Every file of a real directory is understood; the lock file beside them is not read."""
     path = DATA / f"{suite}-standard/state"

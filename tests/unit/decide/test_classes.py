@@ -100,9 +100,11 @@ def test_a_pod_on_the_hosts_network() -> None:
     assert {each.kind for each in found.values()} == {ContainerClass.HOST}
 
 
-@pytest.mark.parametrize("suite", ["trixie", "forky", "bookworm-netavark", "bookworm-cni"])
+@pytest.mark.parametrize(
+    "suite", ["trixie", "forky", "experimental", "bookworm-netavark", "bookworm-cni"]
+)
 def test_a_real_hosts_containers(suite: str) -> None:
-    """The standard set, as podman 4 and 5 list it: each container is of the class it was made."""
+    """The standard set, as podman 4 to 6 list it: each container is of the class it was made."""
     data = Path(__file__).parents[2] / "data" / f"{suite}-standard" / "ps.json"
     listed = parse_ps(data.read_text())
     (host_netns,) = (each.netns for each in listed.values() if each.name == "host-web")

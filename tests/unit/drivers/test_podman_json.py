@@ -21,7 +21,7 @@ def one(**fields: object) -> Container:
     return parse_ps(json.dumps([{"Id": ID, "Names": ["web"], "State": "running", **fields}]))[ID]
 
 
-@pytest.mark.parametrize("suite", ["trixie", "forky"])
+@pytest.mark.parametrize("suite", ["trixie", "forky", "experimental"])
 def test_a_recorded_listing_is_read(suite: str) -> None:
     """The standard set as podman 5 prints it: names, networks, and the pod's infra container."""
     found = parse_ps((DATA / f"{suite}-standard/ps.json").read_text())
