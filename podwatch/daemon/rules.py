@@ -20,6 +20,8 @@ from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.way import BaseChain
 
 _TABLE = f"{nftables.FAMILY} {nftables.TABLE}"
+_PASSING = frozenset({nftables.DORMANT, iptables_save.LEGACY, iptables_save.ELSEWHERE})
+"""The traits of rules as they were read once, which tell nothing of who installed them."""
 
 
 class Rules(Protocol):
@@ -56,7 +58,10 @@ class Rules(Protocol):
         """
 
     async def clear(self) -> Ruleset:
-        """Take away all of the driver's rules; what `put_back` needs to undo it."""
+        """Take away all of the driver's rules; what `put_back` needs to undo it.
+
+        What is installed next is the present netavark's: what was known of an earlier one is not.
+        """
 
     async def put_back(self, before: Ruleset) -> None:
         """Make the driver's rules what they were before `clear`."""
@@ -73,18 +78,21 @@ class NftablesRules:
 
     def __init__(self, nft: Nftables) -> None:
         self.nft = nft
+        self._seen: frozenset[str] = frozenset()
 
     async def read(self) -> Ruleset:
-        """The table as it is."""
-        listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
-        return nftables.parse_listing(listing)
+        """The table as it is, with what an earlier one told of who filled it."""
+        found = nftables.parse_listing(await self.nft.list_table(nftables.FAMILY, nftables.TABLE))
+        self._seen |= nftables.traits(found)
+        return replace(found, traits=self._seen | found.traits)
 
     async def elsewhere(self, setup: Setup) -> Ruleset | None:
         """Nowhere: nftables has no second program."""
         return None
 
     def remember(self, chains: Mapping[str, Chain]) -> None:
-        """Nothing: what is expected does not depend on what was there."""
+        """Which netavark filled the table."""
+        self._seen |= nftables.traits(Ruleset(present=True, chains=chains))
 
     def exist(self) -> bool:
         """Whether the table exists."""
@@ -109,11 +117,13 @@ class NftablesRules:
         """Delete the table."""
         before = await self.read()
         await self.nft.apply(f"add table {_TABLE}\ndelete table {_TABLE}\n")
+        self._seen = frozenset()
         return before
 
     async def put_back(self, before: Ruleset) -> None:
         """The table as it was listed."""
         await self.nft.apply(f"add table {_TABLE}\ndelete table {_TABLE}\n{before.listing}")
+        self._seen |= before.traits - _PASSING
 
     async def tool_works(self) -> str:
         """Whether nft runs."""
@@ -191,10 +201,12 @@ class IptablesRules:
         """Delete the chains and the jumps to them."""
         before = await self.read()
         await iptables_tool.restore(iptables_save.clearing_scripts(before, prefixes=self._prefixes))
+        self._seen = frozenset()
         return before
 
     async def put_back(self, before: Ruleset) -> None:
         """Every chain as it was."""
+        self._seen |= before.traits - _PASSING
         now = await self.read()
         await self.repair(iptables_save.whole(now, before), now)
 

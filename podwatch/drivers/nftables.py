@@ -44,13 +44,33 @@ _SET_MARK = "meta mark set meta mark | 0x2000"
 _DNAT_ACCEPT = "ct mark & 0x1000 == 0x1000 accept"
 _DNAT_MARK = "ct mark set meta mark | 0x1000 "
 
+MARKS = "marks"
+"""The trait of a table in which netavark 2.1 marks connections to published ports."""
+
+MARKS_FIRST = "marks first"
+"""The trait of one that it made itself: after an update from 2.0 under running containers, it
+accepts what is marked behind all that was there, the jump to the isolation too."""
+
+
+def traits(observed: Ruleset) -> frozenset[str]:
+    """What in the table tells of the netavark that filled it, which its state files do not."""
+    forward = observed.chains.get("FORWARD", Chain("", ())).rules
+    seen = {
+        MARKS: _DNAT_ACCEPT in forward
+        or any(_DNAT_MARK in text for chain in observed.chains.values() for text in chain.rules),
+        MARKS_FIRST: _DNAT_ACCEPT in forward
+        and f"jump {ISOLATION_1}" in forward[forward.index(_DNAT_ACCEPT) :],
+    }
+    return frozenset(name for name, is_seen in seen.items() if is_seen)
+
 
 def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
     """The rules netavark has to have installed for `setup`.
 
-    `observed` decides only what depends on netavark's version, which its state files do not tell:
-    the accept rule for marked connections exists since 2.1, whose dnat rules set the mark.
+    `observed` decides only what depends on netavark's version: the accept rule for marked
+    connections exists since 2.1. Where it stands counts once it stood before the isolation.
     """
+    known = observed.traits | traits(observed)
     _network_rules.new_round()
     _endpoint_rules.new_round()
     rules: list[Rule] = []
@@ -59,7 +79,7 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
         joined.setdefault(endpoint.network_id, endpoint)
     if not joined:
         return rules
-    rules.extend(_host_rules(marks_connections=_marks_connections(observed)))
+    rules.extend(_host_rules(marks=MARKS in known, marks_first=MARKS_FIRST in known))
     for network_id, endpoint in joined.items():
         network = setup.networks.get(network_id)
         if network is not None:
@@ -72,14 +92,15 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
 
 
 @lru_cache(maxsize=4)
-def _host_rules(*, marks_connections: bool) -> tuple[Rule, ...]:
+def _host_rules(*, marks: bool, marks_first: bool) -> tuple[Rule, ...]:
     def host(chain: str, text: str, rank: int | None = None, *, reloadable: bool = True) -> Rule:
         # What setup appends again lands behind rules it has to stand before (nft.rs setup_network).
         order = None if rank is None else (chain, rank)
         return Rule(chain, (text,), RuleKind.HOST, order=order, reloadable=reloadable)
 
     hooks = (Rule(chain, (text,), RuleKind.HOOK) for chain, text in _HOOKS.items())
-    accept = [host("FORWARD", _DNAT_ACCEPT, 1, reloadable=False)] if marks_connections else []
+    place = 1 if marks_first else None
+    accept = [host("FORWARD", _DNAT_ACCEPT, place, reloadable=False)] if marks else []
     return (
         *hooks,
         host("FORWARD", "ct state invalid drop", 0, reloadable=False),
@@ -91,10 +112,6 @@ def _host_rules(*, marks_connections: bool) -> tuple[Rule, ...]:
         host(SETMARK, _SET_MARK),
         host(ISOLATION_3, f"jump {ISOLATION_2}", 1),
     )
-
-
-def _marks_connections(observed: Ruleset) -> bool:
-    return any(_DNAT_MARK in text for chain in observed.chains.values() for text in chain.rules)
 
 
 @PerRound

@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.drivers.nftables import FAMILY, TABLE, expected_rules
+from podwatch.drivers.nftables import FAMILY, TABLE, canonical, expected_rules
 from podwatch.words.network import Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
@@ -285,6 +285,9 @@ def test_lost_port_rules_name_the_container_whose_reload_heals_them(whole: Whole
     assert whole.judge().state is State.OK
 
 
+MARKED = "ct mark & 0x1000 == 0x1000 accept"
+
+
 def as_netavark_2_1(listing: str) -> str:
     """The same table as netavark 2.1 would have installed it (its src/firewall/nft.rs).
 
@@ -296,22 +299,31 @@ def as_netavark_2_1(listing: str) -> str:
     )
     # A redirect of DNS is not marked.
     marked = marked.replace("th dport 53 ct mark set meta mark | 0x1000 ", "th dport 53 ")
-    accept = "ct mark & 0x1000 == 0x1000 accept"
-    marked = marked.replace("ct state invalid drop\n", f"ct state invalid drop\n\t\t{accept}\n")
+    marked = marked.replace("ct state invalid drop\n", f"ct state invalid drop\n\t\t{MARKED}\n")
     return marked.replace("!= ::/8 ", "!= ff00::/8 ")
 
 
 def test_rules_of_netavark_2_1_are_known(whole: Whole) -> None:
-    """The rules of netavark 2.1, in the kernel, are what is expected; its own rule is missed."""
+    """The rules of netavark 2.1, in the kernel, are what is expected; each of its own is missed."""
     newer = as_netavark_2_1(whole.listing)
     assert newer.count("ct mark set") > 10
     whole.stage.replace_table(newer)
     verdict = whole.judge()
     assert (verdict.state, verdict.missing, verdict.warnings) == (State.OK, (), ())
     assert verdict.expected_rules == len(whole.rules) + 1
-    for chain, text, handle in handles(whole.stage):
-        if text.startswith("ct mark &"):
+    there = handles(whole.stage)
+    for number, (chain, text, handle) in enumerate(there):
+        if "ct mark" in text:
             whole.stage.nft("delete", "rule", FAMILY, TABLE, chain, "handle", handle)
-    (missing,) = whole.judge().missing
-    assert missing.detail == "ct mark & 0x1000 == 0x1000 accept"
-    assert missing.chain == "FORWARD"
+            (missing,) = whole.judge().missing
+            assert (missing.chain, missing.detail) == (chain, canonical(text))
+            put_back(whole.stage, there, number)
+    assert whole.judge().state is State.OK
+
+
+def test_what_an_update_to_netavark_2_1_leaves_is_no_loss(whole: Whole) -> None:
+    """Its rule for marked connections behind all that 2.0 put into FORWARD is as it has to be."""
+    whole.stage.nft("add", "rule", FAMILY, TABLE, "FORWARD", *MARKED.split())
+    verdict = whole.judge()
+    assert (verdict.state, verdict.missing, verdict.warnings) == (State.OK, (), ())
+    assert verdict.expected_rules == len(whole.rules) + 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.drivers.nftables import FAMILY, TABLE, expected_rules, repair_script
+from podwatch.drivers.nftables import FAMILY, TABLE, expected_rules, repair_script, traits
 from podwatch.drivers.saved import SavedRules, covers, repairs
 from podwatch.words.network import Setup
 from podwatch.words.rules import Chain, Ruleset
@@ -16,6 +16,7 @@ from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import State, Verdict
 from tests.integration.differential.configurations import BUSY_HOST
 from tests.integration.differential.stage import Stage
+from tests.integration.differential.test_mutations import as_netavark_2_1
 
 pytestmark = pytest.mark.integration
 
@@ -34,8 +35,7 @@ DAMAGES = {
     "isolation out of order": (
         f"flush chain {ON} NETAVARK-ISOLATION-3\n"
         f"add rule {ON} NETAVARK-ISOLATION-3 jump NETAVARK-ISOLATION-2\n"
-        f'add rule {ON} NETAVARK-ISOLATION-3 oifname "podman0" drop\n'
-        f'add rule {ON} NETAVARK-ISOLATION-3 oifname "br-dual" drop'
+        f'add rule {ON} NETAVARK-ISOLATION-3 oifname "br-open" drop'
     ),
 }
 
@@ -52,9 +52,12 @@ class Copied:
         """The verdict on the table as it is now."""
         return judge(Snapshot(self.setup, self.stage.observed(), ABSENT_FIREWALLD))
 
-    def put_back(self) -> None:
-        """What podwatch does: one transaction made of the copy and of what is there."""
-        observed = self.stage.observed()
+    def put_back(self, seen: frozenset[str] = frozenset()) -> None:
+        """What podwatch does: one transaction made of the copy and of what is there.
+
+        `seen` are the traits it remembers.
+        """
+        observed = replace(self.stage.observed(), traits=seen)
         todo = repairs(self.copy, expected_rules(self.setup, observed), observed)
         self.stage.nft("-f", "-", text=repair_script(todo))
 
@@ -189,3 +192,17 @@ def test_what_has_gone_since_is_not_brought_back(copied: Copied) -> None:
         copied.stage.netavark("setup", gone.document(), BUSY_HOST.dns_port)
     copied.put_back()
     assert copied.judge().state is State.OK
+
+
+@pytest.mark.parametrize(
+    "damage", ["flush ruleset", f"flush table {ON}", f"flush chain {ON} FORWARD"]
+)
+def test_what_netavark_2_1_installed_comes_back_in_its_place(copied: Copied, damage: str) -> None:
+    """After a flush the copy brings back its rule for marked connections, though none is left."""
+    copied.stage.replace_table(as_netavark_2_1(copied.stage.listing()))
+    before = copied.stage.observed()
+    newer = replace(copied, copy=SavedRules(before.chains))
+    copied.stage.nft("-f", "-", text=damage)
+    newer.put_back(traits(before))
+    assert newer.judge().state is State.OK
+    assert in_use(copied.stage.observed()) == in_use(before)

@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.nftables import canonical, expected_rules, parse_listing, subnet_chain
+from podwatch.decide.judge import judge
+from podwatch.drivers.nftables import (
+    MARKS,
+    MARKS_FIRST,
+    canonical,
+    expected_rules,
+    parse_listing,
+    subnet_chain,
+    traits,
+)
 from podwatch.words.network import (
     Endpoint,
     FirewallDriver,
@@ -22,7 +31,9 @@ from podwatch.words.network import (
     PortMapping,
     Setup,
 )
-from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
+from podwatch.words.verdict import MissingKind
 
 FOUR, SIX = ip_network("10.89.3.0/24"), ip_network("fd10:88:a::/64")
 NETWORK = Network(
@@ -199,15 +210,65 @@ def test_the_rules_of_every_version_are_expected(version: str) -> None:
     assert unmatched(SETUP, observed) == ([], [])
 
 
+ACCEPT = "ct mark & 0x1000 == 0x1000 accept"
+NEWEST = listing(VERSIONS["2.1"])
+UPDATED = NEWEST.replace("\t\tct mark & 0x00001000 == 0x00001000 accept\n", "").replace(
+    "\t\tip6 saddr fd10:88:a::/64 accept\n",
+    "\t\tip6 saddr fd10:88:a::/64 accept\n\t\tct mark & 0x00001000 == 0x00001000 accept\n",
+)
+"""What 2.1 makes of a table of 2.0 at the first container it starts (nft.rs, setup_network)."""
+
+
+def lost(observed: Ruleset) -> list[tuple[MissingKind, str]]:
+    """What the judge misses in the table."""
+    verdict = judge(Snapshot(SETUP, observed, ABSENT_FIREWALLD))
+    return [(each.kind, each.detail) for each in verdict.missing]
+
+
 def test_the_mark_rule_is_expected_of_2_1_only() -> None:
     """FORWARD's accept rule for marked connections is missed where dnat rules set the mark."""
-    accept = "ct mark & 0x1000 == 0x1000 accept"
-    new = listing(VERSIONS["2.1"])
-    lacking = new.replace("\t\tct mark & 0x00001000 == 0x00001000 accept\n", "")
+    lacking = NEWEST.replace("\t\tct mark & 0x00001000 == 0x00001000 accept\n", "")
     (rule,), extra = unmatched(SETUP, parse_listing(lacking))
-    assert (rule.chain, rule.text, extra) == ("FORWARD", accept, [])
+    assert (rule.chain, rule.text, extra) == ("FORWARD", ACCEPT, [])
     old = expected_rules(SETUP, parse_listing(V1_14))
-    assert accept not in {rule.text for rule in old}
+    assert ACCEPT not in {rule.text for rule in old}
+
+
+def test_the_mark_rule_is_expected_without_a_published_port() -> None:
+    """The rule that was seen in FORWARD is missed when it is gone, though no rule sets the mark."""
+    quiet = replace(SETUP, endpoints=(replace(ENDPOINT, port_mappings=None),))
+    whole = parse_listing(NEWEST.replace("ct mark set meta mark | 0x00001000 ", ""))
+    forward = whole.chains["FORWARD"]
+    left = tuple(text for text in forward.rules if text != ACCEPT)
+    chains = {**whole.chains, "FORWARD": Chain(forward.hook, left)}
+    lacking = replace(whole, chains=chains, traits=traits(whole))
+    assert [rule.text for rule in unmatched(quiet, lacking)[0]] == [ACCEPT]
+
+
+def test_what_was_installed_is_told_by_what_was_seen() -> None:
+    """Of a table that is gone, the traits it had say what netavark had put there."""
+    seen = traits(parse_listing(NEWEST))
+    gone = Ruleset(present=False, traits=seen)
+    assert expected_rules(SETUP, gone) == expected_rules(SETUP, parse_listing(NEWEST))
+    assert seen == {MARKS, MARKS_FIRST}
+    assert traits(parse_listing(listing(VERSIONS["2.0"]))) == frozenset()
+
+
+def test_what_an_update_to_2_1_leaves_is_no_loss() -> None:
+    """The rule stands behind the isolation where netavark put it, and is missed when it goes."""
+    updated = parse_listing(UPDATED)
+    assert traits(updated) == {MARKS}
+    assert unmatched(SETUP, updated) == ([], [])
+    assert lost(updated) == []
+    lacking = parse_listing(UPDATED.replace("\t\tct mark & 0x00001000 == 0x00001000 accept\n", ""))
+    assert lost(lacking) == [(MissingKind.RULE, ACCEPT)]
+
+
+def test_what_stood_before_the_isolation_has_to_stay_there() -> None:
+    """Where 2.1 made the table itself, the rule behind the isolation is out of order."""
+    assert lost(parse_listing(NEWEST)) == []
+    moved = replace(parse_listing(UPDATED), traits=traits(parse_listing(NEWEST)))
+    assert lost(moved) == [(MissingKind.ORDER, ACCEPT)]
 
 
 OUTBOUND = replace(NETWORK, outbound=(ip_address("192.0.2.9"), ip_address("2001:db8::9")))
