@@ -89,6 +89,7 @@ class Looker:
         self.setup: Setup | None = None
         """What was set up at the last look; None where it could not be read."""
         self._sysctls_seen: frozenset[str] = frozenset()
+        self._policies_seen: frozenset[str] = frozenset()
 
     @property
     def tables(self) -> frozenset[str]:
@@ -252,8 +253,10 @@ class Looker:
             found = await self.firewalld.read(POLICIES if by_policies else ())
             if not found.running:
                 return found
+            self._policies_seen |= found.policies.keys()
             return replace(
                 found,
+                policies_before=self._policies_seen,
                 in_kernel=not found.in_kernel or table_exists("inet", "firewalld"),
                 reloading=not found.panic and table_exists("inet", "firewalld_policy_drop"),
             )

@@ -65,7 +65,7 @@ class _Teller:
         self.expected: list[Rule] = []
         if self._by_firewalld and snapshot.firewalld is not None and snapshot.firewalld.running:
             self.observed = Ruleset(present=True, chains=snapshot.firewalld.policies)
-            self.expected = policies.expected_rules(setup, self.observed.chains)
+            self.expected = policies.expected_rules(setup, snapshot.firewalld.policies_seen)
         elif self.observed is not None:
             self.expected = expected_rules(setup, self.observed)
         self.spelling = Spelling(self.expected, self.observed, snapshot.copied)

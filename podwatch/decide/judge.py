@@ -68,7 +68,7 @@ def judge(snapshot: Snapshot) -> Verdict:
         missing.extend(_missing_sysctls(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
             if setup.driver is FirewallDriver.FIREWALLD and snapshot.firewalld.running:
-                rules = policies.expected_rules(setup, snapshot.firewalld.policies)
+                rules = policies.expected_rules(setup, snapshot.firewalld.policies_seen)
                 lost = _missing_forwards(rules, snapshot.firewalld, snapshot, setup)
                 missing.extend(each for each in lost if each.reloadable)
                 warnings.extend(_unmasked(rules, snapshot.firewalld))
@@ -298,7 +298,8 @@ def trusted_sources(setup: Setup) -> Iterable[tuple[str, str, str]]:
     names = {each.network_id: each.network_name for each in setup.endpoints}
     for network_id, name in names.items():
         network = setup.networks.get(network_id)
-        if network is not None:
+        outside = network is not None and network.internal  # of what the firewalld driver does
+        if network is not None and not (outside and setup.driver is FirewallDriver.FIREWALLD):
             for subnet in network.subnets:
                 yield network_id, name or network.bridge, str(subnet)
 

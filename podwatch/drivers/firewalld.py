@@ -6,7 +6,7 @@ and policies are permanent; what is in them is of the runtime, and lost when fir
 Facts: netavark src/firewall/firewalld.rs, and a host with netavark 1.14.0 and firewalld 2.3.1.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address
 
 from podwatch.words.network import Address, Endpoint, FirewallDriver, PortMapping, Setup
@@ -44,25 +44,28 @@ def policy(
     return Chain(name, (*rules, *rich_rules, *([_MASQUERADE[4]] if masquerades else [])))
 
 
-def expected_rules(setup: Setup, observed: Mapping[str, Chain]) -> list[Rule]:
-    """The policies, and what has to be in them, while a container runs.
+def expected_rules(setup: Setup, seen: Collection[str]) -> list[Rule]:
+    """The policies, and what has to be in them, while a container runs that has a way out.
 
-    `observed` tells the version: netavark before 1.14 has neither of two policies, and forwards
-    nothing that the host sends to itself.
+    `seen` are the policies that are there, or were at an earlier look. They tell the version:
+    netavark before 1.14 has neither of two, and forwards nothing that the host sends to itself.
+    Of an internal network with DNS netavark after 2.1 keeps state, for the nftables driver: this
+    one makes nothing for it (src/firewall/firewalld.rs, setup_network, setup_port_forward).
     """
-    if not setup.endpoints:
+    endpoints = [each for each in setup.endpoints if not each.internal]
+    if not endpoints:
         return []
-    newer = _SINCE_1_14 & observed.keys()
+    newer = _SINCE_1_14.intersection(seen)
     names = [each for each in POLICIES if newer or each not in _SINCE_1_14]
     rules = [Rule(each, (each,), RuleKind.HOOK, f"firewalld's policy {each}") for each in names]
     rules += [masquerade(each, 4) for each in names if each in (WAY_OUT, HAIRPIN)]
-    for endpoint in setup.endpoints:
-        for address, _ in () if endpoint.internal else endpoint.addresses:
+    for endpoint in endpoints:
+        for address, _ in endpoint.addresses:
             for mapping in endpoint.port_mappings or ():
-                rules += _forwards(endpoint, address, mapping, from_host=bool(newer))
+                rules += _forwards(endpoint, address, mapping, newer=bool(newer))
     redirects = {
         (endpoint.network_id, server): _redirect(endpoint, server)
-        for endpoint in setup.endpoints
+        for endpoint in endpoints
         if endpoint.dns_port != 53
         for server in endpoint.dns_servers
     }
@@ -82,9 +85,13 @@ def adding(rule: Rule) -> str:
 
 
 def _forwards(
-    endpoint: Endpoint, address: Address, mapping: PortMapping, *, from_host: bool
+    endpoint: Endpoint, address: Address, mapping: PortMapping, *, newer: bool
 ) -> Iterator[Rule]:
-    """The rules of one mapping. There is none for ::1: netavark leaves it out."""
+    """The rules of one mapping. There is none for ::1: netavark leaves it out.
+
+    Before 1.14 that for an address of the host leads back to this address (setup_port_forward), and
+    is no way into the container.
+    """
     host, way = mapping.host_ip, mapping.way_to(address)
     if host is not None and host.version != address.version:
         return
@@ -93,7 +100,7 @@ def _forwards(
         for first in (mapping.host_port, mapping.container_port)
     )
 
-    def rule(name: str, text: str, subject: str = way) -> Rule:
+    def rule(name: str, text: str, subject: str = way, *, leads: bool = True) -> Rule:
         return Rule(
             name,
             (text,),
@@ -102,15 +109,18 @@ def _forwards(
             network_id=endpoint.network_id,
             network_name=endpoint.network_name,
             container_id=endpoint.container_id,
-            ways=(way,),
+            ways=(way,) if leads else (),
         )
 
     everywhere = host is None or host.is_unspecified
-    if everywhere:
+    if host is not None and not newer:
+        text = _forward_port(port, mapping.protocol, inside, str(host))
+        yield rule(FORWARDS, text, leads=False)
+    elif everywhere:
         yield rule(FORWARDS, _forward_port(port, mapping.protocol, inside, str(address)))
     elif host is not None and host != _LOCALHOST and not (host.version == 6 and host.is_loopback):
         yield rule(FORWARDS, _rich_rule(host, port, mapping.protocol, inside, address))
-    if from_host and address.version == 4 and (everywhere or host == _LOCALHOST):
+    if newer and address.version == 4 and (everywhere or host == _LOCALHOST):
         text = _rich_rule(_LOCALHOST, port, mapping.protocol, inside, address)
         yield rule(FROM_HOST, text, f"{way} ({_LOCALHOST})" if everywhere else way)
 

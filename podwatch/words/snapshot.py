@@ -21,7 +21,8 @@ class Firewalld:
     `sources` maps a source (a subnet, as text) to its runtime zone, `interfaces` an interface; what
     is in neither is in the `default_zone`. `in_kernel` says whether its
     table is loaded; `reloading`, whether the table that drops new connections during a reload is.
-    `policies` are those of netavark's firewalld driver, where that is in use.
+    `policies` are those of netavark's firewalld driver, where that is in use; `policies_before` are
+    the names of those that were there at an earlier look.
     """
 
     running: bool
@@ -33,6 +34,12 @@ class Firewalld:
     strict_forward_ports: bool = False
     reloading: bool = False
     policies: Mapping[str, Chain] = field(default_factory=dict)
+    policies_before: frozenset[str] = frozenset()
+
+    @property
+    def policies_seen(self) -> frozenset[str]:
+        """The names of all policies of netavark's that are there or were."""
+        return self.policies_before.union(self.policies)
 
 
 ABSENT_FIREWALLD = Firewalld(running=False, in_kernel=False)

@@ -85,6 +85,18 @@ WHOLE = Firewalld(
     default_zone="public",
     policies={name: Chain(name, texts) for name, texts in POLICIES.items()},
 )
+TO_ITSELF = "forward-port port=8084:proto=tcp:toport=81:toaddr=192.0.2.1"
+OLD = {
+    "netavark_policy": WHOLE.policies["netavark_policy"],
+    "netavark_portfwd": Chain(
+        "netavark_portfwd",
+        tuple(
+            TO_ITSELF if text == OF_AN_ADDRESS else text for text in POLICIES["netavark_portfwd"]
+        ),
+    ),
+}
+"""What netavark 1.13 makes of the same containers."""
+
 CONTAINERS = {WEB: Container(WEB, "web"), DUAL: Container(DUAL, "dual")}
 
 
@@ -137,8 +149,7 @@ def test_nothing_is_missing_where_all_is_there() -> None:
 
 def test_older_netavark_has_two_policies() -> None:
     """Without the policies of 1.14 what the host sends to itself is not expected."""
-    old = {name: WHOLE.policies[name] for name in ("netavark_policy", "netavark_portfwd")}
-    assert judged(replace(WHOLE, policies=old)).state is State.OK
+    assert judged(replace(WHOLE, policies=OLD)).state is State.OK
 
 
 @pytest.mark.parametrize(
@@ -177,6 +188,36 @@ def test_what_is_gone_is_named(firewalld: Firewalld, told: str, ids: tuple[str, 
     assert missing.container_ids == ids
     assert verdict.missing_rules == (missing,)
     assert verdict.warnings == ()
+
+
+def test_an_internal_network_is_none_of_firewallds() -> None:
+    """netavark after 2.1 keeps state of one that has DNS, and makes nothing in firewalld for it."""
+    inside = Network("3" * 64, "podman2", (ip_network("10.89.30.0/24"),), internal=True)
+    one = Endpoint(
+        "cc" * 32,
+        inside.id,
+        "inside",
+        ((ip_address("10.89.30.2"), inside.subnets[0]),),
+        dns_port=1153,
+        dns_servers=(ip_address("10.89.30.1"),),
+        internal=True,
+    )
+    both = replace(
+        SETUP, networks={**SETUP.networks, inside.id: inside}, endpoints=(*SETUP.endpoints, one)
+    )
+    alone = Setup(FirewallDriver.FIREWALLD, {inside.id: inside}, (one,))
+
+    assert judge(Snapshot(both, None, WHOLE)).state is State.OK
+    bare = replace(WHOLE, policies={}, sources={})
+    verdict = judge(Snapshot(alone, None, bare))
+    assert (verdict.state, verdict.missing, verdict.warnings) == (State.OK, (), ())
+
+
+def test_policies_that_were_there_are_missed() -> None:
+    """Where both policies of netavark 1.14 are gone, it is not taken for an older one."""
+    left = {name: WHOLE.policies[name] for name in OLD}
+    verdict = judged(replace(WHOLE, policies=left, policies_before=frozenset(WHOLE.policies)))
+    assert {each.chain for each in verdict.missing} == {"netavark_host_fwd", "netavark_zone_acc"}
 
 
 def test_a_policy_that_masquerades_no_more_is_told() -> None:
@@ -271,4 +312,11 @@ def test_a_port_of_ipv6s_localhost_is_never_forwarded() -> None:
     lonely = (PortMapping(8095, 80, "tcp", host_ip=ip_address("::1")),)
     setup = replace(SETUP, endpoints=(replace(SETUP.endpoints[1], port_mappings=lonely),))
     (hop,) = [hop for title, hop in broken(ways(WHOLE, setup)).items() if "8095" in title]
+    assert hop.what == "netavark's firewalld driver has no rule for this address of the host"
+
+
+def test_an_older_netavark_forwards_no_address_of_the_host() -> None:
+    """Up to 1.13 such a forward leads back to the host: no loss, but told as closed."""
+    told = broken(ways(replace(WHOLE, policies=OLD)))
+    (hop,) = [hop for title, hop in told.items() if "8084" in title]
     assert hop.what == "netavark's firewalld driver has no rule for this address of the host"

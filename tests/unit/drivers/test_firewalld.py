@@ -88,11 +88,28 @@ def forwards(one: Endpoint, observed: dict[str, Chain]) -> list[tuple[str, str]]
     ids=str,
 )
 def test_what_is_forwarded(mapping: PortMapping, expected: list[tuple[str, str]]) -> None:
-    """netavark 1.14 forwards this for a mapping; before, nothing of what the host itself sends."""
-    one = endpoint(mapping)
+    """netavark 1.14 forwards this for a mapping."""
+    assert forwards(endpoint(mapping), NEW) == expected
 
-    assert forwards(one, NEW) == expected
-    assert forwards(one, OLD) == [each for each in expected if each[0] == "portfwd"]
+
+@pytest.mark.parametrize(
+    ("host_ip", "targets"),
+    [
+        (None, ["10.89.10.2", "fd10:89:10::2"]),
+        ("192.0.2.1", ["192.0.2.1"]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("0.0.0.0", ["0.0.0.0"]),  # noqa: S104
+        ("::", ["::"]),
+        ("::1", ["::1"]),
+    ],
+)
+def test_what_was_forwarded_before(host_ip: str | None, targets: list[str]) -> None:
+    """netavark 1.13 and older forward nothing of the host's, and an address of it to itself."""
+    port = PortMapping(8083, 80, "tcp", host_ip=ip_address(host_ip) if host_ip else None)
+
+    assert forwards(endpoint(port), OLD) == [
+        ("portfwd", PORT.format(8083, "tcp", 80, target)) for target in targets
+    ]
 
 
 def test_dns_on_another_port_is_redirected() -> None:
@@ -111,6 +128,10 @@ def test_nothing_is_expected_without_a_way_out() -> None:
     port = PortMapping(8083, 80, "tcp")
     assert forwards(replace(endpoint(port), internal=True), NEW) == []
     assert expected_rules(Setup(FirewallDriver.FIREWALLD), NEW) == []
+    named = replace(
+        endpoint(), internal=True, dns_port=1153, dns_servers=(ip_address("10.89.10.1"),)
+    )
+    assert expected_rules(Setup(FirewallDriver.FIREWALLD, {}, (named,)), NEW) == []
 
 
 @pytest.mark.parametrize(
