@@ -20,6 +20,7 @@ from podwatch.drivers.podman_json import parse_ps
 from podwatch.drivers.podman_setup import parse_setup
 from podwatch.words.errors import RestoreFailed, StateUnreadable
 from podwatch.words.network import Container, Setup
+from podwatch.words.snapshot import HeldLock
 
 LOCKS = (
     "/run/lock/netavark.lock",  # Podman 4.4 and later (libnetwork/netavark/const.go)
@@ -72,8 +73,8 @@ def no_locks() -> Iterable[StateUnreadable]:
             )
 
 
-def lock_holder() -> str:
-    """Say that podman is changing a network right now; empty when it is not.
+def held_lock() -> HeldLock | None:
+    """podman's network lock while a program has it.
 
     The lock is only asked about (F_OFD_GETLK), never taken: podman does not wait for podwatch.
     """
@@ -85,13 +86,26 @@ def lock_holder() -> str:
         try:
             question = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
             answer = fcntl.fcntl(descriptor, _F_OFD_GETLK, question)
-            if _FLOCK.unpack(answer)[0] != fcntl.F_UNLCK:
-                return "podman is changing a network"
+            kind, _, _, _, pid = _FLOCK.unpack(answer)
         except OSError:
             continue
         finally:
             os.close(descriptor)
-    return ""
+        if kind != fcntl.F_UNLCK:
+            # A lock of an open file, not of a process, is nobody's: -1.
+            return HeldLock(path, shared=kind == fcntl.F_RDLCK, pid=max(pid, 0))
+    return None
+
+
+def lock_holder(*, waited_for: bool = False) -> str:
+    """Say that podman is changing a network right now; empty when it is not.
+
+    With `waited_for`, say too that podman cannot, as somebody else has its lock.
+    """
+    held = held_lock()
+    if held is not None and held.shared:
+        return "somebody holds podman's network lock" if waited_for else ""
+    return "podman is changing a network" if held is not None else ""
 
 
 class Units(Protocol):

@@ -58,6 +58,13 @@ class Processes:
         process = self._process(pid, writer.name) if pid else None
         return replace(writer, pid=pid, process=process) if process else writer
 
+    def describe(self, pid: int) -> str:
+        """A process' name, number and user; "" when it has ended."""
+        stat, uid = parse_stat(self._text(pid, "stat")), parse_uid(self._text(pid, "status"))
+        if stat is None or uid is None:
+            return ""
+        return f"{stat.name} (pid {pid}, user {self._user(uid)})"
+
     def _process(self, pid: int, name: str) -> Process | None:
         stat = parse_stat(self._text(pid, "stat"))
         if stat is None or stat.name != name:  # gone, and perhaps the number is another's by now

@@ -89,7 +89,7 @@ class DhcpLooker:
             except Unreadable as exc:
                 leases, hint = None, str(exc)
         self._remember(leases or {})
-        busy = podman.lock_holder()
+        busy = podman.lock_holder(waited_for=True)  # whatever podman is asked then
         stamp = (networks, service.pid, service.started, sorted(leases or ()), places)
         wanted = fresh or stamp != self._stamp
         self.unasked = wanted and bool(busy)
@@ -112,7 +112,7 @@ class DhcpLooker:
             leases,
             self._holders,
             hint=hint,
-            busy=busy or podman.lock_holder(),
+            busy=busy or podman.lock_holder(waited_for=True),
         )
 
     async def _ask_podman(

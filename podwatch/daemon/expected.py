@@ -22,6 +22,8 @@ QUIET_S = 0.3
 """podman is asked when its networks have been the same for so long."""
 
 _TRIES = 20
+_PATIENCE = 50  # times QUIET_S: longer than a start takes that waits for DHCP
+_TOO_FAST = "podman's networks change faster than podman can be asked"
 
 
 class Expected:
@@ -121,8 +123,13 @@ class Expected:
     async def _ask(self) -> tuple[Setup, dict[str, Container]]:
         stamp: object = None
         for _ in range(_TRIES):
-            while stamp != (stamp := podman.networks_stamp()) or podman.lock_holder():
+            for _ in range(_PATIENCE):
+                busy = podman.lock_holder()
+                if stamp == (stamp := podman.networks_stamp()) and not busy:
+                    break
                 await asyncio.sleep(QUIET_S)
+            else:  # what else is looked at does not wait for it any longer
+                raise StateUnreadable(busy or _TOO_FAST)
             try:
                 answer = await podman.list_networks(self.systemd)
             except StateUnreadable:  # it may have been told of a container that came or went
@@ -132,4 +139,4 @@ class Expected:
             if stamp == podman.networks_stamp():
                 self.stamp = stamp
                 return answer
-        raise StateUnreadable("podman's networks change faster than podman can be asked")
+        raise StateUnreadable(_TOO_FAST)

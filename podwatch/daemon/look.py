@@ -20,9 +20,9 @@ from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
-from podwatch.adapters.podman import lock_holder, runtime_stamp
+from podwatch.adapters.podman import held_lock, lock_holder, runtime_stamp
 from podwatch.adapters.podman_networks import read_kinds
-from podwatch.adapters.process import living
+from podwatch.adapters.process import Processes, living
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.gates import drops_of_others
@@ -36,7 +36,7 @@ from podwatch.drivers.saved import SavedRules
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
-from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot, Unknown
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, HeldLock, Part, Snapshot, Unknown
 from podwatch.words.way import BaseChain
 
 NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
@@ -90,6 +90,9 @@ class Looker:
         """What was set up at the last look; None where it could not be read."""
         self._sysctls_seen: frozenset[str] = frozenset()
         self._policies_seen: frozenset[str] = frozenset()
+        self._processes = Processes()
+        self._locked: tuple[object, float] = (None, -math.inf)
+        """podman's lock as it was held at the last look, and since when."""
 
     @property
     def tables(self) -> frozenset[str]:
@@ -140,6 +143,7 @@ class Looker:
         seen = self._sysctls_seen if setup is None else self._sysctls_seen & wanted.keys()
         self._sysctls_seen = seen | {path for path in found if found[path] == wanted[path]}
         containers, listed = self._containers(setup)
+        lock = self._lock(time.monotonic())
         drops: tuple[BaseChain, ...] = ()
         if setup is not None and rules is not None:
             changes, before_that = self.changes(), self._changes_at
@@ -155,6 +159,7 @@ class Looker:
             listed=listed,
             generation=at,
             busy=busy,
+            lock=lock,
             paused=paused,
             neighbours=await neighbours,
             sysctls=found,
@@ -164,6 +169,21 @@ class Looker:
             others=self._others if rules is not None else {},
             unknown=tuple(unknown),
         )
+
+    def _lock(self, now: float) -> HeldLock | None:
+        """podman's network lock while it is held, with its holder and since when.
+
+        podman's own, for writing, is another one for each process; for reading, whoever has it
+        keeps podman waiting.
+        """
+        held = held_lock()
+        key = None if held is None else (held.path, held.shared, 0 if held.shared else held.pid)
+        if self._locked[0] != key:
+            self._locked = (key, now)
+        if held is None:
+            return None
+        holder = self._processes.describe(held.pid) if held.pid else ""
+        return replace(held, holder=holder, for_s=now - self._locked[1])
 
     def _containers(self, setup: Setup | None) -> tuple[Mapping[str, Container], frozenset[str]]:
         """podman's containers, as far as that still holds, and those that surely run."""

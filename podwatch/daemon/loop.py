@@ -208,7 +208,7 @@ class Loop:
         if not verdict.missing or decision.method is not None:
             return now
         stays = self.limits.quiet
-        if any(each.kind is BlockedKind.BUSY for each in verdict.blocked):
+        if any(each.kind is BlockedKind.BUSY and not each.only_reload for each in verdict.blocked):
             stays = self.limits.busy_cap
         since = self.memory.missing_since
         return now if since is None else since + stays

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What forbids a repair now: the administrator, firewalld, or podman at work. Pure."""
+"""What forbids a repair now: the administrator, firewalld, podman at work, or who keeps podman
+from it. Pure.
+"""
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 from podwatch.words.network import FirewallDriver, Setup
-from podwatch.words.snapshot import Firewalld, Snapshot
+from podwatch.words.snapshot import Firewalld, HeldLock, Snapshot
 from podwatch.words.verdict import Blocked, BlockedKind
+
+LOCK_TOLD_S = 30.0
+"""podman has its lock for less, even where it waits for a DHCP server that does not answer."""
 
 
 def forbids_renewal(setup: Setup | None, firewalld: Firewalld, container_id: str) -> str:
@@ -50,3 +55,25 @@ def blocked_by(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
         )
     if snapshot.busy:
         yield Blocked(BlockedKind.BUSY, snapshot.busy)
+    if snapshot.lock is not None:
+        yield from _locked(snapshot.lock)
+
+
+def _locked(lock: HeldLock) -> Iterable[Blocked]:
+    """What needs no podman goes on. Who has the lock is told when it is no passing thing."""
+    if lock.for_s >= LOCK_TOLD_S:
+        who = lock.holder or "a program that the kernel does not name"
+        if lock.pid:
+            advice = f"see: ps -fp {lock.pid}" + (f"; end it: kill {lock.pid}" * lock.shared)
+        else:
+            advice = "the file's name tells its process: grep -l OFDLCK /proc/[0-9]*/fdinfo/*"
+        yield Blocked(
+            BlockedKind.LOCKED,
+            f"{who} has held {lock.path} for more than {LOCK_TOLD_S:.0f} s: podman waits for it, "
+            "so that no container starts or stops, or is reloaded",
+            advice,
+            only_reload=True,
+        )
+    elif lock.shared:
+        what = f"{lock.holder or 'a program'} holds {lock.path}, and podman waits for it"
+        yield Blocked(BlockedKind.BUSY, what, only_reload=True)

@@ -41,6 +41,9 @@ class Method(StrEnum):
 BUSY_AGAIN_S = 2.0
 """podman at work, and nothing missing: looked at again after so long, to copy what is new."""
 
+LOCKED_AGAIN_S = 20.0
+"""podman's lock held, which was told: looked at again after so long, to tell its end."""
+
 QUIET_CAP_S = 30.0
 """A reload that somebody flushes away half-way can take its container off the network for good, so
 while somebody is at it a reload waits this long."""
@@ -67,6 +70,8 @@ class Limits:
 
 
 NEVER = float("-inf")
+
+_PASSING = {BlockedKind.FIREWALLD_RELOADING, BlockedKind.BUSY, BlockedKind.LOCKED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +167,7 @@ def step(
     for kind in (BlockedKind.PAUSED, BlockedKind.PANIC):
         if kind in held:
             return memory, Decision(None, held[kind].what)
-    waits = held.get(BlockedKind.FIREWALLD_RELOADING) or held.get(BlockedKind.BUSY)
+    waits = held.keys() & _PASSING
     since = now if memory.held_since is None else memory.held_since
     memory = replace(memory, held_since=since if waits else None)
     if BlockedKind.FIREWALLD_RELOADING in held and now < since + limits.hold_cap:
@@ -180,7 +185,7 @@ def step(
     if not sources:
         memory = replace(memory, source_tries=0)
     # netavark adds its sources after it has written its state: while it works they are not lost.
-    works = BlockedKind.BUSY in held and now < since + limits.busy_cap
+    works = _changes(held) and now < since + limits.busy_cap
     may_trust = Method.SOURCES in limits.methods and Part.FIREWALLD not in unknown
     if sources and works:
         wake.append(now + 0.05)
@@ -221,10 +226,14 @@ def _nothing_missing(
     wanted = twice and limits.duplicates and Method.REPLAY in limits.methods
     if not wanted or verdict.blocked or verdict.unknown or Method.REPLAY in memory.tried:
         # What podman is in the middle of is not copied; that it has ended nobody tells.
-        busy = any(each.kind is BlockedKind.BUSY for each in verdict.blocked)
+        kinds = {each.kind for each in verdict.blocked}
+        busy = BlockedKind.BUSY in kinds
         if verdict.unknown and not busy:
             return _again(memory, "a part is unknown", now, limits)
-        return memory, Decision(None, "nothing is missing", now + BUSY_AGAIN_S if busy else None)
+        again = now + BUSY_AGAIN_S if busy else None
+        if BlockedKind.LOCKED in kinds:
+            again = now + LOCKED_AGAIN_S
+        return memory, Decision(None, "nothing is missing", again)
     ready = max(
         memory.foreign_at + limits.calm,
         memory.settle_until,
@@ -234,6 +243,12 @@ def _nothing_missing(
     if now < ready:
         return memory, Decision(None, "rules are there twice: waiting until it is quiet", ready)
     return memory, Decision(Method.REPLAY, "rules are there more than once", now)
+
+
+def _changes(held: dict[BlockedKind, Blocked]) -> bool:
+    """Whether podman is in the middle of a change, and not only kept from one."""
+    busy = held.get(BlockedKind.BUSY)
+    return busy is not None and not busy.only_reload
 
 
 def _about_rules(
@@ -247,10 +262,10 @@ def _about_rules(
     can_replay: bool,
 ) -> tuple[Memory, Decision]:
     held_for = 0.0 if memory.held_since is None else now - memory.held_since
-    busy = held.get(BlockedKind.BUSY)
+    busy = held.get(BlockedKind.LOCKED) or held.get(BlockedKind.BUSY)
     again = now + min(max(held_for / 2, 0.05), 1.0)
     if Method.REPLAY in limits.methods and can_replay and Method.REPLAY not in memory.tried:
-        if busy and held_for < limits.busy_cap:
+        if busy and _changes(held) and held_for < limits.busy_cap:
             return memory, Decision(None, busy.what, again)
         ready = _after_fight(memory, memory.next_replay, memory.replays, 1.0)
         ready = max(ready, _window_opens(memory.replays, limits.replay_limit, now, limits))

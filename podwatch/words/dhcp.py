@@ -103,7 +103,7 @@ class DhcpSnapshot:
 
     `leases` are what the proxy of netavark knows, by MAC; None when its file makes no sense.
     `holders` is None when podman could not be asked. `problem` is what kept podwatch from looking.
-    `busy` says that podman is changing a network right now.
+    `busy` says that podman is changing a network right now, or waits for its lock.
     """
 
     backend: Backend

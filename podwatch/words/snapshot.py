@@ -45,6 +45,22 @@ class Firewalld:
 ABSENT_FIREWALLD = Firewalld(running=False, in_kernel=False)
 
 
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """podman's network lock while a program has it; `for_s` seconds by now, as far as was seen.
+
+    `shared` is for reading: whoever may read the file can have that, and podman never takes it
+    (containers/storage pkg/lockfile, libnetwork/netavark: always Lock). podman changes nothing
+    then, but waits for the lock itself. `pid` is 0, `holder` empty where the kernel does not say.
+    """
+
+    path: str
+    shared: bool
+    pid: int = 0
+    holder: str = ""
+    for_s: float = 0.0
+
+
 class Part(StrEnum):
     """The parts of a snapshot that can be unknown each by itself."""
 
@@ -66,7 +82,8 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one look found. `busy` names who is in the middle of a change, if anybody is.
+    """What one look found. `busy` names who is in the middle of a change, if anybody is; `lock` is
+    podman's network lock while it is held.
 
     `listed` are the ids of containers that podman listed while netavark's state was the same, and
     whose process is there.
@@ -84,6 +101,7 @@ class Snapshot:
     listed: frozenset[str] = frozenset()
     generation: int = 0
     busy: str = ""
+    lock: HeldLock | None = None
     paused: str = ""
     neighbours: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)

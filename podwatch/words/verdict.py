@@ -95,6 +95,7 @@ class BlockedKind(StrEnum):
     FIREWALLD_RELOADING = "firewalld_reloading"
     PAUSED = "paused"
     BUSY = "busy"
+    LOCKED = "locked"
 
 
 @dataclass(frozen=True, slots=True)

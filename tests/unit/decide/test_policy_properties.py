@@ -12,6 +12,7 @@ from podwatch.words.verdict import BlockedKind
 from tests.unit.decide.world import THINGS, Attempt, Entry, Event, World
 
 ROUNDS = {Method.RELOAD, Method.ESCALATE}
+NO_RELOAD = {BlockedKind.STRICT_FORWARD_PORTS, BlockedKind.BUSY, BlockedKind.LOCKED}
 NO_WORD = {BlockedKind.PAUSED, BlockedKind.PANIC}
 BLIND = {Part.RULES, Part.SETUP}
 SLACK_S = 0.001
@@ -134,7 +135,7 @@ def test_what_must_not_be_done_is_never_done(
         if method in ROUNDS:
             assert entry.verdict.missing_rules
             assert entry.decision.container_ids
-            assert not holds & {BlockedKind.STRICT_FORWARD_PORTS, BlockedKind.BUSY}
+            assert not holds & NO_RELOAD
             assert Part.FIREWALLD not in unknown
         if method is Method.ESCALATE:
             assert not unknown, "the table is not deleted while anything is unknown"
@@ -166,7 +167,7 @@ def may_do(entry: Entry, limits: Limits) -> set[Method]:
     means: set[Method] = {Method.SYSCTLS} if entry.verdict.missing_sysctls else set()
     if entry.verdict.missing_sources and Part.FIREWALLD not in unknown:
         means.add(Method.SOURCES)
-    held = holds & {BlockedKind.STRICT_FORWARD_PORTS, BlockedKind.BUSY}
+    held = holds & NO_RELOAD
     if entry.verdict.missing_rules and not held and Part.FIREWALLD not in unknown:
         means.add(Method.RELOAD)
     return means & limits.methods
