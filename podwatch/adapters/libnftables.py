@@ -33,11 +33,11 @@ class Nftables:
         self._worker: Worker[Any] = Worker(THREAD, _make_context)
 
     async def list_table(self, family: str, name: str) -> str:
-        """The table as `nft --stateless list table` prints it; "" when it does not exist.
+        """The table as `nft --stateless --handle list table` prints it; "" when it does not exist.
 
         Raises RulesUnreadable when libnftables fails in any other way, or hangs.
         """
-        return await self._list(f"list table {family} {name}")
+        return await self._list(f"list table {family} {name}", handles=True)
 
     async def list_chains(self) -> str:
         """Every chain of every table, without its rules. Raises RulesUnreadable."""
@@ -50,9 +50,9 @@ class Nftables:
         """
         return await self._list(f"list chain {family} {table} {name}")
 
-    async def _list(self, what: str) -> str:
+    async def _list(self, what: str, *, handles: bool = False) -> str:
         try:
-            code, output, error = await self._command(what, LIST_TIMEOUT_S)
+            code, output, error = await self._command(what, LIST_TIMEOUT_S, handles=handles)
         except TimeoutError:
             raise RulesUnreadable(
                 f"nft {what}: no answer after {LIST_TIMEOUT_S:g} s",
@@ -98,8 +98,11 @@ class Nftables:
         """Let go of the thread and its context. A later call makes new ones."""
         self._worker.close()
 
-    async def _command(self, script: str, timeout_s: float) -> tuple[int, str, str]:
+    async def _command(
+        self, script: str, timeout_s: float, *, handles: bool = False
+    ) -> tuple[int, str, str]:
         def command(context: Any) -> tuple[int, str, str]:
+            context.set_handle_output(handles)
             code, output, error = context.cmd(script)
             return int(code), str(output), str(error)
 

@@ -28,6 +28,7 @@ from podwatch.daemon.expected import Expected
 from podwatch.daemon.gates import drops_of_others
 from podwatch.daemon.rules import Rules
 from podwatch.decide.census import Census
+from podwatch.decide.census import living as living_of
 from podwatch.decide.classes import classify
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import DRIVERS
@@ -51,6 +52,7 @@ _UFW_FILE = Path("/etc/ufw/ufw.conf")
 _FILE_BYTES = 1 << 20
 
 _TRIES = 3
+_WAITED_S = 0.05
 _ALL_TABLES = frozenset(name for each in DRIVERS.values() for name in each.TABLES)
 
 
@@ -86,6 +88,7 @@ class Looker:
         self._others_of = FirewallDriver.UNKNOWN
         self._drops: tuple[BaseChain, ...] = ()
         self._changes_at: int | None = None  # at the last look
+        self._changes_read = 0  # when the rules were read last
         self.setup: Setup | None = None
         """What was set up at the last look; None where it could not be read."""
         self._sysctls_seen: frozenset[str] = frozenset()
@@ -132,11 +135,17 @@ class Looker:
         asking = asyncio.ensure_future(self.ask_firewalld(unknown, self.setup))
         neighbours = asyncio.ensure_future(self._neighbours())
         setup, rules, at, busy = await self._rules(unknown)
+        read_at = time.monotonic()
         firewalld = await asking
         if self.expected.stamp != before or self.setup is None:
             # firewalld was asked before what is expected now was set up, or was known: too early.
             firewalld = await self.ask_firewalld(unknown, setup)
             busy = busy or ("" if self.expected.is_current() else "podman is changing a network")
+        found_neighbours = await neighbours
+        if rules is not None and time.monotonic() > read_at + _WAITED_S:
+            # Others were waited for: what is decided is decided from rules and state of one moment.
+            setup, rules, at, busy = await self._rules(unknown)
+        stamp, changes = self.expected.stamp, self._changes_read
         self.setup = setup
         wanted = {} if setup is None else {each.path: each.value for each in sysctls.wanted(setup)}
         found = sysctl.read(wanted)
@@ -146,9 +155,8 @@ class Looker:
         lock = self._lock(time.monotonic())
         drops: tuple[BaseChain, ...] = ()
         if setup is not None and rules is not None:
-            changes, before_that = self.changes(), self._changes_at
-            self._changes_at = changes
-            await self._look_around(setup, is_quiet=changes == before_that)
+            before_that, self._changes_at = self._changes_at, self.changes()
+            await self._look_around(setup, is_quiet=self._changes_at == before_that)
             read = self.rules[setup.driver].filter_chains()
             drops = (*(each for each in read if forwarding.drops(each)), *self._drops)
         return Snapshot(
@@ -158,10 +166,12 @@ class Looker:
             containers=containers,
             listed=listed,
             generation=at,
+            stamp=stamp,
+            changes=changes,
             busy=busy,
             lock=lock,
             paused=paused,
-            neighbours=await neighbours,
+            neighbours=found_neighbours,
             sysctls=found,
             sysctls_seen=self._sysctls_seen,
             drops=drops,
@@ -184,6 +194,19 @@ class Looker:
             return None
         holder = self._processes.describe(held.pid) if held.pid else ""
         return replace(held, holder=holder, for_s=now - self._locked[1])
+
+    def outdated(self, snapshot: Snapshot) -> str:
+        """What has changed since a look, of all that a repair is decided from; "" for nothing.
+
+        To be asked at the moment of the repair, with nothing waited for in between.
+        """
+        if self.expected.stamp != snapshot.stamp or not self.expected.is_current():
+            return "a container has come or gone"
+        return "" if snapshot.busy else lock_holder()
+
+    def running(self, setup: Setup) -> Setup:
+        """The setup without containers that do not run, as far as is known now."""
+        return living_of(setup, self._containers(setup)[0])
 
     def _containers(self, setup: Setup | None) -> tuple[Mapping[str, Container], frozenset[str]]:
         """podman's containers, as far as that still holds, and those that surely run."""
@@ -247,7 +270,7 @@ class Looker:
                 listed, self.expected.listed = self.expected.listed, None
                 self.take_census(listed, self.expected.stamp, runtime, asked)
             try:
-                before = self.changes()
+                before = self._changes_read = self.changes()
                 rules = await driver.read()
                 if not rules.present:
                     rules = await driver.elsewhere(setup) or rules

@@ -165,7 +165,7 @@ class Loop:
                 self.limits,
                 can_replay=self._can_replay(snapshot, verdict),
             )
-            acting = None
+            acting: asyncio.Task[bool] | None = None
             if decision.method is not None and not self.dry_run:
                 # Telling takes longer than a transaction: that is on its way meanwhile.
                 acting = asyncio.create_task(
@@ -179,10 +179,11 @@ class Loop:
                 )
                 if not verdict.missing:
                     self.hints.cause = NO_CAUSE
-            self._keep_copy(snapshot, verdict)
+            self._keep_copy(snapshot, verdict, decision.method)
             self._take_census()
             if acting is not None:
-                await acting
+                if not await acting:
+                    await self._rest(now)
             else:
                 pause_ends = None if pause is None else now + pause.until - time.time() + 0.01
                 looker = self.host.looker
@@ -213,11 +214,14 @@ class Loop:
         since = self.memory.missing_since
         return now if since is None else since + stays
 
-    def _keep_copy(self, snapshot: Snapshot, verdict: Verdict) -> None:
-        whole = not (verdict.missing or verdict.unknown or verdict.has_duplicates or snapshot.busy)
-        if whole:
+    def _keep_copy(
+        self, snapshot: Snapshot, verdict: Verdict, method: policy.Method | None
+    ) -> None:
+        """Copy the rules, but for those that somebody is in the middle of changing."""
+        whole = not (verdict.missing_rules or verdict.has_duplicates)
+        if whole or not (snapshot.busy or method is policy.Method.REPLAY):
             try:
-                self.host.copy.take(snapshot)
+                self.host.copy.take(snapshot, whole=whole)
             except PodwatchError as exc:
                 self.publisher.complain(exc)
 
@@ -227,8 +231,11 @@ class Loop:
         decision: policy.Decision,
         snapshot: Snapshot,
         changes: int,
-    ) -> None:
-        """Restore by one means; `changes` is the number of transactions before the look."""
+    ) -> bool:
+        """Restore by one means; `changes` is the number of transactions before the look.
+
+        False when the host was another by then, and nothing was tried.
+        """
         self._acting, self._meanwhile = True, NO_CAUSE
         began = time.monotonic()
         restore = self.config.restore
@@ -242,6 +249,8 @@ class Loop:
             self.host.drain()
         finally:
             self._acting = False
+        if outcome.outdated:
+            return False
         now = time.monotonic()
         self.memory = policy.acted(self.memory, method, now, self.limits, done=outcome.done)
         # Who else uses iptables does so under the same name: those are told by their number.
@@ -251,6 +260,7 @@ class Loop:
             self.memory = policy.hinted(self.memory, now)
             self.hints.cause = self._meanwhile or self.hints.cause
         self.publisher.acted(outcome, took_s=now - began)
+        return True
 
     async def _rest(self, look_at: float | None) -> None:
         """Wait for a hint, or until it is time; never look more often than is cheap."""

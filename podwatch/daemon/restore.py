@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Restoring: carrying out what the policy decided, one means at a time.
 
-Nothing here decides or repeats. Before `podman network reload` two things are made sure of, since
+Nothing here decides or repeats. What a repair is decided from is compared once more at the moment
+it is carried out, with nothing waited for in between: where a container has come or gone since, the
+repair is Outdated and nothing is done. What is begun is ended, whatever ends podwatch.
+
+Before `podman network reload` two things are made sure of, since
 a reload that fails half-way takes a container off the network for good (podman.md 3.5: its address
 is given back while its interface stays): the firewall tool that netavark will call works, and
 podman answers at all.
@@ -9,10 +13,11 @@ podman answers at all.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from podwatch.adapters import podman, podman_networks, sysctl
 from podwatch.adapters.firewalld import FirewalldWatch
@@ -29,11 +34,19 @@ from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.drivers.firewalld import zone_of
-from podwatch.words.errors import HeldBack, PodwatchError, RestoreFailed
-from podwatch.words.network import FirewallDriver
+from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFailed
+from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot, Unknown
 from podwatch.words.text import counted
+
+T = TypeVar("T")
+
+END_S = 6.0
+"""What is begun gets so long when podwatch is told to stop; of its TimeoutStopSec=, 15 s, half is
+left to put rules back."""
+_ASK_S = 2.0
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +54,8 @@ class Outcome:
     """What became of one means: whether it went through, and what to tell about it.
 
     `transactions` are those of a replay, by which they are told from what others did meanwhile.
-    `held` says who was left out, and why, where somebody was.
+    `held` says who was left out, and why, where somebody was. `outdated`: nothing was tried, as the
+    host was another by then.
     """
 
     method: Method
@@ -49,6 +63,7 @@ class Outcome:
     detail: str
     transactions: int = 0
     held: str = ""
+    outdated: bool = False
 
 
 class Restorer:
@@ -128,6 +143,7 @@ class Restorer:
         try:
             with self._alone():
                 if method is Method.SYSCTLS:
+                    self._check(snapshot)
                     detail = _set(decision.sysctls)
                     await asyncio.sleep(0)  # the loss is told before its repair
                 elif method is Method.SOURCES:
@@ -137,6 +153,8 @@ class Restorer:
                 else:
                     async with self.turn:
                         detail = await self._reload(decision, snapshot, progress)
+        except Outdated as exc:
+            return Outcome(method, done=False, detail=str(exc), outdated=True)
         except PodwatchError as exc:
             detail = f"{exc}; {exc.hint}" if exc.hint else str(exc)
             held = str(exc) if isinstance(exc, HeldBack) else ""
@@ -148,20 +166,35 @@ class Restorer:
             raise RestoreFailed("firewalld is not there to take a trusted source")
         done, zone = [], zone_of(snapshot.setup.driver)
         for subnet in subnets:
+            self._check(snapshot)
             await self.firewalld.trust(subnet, zone)
             done.append(subnet)
         return f"firewalld's zone {zone} has {', '.join(done)} again"
 
+    def _check(self, snapshot: Snapshot) -> None:
+        """Raise Outdated where the snapshot is not what would be seen now."""
+        if why := self.looker.outdated(snapshot):
+            raise Outdated(f"{why} since the look")
+
     async def _replay(self, snapshot: Snapshot) -> tuple[str, int]:
         if snapshot.setup is None or snapshot.rules is None:
             raise RestoreFailed("the rules could not be read")
-        copy = self.copy.of(snapshot.setup.driver)
-        rules = expected_rules(living(snapshot.setup, snapshot.containers), snapshot.rules)
-        todo = saved.repairs(copy, rules, snapshot.rules)
+        setup = living(snapshot.setup, snapshot.containers)
+        todo = self._repairs(setup, snapshot.rules)
         if not todo:
             return "nothing had to be put back", 0
-        transactions = await self._rules(snapshot).repair(todo, snapshot.rules)
+        self._check(snapshot)
+        try:
+            transactions = await self._rules(snapshot).repair(todo, snapshot.rules)
+        except RestoreFailed as exc:
+            if self.looker.changes() != snapshot.changes:
+                raise Outdated(f"somebody changed the rules since the look ({exc})") from exc
+            raise
         return f"{counted(len(todo), 'chain')} put right from the verified copy", transactions
+
+    def _repairs(self, setup: Setup, observed: Ruleset) -> list[saved.Repair]:
+        rules = expected_rules(setup, observed)
+        return saved.repairs(self.copy.of(setup.driver), rules, observed)
 
     def _rules(self, snapshot: Snapshot) -> Rules:
         driver = FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
@@ -192,15 +225,12 @@ class Restorer:
         if held and (not ids or decision.method is Method.ESCALATE):
             # Cleared with the rest, they would be left without any rule.
             raise HeldBack(told(held, known))
-        before: Ruleset | None = None
-        if decision.method is Method.ESCALATE:
-            rules = self._rules(snapshot)
-            before = await rules.clear()
+        self._check(snapshot)
         progress(f"reloading the network of {counted(len(ids), 'container')}")
-        failed = await self._reload_each(ids)
-        if failed and rules is not None and before is not None:
-            # As it was, damaged, is better than gone.
-            await rules.put_back(before)
+        if decision.method is Method.ESCALATE:
+            failed = await self._escalate(snapshot, ids, progress)
+        else:
+            failed = await self._reload_each(ids)
         if failed:
             names = ", ".join(
                 f"{known[each].title} ({why})" for each, why in list(failed.items())[:5]
@@ -214,11 +244,56 @@ class Restorer:
             raise HeldBack(
                 f"podman network reload of {counted(len(ids), 'container')}, {told(held, known)}"
             )
-        what = "" if before is None else f"{DRIVERS[driver].PLACE} was cleared and "
+        cleared = decision.method is Method.ESCALATE
+        what = f"{DRIVERS[driver].PLACE} was cleared and " if cleared else ""
         return f"{what}podman network reload of {counted(len(ids), 'container')}"
 
+    async def _escalate(
+        self, snapshot: Snapshot, ids: list[str], progress: Callable[[str], None]
+    ) -> dict[str, str]:
+        """Clear the rules and reload all; as they were, damaged, is better than gone.
+
+        They are kept in the copy first: should podwatch be killed now, the next one puts them back.
+        """
+        rules = self._rules(snapshot)
+        self.copy.take(snapshot, whole=False)
+        failed = dict.fromkeys(ids, "it was interrupted")
+        try:
+            await rules.clear()
+            failed = await self._reload_each(ids)
+        finally:
+            if failed:
+                await ended(self._put_back(rules, progress))
+        return failed
+
+    async def _put_back(self, rules: Rules, progress: Callable[[str], None]) -> None:
+        """Put back what is expected now and missing, as far as the copy has it."""
+        reason = ""
+        for _ in range(_TRIES):
+            try:
+                async with asyncio.timeout(_ASK_S):
+                    setup = await self.looker.expected.read()
+                rules.remember(self.copy.of(setup.driver).chains)
+                now = await rules.read()
+                if todo := self._repairs(self.looker.running(setup), now):
+                    await rules.repair(todo, now)
+                return
+            except (PodwatchError, TimeoutError) as exc:  # or somebody changed them meanwhile
+                reason = str(exc) or "podman does not answer"
+        progress(f"could not put back the rules as they were: {reason}")
+
     async def _reload_each(self, ids: list[str]) -> dict[str, str]:
-        """Reload every one of `ids`; those that failed, with the reason."""
+        """Reload every one of `ids`, a few at a time; those that failed, with the reason.
+
+        Whoever interrupts it waits for those that have begun: a reload that is cut off takes its
+        container off the network. The others are not begun any more.
+        """
+        failed: dict[str, str] = {}
+        for at in range(0, len(ids), self.at_once):
+            failed |= await ended(self._reload_some(ids[at : at + self.at_once]))
+        return failed
+
+    async def _reload_some(self, ids: list[str]) -> dict[str, str]:
         if self.systemd is None:
             return await podman.reload_networks(ids, at_once=self.at_once, timeout_s=self.timeout_s)
         units = {podman.reload_unit(each): each for each in ids}
@@ -233,6 +308,19 @@ class Restorer:
         asked = time.time()
         containers = await self.looker.expected.list_containers()
         self.looker.take_census(containers, stamp, runtime, asked)
+
+
+async def ended(begun: Coroutine[Any, Any, T]) -> T:
+    """Await what must not be cut off: it is cancelled only when it has not ended END_S later."""
+    task = asyncio.ensure_future(begun)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=END_S)
+        if task.done() and not task.cancelled():
+            task.exception()  # nobody else asks for it
+        task.cancel()
+        raise
 
 
 def _without_lease() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from podwatch.adapters.netlink import chain_exists, table_exists
 from podwatch.drivers import cni, iptables, iptables_save, nftables
 from podwatch.drivers.driver import expected_rules, is_whole
 from podwatch.drivers.saved import Repair
-from podwatch.words.errors import RulesUnreadable
+from podwatch.words.errors import RestoreFailed, RulesUnreadable
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.way import BaseChain
@@ -52,19 +52,17 @@ class Rules(Protocol):
     async def repair(self, todo: Sequence[Repair], observed: Ruleset) -> int:
         """Make these chains what they have to be, in as few transactions as the driver allows.
 
-        Returns how many those were.
+        Returns how many those were. What others have added since `observed` was read stays; where
+        they have taken away what it builds on, nothing is changed.
 
         Raises RestoreFailed.
         """
 
-    async def clear(self) -> Ruleset:
-        """Take away all of the driver's rules; what `put_back` needs to undo it.
+    async def clear(self) -> None:
+        """Take away all of the driver's rules. Raises RestoreFailed, RulesUnreadable.
 
         What is installed next is the present netavark's: what was known of an earlier one is not.
         """
-
-    async def put_back(self, before: Ruleset) -> None:
-        """Make the driver's rules what they were before `clear`."""
 
     async def tool_works(self) -> str:
         """Whether `tool` works: "" or the reason it does not."""
@@ -110,20 +108,17 @@ class NftablesRules:
         dormant = nftables.DORMANT in observed.traits
         if dormant:
             await self.nft.apply(f"add table {_TABLE}\n")
-        await self.nft.apply(nftables.repair_script(todo))
+        try:
+            script = nftables.repair_script(todo, observed)
+        except ValueError as exc:
+            raise RestoreFailed(str(exc)) from exc
+        await self.nft.apply(script)
         return 1 + dormant
 
-    async def clear(self) -> Ruleset:
+    async def clear(self) -> None:
         """Delete the table."""
-        before = await self.read()
         await self.nft.apply(f"add table {_TABLE}\ndelete table {_TABLE}\n")
         self._seen = frozenset()
-        return before
-
-    async def put_back(self, before: Ruleset) -> None:
-        """The table as it was listed."""
-        await self.nft.apply(f"add table {_TABLE}\ndelete table {_TABLE}\n{before.listing}")
-        self._seen |= before.traits - _PASSING
 
     async def tool_works(self) -> str:
         """Whether nft runs."""
@@ -197,18 +192,11 @@ class IptablesRules:
             iptables_save.restore_scripts(todo, observed, prefixes=self._prefixes)
         )
 
-    async def clear(self) -> Ruleset:
+    async def clear(self) -> None:
         """Delete the chains and the jumps to them."""
-        before = await self.read()
-        await iptables_tool.restore(iptables_save.clearing_scripts(before, prefixes=self._prefixes))
-        self._seen = frozenset()
-        return before
-
-    async def put_back(self, before: Ruleset) -> None:
-        """Every chain as it was."""
-        self._seen |= before.traits - _PASSING
         now = await self.read()
-        await self.repair(iptables_save.whole(now, before), now)
+        await iptables_tool.restore(iptables_save.clearing_scripts(now, prefixes=self._prefixes))
+        self._seen = frozenset()
 
     async def tool_works(self) -> str:
         """Whether iptables runs."""

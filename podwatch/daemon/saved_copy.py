@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The saved copy of the verified rules: in memory, and in a file that outlives podwatch.
 
-Taken whenever a look finds everything expected and nothing twice; what of it may be put back is
+Taken at each look; of what a look misses the copy keeps what it had. What of it may be put back is
 decided by `podwatch.drivers.saved`. The file is a convenience: one that is damaged, of another
 version or of another driver is ignored with a warning, and the slower means have their turn.
 """
@@ -36,20 +36,25 @@ class SavedCopy:
         except (StateUnreadable, ValueError, RecursionError) as exc:
             self.complaint = f"ignoring the saved rules in {self.path}: {exc}"
 
-    def take(self, snapshot: Snapshot) -> None:
-        """Copy the rules of a snapshot in which nothing is missing and nothing is twice.
+    def take(self, snapshot: Snapshot, *, whole: bool) -> None:
+        """Copy the rules of a snapshot: as they are where it is `whole`, else as they have to be.
 
-        Raises PodwatchError when the file cannot be written; the copy in memory is good all the
-        same.
+        What is missing stays in the copy, as far as it was there. Raises PodwatchError when the
+        file cannot be written; the copy in memory is good all the same.
         """
-        if snapshot.setup is None or snapshot.rules is None or not snapshot.rules.present:
+        if snapshot.setup is None or snapshot.rules is None:
             return
-        if not expected_rules(living(snapshot.setup, snapshot.containers), snapshot.rules):
+        rules = expected_rules(living(snapshot.setup, snapshot.containers), snapshot.rules)
+        if not rules:
             return
-        fresh = saved.SavedRules(
-            snapshot.rules.chains, snapshot.setup.driver, snapshot.sysctls_seen
+        driver = snapshot.setup.driver
+        chains = (
+            snapshot.rules.chains
+            if whole
+            else saved.remembered(self.of(driver), rules, snapshot.rules)
         )
-        if fresh == self.current:
+        fresh = saved.SavedRules(chains, driver, snapshot.sysctls_seen)
+        if not chains or fresh == self.current:
             return
         self.current = fresh
         self.complaint = ""

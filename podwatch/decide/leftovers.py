@@ -138,16 +138,13 @@ def without(found: Iterable[Leftover], observed: Ruleset) -> list[Repair]:
     gone: dict[str, set[str]] = {}
     for each in found:
         gone.setdefault(each.chain, set()).add(each.text)
-    return [
-        Repair(
-            name,
-            Chain(chain.hook, tuple(text for text in chain.rules if text not in gone[name])),
-            exists=True,
-            rehook=False,
-        )
-        for name, chain in observed.chains.items()
-        if name in gone
-    ]
+    left = []
+    for name, texts in gone.items():
+        if (chain := observed.chains.get(name)) is not None:
+            stays = tuple(at for at, text in enumerate(chain.rules) if text not in texts)
+            rest = Chain(chain.hook, tuple(chain.rules[at] for at in stays))
+            left.append(Repair(name, rest, exists=True, rehook=False, stays=stays))
+    return left
 
 
 def addresses_of(setup: Setup) -> frozenset[Address]:

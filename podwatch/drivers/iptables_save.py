@@ -105,7 +105,9 @@ def restore_scripts(
 ) -> dict[str, str]:
     """What `iptables-restore --noflush` has to read, by family, to make the chains what they are.
 
-    One transaction for each table. A chain that is only jumped to is made if it is not there.
+    One transaction for each table. It adds and deletes rules, and flushes nothing: what others have
+    added since `observed` was listed stays. What somebody else has made or deleted meanwhile makes
+    all of a table fail. A chain that is only jumped to is made if it is not there.
     """
     tables: dict[str, list[Repair]] = {}
     for each in todo:
@@ -139,54 +141,39 @@ def clearing_scripts(observed: Ruleset, *, prefixes: tuple[str, ...]) -> dict[st
     return scripts
 
 
-def whole(observed: Ruleset, before: Ruleset) -> list[Repair]:
-    """The repairs that make every chain of `observed` what it was `before`."""
-    return [
-        Repair(name, chain, exists=name in observed.chains, rehook=False)
-        for name, chain in before.chains.items()
-        if observed.chains.get(name) != chain
-    ]
-
-
 def _table(
     place: str, repairs: Sequence[Repair], observed: Ruleset, prefixes: tuple[str, ...]
 ) -> Iterable[str]:
-    own = [each for each in repairs if each.chain.hook != BUILT_IN]
-    built_in = [each for each in repairs if each.chain.hook == BUILT_IN]
-    declared = {each.name for each in own}
+    made = {each.name for each in repairs if not each.exists and each.chain.hook != BUILT_IN}
     wanted = {
         f"{place} {target}"
         for each in repairs
         for text in each.chain.rules
         if (target := _target(text)).startswith(prefixes)
     }
-    # Naming a chain makes it, or empties it if it is there.
-    for name in sorted(declared | (wanted - observed.chains.keys())):
-        yield f":{name.rpartition(' ')[2]} - [0:0]"
-    for each in own:
-        short = each.name.rpartition(" ")[2]
-        yield from (f"-A {short} {text}" for text in each.chain.rules)
-    for each in built_in:
-        short = each.name.rpartition(" ")[2]
-        now = observed.chains.get(each.name, Chain(BUILT_IN, ())).rules
-        yield from (f"-D {short} {text}" for text in now if _is_ours(text, prefixes))
-        yield from (f"-I {short} {at} {text}" for at, text in _places(each, now, prefixes))
+    # `:CHAIN` would empty one that somebody has made meanwhile; -N fails, and with it all.
+    for name in sorted(made | (wanted - observed.chains.keys())):
+        yield f"-N {name.rpartition(' ')[2]}"
+    for each in repairs:
+        now = observed.chains[each.name].rules if each.exists else ()
+        yield from _changes(each, now)
 
 
-def _places(each: Repair, now: Sequence[str], prefixes: tuple[str, ...]) -> list[tuple[int, str]]:
-    """Where the driver's jumps go in a built-in chain, counted from 1, first to last.
+def _changes(repair: Repair, now: Sequence[str]) -> Iterable[str]:
+    """What makes the rules of a chain, as they are `now`, those of the repair.
 
-    Each goes behind the rule of somebody else it has to stand behind; theirs keep their order.
+    A rule is deleted by its text, never by its number, which is another's when somebody has changed
+    the chain meanwhile; so one that is there twice is deleted twice, and inserted once.
     """
-    theirs = [text for text in now if not _is_ours(text, prefixes)]
-    places: list[tuple[int, str]] = []
-    passed = 0
-    for text in each.chain.rules:
-        if _is_ours(text, prefixes):
-            places.append((passed + len(places) + 1, text))
-        elif text in theirs[passed:]:
-            passed = theirs.index(text, passed) + 1
-    return places
+    chain = repair.name.rpartition(" ")[2]
+    gone = {text for at, text in enumerate(now) if at not in repair.stays}
+    deleted = [text for text in now if text in gone]
+    yield from (f"-D {chain} {text}" for text in deleted)
+    length = len(now) - len(deleted)
+    for number, (text, at) in enumerate(zip(repair.chain.rules, repair.stays, strict=True), 1):
+        if at is None or text in gone:
+            length += 1
+            yield f"-A {chain} {text}" if number == length else f"-I {chain} {number} {text}"
 
 
 def _target(text: str) -> str:

@@ -7,7 +7,7 @@ them, made canonical by `canonical` so that versions of nft that order or pad di
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from podwatch.drivers.rounds import PerRound
@@ -355,7 +355,7 @@ def _canonical_hook(text: str) -> str:
 
 
 def parse_listing(listing: str) -> Ruleset:
-    """`nft list table inet netavark`, as text.
+    """`nft list table inet netavark`, as text; with `--handle` each rule's handle is kept.
 
     An empty listing means the table does not exist. In one with `flags dormant` no chain is hooked
     in, whatever it says. Lines that are not understood are kept as
@@ -364,43 +364,78 @@ def parse_listing(listing: str) -> Ruleset:
     if not listing.strip():
         return Ruleset(present=False)
     chains: dict[str, Chain] = {}
-    name, hook, rules = "", "", list[str]()
+    handles: dict[str, tuple[int, ...]] = {}
+    name, hook, rules, numbers = "", "", list[str](), list[int]()
     dormant = False
     for line in listing.splitlines():
-        text = line.strip()
+        text, _, number = line.strip().rpartition(" # handle ")
+        if not text or not number.isdecimal():
+            text, number = line.strip(), ""
         if not name:
             if text.startswith("chain ") and text.endswith("{"):
-                name, hook, rules = text[6:-1].strip(), "", []
+                name, hook, rules, numbers = text[6:-1].strip(), "", [], []
             elif text.startswith("flags ") and DORMANT in text:
                 dormant = True
         elif text == "}":
             chains[name] = Chain(hook, tuple(rules))
+            if len(numbers) == len(rules):
+                handles[name] = tuple(numbers)
             name = ""
         elif text.startswith("type ") and " hook " in text and not rules:
             hook = "" if dormant else _canonical_hook(text)
         elif text:
             rules.append(canonical(text))
+            if number:
+                numbers.append(int(number))
     traits = frozenset({DORMANT} if dormant else ())
-    return Ruleset(present=True, chains=chains, listing=listing, traits=traits)
+    return Ruleset(present=True, chains=chains, handles=handles, traits=traits)
 
 
-def repair_script(repairs: Iterable[Repair]) -> str:
+def repair_script(repairs: Iterable[Repair], observed: Ruleset) -> str:
     """One transaction, in nft's language, that makes the chains what they have to be.
 
-    All chains come first: a rule may jump to any of them. A base chain hooked in wrongly cannot
-    be changed, only made again.
+    It adds and deletes rules, and flushes nothing: what others have added since `observed` was
+    listed stays. It names its neighbours by their handles, and creates what was not there: where
+    the table is another by now, all of it fails. All chains come first: a rule may jump to any of
+    them. A base chain hooked in wrongly cannot be changed, only made again. Raises ValueError where
+    a handle that it needs is not known.
     """
     todo = list(repairs)
     table = f"{FAMILY} {TABLE}"
-    lines = [f"add table {table}"]
+    lines = [f"{'add' if observed.present else 'create'} table {table}"]
+    rules: list[str] = []
     for each in todo:
+        on = f"{table} {each.name}"
+        handles = observed.handles.get(each.name, ()) if each.exists else ()
+        if each.exists and len(handles) != len(observed.chains[each.name].rules):
+            raise ValueError(f"the handles of chain {each.name} are not known")
+        gone = [
+            f"delete rule {on} handle {number}"
+            for at, number in enumerate(handles)
+            if at not in each.stays
+        ]
         if each.rehook:
-            lines += [f"flush chain {table} {each.name}", f"delete chain {table} {each.name}"]
+            lines += [*gone, f"delete chain {on}"]
+        else:
+            rules += gone
         if each.rehook or not each.exists:
             hook = f" {{ {each.chain.hook} }}" if each.chain.hook else ""
-            lines.append(f"add chain {table} {each.name}{hook}")
-        else:
-            lines.append(f"flush chain {table} {each.name}")
-    for each in todo:
-        lines += [f"add rule {table} {each.name} {text}" for text in each.chain.rules]
-    return "\n".join(lines) + "\n"
+            lines.append(f"create chain {on}{hook}")
+        rules += _added(on, each, handles)
+    return "\n".join(lines + rules) + "\n"
+
+
+def _added(on: str, repair: Repair, handles: Sequence[int]) -> Iterator[str]:
+    """The rules that have to be written, each beside one that stays; at the end where none does."""
+    run: list[str] = []
+    before: int | None = None
+    for text, at in zip(repair.chain.rules, repair.stays, strict=True):
+        if at is None:
+            run.append(text)
+            continue
+        yield from (f"insert rule {on} handle {handles[at]} {each}" for each in run)
+        run, before = [], at
+    if before is None:
+        yield from (f"add rule {on} {each}" for each in run)
+    else:
+        yield from (f"add rule {on} handle {handles[before]} {each}" for each in reversed(run))

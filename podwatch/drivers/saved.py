@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The saved copy of a driver's rules, and what of it has to be put back.
 
-A copy is taken only of rules that a look found complete. Nothing comes back from it but what is
-expected now: not the rules of a container that has gone since, and nothing of other people's, since
-half of somebody's rules can mean something else than all of them. What is there stays. Pure: the
-text of a copy file in and out, and for a damaged ruleset the chains as they have to be.
+A copy holds what a look found, and what an earlier one had found of that which is missing now.
+Nothing comes back from it but what is expected now: not the rules of a container that has gone
+since, and nothing of other people's, since half of somebody's rules can mean something else than
+all of them. What is there stays, in its order. Pure: the text of a copy file in and out, and for a
+damaged ruleset the chains as they have to be.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from podwatch.words.network import FirewallDriver
-from podwatch.words.rules import Chain, Rule, Ruleset
+from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 
 VERSION = 2
 
@@ -31,54 +33,54 @@ class SavedRules:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """One chain that has to be rewritten: as it is, and as it has to be."""
+    """One chain that has to be put right, as it has to be; a driver writes only the difference.
+
+    `stays` says of each of its rules where it stands now, or None of one that has to be written. A
+    rule that stands nowhere in it has to go.
+    """
 
     name: str
     chain: Chain
     exists: bool
     rehook: bool
+    stays: tuple[int | None, ...] = ()
+
+
+_Placed = tuple[str, int | None]
+"""A rule, and where it stands now; None of one that has to be written."""
 
 
 def covers(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> bool:
-    """Whether putting the copy back would bring, or put in its place, what is missing now."""
-    for rule in rules:
-        was, now = saved.chains.get(rule.chain), observed.chains.get(rule.chain)
-        if was is None:
-            continue
-        if now is None or was.hook != now.hook:
-            return True
-        if any(text in was.rules for text in rule.texts) and not any(
-            text in now.rules for text in rule.texts
-        ):
-            return True
+    """Whether a repair would bring, or put in its place, what is missing now.
+
+    What is in the wrong place needs no copy: where it has to stand is known from the rules.
+    """
     return any(
-        _in_another_order(saved.chains[name], observed.chains[name], wanted)
-        for name, wanted in _wanted(rules).items()
-        if name in saved.chains and name in observed.chains
+        each.rehook or not each.exists or None in each.stays
+        for each in repairs(saved, rules, observed)
     )
-
-
-def _in_another_order(was: Chain, now: Chain, wanted: set[str]) -> bool:
-    both = wanted.intersection(was.rules, now.rules)
-    before = dict.fromkeys(text for text in was.rules if text in both)
-    return list(before) != list(dict.fromkeys(text for text in now.rules if text in both))
 
 
 def repairs(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> list[Repair]:
     """The chains that differ from what they have to be, each as a whole and in its order.
 
-    A chain keeps what it holds and what is not in the copy (the rules of a container that started
-    since, rules of other people) next to the rule it stood behind. Chains that hold nothing
+    A chain keeps all that it holds but for what is there twice or stands in the wrong place. What
+    it lost comes back next to the rule that it stood behind in the copy. Chains that hold nothing
     expected are left alone; those that are gone and still jumped to come back empty.
     """
-    wanted = _wanted(rules)
+    wanted: dict[str, list[Rule]] = {}
+    for rule in rules:
+        wanted.setdefault(rule.chain, []).append(rule)
     found = []
     for name in dict.fromkeys(name for name in (*saved.chains, *observed.chains) if name in wanted):
         was, now = saved.chains.get(name), observed.chains.get(name)
-        chain = _merged(was, now, wanted[name])
+        hook = _hook(was, now, wanted[name])
+        placed = _mended(was, now, wanted[name])
+        chain = Chain(hook, tuple(text for text, _ in placed))
         if now is None or now != chain:
-            rehook = now is not None and now.hook != chain.hook
-            found.append(Repair(name, chain, exists=now is not None, rehook=rehook))
+            rehook = now is not None and now.hook != hook
+            stays = tuple(None if rehook else at for _, at in placed)
+            found.append(Repair(name, chain, now is not None, rehook, stays))
     jumps = {text.rpartition("jump ")[2] for each in found for text in each.chain.rules}
     found.extend(
         Repair(name, Chain("", ()), exists=False, rehook=False)
@@ -88,46 +90,121 @@ def repairs(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> list
     return found
 
 
-def _wanted(rules: Iterable[Rule]) -> dict[str, set[str]]:
-    """Every spelling of what is expected, by chain."""
-    wanted: dict[str, set[str]] = {}
+def remembered(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> dict[str, Chain]:
+    """The chains to keep as the copy of a ruleset that has lost something: what is there, mended.
+
+    So a loss that lasts costs nothing else its copy, and what is lost keeps its own.
+    """
+    mended = {each.name: each.chain for each in repairs(saved, rules, observed)}
+    return {**observed.chains, **mended}
+
+
+def _hook(was: Chain | None, now: Chain | None, rules: Iterable[Rule]) -> str:
+    """How the chain has to be hooked in: as it is, if that is right; else as it was, or should."""
+    wanted = [text for rule in rules if rule.kind is RuleKind.HOOK for text in rule.texts]
+    if wanted:
+        known = [each.hook for each in (now, was) if each is not None and each.hook in wanted]
+        return known[0] if known else wanted[-1]
+    known = [each.hook for each in (was, now) if each is not None]
+    return known[0]
+
+
+def _mended(was: Chain | None, now: Chain | None, rules: Sequence[Rule]) -> list[_Placed]:
+    """One chain's rules as they have to be, where it `was` so in the copy and is so `now`."""
+    rules = [rule for rule in rules if rule.kind is not RuleKind.HOOK]
+    here = _once(now.rules if now else (), {text for rule in rules for text in rule.texts})
+    there = {text for text, _ in here}
+    copied = set(was.rules) if was else set()
+    lost: set[str] = set()
     for rule in rules:
-        wanted.setdefault(rule.chain, set()).update(rule.texts)
-    return wanted
+        if there.isdisjoint(rule.texts):
+            lost.update([text for text in rule.texts if text in copied][:1])
+    if was is not None and lost:
+        here = _placed(was.rules, here, lost)
+    return _ranked(here, {text: rule.order for rule in rules if rule.order for text in rule.texts})
 
 
-def _merged(was: Chain | None, now: Chain | None, wanted: set[str]) -> Chain:
-    here = now.rules if now else ()
-    if was is None:
-        return Chain(now.hook if now else "", _once(here, wanted))
-    there = set(here)
-    kept = _once((text for text in was.rules if text in there or text in wanted), wanted)
-    place = {text: at for at, text in enumerate(kept)}
-    behind: dict[int, list[str]] = {}
-    last = -1
-    for text in _once(here, wanted):
-        if text in place:
-            last = place[text]
-        else:
-            behind.setdefault(last, []).append(text)
-    result = list(behind.get(-1, ()))
-    for at, text in enumerate(kept):
-        result.append(text)
-        result.extend(behind.get(at, ()))
-    return Chain(was.hook, tuple(result))
+def _placed(was: Iterable[str], here: Sequence[_Placed], lost: set[str]) -> list[_Placed]:
+    """What is here, and what is lost behind the rule that it stood behind."""
+    there = {text for text, _ in here}
+    behind: dict[str, list[_Placed]] = {}
+    first: list[_Placed] = []
+    last = before = ""
+    for text in was:
+        if text in there:
+            last, before = text, before or text
+        elif text in lost:
+            (behind.setdefault(last, []) if last else first).append((text, None))
+    found: list[_Placed] = []
+    for text, at in here:
+        if text == before:
+            found += first
+            first = []
+        found.append((text, at))
+        found += behind.pop(text, ())
+    return found + first
 
 
-def _once(texts: Iterable[str], wanted: set[str]) -> tuple[str, ...]:
+def _ranked(placed: list[_Placed], orders: Mapping[str, tuple[str, int]]) -> list[_Placed]:
+    """The rules with as few of them moved as possible, so that each group stands by rank."""
+    groups: dict[str, list[tuple[int, str]]] = {}
+    for text, _ in placed:
+        if text in orders:
+            group, rank = orders[text]
+            groups.setdefault(group, []).append((rank, text))
+    moves = {}
+    for group, members in groups.items():
+        stays = _rising([rank for rank, _ in members])
+        if len(stays) < len(members):
+            moves[group] = stays
+    if not moves:
+        return placed
+    moved = {
+        text
+        for group, stays in moves.items()
+        for at, (_, text) in enumerate(groups[group])
+        if at not in stays
+    }
+    result = [each for each in placed if each[0] not in moved]
+    for group, stays in moves.items():
+        standing = [each for at, each in enumerate(groups[group]) if at in stays]
+        for rank, text in (each for at, each in enumerate(groups[group]) if at not in stays):
+            at_of = {known: at for at, (known, _) in enumerate(result)}
+            above = [at_of[other] for higher, other in standing if higher > rank]
+            ends = max(at_of[other] for _, other in standing) + 1
+            result.insert(min(above, default=ends), (text, None))
+            standing.append((rank, text))
+    return result
+
+
+def _rising(ranks: Sequence[int]) -> set[int]:
+    """The places of a longest run of ranks that never fall."""
+    ends: list[int] = []  # of the best run of each length: its last rank
+    places: list[int] = []
+    before: list[int] = []
+    for at, rank in enumerate(ranks):
+        length = bisect_right(ends, rank)
+        before.append(places[length - 1] if length else -1)
+        ends[length : length + 1] = [rank]
+        places[length : length + 1] = [at]
+    found = set()
+    at = places[-1] if places else -1
+    while at >= 0:
+        found.add(at)
+        at = before[at]
+    return found
+
+
+def _once(texts: Iterable[str], wanted: Collection[str]) -> list[_Placed]:
     """Each expected rule once, at its first place; what is not podwatch's stays as it is."""
     seen: set[str] = set()
-    result = []
-    for text in texts:
+    found: list[_Placed] = []
+    for at, text in enumerate(texts):
+        if text not in seen:
+            found.append((text, at))
         if text in wanted:
-            if text in seen:
-                continue
             seen.add(text)
-        result.append(text)
-    return tuple(result)
+    return found
 
 
 def dump(saved: SavedRules) -> str:

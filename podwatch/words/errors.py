@@ -12,7 +12,8 @@ failed and what to do; whoever handles the error logs it once. Anything else is 
     │   ├── LinksUnreadable     the kernel's links and addresses
     │   └── BusUnavailable      D-Bus, or a service on it, is absent, hung or refuses
     └── RestoreFailed     a means of restoring did not work
-        └── HeldBack            containers must not be reloaded now
+        ├── HeldBack            containers must not be reloaded now
+        └── Outdated            the host has changed since the look: look again
 """
 
 
@@ -54,3 +55,7 @@ class RestoreFailed(PodwatchError):
 
 class HeldBack(RestoreFailed):
     """Containers must not be reloaded now; the message says which, and why."""
+
+
+class Outdated(RestoreFailed):
+    """What the repair was decided from has changed since; nothing of it was done."""

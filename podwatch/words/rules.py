@@ -70,12 +70,13 @@ class Chain:
 class Ruleset:
     """A driver's rules as observed at one generation.
 
-    `present` is False when the driver's table does not exist. `listing` is the tool's own text,
-    from which the rules can be put back. `traits` is what is known of the version that installed
+    `present` is False when the driver's table does not exist. `handles` are the kernel's numbers of
+    each chain's rules, in their order, where the tool tells them: no other rule ever has the same.
+    `traits` is what is known of the version that installed
     them and does not show in what is left of them.
     """
 
     present: bool
     chains: Mapping[str, Chain] = field(default_factory=dict)
-    listing: str = ""
+    handles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     traits: frozenset[str] = frozenset()

@@ -85,6 +85,9 @@ class Snapshot:
     """What one look found. `busy` names who is in the middle of a change, if anybody is; `lock` is
     podman's network lock while it is held.
 
+    `stamp` is that of what was set up, and `changes` the number of transactions on the rules, when
+    they were read: a repair is built on both.
+
     `listed` are the ids of containers that podman listed while netavark's state was the same, and
     whose process is there.
     `copied` are the chains of the saved copy, for the spelling of what is missing.
@@ -100,6 +103,8 @@ class Snapshot:
     containers: Mapping[str, Container] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
     generation: int = 0
+    stamp: object = None
+    changes: int = 0
     busy: str = ""
     lock: HeldLock | None = None
     paused: str = ""

@@ -124,7 +124,8 @@ class Stage:
 
     def observed(self) -> Ruleset:
         """The table as podwatch reads it."""
-        return parse_listing(self.listing())
+        numbered = _unless_absent(lambda: self.nft("--handle", "list", "table", FAMILY, TABLE))
+        return parse_listing(numbered)
 
     @property
     def enter_network(self) -> list[str]:

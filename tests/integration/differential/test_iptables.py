@@ -16,7 +16,7 @@ import pytest
 
 from podwatch.decide.judge import judge
 from podwatch.drivers.iptables import PREFIXES, expected_rules
-from podwatch.drivers.iptables_save import clearing_scripts, parse_save, restore_scripts, whole
+from podwatch.drivers.iptables_save import clearing_scripts, parse_save, restore_scripts
 from podwatch.drivers.saved import SavedRules, covers, repairs
 from podwatch.words.network import (
     Endpoint,
@@ -261,5 +261,7 @@ def test_all_is_taken_away_and_put_back(busy: Played) -> None:
     bare = busy.observed()
     assert not bare.present
     assert not any(chain.rules for chain in bare.chains.values())
-    busy.commit(restore_scripts(whole(bare, before), bare, prefixes=PREFIXES))
+    rules = expected_rules(busy.setup(), before)
+    todo = repairs(SavedRules(before.chains, FirewallDriver.IPTABLES), rules, bare)
+    busy.commit(restore_scripts(todo, bare, prefixes=PREFIXES))
     assert busy.observed() == before

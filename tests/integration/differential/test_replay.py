@@ -11,7 +11,7 @@ from podwatch.decide.judge import judge
 from podwatch.drivers.nftables import FAMILY, TABLE, expected_rules, repair_script, traits
 from podwatch.drivers.saved import SavedRules, covers, repairs
 from podwatch.words.network import Setup
-from podwatch.words.rules import Chain, Ruleset
+from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import State, Verdict
 from tests.integration.differential.configurations import BUSY_HOST
@@ -59,7 +59,7 @@ class Copied:
         """
         observed = replace(self.stage.observed(), traits=seen)
         todo = repairs(self.copy, expected_rules(self.setup, observed), observed)
-        self.stage.nft("-f", "-", text=repair_script(todo))
+        self.stage.nft("-f", "-", text=repair_script(todo, observed))
 
 
 @pytest.fixture
@@ -90,9 +90,16 @@ def test_every_damage_is_put_right_in_one_transaction(copied: Copied, damage: st
     assert in_use(copied.stage.observed()) == before
 
 
-def in_use(observed: Ruleset) -> dict[str, Chain]:
-    """The chains with rules: an empty one that nothing jumps to need not come back."""
-    return {name: chain for name, chain in observed.chains.items() if chain.rules}
+def in_use(observed: Ruleset) -> dict[str, tuple[str, list[str]]]:
+    """The chains with rules: an empty one that nothing jumps to need not come back.
+
+    In any order: whether that is right the judge has said.
+    """
+    return {
+        name: (chain.hook, sorted(chain.rules))
+        for name, chain in observed.chains.items()
+        if chain.rules
+    }
 
 
 def test_a_copy_covers_each_lost_rule(copied: Copied) -> None:

@@ -12,18 +12,36 @@ import pytest
 from podwatch.daemon.config import Config
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.saved_copy import SavedCopy
+from podwatch.decide.policy import Method
+from podwatch.drivers.driver import expected_rules
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
-from podwatch.words.rules import Chain, Ruleset
+from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import Part, Snapshot, Unknown
-from podwatch.words.verdict import Missing, MissingKind, Notice, State, Verdict, WarningKind
+from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 
 SUBNET = ip_network("10.88.0.0/16")
 NETWORK = Network("2f259bab", "podman0", (SUBNET,))
 ENDPOINT = Endpoint("aa", NETWORK.id, "podman", ((ip_address("10.88.0.2"), SUBNET),))
-RULES = Ruleset(present=True, chains={"FORWARD": Chain("", ("accept",))})
-SNAPSHOT = Snapshot(Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}, (ENDPOINT,)), RULES, None)
-LOST = Missing(MissingKind.RULE, "a rule", "accept", container_ids=("aa",))
-TWICE = Notice(WarningKind.DUPLICATES, "1 rule is there more than once")
+SETUP = Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}, (ENDPOINT,))
+
+
+def _whole() -> dict[str, Chain]:
+    """Every rule that is expected, in a chain of its name."""
+    hooks: dict[str, str] = {}
+    texts: dict[str, list[str]] = {}
+    for rule in expected_rules(SETUP, Ruleset(present=False)):
+        found = texts.setdefault(rule.chain, [])
+        if rule.kind is RuleKind.HOOK:
+            hooks[rule.chain] = rule.text
+        else:
+            found.append(rule.text)
+    return {name: Chain(hooks.get(name, ""), tuple(found)) for name, found in texts.items()}
+
+
+WHOLE = _whole()
+SNAPSHOT = Snapshot(SETUP, Ruleset(present=True, chains=WHOLE), None)
+LOST = Verdict(State.LOST, (Missing(MissingKind.RULE, "a rule", "accept", container_ids=("aa",)),))
+SYSCTL = Missing(MissingKind.SYSCTL, "ip_forward is 0, not 1", "net/ipv4/ip_forward=1")
 NOT_SEEN = Unknown(Part.CONTAINER, "a container", "no JSON")
 
 
@@ -33,46 +51,81 @@ def copy(tmp_path: Path) -> SavedCopy:
     return SavedCopy(tmp_path / "rules.json")
 
 
-def keep(copy: SavedCopy, verdict: Verdict, snapshot: Snapshot = SNAPSHOT) -> None:
+def keep(
+    copy: SavedCopy, verdict: Verdict, snapshot: Snapshot, method: Method | None = None
+) -> None:
     """What the loop does with the copy after a look."""
     host = SimpleNamespace(copy=copy, configure=lambda _: None)
-    Loop(cast("Any", host), Config(), cast("Any", None))._keep_copy(snapshot, verdict)
+    Loop(cast("Any", host), Config(), cast("Any", None))._keep_copy(snapshot, verdict, method)
+
+
+def lose(*names: str) -> Snapshot:
+    """The same moment with these chains emptied."""
+    chains = {
+        name: Chain(chain.hook, () if name in names else chain.rules)
+        for name, chain in WHOLE.items()
+    }
+    return replace(SNAPSHOT, rules=Ruleset(present=True, chains=chains))
 
 
 def test_a_look_that_finds_all_is_copied(copy: SavedCopy) -> None:
-    """Nothing missing, unknown, twice or going on: the copy is in memory, and in its file."""
-    keep(copy, Verdict(State.OK))
+    """Nothing missing, twice or going on: the copy is in memory, and in its file."""
+    keep(copy, Verdict(State.OK), SNAPSHOT)
     again = SavedCopy(copy.path)
     again.load()
 
     assert copy.current is not None
-    assert copy.current.chains == RULES.chains
+    assert copy.current.chains == WHOLE
     assert again.current == copy.current
     assert copy.path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
-    ("verdict", "snapshot"),
-    [
-        (Verdict(State.LOST, (LOST,)), SNAPSHOT),
-        (Verdict(State.UNKNOWN, unknown=(NOT_SEEN,)), SNAPSHOT),
-        (Verdict(State.DEGRADED, warnings=(TWICE,)), SNAPSHOT),
-        (Verdict(State.OK), replace(SNAPSHOT, busy="podman is changing a network")),
-        (Verdict(State.OK), replace(SNAPSHOT, rules=None)),
-        (Verdict(State.OK), replace(SNAPSHOT, rules=Ruleset(present=False, chains={}))),
-    ],
-    ids=["missing", "unknown", "twice", "busy", "unread", "no table"],
+    "verdict",
+    [Verdict(State.UNKNOWN, unknown=(NOT_SEEN,)), Verdict(State.LOST, (SYSCTL,))],
+    ids=["a container is unknown", "a sysctl is lost"],
 )
-def test_never_from_a_damaged_table(copy: SavedCopy, verdict: Verdict, snapshot: Snapshot) -> None:
-    """Whatever a look did not find whole is not copied, and a good copy is not replaced by it."""
-    keep(copy, verdict, snapshot)
+def test_what_does_not_concern_the_rules_costs_no_copy(copy: SavedCopy, verdict: Verdict) -> None:
+    """While something else is unknown or lost, for however long, the rules are copied."""
+    keep(copy, verdict, SNAPSHOT)
+    assert copy.of(FirewallDriver.NFTABLES).chains == WHOLE
+
+
+def test_what_is_lost_keeps_its_copy(copy: SavedCopy) -> None:
+    """Of a table that has lost something, what is there is copied and what is lost is kept."""
+    keep(copy, Verdict(State.OK), SNAPSHOT)
+    keep(copy, LOST, lose("FORWARD", "POSTROUTING"))
+    kept = copy.of(FirewallDriver.NFTABLES).chains
+    assert set(kept["FORWARD"].rules) == set(WHOLE["FORWARD"].rules)
+    assert set(kept["POSTROUTING"].rules) == set(WHOLE["POSTROUTING"].rules)
+    keep(copy, LOST, replace(SNAPSHOT, rules=Ruleset(present=False)))
+    assert set(copy.of(FirewallDriver.NFTABLES).chains["FORWARD"].rules) == set(
+        WHOLE["FORWARD"].rules
+    )
+
+
+def test_what_was_never_seen_is_not_made_up(copy: SavedCopy) -> None:
+    """A rule that is missing since before the first look is in no copy."""
+    keep(copy, LOST, lose("FORWARD"))
+    kept = copy.of(FirewallDriver.NFTABLES).chains
+    assert not kept["FORWARD"].rules
+    assert kept["POSTROUTING"] == WHOLE["POSTROUTING"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "snapshot", "method"),
+    [
+        (LOST, replace(lose("FORWARD"), busy="podman is changing a network"), None),
+        (LOST, lose("FORWARD"), Method.REPLAY),
+        (Verdict(State.OK), replace(SNAPSHOT, rules=None), None),
+        (LOST, replace(SNAPSHOT, rules=Ruleset(present=False)), None),
+    ],
+    ids=["busy", "being put back", "unread", "no table"],
+)
+def test_never_of_a_change_that_is_going_on(
+    copy: SavedCopy, verdict: Verdict, snapshot: Snapshot, method: Method | None
+) -> None:
+    """What somebody is in the middle of is not copied, nor what could not be read."""
+    keep(copy, verdict, snapshot, method)
     assert not copy.of(FirewallDriver.NFTABLES).chains
     assert not copy.path.exists()
-
-    whole = replace(SNAPSHOT, rules=Ruleset(present=True, chains={"INPUT": Chain("", ("drop",))}))
-    keep(copy, Verdict(State.OK), whole)
-    text = copy.path.read_text()
-    keep(copy, verdict, snapshot)
-
-    assert copy.of(FirewallDriver.NFTABLES).chains == {"INPUT": Chain("", ("drop",))}
-    assert copy.path.read_text() == text

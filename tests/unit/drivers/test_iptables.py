@@ -15,7 +15,6 @@ from podwatch.drivers.iptables_save import (
     clearing_scripts,
     parse_save,
     restore_scripts,
-    whole,
 )
 from podwatch.drivers.podman_setup import parse_setup
 from podwatch.drivers.saved import Repair, SavedRules, covers, repairs
@@ -158,26 +157,64 @@ def test_a_wildcard_address_has_two_spellings() -> None:
     assert found == [(f"-d 0.0.0.0/32 {port}", port)]
 
 
+def put_back(was: Ruleset, now: Ruleset, rules: list[Rule]) -> list[str]:
+    """The lines of the script that repairs what is there now, with a copy of what was."""
+    todo = repairs(SavedRules(was.chains, FirewallDriver.IPTABLES), rules, now)
+    return restore_scripts(todo, now, prefixes=PREFIXES)["ip"].splitlines()
+
+
+def jumps(*targets: str) -> list[Rule]:
+    """What is expected in FORWARD: jumps to these chains of netavark's, in this order."""
+    return [
+        Rule("ip filter FORWARD", (f"-j {each}",), RuleKind.HOST, order=("FORWARD", rank))
+        for rank, each in enumerate(targets)
+    ]
+
+
 def test_a_repair_touches_nothing_of_others() -> None:
-    """In a built-in chain only netavark's jumps move, and each goes to its place among theirs."""
+    """In a built-in chain what is missing is inserted in its place, and nothing else is touched."""
+    wanted = jumps("NETAVARK_ISOLATION_1", "NETAVARK_FORWARD")
     theirs = ("-i eth0 -j theirs", "-i eth1 -j theirs")
     forward = f"-j NETAVARK_ISOLATION_1|{theirs[0]}|-j NETAVARK_FORWARD|{theirs[1]}".split("|")
-    was = Ruleset(present=True, chains={"ip filter FORWARD": Chain(BUILT_IN, tuple(forward))})
+    own = dict.fromkeys(
+        ("ip filter NETAVARK_FORWARD", "ip filter NETAVARK_ISOLATION_1"), Chain("", ())
+    )
+    was = Ruleset(
+        present=True, chains={"ip filter FORWARD": Chain(BUILT_IN, tuple(forward)), **own}
+    )
     now = without(was, "ip filter FORWARD", "-j NETAVARK_FORWARD")
-    script = restore_scripts(whole(now, was), now, prefixes=PREFIXES)["ip"]
-    assert script.splitlines() == [
+    assert put_back(was, now, wanted) == [
         "*filter",
-        ":NETAVARK_FORWARD - [0:0]",
-        ":NETAVARK_ISOLATION_1 - [0:0]",
-        "-D FORWARD -j NETAVARK_ISOLATION_1",
-        "-I FORWARD 1 -j NETAVARK_ISOLATION_1",
         "-I FORWARD 3 -j NETAVARK_FORWARD",
+        "COMMIT",
+    ]
+    swapped = {**was.chains, "ip filter FORWARD": Chain(BUILT_IN, tuple(forward[::-1]))}
+    assert put_back(was, Ruleset(present=True, chains=swapped), wanted) == [
+        "*filter",
+        "-D FORWARD -j NETAVARK_FORWARD",
+        "-A FORWARD -j NETAVARK_FORWARD",
         "COMMIT",
     ]
 
 
-def test_a_chain_that_is_there_is_not_emptied_by_a_jump_to_it() -> None:
-    """A chain is only named in a script to be written, or to be made: naming it empties it."""
+def test_a_rule_that_is_there_twice_is_written_once() -> None:
+    """Both are deleted by their text and one is written: a number may be another rule's by then."""
+    twice = Chain(BUILT_IN, ("-j NETAVARK_FORWARD", "-j theirs", "-j NETAVARK_FORWARD"))
+    now = Ruleset(
+        present=True,
+        chains={"ip filter FORWARD": twice, "ip filter NETAVARK_FORWARD": Chain("", ())},
+    )
+    assert put_back(now, now, jumps("NETAVARK_FORWARD")) == [
+        "*filter",
+        "-D FORWARD -j NETAVARK_FORWARD",
+        "-D FORWARD -j NETAVARK_FORWARD",
+        "-I FORWARD 1 -j NETAVARK_FORWARD",
+        "COMMIT",
+    ]
+
+
+def test_no_chain_is_ever_emptied() -> None:
+    """A chain that is not there is made by -N: that fails where somebody has made it meanwhile."""
     chain = Chain("", ("-o podman1 -j DROP",))
     now = Ruleset(present=True, chains={"ip filter NETAVARK_ISOLATION_2": chain})
     todo = [
@@ -186,11 +223,16 @@ def test_a_chain_that_is_there_is_not_emptied_by_a_jump_to_it() -> None:
             Chain("", ("-j NETAVARK_ISOLATION_2",)),
             exists=False,
             rehook=False,
+            stays=(None,),
         )
     ]
     script = restore_scripts(todo, now, prefixes=PREFIXES)["ip"]
-    assert ":NETAVARK_ISOLATION_2" not in script
-    assert ":NETAVARK_ISOLATION_3 - [0:0]\n-A NETAVARK_ISOLATION_3 -j " in script
+    assert script.splitlines() == [
+        "*filter",
+        "-N NETAVARK_ISOLATION_3",
+        "-A NETAVARK_ISOLATION_3 -j NETAVARK_ISOLATION_2",
+        "COMMIT",
+    ]
 
 
 def test_clearing_takes_only_what_is_netavarks() -> None:

@@ -27,9 +27,9 @@ def rules(expected: Mapping[str, tuple[str, ...]] = EXPECTED) -> list[Rule]:
     """Rules with these texts, each with an older spelling that is not in use, and the hook."""
     hook = Rule("FORWARD", (HOOK,), RuleKind.HOOK)
     return [hook] + [
-        Rule(chain, (f"old {text}", text), RuleKind.HOST)
+        Rule(chain, (f"old {text}", text), RuleKind.HOST, order=(chain, rank))
         for chain, texts in expected.items()
-        for text in texts
+        for rank, text in enumerate(texts)
     ]
 
 
@@ -41,7 +41,16 @@ def ruleset(**changes: tuple[str, ...] | None) -> Ruleset:
             del chains[name]
         else:
             chains[name] = Chain(WHOLE[name].hook if name in WHOLE else "", texts)
-    return Ruleset(present=True, chains=chains)
+    return numbered(chains)
+
+
+def numbered(chains: Mapping[str, Chain]) -> Ruleset:
+    """These chains with a handle for each rule: 100, 101, … in the first, 200, … in the next."""
+    handles = {
+        name: tuple(100 * (at + 1) + number for number in range(len(chain.rules)))
+        for at, (name, chain) in enumerate(chains.items())
+    }
+    return Ruleset(present=True, chains=chains, handles=handles)
 
 
 COPY = SavedRules(WHOLE)
@@ -67,8 +76,9 @@ def test_what_is_whole_is_not_touched() -> None:
     [
         ((), ("a", "jump X", "b", "c")),
         (("a", "jump X", "foreign", "c"), ("a", "jump X", "foreign", "b", "c")),
-        (("c", "b", "foreign", "jump X", "a"), ("a", "jump X", "foreign", "b", "c")),
+        (("c", "b", "foreign", "jump X", "a"), ("foreign", "a", "jump X", "b", "c")),
         (("a", "a", "jump X", "b", "b", "c"), ("a", "jump X", "b", "c")),
+        (("b", "a", "foreign", "jump X", "c"), ("a", "foreign", "jump X", "b", "c")),
         (("new", "a", "b", "c"), ("new", "a", "jump X", "b", "c")),
         (("a", "jump X", "b", "new", "c"), ("a", "jump X", "b", "new", "c")),
         (("a", "jump X", "b", "c", "new", "new"), ("a", "jump X", "b", "c", "new", "new")),
@@ -174,37 +184,99 @@ def test_any_damage_is_put_right(damage: dict[str, tuple[str, ...] | None]) -> N
     assert repairs(COPY, rules(), Ruleset(present=True, chains=after)) == []
 
 
+def commit(script: str, observed: Ruleset) -> dict[str, list[str]]:
+    """What nft makes of a script: every line counts, and a handle that is not there is an error."""
+    chains = {name: list(chain.rules) for name, chain in observed.chains.items()}
+    handles = {name: list(observed.handles[name]) for name in chains}
+    for line in script.splitlines():
+        verb, what, *rest = line.replace(" inet netavark", "", 1).split(" ")
+        if what == "table":
+            assert (verb == "create") == (not observed.present)
+        elif what == "chain":
+            name = rest[0]
+            if verb == "create":
+                assert name not in chains
+                chains[name], handles[name] = [], []
+            else:
+                assert verb == "delete"
+                assert not chains.pop(name)
+        else:
+            name, at = rest[0], None
+            if rest[1:2] == ["handle"]:
+                at = handles[name].index(int(rest[2]))
+                rest = rest[2:]
+            text = " ".join(rest[1:])
+            if verb == "delete":
+                assert at is not None
+                del chains[name][at], handles[name][at]
+                continue
+            place = len(chains[name]) if at is None else at + (verb == "add")
+            chains[name].insert(place, text)
+            handles[name].insert(place, 0)
+    return chains
+
+
 @given(damaged)
-def test_the_script_makes_chains_before_it_jumps_to_them(
+def test_the_script_makes_of_what_is_there_what_has_to_be(
     damage: dict[str, tuple[str, ...] | None],
 ) -> None:
-    """In the transaction every chain is made before any rule, and emptied before it is filled."""
-    todo = repairs(COPY, rules(), ruleset(**damage))
-    lines = repair_script(todo).splitlines()
-    first_rule = next((at for at, line in enumerate(lines) if line.startswith("add rule")), 0)
-    last_chain = max(at for at, line in enumerate(lines) if not line.startswith("add rule"))
-    assert not first_rule or last_chain < first_rule
+    """Every chain is made before a rule may jump to it; then only rules are deleted and added."""
+    observed = ruleset(**damage)
+    todo = repairs(COPY, rules(), observed)
+    script = repair_script(todo, observed)
+    after = commit(script, observed)
     for each in todo:
-        assert f"inet netavark {each.name}" in "\n".join(lines)
+        assert tuple(after[each.name]) == each.chain.rules
+    assert "flush" not in script
+
+
+@given(damaged, st.dictionaries(st.sampled_from(["FORWARD", "X"]), st.sampled_from(["p", "q"])))
+def test_what_somebody_adds_meanwhile_stays(
+    damage: dict[str, tuple[str, ...] | None], added: dict[str, str]
+) -> None:
+    """A rule that netavark appends between the look and the commit is there after the repair."""
+    observed = ruleset(**damage)
+    script = repair_script(repairs(COPY, rules(), observed), observed)
+    here = {name: text for name, text in added.items() if name in observed.chains}
+    chains, handles = dict(observed.chains), dict(observed.handles)
+    for name, text in here.items():
+        chains[name] = Chain(chains[name].hook, (*chains[name].rules, text))
+        handles[name] = (*handles[name], 99)
+    after = commit(script, Ruleset(present=True, chains=chains, handles=handles))
+    for name, text in here.items():
+        assert text in after[name]
 
 
 def test_the_script_of_a_repair() -> None:
-    """The transaction for a chain that is gone, one to be emptied and one hooked in wrongly."""
+    """The transaction for a chain that is gone, one that lost rules and one hooked in wrongly."""
+    observed = numbered({"OLD": Chain("", ("y", "y", "z")), "FORWARD": Chain("", ("w",))})
     todo = [
-        Repair("NEW", Chain("", ("x",)), exists=False, rehook=False),
-        Repair("OLD", Chain("", ("y",)), exists=True, rehook=False),
-        Repair("FORWARD", Chain(HOOK, ()), exists=True, rehook=True),
+        Repair("NEW", Chain("", ("x",)), exists=False, rehook=False, stays=(None,)),
+        Repair(
+            "OLD",
+            Chain("", ("a", "y", "b", "z", "c", "d")),
+            exists=True,
+            rehook=False,
+            stays=(None, 0, None, 2, None, None),
+        ),
+        Repair("FORWARD", Chain(HOOK, ("w",)), exists=True, rehook=True, stays=(None,)),
     ]
-    assert repair_script(todo).splitlines() == [
+    assert repair_script(todo, observed).splitlines() == [
         "add table inet netavark",
-        "add chain inet netavark NEW",
-        "flush chain inet netavark OLD",
-        "flush chain inet netavark FORWARD",
+        "create chain inet netavark NEW",
+        "delete rule inet netavark FORWARD handle 200",
         "delete chain inet netavark FORWARD",
-        f"add chain inet netavark FORWARD {{ {HOOK} }}",
+        f"create chain inet netavark FORWARD {{ {HOOK} }}",
         "add rule inet netavark NEW x",
-        "add rule inet netavark OLD y",
+        "delete rule inet netavark OLD handle 101",
+        "insert rule inet netavark OLD handle 100 a",
+        "insert rule inet netavark OLD handle 102 b",
+        "add rule inet netavark OLD handle 102 d",
+        "add rule inet netavark OLD handle 102 c",
+        "add rule inet netavark FORWARD w",
     ]
+    with pytest.raises(ValueError, match="handles of chain OLD"):
+        repair_script(todo, Ruleset(present=True, chains=observed.chains))
 
 
 def test_a_copy_survives_its_file() -> None:
@@ -244,6 +316,15 @@ def test_a_base_chain_the_copy_does_not_know_keeps_its_hook() -> None:
     """Somebody's base chain made since the copy was taken is not unhooked, only left alone."""
     chains = {**WHOLE, "THEIRS": Chain("type nat hook input priority 5; policy accept;", ("drop",))}
     assert repairs(COPY, rules(), Ruleset(present=True, chains=chains)) == []
+
+
+def test_a_wrong_order_needs_no_copy() -> None:
+    """What is all there, but in the wrong order, is put in order without a copy of it."""
+    empty, moved = SavedRules({}), ruleset(FORWARD=("jump X", "foreign", "b", "c", "a"))
+    assert covers(empty, rules(), moved)
+    (repair,) = repairs(empty, rules(), moved)
+    assert repair.chain.rules == ("a", "jump X", "foreign", "b", "c")
+    assert repair.stays == (None, 0, 1, 2, 3)
 
 
 def test_an_empty_copy_brings_nothing() -> None:

@@ -302,6 +302,7 @@ def test_from_files_to_what_a_person_reads(data: st.DataObject) -> None:
         shown = render.status({**SHAPE, **told}, now=1e9, colour=False, everything=True)
         expected = nftables.expected_rules(setup, rules)
         copy = saved.SavedRules(rules.chains)
-        nftables.repair_script(saved.repairs(copy, expected, nftables.parse_listing("")))
+        bare = nftables.parse_listing("")
+        nftables.repair_script(saved.repairs(copy, expected, bare), bare)
     assert all(each.isprintable() for each in shown.splitlines())
     shown.encode()
