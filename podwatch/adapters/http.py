@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """One page over HTTP on a loopback address, for a Prometheus on the same host.
 
-It answers GET of one path and nothing else, one request for each connection, a few connections at a
-time, and gives up on whoever is slow: a scraper cannot hold up the daemon.
+It answers GET of one path and nothing else, one request for each connection, and gives up on
+whoever is slow. Every user of the host can connect: when all places are taken, the connection that
+has said nothing for the longest time makes room, so that nobody keeps a scraper out.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
-from contextlib import suppress
 
 from podwatch.words.errors import PodwatchError
 
 _REQUEST_BYTES = 8192
 _LIMIT_S = 5.0
-_AT_ONCE = 8
+_AT_ONCE = 64
+_TURN = 8
+"""So many connections are accepted before the loop has another turn. asyncio reads a request some
+four turns after its connection: well before so many others could push it out."""
+_QUEUE = 1024
+"""The kernel keeps so many more: a scraper's that it drops is tried again a second later."""
 
 
 class Page:
@@ -24,15 +30,22 @@ class Page:
         self._type = content_type
         self._content = content
         self._server: asyncio.Server | None = None
-        self._open = 0
+        self._open: dict[asyncio.StreamWriter, bool] = {}
+        """The connections, the oldest first, and whether each has asked."""
 
     async def listen(self, host: str, port: int) -> int:
         """Begin to answer; the port (a free one for 0). Raises PodwatchError if it is taken."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
         try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
             self._server = await asyncio.start_server(
-                self._answer, host, port, limit=_REQUEST_BYTES
+                self._answer, sock=sock, limit=_REQUEST_BYTES, backlog=_TURN
             )
+            sock.listen(_QUEUE)
         except OSError as exc:
+            sock.close()
             raise PodwatchError(
                 f"cannot listen on {host} port {port}: {exc.strerror}",
                 hint="another program has it: set metrics.listen to a free port",
@@ -47,20 +60,25 @@ class Page:
             self._server = None
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        if len(self._open) >= _AT_ONCE:
+            silent = (each for each, has_asked in self._open.items() if not has_asked)
+            oldest = next(silent, next(iter(self._open)))
+            del self._open[oldest]
+            oldest.transport.abort()
+        self._open[writer] = False
         try:
-            if self._open <= _AT_ONCE:
-                async with asyncio.timeout(_LIMIT_S):
-                    head = await reader.readuntil(b"\r\n\r\n")
+            async with asyncio.timeout(_LIMIT_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+                if writer in self._open:
+                    self._open[writer] = True
                     writer.write(self._response(head.split(b"\r\n", 1)[0]))
-                    await writer.drain()
+                    writer.close()
+                    await writer.wait_closed()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # slow, gone, or no HTTP: not worth a word
         finally:
-            self._open -= 1
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+            self._open.pop(writer, None)
+            writer.transport.abort()
 
     def _response(self, request: bytes) -> bytes:
         method, _, rest = request.partition(b" ")
