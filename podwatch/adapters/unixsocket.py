@@ -1,11 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether somebody listens on a unix socket, without connecting: that would start its service."""
 
+import os
+import socket
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from podwatch.adapters.files import read_proc
+from podwatch.drivers.socket_messages import (
+    DATAGRAM_BYTES,
+    Listener,
+    listeners_request,
+    parse_listeners,
+)
 
+_SOCK_DIAG = 4  # NETLINK_SOCK_DIAG, linux/netlink.h
+_TIMEOUT_S = 1.0
+_DATAGRAMS = 4096
 _LIMIT_BYTES = 64 * 1024 * 1024
 _LISTENS = 0x10000  # __SO_ACCEPTCON, net/unix/af_unix.c unix_seq_show
 
@@ -18,18 +30,52 @@ def path_exists(path: str) -> bool:
         return False
 
 
-def is_listening(path: str, table: Path = Path("/proc/net/unix")) -> bool:
+def is_listening(path: str) -> bool:
     """Whether a listening socket was bound to this path, even if the path itself is gone since.
 
-    Lines of `table`: Num: RefCount Protocol Flags Type St Inode Path (proc(5)).
+    Whoever makes a mount namespace of his own can bind a socket under any name, and the kernel
+    lists it like the host's: it has to be the very file, or, where there is none any more, one of
+    that file system. A kernel without unix_diag knows names alone.
     """
     try:
-        lines = (
-            read_proc(table, limit_bytes=_LIMIT_BYTES).decode("utf-8", "replace").splitlines()[1:]
-        )
+        bound = [each for each in _listeners() if each.name == path]
+    except OSError:
+        return _is_named(path)
+    try:
+        file = os.lstat(path)
+        inode = file.st_ino & 0xFFFFFFFF
+        bound = [each for each in bound if each.inode == inode]
+    except OSError:
+        try:
+            file = os.stat(os.path.dirname(path))
+        except OSError:
+            return False
+    return (os.major(file.st_dev), os.minor(file.st_dev)) in {each.device for each in bound}
+
+
+def _listeners() -> Iterator[Listener]:
+    """The unix sockets that listen, as far as they have a file. Raises OSError."""
+    with socket.socket(
+        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG
+    ) as sock:
+        sock.settimeout(_TIMEOUT_S)
+        sock.sendto(listeners_request(), (0, 0))
+        for _ in range(_DATAGRAMS):
+            found, ended = parse_listeners(sock.recv(DATAGRAM_BYTES))
+            yield from found
+            if ended:
+                raise OSError(ended, os.strerror(ended))
+            if ended is not None:
+                return
+
+
+def _is_named(path: str) -> bool:
+    """Lines of /proc/net/unix: Num: RefCount Protocol Flags Type St Inode Path (proc(5))."""
+    try:
+        lines = read_proc("/proc/net/unix", limit_bytes=_LIMIT_BYTES).decode("utf-8", "replace")
     except OSError:
         return False
-    for line in lines:
+    for line in lines.splitlines()[1:]:
         fields = line.split(None, 7)
         if len(fields) == 8 and fields[7] == path and int(fields[3], 16) & _LISTENS:
             return True

@@ -6,7 +6,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.socket_messages import parse_bound
+from podwatch.drivers.socket_messages import Listener, parse_bound, parse_listeners
 
 
 def message(kind: int, body: bytes = b"") -> bytes:
@@ -45,3 +45,31 @@ def test_whatever_the_bytes_are_nothing_is_raised(data: bytes) -> None:
 def test_a_cut_message_tells_nothing(length: int) -> None:
     """A message too short for a socket is passed over."""
     assert list(parse_bound(message(20, bytes(length)))) == []
+
+
+def listener(name: bytes, inode: int, device: int) -> bytes:
+    """The kernel's account of one unix socket that listens, struct unix_diag_msg and attributes."""
+    padded = name + bytes(-len(name) % 4)
+    attributes = struct.pack("=HH", 4 + len(name), 0) + padded
+    attributes += struct.pack("=HHII", 12, 1, inode, device)
+    return message(20, struct.pack("=BBBBI8x", 1, 1, 10, 0, 99) + attributes)
+
+
+def test_listeners_have_a_name_and_a_file() -> None:
+    """Each listener's name, inode and device is told; the end of the answer, or its refusal."""
+    whole = listener(b"/run/a\0", 7, 8 << 20 | 1) + listener(b"/run/b", 9, 67)
+    found = [Listener("/run/a", 7, (8, 1)), Listener("/run/b", 9, (0, 67))]
+
+    assert parse_listeners(whole) == (found, None)
+    assert parse_listeners(whole + message(3, bytes(4))) == (found, 0)
+    assert parse_listeners(message(2, struct.pack("=i", -2) + bytes(16))) == ([], 2)
+    abstract = message(20, bytes(16) + struct.pack("=HH4s", 8, 0, b"\0abc"))
+    assert parse_listeners(abstract) == ([], None)
+
+
+@given(st.binary(max_size=300))
+def test_listeners_of_garbage_are_none(data: bytes) -> None:
+    """Whatever the bytes are, nothing is raised, and no end is made up of a negative number."""
+    found, ended = parse_listeners(data)
+    assert len(found) <= 10
+    assert ended is None or isinstance(ended, int)
