@@ -10,7 +10,7 @@ that name is meant, if there is only one of it.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from podwatch.drivers.proc_files import (
     parse_cgroup,
     parse_command,
     parse_login,
+    parse_start,
     parse_stat,
     parse_uid,
     user_name,
@@ -36,9 +37,18 @@ _NEWEST = 64
 """Processes whose name is read where the kernel's pid cannot be used."""
 
 
-def living(pids: Iterable[int]) -> set[int]:
-    """Those of the processes that are there."""
-    return {pid for pid in pids if os.path.exists(f"/proc/{pid}")}
+def started(pids: Iterable[int]) -> dict[int, int]:
+    """When each of the processes that are there started, in clock ticks since the host booted.
+
+    A number is used again when its process has ended: only both together are one process.
+    """
+    found = {pid: parse_start(_read(f"/proc/{pid}/stat", _LIMIT_BYTES)) for pid in pids}
+    return {pid: at for pid, at in found.items() if at is not None}
+
+
+def living(processes: Mapping[int, int]) -> set[int]:
+    """Those of the processes, each with its start, that are there still."""
+    return {pid for pid, at in started(processes).items() if at == processes[pid]}
 
 
 class Processes:

@@ -22,7 +22,7 @@ from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
 from podwatch.adapters.podman import held_lock, lock_holder, runtime_stamp
 from podwatch.adapters.podman_networks import read_kinds
-from podwatch.adapters.process import Processes, living
+from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.gates import drops_of_others
@@ -94,6 +94,8 @@ class Looker:
         self._sysctls_seen: frozenset[str] = frozenset()
         self._policies_seen: frozenset[str] = frozenset()
         self._processes = Processes()
+        self._started: dict[int, int] = {}
+        """The processes of containers when they were listed, and when each started."""
         self._locked: tuple[object, float] = (None, -math.inf)
         """podman's lock as it was held at the last look, and since when."""
 
@@ -211,7 +213,7 @@ class Looker:
     def _containers(self, setup: Setup | None) -> tuple[Mapping[str, Container], frozenset[str]]:
         """podman's containers, as far as that still holds, and those that surely run."""
         stamp, written = self.expected.stamp, {} if setup is None else setup.written
-        found, here = self.census.at(stamp, written), living(self.census.alive)
+        found, here = self.census.at(stamp, written), living(self._started)
         ended = {
             key: replace(found[key], ended=True) for key in self.census.ended(stamp, written, here)
         }
@@ -235,8 +237,8 @@ class Looker:
             wired |= {key for key, each in containers.items() if each.created and each.networks}
         written = setup.written if setup else {}
         found = self.census.next(containers, stamp, written, wired, time.monotonic())
-        alive = living({each.pid for each in containers.values() if each.pid})
-        self.census = replace(found, taken=asked, alive=frozenset(alive))
+        self._started = started({each.pid for each in containers.values() if each.pid})
+        self.census = replace(found, taken=asked, alive=frozenset(self._started))
 
     @property
     def wants_census(self) -> bool:

@@ -35,6 +35,17 @@ def parse_stat(text: str) -> Stat | None:
     return None if found is None else Stat(clean(found[2]), int(found[3]))
 
 
+def parse_start(text: bytes) -> int | None:
+    """When a process started, by its /proc/PID/stat; None for one that has ended.
+
+    Field 22 of proc(5), counted behind the name, which may hold anything.
+    """
+    fields = text.rpartition(b")")[2].split()
+    if len(fields) < 20 or not fields[19].isdigit():
+        return None
+    return int(fields[19])
+
+
 def parse_command(data: bytes) -> tuple[str, ...]:
     """The arguments of /proc/PID/cmdline; none for a kernel thread or a process that has ended."""
     if not data.strip(b"\0"):

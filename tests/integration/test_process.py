@@ -4,6 +4,7 @@
 import asyncio
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,44 @@ def test_in_another_pid_namespace_the_name_is_looked_for(tmp_path: Path) -> None
 
     (tmp_path / "7/comm").write_text("nft\n")
     assert Processes(proc=tmp_path).identify(writer) == writer
+
+
+_AGAIN = """
+import os, sys, time
+from podwatch.adapters.process import living, started
+
+def child():
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+        os._exit(0)
+    return pid
+
+def end(pid):
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+
+first = child()
+listed = started([first, 1 << 22])
+assert set(listed) == {first} and living(listed) == {first}, listed
+end(first)
+assert living(listed) == set() == set(started([first]))
+while int(open("/proc/uptime").read().replace(".", "").split()[0]) <= listed[first]:
+    time.sleep(0.01)  # a start is counted in ticks of 10 ms
+open("/proc/sys/kernel/ns_last_pid", "w").write(str(first - 1))
+again = child()
+assert again == first, (again, first)
+assert set(started([again])) == {first} and living(listed) == set(), listed
+end(again)
+print("ok")
+"""
+
+
+def test_a_number_used_again_is_another_process() -> None:
+    """A process that gets the number of one that has ended does not keep that one alive."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a pid namespace of its own")
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", _AGAIN]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert (done.stdout, done.stderr) == ("ok\n", "")

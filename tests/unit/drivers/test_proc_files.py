@@ -100,3 +100,12 @@ def test_nothing_raises(text: str, data: bytes) -> None:
     proc.parse_login(text)
     proc.parse_uid(text)
     assert "\n" not in proc.command_line(proc.parse_command(data))
+
+
+def test_a_start_is_behind_whatever_name() -> None:
+    """The start is field 22, in a name like another line too; what makes no sense is none."""
+    fields = " ".join(["S", "1", *map(str, range(5, 22)), "4711", "9"])
+    for name in ("sh", "a) S 1 2 (b", ")" * 40):
+        assert proc.parse_start(f"77 ({name}) {fields}".encode()) == 4711
+    for text in (b"", b"77 (sh", b"77 (sh) S 1", b"77 (sh) S" + b" x" * 30):
+        assert proc.parse_start(text) is None
