@@ -161,6 +161,65 @@ def test_each_breakage_is_named(stopped: Installed, breakage: Breakage) -> None:
     stopped.until(lambda: {each["mark"] for each in explained(stopped)} == {"open"}, "mended")
 
 
+_HEALTHY = r"""
+set -e
+podman network create --subnet=10.89.50.0/24 na
+podman network create --subnet=10.89.51.0/24 nb
+web() {
+    podman run --detach --name "$@" local/busybox /busybox sh -c \
+        "echo $1 >/index.html; for p in 80 9101; do /busybox httpd -p \$p -h /; done; \
+        exec /busybox httpd -f -p 9102 -h /"
+}
+web two --network=na --network=nb -p 7081:80
+web twodual --network=na --network=dual -p 7082:80
+web range --network=nb --network=na -p 9101-9102:9101-9102
+web here --network=na -p 127.0.0.1:7083:80
+web there --network=na -p 192.0.2.1:7083:80
+web both --network=na --network=nb -p 127.0.0.1:7085:80 -p 192.0.2.1:7085:80
+web protocols --network=na --network=nb -p 7086:80 -p 7086:80/sctp
+web split --network=apart --network=nb -p 7089:80
+web lan-too --network=na --network=lan -p 7090:80
+podman pod create --name=twice --network=na --network=nb --publish=7092:80
+web in-twice --pod=twice
+"""
+
+
+def test_many_healthy_containers_are_called_so(stopped: Installed) -> None:
+    """Two networks, ranges, one port on two addresses: no hop is broken, no advice does harm."""
+    host = stopped.host
+    host.shell(_HEALTHY, timeout=180)
+    try:
+        infra = host.podman("pod", "inspect", "twice", "--format", "{{.InfraContainerID}}")
+        infra_name = host.podman("inspect", infra, "--format", "{{.Name}}")
+        asked = "two twodual range here there both protocols split lan-too twice".split()
+        for name in (*asked, infra_name):
+            told = host.run(["podwatch", "explain", name], check=False)
+            assert told.code == 0, told.stdout + told.stderr
+            assert "→ delete" not in told.stdout
+            assert "restore --stale" not in told.stdout
+        assert re.search(
+            r"– port forward    7081/tcp goes by n[ab]: tcp dport 7081 dnat",
+            told_of(stopped, "two"),
+        )
+        answers = {7081: "two", 7082: "twodual", 9101: "range", 9102: "range", 7083: "there"}
+        answers |= {7085: "both", 7086: "protocols", 7089: "split", 7092: "in-twice"}
+        assert {port: host.client.http(port) for port in answers} == answers
+        # What is quoted is what is there: who types it in adds no second spelling.
+        rules = {" ".join(line.split()) for line in host.nft("list", "ruleset").splitlines()}
+        quoted = re.findall(r": (ip daddr .* dnat .*)$", told_of(stopped, "here"), re.M)
+        assert quoted
+        assert rules.issuperset(quoted)
+        assert "not Podman's" not in host.run(["podwatch", "check", "--all"], check=False).stdout
+    finally:
+        host.shell("podman pod rm -f twice; podman rm -f -t 0 " + " ".join(asked[:-1]))
+        host.shell("podman network rm na nb")
+
+
+def told_of(there: Installed, target: str) -> str:
+    """What explain says of a container."""
+    return there.host.run(["podwatch", "explain", target], check=False).stdout
+
+
 def test_ports_of_localhost(stopped: Installed) -> None:
     """conmon keeps them both; on 127.0.0.1 the container answers, on ::1 nobody does, and why."""
     web(stopped.host, "local", networks=["dual"], publish=["127.0.0.1:7001:80", "[::1]:7002:80"])
