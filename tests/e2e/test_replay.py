@@ -3,7 +3,6 @@
 
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +21,8 @@ from tests.lab.machine import until
 
 pytestmark = pytest.mark.e2e
 
-TOP = Path(__file__).resolve().parents[2]
 RUNS = 5
+DEFAULT_SUBNET = "10.88.0.0/16"
 
 
 def _rest() -> None:
@@ -70,54 +69,81 @@ def test_an_outage_is_at_most_twice_the_shortest_possible(hundred: Bench, fault:
 
 @pytest.mark.alone
 def test_the_way_out_is_back_right_after_firewalld_lets_it(hundred: Bench) -> None:
-    """Egress is back within 50 ms of the end of the time in which firewalld drops everything."""
-    host, last = hundred.host, hundred.containers.containers[-1].name
-    host.run(["systemctl", "start", "podwatch"])
-    late: list[float] = []
-    while len(late) < 5 * RUNS and (len(late) < RUNS or statistics.median(late[-RUNS:]) > 50):
-        if len(late) % RUNS == 0:
+    """After firewalld drops everything podwatch takes at most twice as long as one call takes.
+
+    The call is that of a process which waits for the end of the drop window, looks at nothing, and
+    knows beforehand which source is lost: nobody can be faster.
+    """
+    ours: list[float] = []
+    limit: list[float] = []
+    while len(ours) < RUNS or (len(ours) < 3 * RUNS and not _at_most_twice(ours, limit)):
+        if len(ours) % RUNS == 0:
             _rest()
-        with (
-            _end_of_drop_window(host) as ended,
-            host.watch_egress(last, 0.005) as egress,
-        ):
-            host.run(["firewall-cmd", "--reload"])
-            host.until_egress(last)
-            window = float(ended())
-        (seen,) = egress.reports.values()
-        late.append(1000 * (seen.longest_from - window) + seen.longest_ms)
-    host.run(["systemctl", "stop", "podwatch"])
+        limit.append(_late(hundred, trusts=True))
+        hundred.start()
+        ours.append(_late(hundred, trusts=False))
+        hundred.host.run(["systemctl", "stop", "podwatch"])
 
     # Where the machine was busy with something else, the next ones tell.
-    assert statistics.median(late[-RUNS:]) <= 50, late
+    assert _at_most_twice(ours, limit), (ours, limit)
+
+
+def _at_most_twice(ours: list[float], limit: list[float]) -> bool:
+    return statistics.median(ours[-RUNS:]) <= 2 * statistics.median(limit[-RUNS:])
+
+
+def _late(bench: Bench, *, trusts: bool) -> float:
+    """Seconds from the end of a reload's drop window until a container gets out again.
+
+    With `trusts` it is brought there by the one call alone.
+    """
+    host, last = bench.host, bench.containers.containers[-1].name
+    with (
+        _end_of_drop_window(host, trusts=trusts) as ended,
+        host.watch_egress(last, 0.005) as egress,
+    ):
+        host.run(["firewall-cmd", "--reload"])
+        host.until_egress(last)
+        window = float(ended())
+    (seen,) = egress.reports.values()
+    return seen.longest_from - window + seen.longest_ms / 1000
 
 
 _WINDOW = """
-import asyncio, time
+import asyncio, sys, time
+from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.netlink import NftablesWatch
-def seen(change):
-    if "inet firewalld_policy_drop" in change.deleted:
-        print(time.monotonic(), flush=True)
-async def main():
+async def main(subnets):
+    firewalld, calls, stopped = FirewalldWatch(), [], asyncio.Event()
+    await firewalld.read()
+    def seen(change):
+        if "inet firewalld_policy_drop" in change.deleted:
+            print(time.monotonic(), flush=True)
+            calls.extend(asyncio.ensure_future(firewalld.trust(each)) for each in subnets)
     watch = NftablesWatch(seen, lambda: None)
     watch.open()
-    watch.attach(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    watch.attach(loop)
+    loop.add_reader(sys.stdin, stopped.set)
     print("ready", flush=True)
-    await asyncio.sleep(60)
-asyncio.run(main())
+    await stopped.wait()
+asyncio.run(main(sys.argv[1:]))
 """
 
 
 @contextmanager
-def _end_of_drop_window(host: Host) -> Iterator[Callable[[], str]]:
-    command = ["nsenter", f"--target={host.leader}", "--net", sys.executable, "-c", _WINDOW]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TOP) as process:
+def _end_of_drop_window(host: Host, *, trusts: bool) -> Iterator[Callable[[], str]]:
+    enter = ["nsenter", f"--target={host.leader}", "--all", "env", "-i"]
+    command = [*enter, "/usr/bin/python3", "-c", _WINDOW, *[DEFAULT_SUBNET] * trusts]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         try:
             yield process.stdout.readline
         finally:
-            process.kill()
+            process.stdin.close()  # which ends it
 
 
 _CHURN = """

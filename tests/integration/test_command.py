@@ -13,6 +13,10 @@ from podwatch.adapters.command import Result, run
 pytestmark = pytest.mark.integration
 
 
+SOON_S = 30.0
+"""Long for any machine, and half of what the programs here take when they are waited for."""
+
+
 def sh(script: str, *, timeout_s: float = 10, **more: object) -> Result:
     """Run a shell script through the adapter."""
     return asyncio.run(run(["sh", "-c", script], timeout_s=timeout_s, **more))  # type: ignore[arg-type]
@@ -27,8 +31,8 @@ def is_running(pid: int) -> bool:
 
 
 def ends(pid: int) -> bool:
-    """Whether a process that was sent its signal is gone within a second."""
-    deadline = time.monotonic() + 1
+    """Whether a process that was sent its signal ends."""
+    deadline = time.monotonic() + SOON_S
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not is_running(pid)
@@ -59,7 +63,7 @@ def test_a_program_over_its_time_is_ended_with_its_children(tmp_path: Path) -> N
     began = time.monotonic()
     result = sh(f"echo begun; sleep 60 & echo $! $$ > {pids}; wait", timeout_s=0.5)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_S
     assert result.code == 124
     assert result.failure == "no end after 0.5 s"
     assert result.stdout == "begun\n"
@@ -73,7 +77,7 @@ def test_a_program_deaf_to_sigterm_is_killed(tmp_path: Path) -> None:
     result = sh(f"trap '' TERM; echo $$ > {pid}; while :; do sleep 1; done", timeout_s=0.3)
 
     assert result.code == 124
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < SOON_S
     assert ends(int(pid.read_text()))
 
 
@@ -83,7 +87,7 @@ def test_cancelling_ends_the_program(tmp_path: Path) -> None:
 
     async def body() -> None:
         task = asyncio.ensure_future(run(["sh", "-c", f"echo $$ > {pid}; sleep 60"], timeout_s=60))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON_S):
             while not pid.exists() or not pid.read_text():
                 await asyncio.sleep(0.01)
         task.cancel()
@@ -106,10 +110,10 @@ def test_output_is_bounded_and_the_program_not_held_up() -> None:
 def test_a_daemon_left_behind_is_not_waited_for() -> None:
     """A grandchild that keeps the pipes open does not keep the caller."""
     began = time.monotonic()
-    result = sh("echo done; sleep 5 & exit 0")
+    result = sh("echo done; sleep 60 & exit 0", timeout_s=60)
 
     assert result == Result(0, "done\n", "")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < SOON_S
 
 
 def test_input_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -20,6 +19,9 @@ from tests.integration.firewall_stage import SUITES, FirewallStage
 from tests.integration.namespace import in_private_network
 
 pytestmark = pytest.mark.integration
+
+SOON_S = 30.0
+"""Long for any machine; who waits for what hangs waits for ever."""
 
 SUBNET = "10.88.0.0/16"
 
@@ -255,16 +257,14 @@ def test_firewalld_is_never_activated() -> None:
 
 
 @in_private_network
-def test_a_firewalld_that_hangs_is_unknown_within_seconds() -> None:
-    """read() of a stopped process raises BusUnavailable in time, and works again afterwards."""
+def test_a_firewalld_that_hangs_is_unknown() -> None:
+    """read() of a stopped process does not wait for it, and works again afterwards."""
 
     async def body(stage: FirewallStage) -> None:
         async with listening() as listener:
             stage.freeze_firewalld(frozen=True)
-            began = time.monotonic()
             with pytest.raises(BusUnavailable, match="no answer"):
-                await listener.watch.read()
-            assert time.monotonic() - began < 4
+                await asyncio.wait_for(listener.watch.read(), SOON_S)
             stage.freeze_firewalld(frozen=False)
             assert (await listener.watch.read()).running
 
@@ -313,12 +313,10 @@ def test_the_bus_comes_and_goes() -> None:
                 listener.events.clear()
                 stage.stop_bus()
                 await listener.hear(FirewalldEvent.BUS_LOST)
-                began = time.monotonic()
                 assert not watch.bus.connected
                 assert "connected" != watch.describe()
                 with pytest.raises(BusUnavailable):
-                    await watch.trust(SUBNET)
-                assert time.monotonic() - began < 3
+                    await asyncio.wait_for(watch.trust(SUBNET), SOON_S)
                 stage.start_bus()
                 await listener.hear(FirewalldEvent.BUS_BACK)
                 assert watch.describe() == "connected"

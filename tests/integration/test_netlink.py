@@ -160,15 +160,20 @@ def test_a_table_exists_or_not() -> None:
 
 
 @in_private_network
-def test_asking_takes_less_than_a_millisecond() -> None:
-    """Both questions take less than a millisecond each, beside a table of 5,000 rules."""
-    nft("table ip big { chain A {\n" + "tcp dport 1 accept\n" * 5000 + "}\n}\n")
+def test_asking_does_not_take_longer_beside_many_rules() -> None:
+    """Both questions read none of 5,000 rules: they take no three times as long beside them."""
+
+    def took() -> float:
+        began = time.perf_counter()
+        for _ in range(40):
+            table_exists("inet", "netavark")
+            generation()
+        return time.perf_counter() - began
+
     nft(TABLE)
-    began = time.monotonic()
-    for _ in range(200):
-        table_exists("inet", "netavark")
-        generation()
-    assert (time.monotonic() - began) / 400 < 0.001
+    alone = min(took() for _ in range(5))
+    nft("table ip big { chain A {\n" + "tcp dport 1 accept\n" * 5000 + "}\n}\n")
+    assert min(took() for _ in range(5)) < 3 * alone
 
 
 @in_private_network

@@ -5,7 +5,6 @@ import asyncio
 import os
 import socket
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -71,10 +70,8 @@ def test_a_bus_that_takes_no_more_connections_does_not_block(path: Path) -> None
         server.listen(0)
         with socket.socket(socket.AF_UNIX) as other:
             other.connect(str(path))
-            began = time.monotonic()
             with pytest.raises(BusUnavailable, match="does not answer"):
-                asyncio.run(SystemBus().connect())
-    assert time.monotonic() - began < 1
+                asyncio.run(SystemBus().connect())  # which would have no end
 
 
 def test_running_survives_an_absent_bus(path: Path) -> None:
