@@ -3,7 +3,7 @@
 
 CAP_NET_ADMIN alone is enough: the host's end of a veth tells the number of the namespace in which
 its other end is, and the kernel lists addresses by that number. No /proc, no setns, no podman: a
-container that podman does not list shows here that it lives. This module only asks;
+container that podman does not list shows here that it lives. What is changed is the host's own;
 `podwatch.drivers.route_messages` says what must never be sent.
 """
 
@@ -12,14 +12,16 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 
+from podwatch.adapters.files import read_proc
 from podwatch.drivers.route_messages import (
     AddressSeen,
     LinkSeen,
     addresses_request,
     links_request,
+    mac_order,
     parse_dump,
 )
-from podwatch.words.errors import LinksUnreadable
+from podwatch.words.errors import LinksUnreadable, RestoreFailed
 from podwatch.words.links import Interface, Link, Links
 from podwatch.words.network import Address
 
@@ -29,6 +31,7 @@ _NETLINK_GET_STRICT_CHK = 12  # linux/netlink.h, since Linux 4.20: before, targe
 _DATAGRAM = 64 * 1024
 _TIMEOUT_S = 1.0
 _TRIES = 3
+_GIVEN = b"3"  # NET_ADDR_SET, linux/netdevice.h
 
 
 def read() -> Links:
@@ -78,6 +81,30 @@ def inside() -> Mapping[int, frozenset[Address]] | None:
     By the namespace's number; None if it could not be told. Loopback's are left out.
     """
     return _inside(master=0)
+
+
+def keep_mac(link: Link) -> None:
+    """Give a bridge the MAC that it has, by which it keeps it whatever ports come and go.
+
+    A bridge to which nobody gave one has that of the port with the lowest. Nothing is done where
+    somebody gave it one, or where it has gone. Raises RestoreFailed where the kernel refuses.
+    """
+    try:
+        given = read_proc(f"/sys/class/net/{link.name}/addr_assign_type").strip()
+    except OSError:
+        return
+    if given == _GIVEN or not link.mac:
+        return
+    try:
+        with _Questions() as questions:
+            questions.order(lambda number: mac_order(number, link.index, link.mac))
+    except LinksUnreadable as exc:
+        if isinstance(exc, _Refused) and exc.errno == errno.ENODEV:
+            return
+        raise RestoreFailed(
+            f"cannot keep the MAC of {link.name}: {exc}",
+            hint=f"ip link set {link.name} address {link.mac}",
+        ) from exc
 
 
 def _inside(*, master: int) -> Mapping[int, frozenset[Address]] | None:
@@ -131,23 +158,27 @@ class _Questions:
 
     def links(self, *, master: int = 0) -> list[LinkSeen]:
         """All links, or the ports of one."""
-        found = self._ask(lambda number: links_request(number, master=master), "links")
+        found = self._ask(lambda number: links_request(number, master=master), "list links")
         return [each for each in found if isinstance(each, LinkSeen)]
 
     def addresses(self) -> list[AddressSeen]:
         """All addresses of the host."""
-        found = self._ask(addresses_request, "addresses")
+        found = self._ask(addresses_request, "list addresses")
         return [each for each in found if isinstance(each, AddressSeen)]
 
     def addresses_in(self, netns_id: int) -> list[AddressSeen] | None:
         """All addresses in the namespace with that number; None if there is none."""
         try:
-            found = self._ask(lambda number: addresses_request(number, netns_id), "addresses")
+            found = self._ask(lambda number: addresses_request(number, netns_id), "list addresses")
         except _Refused as exc:
             if exc.errno == errno.EINVAL:
                 return None
             raise
         return [each for each in found if isinstance(each, AddressSeen)]
+
+    def order(self, order: Callable[[int], bytes]) -> None:
+        """Change something. Raises LinksUnreadable where the kernel refuses."""
+        self._ask(order, "change a link")
 
     def _ask(self, question: Callable[[int], bytes], what: str) -> list[LinkSeen | AddressSeen]:
         for _ in range(_TRIES):
@@ -164,12 +195,12 @@ class _Questions:
                         is_whole = is_whole and not piece.interrupted
                         refusal = piece.ended
             except OSError as exc:
-                raise _wrapped(f"list {what}", exc.errno) from exc
+                raise _wrapped(what, exc.errno) from exc
             if refusal:
-                raise _Refused(f"list {what}", refusal)
+                raise _Refused(what, refusal)
             if is_whole:
                 return found
-        raise LinksUnreadable(f"cannot list {what}: they change faster than they can be read")
+        raise LinksUnreadable(f"cannot {what}: they change faster than they can be read")
 
 
 class _Refused(LinksUnreadable):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """rtnetlink's messages about links and addresses: bytes in, words out. Pure.
 
-Only questions are built here. A namespace can be asked about by its number, but not changed:
-RTM_NEWLINK with such a number moves the host's own interface of that index into the container, and
-the kernel calls that a success (seen: Linux 6.18).
+Questions are built here, and one change, of a link of the host. A namespace can be asked about by
+its number, but not changed: RTM_NEWLINK with such a number moves the host's own interface of that
+index into the container, and the kernel calls that a success (seen: Linux 6.18).
 
 Whatever the bytes are, nothing here raises: what cannot be read is left out.
 """
@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface
 from podwatch.drivers.netlink_messages import attributes, text
 from podwatch.words.links import Interface
 
-NEWLINK, GETLINK = 16, 18  # linux/rtnetlink.h
+NEWLINK, GETLINK, SETLINK = 16, 18, 19  # linux/rtnetlink.h
 NEWADDR, GETADDR = 20, 22
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
@@ -24,6 +24,7 @@ _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, s
 _NUMBER = struct.Struct("=i")
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_REQUEST_ACK = 0x5  # NLM_F_REQUEST | NLM_F_ACK
 _INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 _IFF_UP = 1
 _FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
@@ -80,8 +81,18 @@ def addresses_request(sequence: int, netns_id: int | None = None) -> bytes:
     return _request(GETADDR, sequence, _ADDRESS.pack(0, 0, 0, 0, 0) + target)
 
 
-def _request(code: int, sequence: int, body: bytes) -> bytes:
-    return _HEADER.pack(_HEADER.size + len(body), code, _REQUEST_DUMP, sequence, 0) + body
+def mac_order(sequence: int, index: int, mac: str) -> bytes:
+    """The order to give the host's own link with that index this MAC.
+
+    Raises ValueError for what is not one.
+    """
+    raw = bytes.fromhex(mac.replace(":", ""))
+    body = _LINK.pack(0, 0, index, 0, 0) + struct.pack("=HH", 4 + len(raw), _IFLA_ADDRESS)
+    return _request(SETLINK, sequence, body + raw + bytes(-len(raw) % 4), flags=_REQUEST_ACK)
+
+
+def _request(code: int, sequence: int, body: bytes, flags: int = _REQUEST_DUMP) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), code, flags, sequence, 0) + body
 
 
 def _number(attribute: int, value: int) -> bytes:

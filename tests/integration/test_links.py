@@ -152,3 +152,32 @@ def test_a_kernel_that_refuses_is_an_error_with_a_reason() -> None:
     with pytest.raises(LinksUnreadable, match="Too many open files"):
         links.read()
     assert links.inside() is None
+
+
+@in_private_network
+def test_a_bridge_keeps_its_mac() -> None:
+    """A bridge has the MAC of its lowest port, until it is told to keep the one it has."""
+    subprocess.run(["mount", "-t", "sysfs", "sysfs", "/sys"], check=True)
+    bridge("podman7", "10.88.0.1/16")
+
+    def change(mac: str) -> bool:
+        before = links.read().by_name["podman7"].mac
+        veth = ("type", "veth", "peer", "name", "other")
+        ip("link", "add", "port", "address", mac, "master", "podman7", *veth)
+        after = links.read().by_name["podman7"].mac
+        ip("link", "delete", "port")
+        return before != after
+
+    assert change("00:00:00:00:00:09")
+    links.keep_mac(links.read().by_name["podman7"])
+    assert not change("00:00:00:00:00:08")
+
+
+@in_private_network
+def test_the_mac_of_a_bridge_that_has_gone() -> None:
+    """Between the list and the order it may go: then there is nothing to keep."""
+    subprocess.run(["mount", "-t", "sysfs", "sysfs", "/sys"], check=True)
+    bridge("podman7")
+    seen = links.read().by_name["podman7"]
+    ip("link", "delete", "podman7")
+    links.keep_mac(seen)

@@ -14,6 +14,7 @@ from podwatch.drivers.route_messages import (
     LinkSeen,
     addresses_request,
     links_request,
+    mac_order,
     parse_dump,
 )
 from tests.unit.drivers.test_netlink_messages import attribute
@@ -106,3 +107,12 @@ def test_no_bytes_raise(noise: bytes, at: int) -> None:
     parse_dump(noise, QUESTION)
     parse_dump(message(NEWLINK, noise) + message(NEWADDR, noise), QUESTION)
     parse_dump(message(NEWLINK, VETH[:at] + noise + VETH[at:]), QUESTION)
+
+
+def test_an_order_is_for_a_link_of_the_host() -> None:
+    """It names the link by its index and holds the MAC, and no namespace at all."""
+    order = mac_order(QUESTION, 5, "00:01:02:03:04:05")
+
+    assert struct.unpack_from("=IHHII", order) == (len(order), 19, 5, QUESTION, 0)
+    assert struct.unpack_from("=BxHiII", order, 16) == (0, 0, 5, 0, 0)
+    assert order[32:] == attribute(1, bytes(range(6)))
