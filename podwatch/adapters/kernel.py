@@ -53,6 +53,12 @@ def read_kernel(
     )
 
 
+def default_link() -> str:
+    """The interface of the default route, IPv4's first; "" where there is none."""
+    found = (default_route(_text(path), version) for version, path in _ROUTES.items())
+    return next(filter(None, found), "")
+
+
 def _links() -> tuple[dict[str, Link], dict[int, str]]:
     links: dict[str, Link] = {}
     names: dict[int, str] = {}

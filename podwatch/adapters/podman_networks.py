@@ -11,10 +11,10 @@ from typing import TypeVar
 
 from podwatch.adapters.files import read_whole
 from podwatch.drivers import dhcp
-from podwatch.drivers.network_files import cni_kind, netavark_kind
+from podwatch.drivers.network_files import cni_file, netavark_file
 from podwatch.words.dhcp import PROXIES, Backend, Lease, Proxy
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.network import ContainerClass
+from podwatch.words.gates import NetworkFile
 
 CONF = (
     Path("/usr/share/containers/containers.conf"),
@@ -78,12 +78,12 @@ def read_networks(backend: Backend, directory: Path) -> tuple[str, ...]:
     return tuple(sorted(found - {""}))
 
 
-def read_kinds() -> dict[str, ContainerClass]:
-    """By its name, the class of the containers on each network that has a file."""
+def read_files() -> dict[str, NetworkFile]:
+    """By its name, each network that has a file."""
     backend, directory = read_backend()
-    parse = cni_kind if backend is Backend.CNI else netavark_kind
+    parse = cni_file if backend is Backend.CNI else netavark_file
     found = (_parsed(path, parse) for path in _files(directory, *_ENDINGS[backend]))
-    return dict(each for each in found if each is not None)
+    return {each.name: each for each in found if each is not None}
 
 
 def read_proxy() -> tuple[tuple[str, ...], Proxy]:

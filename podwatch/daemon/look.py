@@ -21,7 +21,7 @@ from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
 from podwatch.adapters.podman import held_lock, lock_holder, runtime_stamp
-from podwatch.adapters.podman_networks import read_kinds
+from podwatch.adapters.podman_networks import read_files
 from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
@@ -230,7 +230,8 @@ class Looker:
         """
         self._runtime = runtime
         host_netns = str(os.stat("/proc/self/ns/net").st_ino)
-        containers = classify(containers, read_kinds(), host_netns)
+        kinds = {name: each.kind for name, each in read_files().items()}
+        containers = classify(containers, kinds, host_netns)
         setup = self.setup if stamp == self.expected.stamp else None
         wired = {each.container_id for each in setup.endpoints} if setup else set()
         if self.expected.asks_podman:  # one that is being started is not in the setup yet

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from podwatch.adapters import podman, podman_networks, sysctl
+from podwatch.adapters import podman, sysctl
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.systemd import Systemd
-from podwatch.adapters.unixsocket import is_listening, path_exists
+from podwatch.daemon.gates import keep_macs, shut_gates
 from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
@@ -34,7 +34,7 @@ from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.drivers.firewalld import zone_of
-from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFailed
+from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFailed, Unreadable
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot, Unknown
@@ -113,6 +113,8 @@ class Restorer:
             return why
         if setup is None:
             return "it is not known what else a reload would touch"
+        if why := self._gate(container_id):
+            return why
         if all(each.container_id != container_id for each in setup.endpoints):
             return ""  # it has no rules
         if unknown:
@@ -121,6 +123,14 @@ class Restorer:
         reason = "" if rules is None else await rules.tool_works()
         return f"the {rules.tool} program does not work: {reason}" if rules and reason else ""
 
+    def _gate(self, container_id: str) -> str:
+        """Why a reload now would cost the container its network; "" where it would not."""
+        try:
+            shut = shut_gates(self.looker.setup)
+        except Unreadable as exc:
+            return str(exc)
+        return held_back([container_id], self.looker.census.containers, shut).get(container_id, "")
+
     async def renew(self, container_id: str) -> str:
         """Reload one container for its DHCP lease; "" when that worked, else the reason.
 
@@ -128,6 +138,8 @@ class Restorer:
         """
         async with self.turn:
             with self._alone():
+                if why := self._gate(container_id):
+                    return why
                 failed = await self._reload_each([container_id])
         return failed.get(container_id, "")
 
@@ -220,7 +232,7 @@ class Restorer:
         running = [each for each in decision.container_ids if each in known and known[each].running]
         if not running:
             raise RestoreFailed("none of the containers can be reloaded: not running")
-        held = held_back(running, known, _without_lease())
+        held = held_back(running, known, shut_gates(snapshot.setup))
         ids = [each for each in running if each not in held]
         if held and (not ids or decision.method is Method.ESCALATE):
             # Cleared with the rest, they would be left without any rule.
@@ -283,11 +295,12 @@ class Restorer:
         progress(f"could not put back the rules as they were: {reason}")
 
     async def _reload_each(self, ids: list[str]) -> dict[str, str]:
-        """Reload every one of `ids`, a few at a time; those that failed, with the reason.
+        """Reload every one of `ids`, and touch no other; those that failed, with the reason.
 
         Whoever interrupts it waits for those that have begun: a reload that is cut off takes its
         container off the network. The others are not begun any more.
         """
+        keep_macs(self.looker.setup)
         failed: dict[str, str] = {}
         for at in range(0, len(ids), self.at_once):
             failed |= await ended(self._reload_some(ids[at : at + self.at_once]))
@@ -321,14 +334,6 @@ async def ended(begun: Coroutine[Any, Any, T]) -> T:
             task.exception()  # nobody else asks for it
         task.cancel()
         raise
-
-
-def _without_lease() -> tuple[str, ...]:
-    """The networks on which a container would get no lease now, as nobody listens for it."""
-    networks, proxy = podman_networks.read_proxy()
-    if networks and path_exists(proxy.path) and is_listening(proxy.path):
-        return ()
-    return networks
 
 
 def _set(todo: Iterable[str]) -> str:

@@ -5,36 +5,40 @@ A reload takes a container off all its networks before it puts it back: where it
 back, what is left of its network is better than nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from podwatch.words.network import Container
 from podwatch.words.text import listed
 
 
 def held_back(
-    ids: Iterable[str], containers: Mapping[str, Container], no_lease: Collection[str] = ()
+    ids: Iterable[str], containers: Mapping[str, Container], shut: Mapping[str, str]
 ) -> dict[str, str]:
     """Of these containers those that must not be reloaded now, each with the reason.
 
-    On the networks `no_lease` nobody would get a lease now: a reload there fails with the legs on
-    bridges gone (seen with netavark 1.14).
+    `shut` are the networks whose containers must not be, each with the reason.
     """
     held = {}
     for each in ids:
         container = containers.get(each)
         if container is None:
             continue
-        without = [name for name in container.networks if name in no_lease]
+        on = [name for name in container.networks if name in shut]
         if container.paused:
             held[each] = "paused: podman unpause"
-        elif without:
-            held[each] = (
-                f"on network {without[0]} too, whose DHCP proxy does not listen: a reload would "
-                "take it off all its networks"
-            )
+        elif on:
+            held[each] = shut[on[0]]
     return held
 
 
 def told(held: Mapping[str, str], containers: Mapping[str, Container]) -> str:
-    """One sentence on who is held back, and why."""
-    return "held back: " + listed([f"{containers[key].title} ({held[key]})" for key in held])
+    """One sentence on who is held back, and why; a reason that several have is told once."""
+    whose: dict[str, list[str]] = {}
+    for key, why in held.items():
+        whose.setdefault(why, []).append(containers[key].title)
+    return "held back: " + listed([f"{_names(names)} ({why})" for why, names in whose.items()])
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

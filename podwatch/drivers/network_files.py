@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Podman's network configurations, netavark's and CNI's: what kind of network each is. Pure."""
+"""Podman's network configurations, netavark's and CNI's: what kind of network each is. Pure.
+
+Beside them aardvark-dns' own files: on which addresses it listens.
+"""
 
 import json
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.network import ContainerClass
+from podwatch.words.gates import NetworkFile
+from podwatch.words.network import Address, ContainerClass, Subnet
 
 _DRIVERS = {
     each.value: each
@@ -13,8 +18,8 @@ _DRIVERS = {
 }
 
 
-def netavark_kind(text: str) -> tuple[str, ContainerClass]:
-    """(name, class) of a file of /etc/containers/networks.
+def netavark_file(text: str) -> NetworkFile:
+    """A file of /etc/containers/networks.
 
     Its format is that of `podman network inspect`. Raises StateUnreadable for anything else.
     """
@@ -26,11 +31,17 @@ def netavark_kind(text: str) -> tuple[str, ContainerClass]:
             kind = ContainerClass.UNMANAGED
         elif data.get("internal") is True:
             kind = ContainerClass.INTERNAL
-    return data["name"], kind
+    return NetworkFile(
+        data["name"],
+        kind,
+        str(data.get("network_interface") or ""),
+        tuple(_subnets(data.get("subnets"))),
+        data.get("dns_enabled") is True,
+    )
 
 
-def cni_kind(text: str) -> tuple[str, ContainerClass]:
-    """(name, class) of a file of /etc/cni/net.d: the first plugin that makes an interface decides.
+def cni_file(text: str) -> NetworkFile:
+    """A file of /etc/cni/net.d: the first plugin that makes an interface decides.
 
     Podman's internal networks are bridges that neither are a gateway nor masquerade (podman
     libpod/network/cni, 3 and 4). Raises StateUnreadable for anything else.
@@ -42,8 +53,31 @@ def cni_kind(text: str) -> tuple[str, ContainerClass]:
         if kind is ContainerClass.BRIDGE and not (each.get("isGateway") or each.get("ipMasq")):
             kind = ContainerClass.INTERNAL
         if kind is not None:
-            return data["name"], kind
-    return data["name"], ContainerClass.UNKNOWN
+            interface = str(each.get("bridge") or each.get("master") or "")
+            return NetworkFile(data["name"], kind, interface)
+    return NetworkFile(data["name"], ContainerClass.UNKNOWN)
+
+
+def parse_listens(text: str) -> tuple[Address, ...]:
+    """The addresses in the first line of a file of aardvark-dns'; none if it makes no sense.
+
+    "10.89.0.1,fd00::1", and after a blank the servers it asks (aardvark-dns src/config/mod.rs).
+    """
+    first = text.split("\n", 1)[0].split(" ", 1)[0]
+    try:
+        return tuple(ip_address(each) for each in first.split(",") if each)
+    except ValueError:
+        return ()
+
+
+def _subnets(found: object) -> list[Subnet]:
+    subnets = []
+    for each in found if isinstance(found, list) else ():
+        try:
+            subnets.append(ip_network(str(each["subnet"]), strict=False))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return subnets
 
 
 def _named(text: str) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """/proc/net and nft's list of chains: texts in, words out. Pure. Formats: proc(5), nft(8)."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 
 from podwatch.drivers.forwarding import reached
+from podwatch.words.network import Address
 from podwatch.words.way import BaseChain
 
 _LISTEN = "0A"  # TCP_LISTEN, linux/tcp_states.h
@@ -33,6 +36,24 @@ def parse_listening(
             yield int(port, 16), protocol, fields[9]
         except ValueError:
             continue
+
+
+def parse_bound(text: str) -> Iterator[tuple[Address, int]]:
+    """(address, port) of each socket in /proc/net/udp, udp6, that is bound to a port.
+
+    An address is written in words of four bytes, each in the order of this machine.
+    """
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        address, _, port = fields[1].partition(":") if len(fields) > 1 else ("", "", "")
+        try:
+            raw, number = bytes.fromhex(address), int(port, 16)
+        except ValueError:
+            continue
+        words = (raw[at : at + 4] for at in range(0, len(raw), 4))
+        whole = b"".join(each[::-1] if sys.byteorder == "little" else each for each in words)
+        if len(whole) in (4, 16):
+            yield IPv4Address(whole) if len(whole) == 4 else IPv6Address(whole), number
 
 
 def default_route(text: str, version: int) -> str:

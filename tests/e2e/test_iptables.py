@@ -242,3 +242,28 @@ def test_a_pause_holds_from_its_first_moment(there: Installed) -> None:
         there.host.run(["iptables", "-X", "SITE"])
         there.host.run(["podwatch", "resume"])
     there.until(lambda: there.status()["state"] == "ok", "mended", 8)
+
+
+@pytest.mark.parametrize("there", ["bookworm-netavark"], indirect=True)
+def test_a_reload_touches_no_neighbour(there: Installed) -> None:
+    """One container is reloaded three times: its bridge keeps its MAC, the others lose nothing."""
+    bridge = next(each["bridge"] for each in there.status()["networks"] if each["name"] == "podman")
+    mac = f"/sys/class/net/{bridge}/address"
+    before = there.host.read(mac)
+    line = next(
+        each.removeprefix("-A ")
+        for command, table, each in rules(there)
+        if (command, table) == ("iptables", "nat") and "--dport 8082 " in each
+    )
+    with there.configured('[restore]\nmethods = ["reload"]\nquiet = 0\nbackoff = "100ms"\n'):
+        with there.host.client.watch([8081]) as calm:
+            there.host.podman("exec", "web-b", "/busybox", "true")
+        for _ in range(3):
+            reloads = there.reloads()
+            with there.host.client.watch([8081]) as watch:
+                there.host.shell(f"iptables -t nat -D {line}")
+                there.until(lambda: there.reloads() == reloads + 1, "reloaded")  # noqa: B023
+                there.until_whole()
+            (seen,), (at_rest,) = watch.reports.values(), calm.reports.values()
+            assert there.host.read(mac) == before
+            assert seen.failures <= at_rest.failures, seen

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is held back from a reload: paused containers, and those that would get no lease."""
+"""Who is held back from a reload: paused containers, and those that on networks that are shut."""
 
 import pytest
 
@@ -29,15 +29,16 @@ CONTAINERS = {
     ],
 )
 def test_who_is_held_back(ids: tuple[str, ...], no_lease: tuple[str, ...], held: set[str]) -> None:
-    """A paused one, and one with a leg where the DHCP proxy is down; the others are reloaded."""
-    assert set(held_back(ids, CONTAINERS, no_lease)) == held
+    """A paused one, and one with a leg on a network that is shut; the others are reloaded."""
+    assert set(held_back(ids, CONTAINERS, dict.fromkeys(no_lease, "shut"))) == held
 
 
 def test_the_reason_is_told() -> None:
-    """Each is named as a person knows it, with the network or what to do."""
-    said = told(held_back(("i", "paused"), CONTAINERS, ("lan",)), CONTAINERS)
+    """Each is named as a person knows it, with the reason; who have the same, together."""
+    shut = {"lan": "on network lan, which is shut"}
+    said = told(held_back(("i", "paused", "mixed"), CONTAINERS, shut), CONTAINERS)
 
     assert said == (
-        "held back: pod shop (on network lan too, whose DHCP proxy does not listen: a reload would "
-        "take it off all its networks); paused (paused: podman unpause)"
+        "held back: pod shop, mixed (on network lan, which is shut); paused (paused: podman "
+        "unpause)"
     )

@@ -2,15 +2,25 @@
 """The class of a network, out of netavark's and CNI's files."""
 
 import json
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podwatch.drivers.network_files import cni_kind, netavark_kind
+from podwatch.drivers.network_files import cni_file, netavark_file, parse_listens
 from podwatch.words.errors import StateUnreadable
+from podwatch.words.gates import NetworkFile
+from podwatch.words.network import ContainerClass
 
 DATA = Path(__file__).parents[2] / "data"
+
+
+def kind_of(parse: Callable[[str], NetworkFile], text: str) -> tuple[str, ContainerClass]:
+    """The name of a network, and its class."""
+    found = parse(text)
+    return found.name, found.kind
 
 
 @pytest.mark.parametrize(
@@ -28,13 +38,13 @@ DATA = Path(__file__).parents[2] / "data"
 )
 def test_netavark(network: dict[str, Any], kind: str) -> None:
     """Driver, internal and options.mode of a network's file decide."""
-    assert netavark_kind(json.dumps({"name": "net", **network})) == ("net", kind)
+    assert kind_of(netavark_file, json.dumps({"name": "net", **network})) == ("net", kind)
 
 
 def test_a_real_hosts_networks() -> None:
     """The standard set's networks, as podman prints them and writes them."""
     networks = json.loads((DATA / "trixie-standard" / "networks.json").read_text())
-    found = dict(netavark_kind(json.dumps(each)) for each in networks)
+    found = dict(kind_of(netavark_file, json.dumps(each)) for each in networks)
 
     assert (found["dual"], found["isolated"], found["lan"]) == ("bridge", "bridge", "macvlan")
 
@@ -51,14 +61,49 @@ def test_a_real_hosts_networks() -> None:
 )
 def test_cni(plugins: list[Any], kind: str) -> None:
     """The first plugin that makes an interface decides; a file of one plugin is a list of one."""
-    assert cni_kind(json.dumps({"name": "net", "plugins": plugins})) == ("net", kind)
+    assert kind_of(cni_file, json.dumps({"name": "net", "plugins": plugins})) == ("net", kind)
     if len(plugins) == 1:
-        assert cni_kind(json.dumps({"name": "net", **plugins[0]})) == ("net", kind)
+        assert kind_of(cni_file, json.dumps({"name": "net", **plugins[0]})) == ("net", kind)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": 7}', "[" * 100_000])
 def test_what_is_no_network(text: str) -> None:
     """Anything but an object with a name raises."""
-    for parse in (netavark_kind, cni_kind):
+    for parse in (netavark_file, cni_file):
         with pytest.raises(StateUnreadable):
             parse(text)
+
+
+def test_what_a_reload_stands_on() -> None:
+    """Bridge, subnets and names of a network; a macvlan's parent, CNI's too."""
+    networks = json.loads((DATA / "trixie-standard" / "networks.json").read_text())
+    found = {each.name: each for each in (netavark_file(json.dumps(net)) for net in networks)}
+    lan = {"name": "lan", "plugins": [{"type": "macvlan", "master": "eth1"}]}
+
+    assert found["podman"].asks_names is False
+    assert found["dual"].asks_names is True
+    assert found["dual"].interface.startswith("podman")
+    assert {each.version for each in found["dual"].subnets} == {4, 6}
+    assert cni_file(json.dumps(lan)).interface == "eth1"
+
+
+def test_subnets_that_make_no_sense_are_left_out() -> None:
+    """What a file says beside its name need not be there, nor make sense."""
+    subnets = [{"subnet": "10.89.0.0/24"}, {"subnet": "x"}, {}, 7]
+    text = json.dumps({"name": "n", "driver": "bridge", "subnets": subnets})
+    assert netavark_file(text).subnets == (ip_network("10.89.0.0/24"),)
+    assert netavark_file('{"name": "n", "subnets": 7}').subnets == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "listens"),
+    [
+        ("10.89.50.1,fd50::1\n8eb3 10.89.50.2 fd50::2 web,8eb3\n", ("10.89.50.1", "fd50::1")),
+        ("10.89.0.1 192.0.2.53,192.0.2.54\n2808 10.89.0.2  in\n", ("10.89.0.1",)),
+        ("", ()),
+        ("garbage\n", ()),
+    ],
+)
+def test_what_aardvark_listens_on(text: str, listens: tuple[str, ...]) -> None:
+    """The first line of its file names its own addresses, then the servers it asks."""
+    assert parse_listens(text) == tuple(map(ip_address, listens))

@@ -20,7 +20,7 @@ from podwatch.drivers.dhcp import (
     parse_backend,
     parse_cni_result,
 )
-from podwatch.drivers.network_files import cni_kind
+from podwatch.drivers.network_files import cni_file
 from podwatch.drivers.podman_json import parse_ps
 from podwatch.drivers.podman_setup import parse_setup
 from podwatch.words.dhcp import Backend
@@ -205,7 +205,8 @@ def test_its_containers_have_classes() -> None:
         listed(Id="d", Names=["host-web"], Networks=[], Namespaces={"Net": HOST}),
         listed(Id="e", Names=["guest"], Networks=[]),
     ]
-    networks = dict(cni_kind(json.dumps(each)) for each in (PODMAN, INTERNAL, LAN))
+    files = [cni_file(json.dumps(each)) for each in (PODMAN, INTERNAL, LAN)]
+    networks = {each.name: each.kind for each in files}
     found = classify(parse_ps(json.dumps(containers)), networks, HOST)
 
     assert {each.name: each.kind.value for each in found.values()} == {

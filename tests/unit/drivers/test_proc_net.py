@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading /proc/net and nft's list of chains."""
 
+from ipaddress import ip_address
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.proc_net import default_route, parse_chains, parse_listening
+from podwatch.drivers.proc_net import default_route, parse_bound, parse_chains, parse_listening
 from podwatch.words.way import BaseChain
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
@@ -82,3 +84,12 @@ def test_nothing_raises(text: str) -> None:
     list(parse_listening(f"\n{text}", "tcp"))
     default_route(text, 4)
     list(parse_chains(text))
+
+
+def test_what_is_bound_where() -> None:
+    """Addresses of both families, as a machine of this byte order writes them (seen)."""
+    v4, v6 = "0132590A", "000050FD000000000000000001000000"
+    rest = "0:0 07 0:0 0:0 0 0 0 1"
+    text = f"{HEAD} 5348: {v4}:0035 {rest}\n 5348: {v6}:0035 {rest}\n 1: what:0035 {rest}\n\n"
+
+    assert list(parse_bound(text)) == [(ip_address("10.89.50.1"), 53), (ip_address("fd50::1"), 53)]

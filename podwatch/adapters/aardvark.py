@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""aardvark-dns as it is on this host: its files, the process that its pid file names, its ports.
+
+Everything is read as the sandbox shows it: names and command lines of processes, whose they are
+not. It never starts, ends or asks anybody.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from podwatch.adapters.files import read_proc, read_whole
+from podwatch.drivers.network_files import parse_listens
+from podwatch.drivers.proc_files import parse_command
+from podwatch.drivers.proc_net import parse_bound
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.gates import NameServer, Served
+from podwatch.words.network import Address
+from podwatch.words.text import clean
+
+DIRECTORY = Path("/run/containers/networks/aardvark-dns")
+"""Root podman's; netavark src/dns/aardvark.rs, beside its own state."""
+
+PROGRAM = "aardvark-dns"
+_PID_FILE = "aardvark.pid"
+_INTERNAL = "%int"  # behind the name of an internal network's file, since 1.11
+_MOST_FILES = 2000
+_LIMIT_BYTES = 4 * 1024 * 1024
+_SMALL_BYTES = 4096
+
+
+def read_server(directory: Path = DIRECTORY, proc: Path = Path("/proc")) -> NameServer | None:
+    """aardvark-dns; None where there is no directory of its files."""
+    try:
+        names = sorted(each.name for each in directory.iterdir())[:_MOST_FILES]
+    except OSError:
+        return None
+    served = tuple(
+        Served(name.removesuffix(_INTERNAL), str(directory / name), listens)
+        for name in names
+        if name != _PID_FILE and (listens := parse_listens(_text(directory / name)))
+    )
+    said = _text(directory / _PID_FILE).strip()
+    named = int(said) if re.fullmatch("[0-9]{1,9}", said) else 0
+    return NameServer(
+        str(directory / _PID_FILE),
+        named,
+        clean(_proc(proc / str(named) / "comm").strip()) if named else "",
+        tuple(_running(directory, proc, named)),
+        served,
+    )
+
+
+def read_bound() -> frozenset[tuple[Address, int]]:
+    """The addresses and ports of the host that are taken for UDP."""
+    paths = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
+    return frozenset(each for path in paths for each in parse_bound(_proc(path, _LIMIT_BYTES)))
+
+
+def _running(directory: Path, proc: Path, named: int) -> list[int]:
+    """The processes of that name that serve this directory; the one named first, and alone."""
+    if named and _serves(proc / str(named), directory):
+        return [named]
+    pids = sorted(int(each) for each in os.listdir(proc) if each.isdecimal())
+    return [pid for pid in pids if _serves(proc / str(pid), directory)]
+
+
+def _serves(process: Path, directory: Path) -> bool:
+    if _proc(process / "comm").strip() != PROGRAM:
+        return False
+    return str(directory) in parse_command(_proc(process / "cmdline").encode())
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_whole(path, limit_bytes=_LIMIT_BYTES) or ""
+    except StateUnreadable:
+        return ""
+
+
+def _proc(path: Path, limit_bytes: int = _SMALL_BYTES) -> str:
+    try:
+        return read_proc(path, limit_bytes=limit_bytes).decode("utf-8", "replace")
+    except OSError:
+        return ""

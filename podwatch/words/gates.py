@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reload of a container's network stands on: name server, bridges' addresses, parents.
+
+`podman network reload` takes a container off all its networks before it puts it back. Where one of
+these is not there it cannot put it back, and the container is left with loopback alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from podwatch.words.links import Links
+from podwatch.words.network import Address, ContainerClass, Subnet
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFile:
+    """One of Podman's networks as it was configured.
+
+    `interface` is the bridge, or the parent of a macvlan or ipvlan, "" for that of the default
+    route.
+    """
+
+    name: str
+    kind: ContainerClass
+    interface: str = ""
+    subnets: tuple[Subnet, ...] = ()
+    asks_names: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A network that aardvark-dns has a file of, by its path: where it listens on it."""
+
+    network: str
+    path: str
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NameServer:
+    """aardvark-dns: the process that its pid file names, and those that really are it.
+
+    `named` is 0 where there is no such file, or nothing in it; `name` is the name of the process
+    that it names, "" where there is none. `running` are the processes that serve this directory.
+    """
+
+    pid_file: str
+    named: int = 0
+    name: str = ""
+    running: tuple[int, ...] = ()
+    served: tuple[Served, ...] = ()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether netavark will find it."""
+        return self.named in self.running
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What has to be there for a reload, read at one moment.
+
+    `no_lease` are networks on which nobody would get a lease. `bound` are the (address, port) of
+    the host on which something listens, wildcards as such; `default_link` is the interface of the
+    default route, "" where there is none.
+    """
+
+    links: Links = field(default_factory=Links)
+    networks: Mapping[str, NetworkFile] = field(default_factory=dict)
+    server: NameServer | None = None
+    dns_ports: frozenset[int] = frozenset({53})
+    bound: frozenset[tuple[Address, int]] = frozenset()
+    default_link: str = ""
+    no_lease: tuple[str, ...] = ()
