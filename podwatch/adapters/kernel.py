@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from podwatch.adapters.files import read_proc
-from podwatch.drivers.proc_net import default_route, parse_listening
+from podwatch.drivers.proc_net import default_routes, parse_listening
 from podwatch.words.way import Inside, Kernel, Link
 
 _LIMIT_BYTES = 4 * 1024 * 1024
@@ -41,7 +41,7 @@ def read_kernel(
         routed={
             version: link
             for version, path in _ROUTES.items()
-            if (link := default_route(_text(path), version))
+            if (link := next(default_routes(_text(path), version), ""))
         },
         held=_held(bound),
         bound=frozenset(bound),
@@ -55,8 +55,13 @@ def read_kernel(
 
 def default_link() -> str:
     """The interface of the default route, IPv4's first; "" where there is none."""
-    found = (default_route(_text(path), version) for version, path in _ROUTES.items())
+    found = (next(default_routes(_text(path), version), "") for version, path in _ROUTES.items())
     return next(filter(None, found), "")
+
+
+def default_links() -> tuple[str, ...]:
+    """The interfaces of all default routes of IPv4."""
+    return tuple(dict.fromkeys(default_routes(_text(_ROUTES[4]), 4)))
 
 
 def _links() -> tuple[dict[str, Link], dict[int, str]]:

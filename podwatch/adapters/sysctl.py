@@ -14,10 +14,13 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from podwatch.adapters.files import open_regular, read_proc
-from podwatch.words.errors import RestoreFailed
+from podwatch.adapters.files import open_regular, read_proc, read_whole
+from podwatch.drivers.sysctls import parse_configured
+from podwatch.words.errors import RestoreFailed, StateUnreadable
 
 ROOT = Path("/proc/sys")
+CONFIGURED = Path("/run/sysctl.d")
+_FILE_BYTES = 65536
 
 _GROUPS = 1 << (24 - 1) | 1 << (25 - 1)  # RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF
 _NEWNETCONF = 80  # RTM_NEWNETCONF, linux/rtnetlink.h
@@ -37,6 +40,18 @@ def read(paths: Iterable[str]) -> dict[str, str]:
         with contextlib.suppress(OSError):
             found[path] = read_proc(ROOT / path).decode("utf-8", "replace").strip()
     return found
+
+
+def read_configured(bridge: str, directory: Path = CONFIGURED) -> dict[str, str]:
+    """What netavark says it set for a bridge, by path; nothing before 1.16, which says nothing.
+
+    netavark src/network/sysctl.rs: a file of sysctl.d(5), so that what it set is set again.
+    """
+    try:
+        path = directory / f"10-netavark-{bridge}.conf"
+        return parse_configured(read_whole(path, limit_bytes=_FILE_BYTES, of_root=True) or "")
+    except StateUnreadable:
+        return {}
 
 
 def write(path: str, value: str) -> None:

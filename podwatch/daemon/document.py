@@ -18,7 +18,7 @@ from podwatch.words.network import (
 )
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
-from podwatch.words.verdict import Notice, State, Verdict, WarningKind
+from podwatch.words.verdict import CLOSING, Notice, State, Verdict, WarningKind
 
 MOST = 2000
 """Entries of a list at most, so that the document stays bounded."""
@@ -85,6 +85,9 @@ def summary(snapshot: Snapshot, verdict: Verdict) -> str:
     containers = len(living)
     networks = len({each.network_id for each in endpoints})
     place = f"{counted(containers, 'container')} on {counted(networks, 'network')}"
+    if verdict.state is State.LOST and not verdict.missing:
+        closed = next(each for each in verdict.warnings if each.kind in CLOSING)
+        return f"nothing is missing, and a way is closed: {closed.what}"
     if verdict.state is State.LOST:
         things = counted(len(verdict.missing), "thing")
         return f"{things} {'is' if len(verdict.missing) == 1 else 'are'} missing, {place}"

@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterable, Mapping
 from podwatch.adapters import aardvark, links, podman_networks
 from podwatch.adapters.kernel import default_link
 from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.netlink import chain_exists
 from podwatch.adapters.unixsocket import is_listening, path_exists
 from podwatch.decide import reload_gates
 from podwatch.drivers import forwarding
 from podwatch.drivers.proc_net import parse_chains
+from podwatch.words.errors import Unreadable
 from podwatch.words.gates import Gates
 from podwatch.words.network import ContainerClass, Setup
 from podwatch.words.way import BaseChain
@@ -44,6 +46,15 @@ async def drops_of_others(
         for each in found
         if forwarding.is_of_others(each, own, hooks) and forwarding.drops(each)
     )
+
+
+def is_there(chain: BaseChain) -> bool:
+    """Whether a chain is still in the kernel; it is where the kernel does not tell."""
+    family, _, table = chain.table.partition(" ")
+    try:
+        return chain_exists(family, table, chain.name)
+    except Unreadable:
+        return True
 
 
 def shut_gates(setup: Setup | None) -> Mapping[str, str]:

@@ -10,12 +10,11 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from podwatch.adapters import sysctl
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
@@ -25,12 +24,13 @@ from podwatch.adapters.podman_networks import read_files
 from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
-from podwatch.daemon.gates import drops_of_others
+from podwatch.daemon.gates import drops_of_others, is_there
+from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.rules import Rules
 from podwatch.decide.census import Census
 from podwatch.decide.census import living as living_of
 from podwatch.decide.classes import classify
-from podwatch.drivers import forwarding, sysctls
+from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.saved import SavedRules
@@ -91,7 +91,7 @@ class Looker:
         self._changes_read = 0  # when the rules were read last
         self.setup: Setup | None = None
         """What was set up at the last look; None where it could not be read."""
-        self._sysctls_seen: frozenset[str] = frozenset()
+        self.settings = KernelSettings()
         self._policies_seen: frozenset[str] = frozenset()
         self._processes = Processes()
         self._started: dict[int, int] = {}
@@ -113,7 +113,7 @@ class Looker:
 
     def remember(self, saved: SavedRules) -> None:
         """Take up what an earlier podwatch once saw: it does not show in what is left now."""
-        self._sysctls_seen |= saved.sysctls
+        self.settings.remember(saved.sysctls)
         if saved.driver in self.rules:
             self.rules[saved.driver].remember(saved.chains)
 
@@ -123,8 +123,13 @@ class Looker:
             {key: replace(each, up=False, pid=0) for key, each in listed.items()}, taken=at
         )
 
-    def others_changed(self, now: float) -> float | None:
-        """Note that rules of others were changed; when to look, unless it was said before."""
+    def others_changed(self, now: float, deleted: Collection[str] = ()) -> float | None:
+        """Note that rules of others were changed; when to look, unless it was said before.
+
+        At once where one of the tables `deleted` has a chain that drops: that does so no more.
+        """
+        if any(each.table in deleted for each in self._drops):
+            return now
         if self.others_due is not None:
             return None
         self.others_due = max(now + _OTHERS_SOON_S, self._others_at + _FIREWALLS_EVERY_S)
@@ -149,10 +154,7 @@ class Looker:
             setup, rules, at, busy = await self._rules(unknown)
         stamp, changes = self.expected.stamp, self._changes_read
         self.setup = setup
-        wanted = {} if setup is None else {each.path: each.value for each in sysctls.wanted(setup)}
-        found = sysctl.read(wanted)
-        seen = self._sysctls_seen if setup is None else self._sysctls_seen & wanted.keys()
-        self._sysctls_seen = seen | {path for path in found if found[path] == wanted[path]}
+        self.settings.read(setup)
         containers, listed = self._containers(setup)
         lock = self._lock(time.monotonic())
         drops: tuple[BaseChain, ...] = ()
@@ -174,8 +176,9 @@ class Looker:
             lock=lock,
             paused=paused,
             neighbours=found_neighbours,
-            sysctls=found,
-            sysctls_seen=self._sysctls_seen,
+            sysctls=self.settings.values,
+            sysctls_seen=self.settings.seen,
+            uplinks=self.settings.uplinks,
             drops=drops,
             copied={} if setup is None else self.copied(setup.driver).chains,
             others=self._others if rules is not None else {},
@@ -325,8 +328,10 @@ class Looker:
                 self._drops = () if self.nft is None else await drops_of_others(self.nft, tables)
             except Unreadable:
                 self._drops = ()
-        elif self.others_due is not None:
-            self.others_due = max(self.others_due, now + _OTHERS_SOON_S)
+        else:
+            self._drops = tuple(each for each in self._drops if is_there(each))
+            if self.others_due is not None:
+                self.others_due = max(self.others_due, now + _OTHERS_SOON_S)
         if is_due or self._others:
             others = {name: each for name, each in self.rules.items() if name != setup.driver}
             try:
@@ -341,7 +346,7 @@ class Looker:
             return ()
         now = time.monotonic()
         is_due = now >= self._firewalls_at + _FIREWALLS_EVERY_S
-        asked = NEIGHBOURS + _FIREWALLS if is_due else NEIGHBOURS
+        asked = NEIGHBOURS + (_FIREWALLS if is_due else self._firewalls)
         try:
             states = await self.systemd.active_states(asked)
         except Unreadable:
@@ -349,9 +354,9 @@ class Looker:
         active = [name for name in asked if states.get(name) == "active"]
         if is_due:
             self._firewalls_at = now
-            self._firewalls = tuple(
-                name for name in active if name in _FIREWALLS and interferes(name)
-            )
+        self._firewalls = tuple(
+            name for name in active if name in _FIREWALLS and (not is_due or interferes(name))
+        )
         return (*(name for name in active if name in NEIGHBOURS), *self._firewalls)
 
 

@@ -93,7 +93,7 @@ class Loop:
         """Somebody committed an nftables transaction."""
         tables = self.host.looker.tables
         if not change.tables <= _FIREWALLD_TABLES | tables:
-            self._others_changed()
+            self._others_changed(change.deleted)
         if not change.tables & (_FIREWALLD_TABLES | tables):
             return
         ours = not change.tables.isdisjoint(tables)
@@ -109,10 +109,10 @@ class Loop:
             self.host.looker.census = self.host.looker.census.doubted(now)
         self._wake(by_writer(change.writer), urgent=deleted or not ours, names_cause=deleted)
 
-    def _others_changed(self) -> None:
+    def _others_changed(self, deleted: frozenset[str] = frozenset()) -> None:
         """Somebody else's rules may shut the networks out: look when the looker wants to."""
         now = time.monotonic()
-        due = self.host.looker.others_changed(now)
+        due = self.host.looker.others_changed(now, deleted)
         if due is not None:
             asyncio.get_running_loop().call_later(due - now, self.hints.woken.set)
 

@@ -151,6 +151,9 @@ class _Service:
     def _show(self) -> None:
         notify(watchdog=1)
         self.publisher.beat()
+        # The kernel tells of few settings; to read them while awake costs next to nothing.
+        if self.host.looker.settings.are_others():
+            self._on_sysctl()
         for each in no_locks():
             self.publisher.complain(each)
 

@@ -17,7 +17,7 @@ from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
 from podwatch.decide.spelling import Spelling
 from podwatch.decide.stateless import stateless
-from podwatch.decide.surroundings import neighbours, shut_out, without_events
+from podwatch.decide.surroundings import neighbours, shut_out, unforwarded, without_events
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import sysctls
 from podwatch.drivers.driver import DRIVERS, expected_rules
@@ -26,6 +26,7 @@ from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
 from podwatch.words.text import counted
 from podwatch.words.verdict import (
+    CLOSING,
     HARMLESS,
     Blocked,
     BlockedKind,
@@ -66,6 +67,7 @@ def judge(snapshot: Snapshot) -> Verdict:
                 told = {(each.chain, each.text) for each in left}
                 warnings.extend(hidden(setup, rules, snapshot.rules, told))
         missing.extend(_missing_sysctls(setup, snapshot))
+        warnings.extend(unforwarded(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
             if setup.driver is FirewallDriver.FIREWALLD and snapshot.firewalld.running:
                 rules = policies.expected_rules(setup, snapshot.firewalld.policies_seen)
@@ -93,7 +95,7 @@ def _state(
     blocked: tuple[Blocked, ...],
     unknown: list[Unknown],
 ) -> State:
-    if missing:
+    if missing or any(each.kind in CLOSING for each in warnings):
         return State.LOST
     if unknown:
         return State.UNKNOWN
@@ -230,18 +232,14 @@ def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
 
 
 def _missing_sysctls(setup: Setup, snapshot: Snapshot) -> Iterable[Missing]:
-    for each in sysctls.wanted(setup):
-        value = snapshot.sysctls.get(each.path)
-        if value is None or value == each.value:
-            continue
-        if each.always or each.path in snapshot.sysctls_seen:
-            whose = f"network {each.network}: " if each.network else ""
-            yield Missing(
-                MissingKind.SYSCTL,
-                f"{whose}{each.name} is {value}, not {each.value}",
-                f"{each.path}={each.value}",
-                network=each.network,
-            )
+    wanted = sysctls.wanted(setup, snapshot.uplinks)
+    for each in sysctls.lost(wanted, snapshot.sysctls, snapshot.sysctls_seen):
+        yield Missing(
+            MissingKind.SYSCTL,
+            f"{each} is {snapshot.sysctls[each.path]}, not {each.value}",
+            f"{each.path}={each.value}",
+            network=each.network,
+        )
 
 
 def _missing_forwards(
@@ -308,7 +306,7 @@ def _firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
     if not firewalld.running:
         if setup.driver is FirewallDriver.FIREWALLD and setup.endpoints:
             yield Notice(
-                WarningKind.FIREWALLD_TABLE,
+                WarningKind.FIREWALLD_STOPPED,
                 "firewalld does not run, and with it no published port is forwarded (netavark's "
                 "driver is firewalld)",
                 "systemctl start firewalld",

@@ -3,7 +3,7 @@
 
 from collections.abc import Collection, Iterable
 
-from podwatch.drivers import forwarding
+from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY, VARIANTS
 from podwatch.words.network import Setup
 from podwatch.words.rules import Ruleset
@@ -67,6 +67,18 @@ def shut_out(setup: Setup, chains: Collection[BaseChain]) -> Iterable[Notice]:
             f"drops what it does not accept, and accepts nothing to its port {endpoint.dns_port}: "
             "its containers get no answer from aardvark-dns",
             forwarding.dns_remedy(chain, network.bridge, endpoint.dns_port),
+        )
+
+
+def unforwarded(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
+    """What is forwarded by nobody's order that was ever seen: no host is made a router here."""
+    wanted = sysctls.wanted(setup, snapshot.uplinks)
+    for each in sysctls.closed(wanted, snapshot.sysctls, snapshot.sysctls_seen):
+        yield Notice(
+            WarningKind.FORWARDING,
+            f"{each} is {snapshot.sysctls[each.path]}: what is sent to containers, or by them, is "
+            "not forwarded, and podwatch never saw it forwarded",
+            f"sysctl -w {each.name}={each.value}",
         )
 
 

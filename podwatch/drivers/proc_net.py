@@ -56,15 +56,14 @@ def parse_bound(text: str) -> Iterator[tuple[Address, int]]:
             yield IPv4Address(whole) if len(whole) == 4 else IPv6Address(whole), number
 
 
-def default_route(text: str, version: int) -> str:
-    """The interface of the first default route in /proc/net/route, or ipv6_route; "" if none."""
+def default_routes(text: str, version: int) -> Iterator[str]:
+    """The interface of each default route in /proc/net/route, or ipv6_route."""
     for line in text.splitlines():
         fields = line.split()
         if version == 4 and len(fields) > 7 and fields[1] == fields[7] == "00000000":
-            return fields[0]
+            yield fields[0]
         if version == 6 and len(fields) == 10 and fields[1] == "00" and fields[9] != "lo":
-            return fields[9]
-    return ""
+            yield fields[9]
 
 
 def parse_chains(listing: str) -> Iterator[BaseChain]:

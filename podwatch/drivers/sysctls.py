@@ -5,14 +5,14 @@ netavark sets them when it makes a network's bridge, and nobody ever again: a `s
 packages of systemd run it, can take them back while every rule stays (podman#27334, #27695).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from podwatch.words.network import FirewallDriver, Setup
 
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
-_OF_BRIDGES = ("route_localnet", "1"), ("rp_filter", "2")
+_OF_BRIDGES = ("forwarding", "1"), ("route_localnet", "1"), ("rp_filter", "2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Sysctl:
     """One setting, by its path below /proc/sys, and the value it has to have.
 
     `network` is the network's name, "" where all need it. One that is not `always` set depends on
-    netavark's version, and counts once it was seen to be set.
+    netavark's version, or on whoever set up the host, and counts once it was seen to be set.
     """
 
     path: str
@@ -33,12 +33,26 @@ class Sysctl:
         """As sysctl(8) takes it: a dot in a bridge's name is a slash there (sysctl.d(5))."""
         return self.path.translate(str.maketrans("./", "/."))
 
+    @property
+    def forwards(self) -> bool:
+        """Whether packets are forwarded by it."""
+        return self.path in FORWARDING.values() or self.path.endswith("/forwarding")
 
-def wanted(setup: Setup) -> Iterable[Sysctl]:
+    def __str__(self) -> str:
+        return f"network {self.network}: {self.name}" if self.network else self.name
+
+
+def wanted(setup: Setup, uplinks: Iterable[str] = ()) -> Iterator[Sysctl]:
     """What netavark or CNI set for the networks that have containers; nothing for an internal one.
 
-    netavark src/network/bridge.rs: forwarding and route_localnet in all versions (1.4 sets the
-    latter with the first published port), rp_filter since 1.11. Of CNI's, forwarding alone.
+    netavark src/network/bridge.rs: route_localnet in all versions (1.4 sets it with the first
+    published port), rp_filter since 1.11. Of CNI's, forwarding alone. netavark writes ip_forward
+    each time that it sets up a container, but since 1.16 only when it makes the bridge: with a
+    bridge of the administrator's the host may be meant to forward nothing.
+
+    An IPv4 packet is forwarded if the interface forwards by which it comes in: a bridge, or one of
+    the `uplinks`, the interfaces of the default route. To write ip_forward is to write them all.
+    For IPv6 `all` alone decides (Linux net/ipv6/ip6_output.c, ip6_forward).
     """
     if setup.driver in (FirewallDriver.NONE, FirewallDriver.UNKNOWN):
         return
@@ -48,14 +62,65 @@ def wanted(setup: Setup) -> Iterable[Sysctl]:
         if not each.internal
         for _, subnet in each.addresses
     }
+    by_cni = setup.driver is FirewallDriver.CNI
     for version, path in FORWARDING.items():
         if version in families:
-            yield Sysctl(path, "1")
+            yield Sysctl(path, "1", always=by_cni)
+    if 4 in families:
+        for link in uplinks:
+            yield Sysctl(f"net/ipv4/conf/{link}/forwarding", "1", always=False)
     names = {each.network_id: each.network_name for each in setup.endpoints if not each.internal}
     for network_id, name in names.items():
         network = setup.networks.get(network_id)
-        if network is None or network.internal or setup.driver is FirewallDriver.CNI:
+        if network is None or network.internal:
             continue
-        for key, value in _OF_BRIDGES:
+        for key, value in _OF_BRIDGES[:1] if by_cni else _OF_BRIDGES:
             path = f"net/ipv4/conf/{network.bridge}/{key}"
             yield Sysctl(path, value, name or network.bridge, always=False)
+
+
+def lost(
+    sysctls: Iterable[Sysctl], values: Mapping[str, str], seen: Collection[str]
+) -> Iterator[Sysctl]:
+    """Those that have another value than they had to have, or once had.
+
+    Where nothing is forwarded, that the single interfaces do not forward is no news.
+    """
+    found = [each for each in _others(sysctls, values) if each.always or each.path in seen]
+    for each in found:
+        if not (_is_of_a_link(each) and any(one.path == FORWARDING[4] for one in found)):
+            yield each
+
+
+def closed(
+    sysctls: Iterable[Sysctl], values: Mapping[str, str], seen: Collection[str]
+) -> Iterator[Sysctl]:
+    """Those that forward nothing, and never were seen to: whether they are meant to, nobody says.
+
+    One that forwards nothing as a whole closes no way while each interface forwards.
+    """
+    sysctls = list(sysctls)
+    found = [each for each in _others(sysctls, values) if each.forwards]
+    stopped = [each for each in found if _is_of_a_link(each)]
+    for each in found:
+        if each.always or each.path in seen:
+            continue
+        if each.path == FORWARDING[4]:
+            if stopped:
+                yield each
+        elif not _is_of_a_link(each) or all(one.path != FORWARDING[4] for one in found):
+            yield each
+
+
+def _others(sysctls: Iterable[Sysctl], values: Mapping[str, str]) -> Iterator[Sysctl]:
+    return (each for each in sysctls if values.get(each.path, each.value) != each.value)
+
+
+def _is_of_a_link(sysctl: Sysctl) -> bool:
+    return sysctl.forwards and sysctl.path not in FORWARDING.values()
+
+
+def parse_configured(text: str) -> dict[str, str]:
+    """Values by path out of a file of sysctl.d(5), as netavark writes them: `path = value`."""
+    pairs = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
+    return {path.strip(): value.strip() for path, is_set, value in pairs if is_set}

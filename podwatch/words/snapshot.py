@@ -93,7 +93,8 @@ class Snapshot:
     `copied` are the chains of the saved copy, for the spelling of what is missing.
     `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
-    netavark's value or had it at an earlier look. `drops` are the chains of others that
+    netavark's value, had it at an earlier look, or are said to by netavark; `uplinks` are the
+    interfaces of the IPv4 default route. `drops` are the chains of others that
     drop what is forwarded, or sent to the host, and not named in them.
     """
 
@@ -111,6 +112,7 @@ class Snapshot:
     neighbours: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sysctls_seen: frozenset[str] = frozenset()
+    uplinks: tuple[str, ...] = ()
     drops: tuple[BaseChain, ...] = ()
     copied: Mapping[str, Chain] = field(default_factory=dict)
     others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)

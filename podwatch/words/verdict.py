@@ -62,11 +62,13 @@ class WarningKind(StrEnum):
     DUPLICATES = "duplicates"
     FOREIGN_ZONE = "foreign_zone"
     FIREWALLD_TABLE = "firewalld_table"
+    FIREWALLD_STOPPED = "firewalld_stopped"
     MASQUERADE = "masquerade"
     STALE_STATE = "stale_state"
     LEFTOVER = "leftover"
     HIDDEN = "hidden"
     SHUT_OUT = "shut_out"
+    FORWARDING = "forwarding"
     NO_EVENTS = "no_events"
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
@@ -76,6 +78,17 @@ class WarningKind(StrEnum):
 
 HARMLESS = frozenset({WarningKind.NEIGHBOUR, WarningKind.NO_EVENTS})
 """Warnings that make no state degraded."""
+
+CLOSING = frozenset(
+    {
+        WarningKind.FIREWALLD_STOPPED,
+        WarningKind.MASQUERADE,
+        WarningKind.HIDDEN,
+        WarningKind.SHUT_OUT,
+        WarningKind.FORWARDING,
+    }
+)
+"""Warnings of a way that somebody closed: told, not repaired, and the state is lost."""
 
 
 @dataclass(frozen=True, slots=True)

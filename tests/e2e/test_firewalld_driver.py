@@ -125,9 +125,9 @@ def test_explain_tells_where_packets_stop(there: Installed) -> None:
 
 
 def test_a_policy_that_does_not_masquerade_is_reported(there: Installed) -> None:
-    """No reload of podman's sets it again: degraded, with the command that does."""
+    """No reload of podman's sets it again: lost, with the command that does."""
     there.host.shell("firewall-cmd --policy=netavark_policy --remove-masquerade")
-    there.until(lambda: there.status()["state"] == "degraded", "degraded", 10)
+    there.until(lambda: there.status()["state"] == "lost", "lost", 10)
     (warning,) = there.status()["warnings"]
     there.host.shell(warning["advice"])
     there.until(lambda: there.status()["state"] == "ok", "ok", 10)
@@ -137,7 +137,7 @@ def test_a_stopped_firewalld_is_reported(there: Installed) -> None:
     """Without firewalld nothing can be set up, and nothing is tried: the status says so."""
     reloads = there.reloads()
     there.host.shell("systemctl stop firewalld")
-    there.until(lambda: there.status()["state"] == "degraded", "degraded", 10)
+    there.until(lambda: there.status()["state"] == "lost", "lost", 10)
     assert "firewalld does not run" in str(there.status()["warnings"])
     assert there.reloads() == reloads
     there.host.shell("systemctl start firewalld")

@@ -50,14 +50,14 @@ def advice(there: Installed) -> list[str]:
     ids=["ufw", "policy drop", "closing reject", "docker", "another table"],
 )
 def test_a_drop_by_others_is_reported_with_its_remedy(there: Installed, fault: str) -> None:
-    """Nothing is missing, published ports do not answer: degraded, and the advice makes them."""
+    """Nothing is missing, published ports do not answer: lost, and the advice makes them."""
     incidents = there.history()
     there.host.shell(fault)
     try:
         assert any("8081/tcp" in each for each in there.containers.probe_ports())
         told = advice(there)
         assert len(told) >= 3
-        assert there.status()["state"] == "degraded"
+        assert there.status()["state"] == "lost"
         for command in told:
             there.host.shell(command)
         assert advice(there) == []
@@ -76,18 +76,18 @@ def test_a_drop_by_others_is_reported_with_its_remedy(there: Installed, fault: s
 
 @pytest.mark.parametrize("there", ["forky"], indirect=True)
 def test_a_drop_by_others_is_told_without_a_slow_look(there: Installed) -> None:
-    """What another program's table drops is told long before the slow look, and so is its end."""
+    """What another program's table drops is told long before the slow look, its end at once."""
     looks = there.status()["counters"]["looks"]
 
-    def told_after(command: str, code: int) -> None:
+    def told_after(command: str, code: int, share: int) -> None:
         began = int(there.host.shell(f"date +%s; nft '{command}'").stdout)
         status = ["podwatch", "status"]
         there.until(lambda: there.host.run(status, check=False).code == code, command, 70)
-        assert there.status()["last_look"]["at"] - began < Look().interval / 2
+        assert there.status()["last_look"]["at"] - began < Look().interval / share
 
     drop = "type filter hook forward priority 10; policy drop;"
-    told_after(f"add table inet site; add chain inet site passing {{ {drop} }}", 1)
-    told_after("delete table inet site", 0)
+    told_after(f"add table inet site; add chain inet site passing {{ {drop} }}", 2, 2)
+    told_after("delete table inet site", 0, 12)
     assert there.status()["counters"]["looks"] <= looks + 4
 
 
@@ -105,7 +105,7 @@ def test_a_drop_by_others_is_told_without_a_slow_look(there: Installed) -> None:
     ids=["ufw", "policy drop", "another table"],
 )
 def test_dropped_questions_are_reported_with_their_remedy(there: Installed, fault: str) -> None:
-    """Where the host takes in nothing, names are not resolved: degraded, and the advice helps."""
+    """Where the host takes in nothing, names are not resolved: lost, and the advice helps."""
 
     def resolves() -> bool:
         asking = "timeout 5 podman exec dual-web /busybox nslookup dual-udp"
@@ -117,7 +117,7 @@ def test_dropped_questions_are_reported_with_their_remedy(there: Installed, faul
         assert not resolves()
         told = advice(there)
         assert told
-        assert there.status()["state"] == "degraded"
+        assert there.status()["state"] == "lost"
         for command in told:
             there.host.shell(command)
         assert advice(there) == []

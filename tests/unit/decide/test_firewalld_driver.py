@@ -223,7 +223,7 @@ def test_policies_that_were_there_are_missed() -> None:
 def test_a_policy_that_masquerades_no_more_is_told() -> None:
     """netavark only sets it when it makes the policy: a warning with the command, no loss."""
     verdict = judged(without("netavark_policy", "masquerade"))
-    assert (verdict.state, verdict.missing) == (State.DEGRADED, ())
+    assert (verdict.state, verdict.missing) == (State.LOST, ())
     (warning,) = verdict.warnings
     assert warning.advice == "firewall-cmd --policy=netavark_policy --add-masquerade"
 
@@ -243,7 +243,7 @@ def test_a_source_alone_is_given_back(policies: dict[str, Chain], kind: MissingK
 def test_the_firewalld_driver_needs_firewalld() -> None:
     """With firewalld stopped nothing is repaired, since setting up again would fail; it is said."""
     verdict = judged(ABSENT_FIREWALLD)
-    assert (verdict.state, verdict.missing) == (State.DEGRADED, ())
+    assert (verdict.state, verdict.missing) == (State.LOST, ())
     assert "firewalld does not run" in verdict.warnings[0].what
 
 

@@ -42,7 +42,7 @@ def told(driver: FirewallDriver, chain: str, text: str, at: int = 0) -> list[str
     assert not verdict.missing
     assert expected_rules(setup, found)
     notices = [each for each in verdict.warnings if each.kind is WarningKind.HIDDEN]
-    assert verdict.state is (State.DEGRADED if verdict.warnings else State.OK)
+    assert verdict.state is (State.LOST if verdict.warnings else State.OK)
     return [each.what for each in notices]
 
 

@@ -518,7 +518,7 @@ def test_dropped_questions_to_the_dns_server_are_told() -> None:
     closed = BaseChain("inet site", "incoming", "input", "drop")
     verdict = judge(snapshot(drops=(closed,)))
 
-    assert verdict.state is State.DEGRADED
+    assert verdict.state is State.LOST
     (notice,) = verdict.warnings
     assert notice.kind is WarningKind.SHUT_OUT
     assert notice.what.startswith("network front (podman1): chain inet site incoming drops")

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.proc_net import default_route, parse_bound, parse_chains, parse_listening
+from podwatch.drivers.proc_net import default_routes, parse_bound, parse_chains, parse_listening
 from podwatch.words.way import BaseChain
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
@@ -60,11 +60,11 @@ def test_default_routes() -> None:
     """A route to everywhere is told from one to a network, for both versions."""
     head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
     default = "eth0\t00000000\t020200C0\t0003\t0\t0\t0\t00000000\n"
-    assert default_route(head + default, 4) == "eth0"
-    assert not default_route(head + "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n", 4)
+    assert list(default_routes(head + default, 4)) == ["eth0"]
+    assert not list(default_routes(head + "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n", 4))
     zeros = "0" * 32
-    assert default_route(f"{zeros} 00 {zeros} 00 {zeros} 0400 1 0 3 eth0\n", 6) == "eth0"
-    assert not default_route(f"{zeros} 00 {zeros} 00 {zeros} ffffffff 1 0 200200 lo\n", 6)
+    assert list(default_routes(f"{zeros} 00 {zeros} 00 {zeros} 0400 1 0 3 eth0\n", 6)) == ["eth0"]
+    assert not list(default_routes(f"{zeros} 00 {zeros} 00 {zeros} ffffffff 1 0 200200 lo\n", 6))
 
 
 def test_base_chains() -> None:
@@ -82,7 +82,7 @@ def test_base_chains() -> None:
 def test_nothing_raises(text: str) -> None:
     """Whatever is printed, reading it goes well."""
     list(parse_listening(f"\n{text}", "tcp"))
-    default_route(text, 4)
+    list(default_routes(text, 4))
     list(parse_chains(text))
 
 

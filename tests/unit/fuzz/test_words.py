@@ -20,7 +20,7 @@ from podwatch.drivers.dhcp import cni_network, netavark_network
 from podwatch.drivers.forwarding import drops, is_of_others, shut_out, unheard
 from podwatch.drivers.iptables_save import filter_chains
 from podwatch.drivers.proc_files import user_name
-from podwatch.drivers.proc_net import default_route, parse_chains
+from podwatch.drivers.proc_net import default_routes, parse_chains
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 from tests.unit.fuzz.spoilt import recorded, spoilt
@@ -114,7 +114,7 @@ def test_exposition(text: str) -> None:
 
 
 def _route(text: str) -> bool:
-    return bool(default_route(text, 4) or default_route(text, 6))
+    return any((*default_routes(text, 4), *default_routes(text, 6)))
 
 
 def _shut_out(text: str) -> object:
