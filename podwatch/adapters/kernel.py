@@ -7,11 +7,12 @@ network is seen through its process. What cannot be read is left out.
 
 import os
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 from types import MappingProxyType
 
 from podwatch.adapters.files import read_proc
-from podwatch.drivers.proc_net import default_routes, parse_listening
+from podwatch.drivers.proc_net import advertised, default_gateways, default_routes, parse_listening
 from podwatch.words.way import Inside, Kernel, Link
 
 _LIMIT_BYTES = 4 * 1024 * 1024
@@ -62,6 +63,37 @@ def default_link() -> str:
 def default_links() -> tuple[str, ...]:
     """The interfaces of all default routes of IPv4."""
     return tuple(dict.fromkeys(default_routes(_text(_ROUTES[4]), 4)))
+
+
+def gateways() -> dict[str, IPv4Address]:
+    """The gateway of the default route of each interface that has one, for IPv4."""
+    return dict(default_gateways(_text(_ROUTES[4])))
+
+
+def deaf_to_routers() -> tuple[str, ...]:
+    """Interfaces with routes that a router advertised, and that take no more such as they forward.
+
+    accept_ra is 1, "unless forwarding" (Linux Documentation/networking/ip-sysctl.rst).
+    """
+    base = "/proc/sys/net/ipv6/conf"
+    return tuple(
+        name
+        for name in sorted(advertised(_text(_ROUTES[6])))
+        if _text(f"{base}/{name}/accept_ra").strip() == "1"
+        and _text(f"{base}/{name}/forwarding").strip() != "0"
+    )
+
+
+def has_default_v6() -> bool:
+    """Whether there is a default route for IPv6."""
+    return any(default_routes(_text(_ROUTES[6]), 6))
+
+
+def bridged() -> frozenset[int]:
+    """The IP versions of which a bridge hands packets to iptables' and nftables' chains."""
+    names = {4: "iptables", 6: "ip6tables"}
+    base = "/proc/sys/net/bridge/bridge-nf-call-"
+    return frozenset(each for each, name in names.items() if _text(base + name).strip() == "1")
 
 
 def _links() -> tuple[dict[str, Link], dict[int, str]]:

@@ -16,10 +16,13 @@ from podwatch.adapters.files import read_proc
 from podwatch.drivers.route_messages import (
     AddressSeen,
     LinkSeen,
+    RouteSeen,
+    Seen,
     addresses_request,
     links_request,
     mac_order,
     parse_dump,
+    route_request,
 )
 from podwatch.words.errors import LinksUnreadable, RestoreFailed
 from podwatch.words.links import Interface, Link, Links
@@ -31,6 +34,7 @@ _NETLINK_GET_STRICT_CHK = 12  # linux/netlink.h, since Linux 4.20: before, targe
 _DATAGRAM = 64 * 1024
 _TIMEOUT_S = 1.0
 _TRIES = 3
+_GO_NOWHERE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES)
 _GIVEN = b"3"  # NET_ADDR_SET, linux/netdevice.h
 
 
@@ -81,6 +85,23 @@ def inside() -> Mapping[int, frozenset[Address]] | None:
     By the namespace's number; None if it could not be told. Loopback's are left out.
     """
     return _inside(master=0)
+
+
+def ways(asked: Iterable[tuple[Address, Address | None, str]]) -> list[str | None]:
+    """By which interface each packet would go; "" where nowhere, None where it cannot be told.
+
+    Asked is (to, None, "") of the host's own, and (to, from, link) of one that came in by a link.
+    """
+    found: list[str | None] = []
+    with _Questions() as questions:
+        for to, source, link in asked:
+            try:
+                index = socket.if_nametoindex(link) if link else 0
+                seen = questions.route(to, source, index)
+                found.append(None if seen is None else socket.if_indextoname(seen) if seen else "")
+            except OSError:  # a link has gone since
+                found.append(None)
+    return found
 
 
 def keep_mac(link: Link) -> None:
@@ -176,14 +197,26 @@ class _Questions:
             raise
         return [each for each in found if isinstance(each, AddressSeen)]
 
+    def route(self, to: Address, source: Address | None, index: int) -> int | None:
+        """The index of the link by which a packet goes, 0 for none; None if it is not told."""
+        try:
+            found = self._ask(
+                lambda number: route_request(number, to, source, index), "ask for a route"
+            )
+        except _Refused as exc:
+            # A blackhole says EINVAL; so does what comes in by a link that it cannot come in by.
+            ends = exc.errno in _GO_NOWHERE or (exc.errno == errno.EINVAL and not index)
+            return 0 if ends else None
+        return next((each.index for each in found if isinstance(each, RouteSeen)), None)
+
     def order(self, order: Callable[[int], bytes]) -> None:
         """Change something. Raises LinksUnreadable where the kernel refuses."""
         self._ask(order, "change a link")
 
-    def _ask(self, question: Callable[[int], bytes], what: str) -> list[LinkSeen | AddressSeen]:
+    def _ask(self, question: Callable[[int], bytes], what: str) -> list[Seen]:
         for _ in range(_TRIES):
             self._number += 1
-            found: list[LinkSeen | AddressSeen] = []
+            found: list[Seen] = []
             is_whole, refusal = True, None
             try:
                 self._socket.sendto(question(self._number), (0, 0))

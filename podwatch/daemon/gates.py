@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands in the way: of containers' packets, chains of others; of a reload, its gates."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from podwatch.adapters import aardvark, links, podman_networks
-from podwatch.adapters.kernel import default_link
+from podwatch.adapters import aardvark, kernel, links, podman_networks
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import chain_exists
 from podwatch.adapters.unixsocket import is_listening, path_exists
@@ -13,10 +13,12 @@ from podwatch.drivers import forwarding
 from podwatch.drivers.proc_net import parse_chains
 from podwatch.words.errors import Unreadable
 from podwatch.words.gates import Gates
-from podwatch.words.network import ContainerClass, Setup
+from podwatch.words.links import Around, Routed
+from podwatch.words.network import Address, ContainerClass, Network, Setup
 from podwatch.words.way import BaseChain
 
 _MOST_TABLES = 16
+_MOST_NETWORKS = 100
 _MANAGED = (ContainerClass.BRIDGE, ContainerClass.INTERNAL)
 
 
@@ -48,6 +50,54 @@ async def drops_of_others(
     )
 
 
+def around(setup: Setup, *, drops: bool) -> Around:
+    """What the host's network is like around Podman's; whom a chain that `drops` parts as well.
+
+    Raises Unreadable where the kernel does not tell.
+    """
+    versions = kernel.bridged() if drops else frozenset()
+    deaf = kernel.deaf_to_routers()
+    return Around(
+        tuple(_routes(setup)),
+        versions,
+        tuple(_internal()) if versions else (),
+        deaf,
+        not deaf or kernel.has_default_v6(),
+    )
+
+
+def _routes(setup: Setup) -> Iterator[Routed]:
+    """Which way packets to a container of each network go, and the answers of one with ports."""
+    gateways = kernel.gateways()
+    asked: list[tuple[Routed, tuple[Address, Address | None, str]]] = []
+    for network_id, network in list(setup.networks.items())[:_MOST_NETWORKS]:
+        mine = [each for each in setup.endpoints if each.network_id == network_id]
+        for version in (4, 6):
+            on = [
+                (address, each)
+                for each in mine
+                for address, _ in each.addresses
+                if address.version == version
+            ]
+            for address, _ in on[:1]:
+                asked.append((Routed(network_id, address, ""), (address, None, "")))
+            public = [address for address, each in on if forwarding.publishes(each)]
+            for uplink, gateway in gateways.items() if public and version == 4 else ():
+                routed = Routed(network_id, public[0], "", is_answer=True, uplink=uplink)
+                asked.append((routed, (gateway, public[0], network.bridge)))
+    found = links.ways(question for _, question in asked)
+    for (routed, _), link in zip(asked, found, strict=True):
+        if link is not None:
+            yield replace(routed, link=link)
+
+
+def _internal() -> Iterator[Network]:
+    there = links.read().by_name
+    for each in podman_networks.read_files().values():
+        if each.kind is ContainerClass.INTERNAL and each.interface in there:
+            yield Network(each.name, each.interface, each.subnets, internal=True)
+
+
 def is_there(chain: BaseChain) -> bool:
     """Whether a chain is still in the kernel; it is where the kernel does not tell."""
     family, _, table = chain.table.partition(" ")
@@ -70,7 +120,7 @@ def shut_gates(setup: Setup | None) -> Mapping[str, str]:
         server,
         frozenset(ports) or frozenset({53}),
         frozenset() if server is None or server.is_alive else aardvark.read_bound(),
-        default_link(),
+        kernel.default_link(),
         _without_lease(),
     )
     return reload_gates.shut(gates)

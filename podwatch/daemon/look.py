@@ -24,7 +24,7 @@ from podwatch.adapters.podman_networks import read_files
 from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
-from podwatch.daemon.gates import drops_of_others, is_there
+from podwatch.daemon.gates import around, drops_of_others, is_there
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.rules import Rules
 from podwatch.decide.census import Census
@@ -35,6 +35,7 @@ from podwatch.drivers.driver import DRIVERS
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.saved import SavedRules
 from podwatch.words.errors import Unreadable
+from podwatch.words.links import Around
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, HeldLock, Part, Snapshot, Unknown
@@ -87,6 +88,7 @@ class Looker:
         """When to look at the rules of others, since they were changed."""
         self._others_of = FirewallDriver.UNKNOWN
         self._drops: tuple[BaseChain, ...] = ()
+        self._around = Around()
         self._changes_at: int | None = None  # at the last look
         self._changes_read = 0  # when the rules were read last
         self.setup: Setup | None = None
@@ -163,6 +165,11 @@ class Looker:
             await self._look_around(setup, is_quiet=self._changes_at == before_that)
             read = self.rules[setup.driver].filter_chains()
             drops = (*(each for each in read if forwarding.drops(each)), *self._drops)
+            if self._changes_at == before_that and not busy:
+                try:
+                    self._around = around(setup, drops=bool(drops))
+                except Unreadable:
+                    self._around = Around()
         return Snapshot(
             setup=setup,
             rules=rules,
@@ -179,6 +186,7 @@ class Looker:
             sysctls=self.settings.values,
             sysctls_seen=self.settings.seen,
             uplinks=self.settings.uplinks,
+            around=self._around,
             drops=drops,
             copied={} if setup is None else self.copied(setup.driver).chains,
             others=self._others if rules is not None else {},

@@ -17,7 +17,14 @@ from podwatch.decide.leftovers import leftovers, notices
 from podwatch.decide.sentences import about_rule
 from podwatch.decide.spelling import Spelling
 from podwatch.decide.stateless import stateless
-from podwatch.decide.surroundings import neighbours, shut_out, unforwarded, without_events
+from podwatch.decide.surroundings import (
+    astray,
+    neighbours,
+    parted,
+    shut_out,
+    unforwarded,
+    without_events,
+)
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import sysctls
 from podwatch.drivers.driver import DRIVERS, expected_rules
@@ -58,6 +65,7 @@ def judge(snapshot: Snapshot) -> Verdict:
             warnings.extend(_duplicates(rules, snapshot.rules))
             warnings.extend(without_events(snapshot.rules))
             warnings.extend(shut_out(setup, snapshot.drops))
+            warnings.extend(parted(setup, snapshot))
             # By rules that podwatch does not know, nobody's cannot be told; what is being taken
             # down is nobody's in a moment.
             if not missing and not unknown and not is_ending:
@@ -68,6 +76,7 @@ def judge(snapshot: Snapshot) -> Verdict:
                 warnings.extend(hidden(setup, rules, snapshot.rules, told))
         missing.extend(_missing_sysctls(setup, snapshot))
         warnings.extend(unforwarded(setup, snapshot))
+        warnings.extend(astray(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
             if setup.driver is FirewallDriver.FIREWALLD and snapshot.firewalld.running:
                 rules = policies.expected_rules(setup, snapshot.firewalld.policies_seen)

@@ -70,6 +70,54 @@ def shut_out(setup: Setup, chains: Collection[BaseChain]) -> Iterable[Notice]:
         )
 
 
+def parted(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
+    """Chains of others that keep the containers of one network from each other, on their bridge."""
+    found = forwarding.parted(snapshot.around.internal, snapshot.drops, snapshot.around.bridged)
+    for chain, network in found:
+        yield Notice(
+            WarningKind.SHUT_OUT,
+            f"network {network.id} ({network.bridge}): chain {chain.table} {chain.name} drops what "
+            "it does not accept, and bridges hand it what containers send each other "
+            "(bridge-nf-call-iptables): those of this network do not reach each other",
+            forwarding.remedy(chain, network.bridge, setup.driver),
+        )
+
+
+def astray(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
+    """Routes and rules for routing, by a VPN for example, that take containers' packets away."""
+    names = {each.network_id: each.network_name for each in setup.endpoints}
+    for each in snapshot.around.routes:
+        network = setup.networks.get(each.network_id)
+        if network is None:
+            continue
+        name = f"network {names.get(network.id) or network.bridge}"
+        goes = f"goes to {each.link}" if each.link else "goes nowhere"
+        if not each.is_answer and each.link != network.bridge:
+            yield Notice(
+                WarningKind.ROUTE,
+                f"{name}: what is sent to {each.address} {goes}, and not to {network.bridge}: that "
+                "has no address there, or a route or rule of somebody else's comes first",
+                f"ip addr show dev {network.bridge}; ip route get {each.address}; ip rule",
+            )
+        elif each.is_answer and each.link != each.uplink:
+            yield Notice(
+                WarningKind.DETOUR,
+                f"{name}: what {each.address} answers to neighbours on {each.uplink} {goes}: they "
+                "get no answer from its published ports, unless it is meant so",
+                "ip rule: have a rule before it that looks up table main for the network",
+            )
+    around = snapshot.around
+    has_v6 = any(one.version == 6 for each in setup.endpoints for one, _ in each.addresses)
+    for link in around.deaf if has_v6 else ():
+        gone = "goes on without its default route when that expires"
+        what = gone if around.has_default_v6 else "has lost its default route"
+        yield Notice(
+            WarningKind.DETOUR if around.has_default_v6 else WarningKind.ROUTE,
+            f"{link} takes no more router advertisements since IPv6 is forwarded, and {what}",
+            f"sysctl -w net.ipv6.conf.{link}.accept_ra=2",
+        )
+
+
 def unforwarded(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
     """What is forwarded by nobody's order that was ever seen: no host is made a router here."""
     wanted = sysctls.wanted(setup, snapshot.uplinks)

@@ -11,7 +11,7 @@ To be silent is better than to cry wolf: any rule that may let a network through
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup, Subnet
@@ -102,7 +102,7 @@ def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseCh
     published ports count.
     """
     names = {each.network_id: each.network_name for each in setup.endpoints}
-    publish = {each.network_id for each in setup.endpoints if _publishes(each)}
+    publish = {each.network_id for each in setup.endpoints if publishes(each)}
     for chain in chains:
         if chain.hook != "forward":
             continue
@@ -116,6 +116,22 @@ def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseCh
                 continue
             if not any(_may_let_through(rule, network) for rule in chain.around):
                 yield chain, name or network.bridge, network
+
+
+def parted(
+    networks: Iterable[Network], chains: Iterable[BaseChain], bridged: Collection[int]
+) -> Iterator[tuple[BaseChain, Network]]:
+    """(chain, network) of each network whose containers such a chain keeps from each other.
+
+    A bridge hands packets of the versions `bridged` to the hook forward (Linux br_netfilter).
+    """
+    for chain in chains:
+        versions = set(_FAMILIES[chain.table.partition(" ")[0]]).intersection(bridged)
+        for network in networks if chain.hook == "forward" else ():
+            if any(each.version in versions for each in network.subnets) and not any(
+                _may_let_through(rule, network) for rule in chain.around
+            ):
+                yield chain, network
 
 
 def unheard(
@@ -156,7 +172,8 @@ def _may_ask(rule: str, network: Network, endpoint: Endpoint) -> bool:
     return not ranges or any(int(first) <= port <= int(last or first) for first, last in ranges)
 
 
-def _publishes(endpoint: Endpoint) -> bool:
+def publishes(endpoint: Endpoint) -> bool:
+    """Whether one of its ports is for others than the host itself."""
     return any(
         each.host_ip is None or not each.host_ip.is_loopback
         for each in endpoint.port_mappings or ()

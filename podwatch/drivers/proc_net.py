@@ -10,6 +10,7 @@ from podwatch.drivers.forwarding import reached
 from podwatch.words.network import Address
 from podwatch.words.way import BaseChain
 
+_RTF_ADDRCONF = 0x00040000  # linux/ipv6_route.h
 _LISTEN = "0A"  # TCP_LISTEN, linux/tcp_states.h
 _LOOPBACK_V4 = "7F"  # the last byte of an address in 127.0.0.0/8, which is written first to last
 _LOOPBACK_V6 = "00000000000000000000000001000000"
@@ -64,6 +65,32 @@ def default_routes(text: str, version: int) -> Iterator[str]:
             yield fields[0]
         if version == 6 and len(fields) == 10 and fields[1] == "00" and fields[9] != "lo":
             yield fields[9]
+
+
+def default_gateways(text: str) -> Iterator[tuple[str, IPv4Address]]:
+    """(interface, gateway) of each default route in /proc/net/route that has one."""
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) > 7 and fields[1] == fields[7] == "00000000" != fields[2]:
+            try:
+                raw = bytes.fromhex(fields[2])
+            except ValueError:
+                continue
+            if len(raw) == 4:
+                yield fields[0], IPv4Address(raw[::-1] if sys.byteorder == "little" else raw)
+
+
+def advertised(text: str) -> frozenset[str]:
+    """The interfaces with a route of /proc/net/ipv6_route that a router advertised."""
+    fields = [line.split() for line in text.splitlines()]
+    return frozenset(each[9] for each in fields if len(each) == 10 and _is_advertised(each[8]))
+
+
+def _is_advertised(flags: str) -> bool:
+    try:
+        return bool(int(flags, 16) & _RTF_ADDRCONF)
+    except ValueError:
+        return False
 
 
 def parse_chains(listing: str) -> Iterator[BaseChain]:

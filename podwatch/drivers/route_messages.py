@@ -14,13 +14,16 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from podwatch.drivers.netlink_messages import attributes, text
 from podwatch.words.links import Interface
+from podwatch.words.network import Address
 
 NEWLINK, GETLINK, SETLINK = 16, 18, 19  # linux/rtnetlink.h
 NEWADDR, GETADDR = 20, 22
+NEWROUTE, GETROUTE = 24, 26
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, scope, index
+_ROUTE = struct.Struct("=8BI")  # struct rtmsg: family, lengths, tos, table, …, type, flags
 _NUMBER = struct.Struct("=i")
 _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
@@ -32,6 +35,8 @@ _FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 1, 3, 10, 18, 37
 _IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 8
 _INFO_KIND = 1
+_RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF = 1, 2, 3, 4  # linux/rtnetlink.h
+_NOWHERE = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_TARGET_NETNSID = 1, 2, 10  # linux/if_addr.h
 
 
@@ -57,6 +62,16 @@ class AddressSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteSeen:
+    """The answer to which way a packet goes: the index of its link, 0 where it goes nowhere."""
+
+    index: int
+
+
+Seen = LinkSeen | AddressSeen | RouteSeen
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """One datagram of a dump.
 
@@ -64,7 +79,7 @@ class Piece:
     `interrupted`: something changed meanwhile, and the dump as a whole is no good.
     """
 
-    seen: tuple[LinkSeen | AddressSeen, ...] = ()
+    seen: tuple[Seen, ...] = ()
     ended: int | None = None
     interrupted: bool = False
 
@@ -79,6 +94,25 @@ def addresses_request(sequence: int, netns_id: int | None = None) -> bytes:
     """The question for all addresses, of the host or of the namespace with that number."""
     target = b"" if netns_id is None else _number(_IFA_TARGET_NETNSID, netns_id)
     return _request(GETADDR, sequence, _ADDRESS.pack(0, 0, 0, 0, 0) + target)
+
+
+def route_request(
+    sequence: int, to: Address, source: Address | None = None, index: int = 0
+) -> bytes:
+    """The question which way a packet goes: the host's own, or one that came in by a link."""
+    family = 2 if to.version == 4 else 10
+    length = 0 if source is None else source.max_prefixlen
+    body = _ROUTE.pack(family, to.max_prefixlen, length, 0, 0, 0, 0, 0, 0)
+    body += _address_of(_RTA_DST, to)
+    if source is not None:
+        body += _address_of(_RTA_SRC, source)
+    if index:
+        body += _number(_RTA_IIF, index)
+    return _request(GETROUTE, sequence, body, flags=_REQUEST_ACK)
+
+
+def _address_of(attribute: int, address: Address) -> bytes:
+    return struct.pack("=HH", 4 + len(address.packed), attribute) + address.packed
 
 
 def mac_order(sequence: int, index: int, mac: str) -> bytes:
@@ -104,7 +138,7 @@ def parse_dump(data: bytes | memoryview, sequence: int) -> Piece:
 
     Stops at a message whose length cannot be.
     """
-    seen: list[LinkSeen | AddressSeen] = []
+    seen: list[Seen] = []
     ended, interrupted = None, False
     at, end = 0, len(data)
     while end - at >= _HEADER.size and ended is None:
@@ -116,13 +150,15 @@ def parse_dump(data: bytes | memoryview, sequence: int) -> Piece:
         if answered != sequence:
             continue
         interrupted = interrupted or bool(flags & _INTERRUPTED)
-        item: LinkSeen | AddressSeen | None = None
+        item: Seen | None = None
         if kind in (_DONE, _ERROR):
             ended = -_NUMBER.unpack_from(data, start)[0] if stop - start >= 4 else 0
         elif kind == NEWLINK and stop - start >= _LINK.size:
             item = _link(data, start, stop)
         elif kind == NEWADDR and stop - start >= _ADDRESS.size:
             item = _address(data, start, stop)
+        elif kind == NEWROUTE and stop - start >= _ROUTE.size:
+            item = _route(data, start, stop)
         if item is not None:
             seen.append(item)
     return Piece(tuple(seen), ended, interrupted)
@@ -148,6 +184,15 @@ def _link(data: bytes | memoryview, at: int, end: int) -> LinkSeen | None:
     return (
         LinkSeen(name, index, bool(flags & _IFF_UP), master, kind, netns_id, mac) if name else None
     )
+
+
+def _route(data: bytes | memoryview, at: int, end: int) -> RouteSeen:
+    index = 0
+    for number, start, stop in attributes(data, at + _ROUTE.size, end):
+        if number == _RTA_OIF and stop - start == 4:
+            (index,) = _NUMBER.unpack_from(data, start)
+    kind = _ROUTE.unpack_from(data, at)[7]
+    return RouteSeen(0 if kind in _NOWHERE else index)
 
 
 def _address(data: bytes | memoryview, at: int, end: int) -> AddressSeen | None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 
+from podwatch.words.network import Address, Network
+
 Interface = IPv4Interface | IPv6Interface
 
 
@@ -33,3 +35,35 @@ class Links:
 
     by_name: Mapping[str, Link] = field(default_factory=dict)
     addresses: Mapping[str, tuple[Interface, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """By which interface the kernel sends packets; `link` is "" where they go nowhere.
+
+    To the `address` of a container; or, where `is_answer`, from it to a neighbour of the host on
+    the interface `uplink`.
+    """
+
+    network_id: str
+    address: Address
+    link: str
+    is_answer: bool = False
+    uplink: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the host's network is like around Podman's, apart from rules.
+
+    `bridged` are the IP versions of which a bridge hands packets to the chains of iptables and
+    nftables; `internal` the networks without a way out whose bridge is there. `deaf` are interfaces
+    that once had routes from router advertisements and take no more of them, as they forward;
+    `has_default_v6` says whether there is a default route for IPv6.
+    """
+
+    routes: tuple[Routed, ...] = ()
+    bridged: frozenset[int] = frozenset()
+    internal: tuple[Network, ...] = ()
+    deaf: tuple[str, ...] = ()
+    has_default_v6: bool = True

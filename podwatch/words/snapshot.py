@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from podwatch.words.links import Around
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.way import BaseChain
@@ -94,8 +95,9 @@ class Snapshot:
     `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
     netavark's value, had it at an earlier look, or are said to by netavark; `uplinks` are the
-    interfaces of the IPv4 default route. `drops` are the chains of others that
-    drop what is forwarded, or sent to the host, and not named in them.
+    interfaces of the IPv4 default route, `around` what else the host's network is like.
+    `drops` are the chains of others that drop what is forwarded, or sent to the host, and not named
+    in them.
     """
 
     setup: Setup | None
@@ -113,6 +115,7 @@ class Snapshot:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sysctls_seen: frozenset[str] = frozenset()
     uplinks: tuple[str, ...] = ()
+    around: Around = field(default_factory=Around)
     drops: tuple[BaseChain, ...] = ()
     copied: Mapping[str, Chain] = field(default_factory=dict)
     others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)

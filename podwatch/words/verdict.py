@@ -69,6 +69,8 @@ class WarningKind(StrEnum):
     HIDDEN = "hidden"
     SHUT_OUT = "shut_out"
     FORWARDING = "forwarding"
+    ROUTE = "route"
+    DETOUR = "detour"
     NO_EVENTS = "no_events"
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
@@ -86,6 +88,7 @@ CLOSING = frozenset(
         WarningKind.HIDDEN,
         WarningKind.SHUT_OUT,
         WarningKind.FORWARDING,
+        WarningKind.ROUTE,
     }
 )
 """Warnings of a way that somebody closed: told, not repaired, and the state is lost."""

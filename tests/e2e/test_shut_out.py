@@ -8,6 +8,7 @@ import pytest
 
 from podwatch.daemon.settings import Look
 from tests.e2e.installed import Installed, installed
+from tests.lab.containers import web
 from tests.lab.rootfs import containers_conf
 
 pytestmark = pytest.mark.e2e
@@ -126,3 +127,69 @@ def test_dropped_questions_are_reported_with_their_remedy(there: Installed, faul
         there.host.shell("ufw --force reset; nft delete table inet site", check=False)
         there.host.shell("; ".join(f"{each}-restore < /tmp/{each}" for each in _SAVED))
     assert advice(there) == []
+
+
+def told(there: Installed, kind: str) -> list[str]:
+    """What warnings of a kind the daemon tells, from its first look on."""
+    advice(there)
+    return [each["what"] for each in there.status()["warnings"] if each["kind"] == kind]
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+@pytest.mark.parametrize("fault", ["rule add to", "route add blackhole"], ids=["rule", "route"])
+def test_a_route_of_others_is_told(there: Installed, fault: str) -> None:
+    """Routing software takes what is sent to a network's containers: lost, and told which way."""
+    place = "10.88.0.0/17" + (" unreachable" if fault.startswith("rule") else "")
+    there.host.shell(f"ip {fault} {place}")
+    try:
+        assert any("8081/tcp" in each for each in there.containers.probe_ports())
+        (what,) = told(there, "route")
+        assert what.startswith("network podman: what is sent to 10.88.0.")
+        assert "goes nowhere" in what
+        assert there.status()["state"] == "lost"
+    finally:
+        there.host.shell(f"ip {fault.replace('add', 'delete')} {place}")
+    assert told(there, "route") == []
+    there.until_whole()
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+def test_a_vpn_that_takes_the_answers_is_told(there: Installed) -> None:
+    """What containers answer leaves by another interface than it came: told, and not repaired."""
+    there.host.shell(
+        "ip link add vpn0 type veth peer name vpn1; ip link set vpn0 up; ip link set vpn1 up; "
+        "ip addr add 198.51.100.1/24 dev vpn0; ip route add default dev vpn0 table 77; "
+        "ip rule add from 10.88.0.0/16 lookup 77"
+    )
+    try:
+        (what,) = told(there, "detour")
+        assert "goes to vpn0" in what
+        assert any("8081/tcp" in each for each in there.containers.probe_ports())
+    finally:
+        there.host.shell("ip rule delete from 10.88.0.0/16 lookup 77; ip link delete vpn0")
+    assert told(there, "detour") == []
+    there.until_whole()
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+def test_containers_that_a_chain_keeps_from_each_other(there: Installed) -> None:
+    """Bridges hand their packets to iptables, which drops them: told of an internal network."""
+    if (
+        there.host.shell("sysctl -n net.bridge.bridge-nf-call-iptables", check=False).stdout
+        != "1\n"
+    ):
+        pytest.skip("this kernel's bridges hand nothing to iptables")
+    there.host.podman("network", "create", "--internal", "inn")
+    try:
+        for name in ("inn-a", "inn-b"):
+            web(there.host, name, networks=["inn"])
+        asking = "podman exec inn-a /busybox wget -q -T 2 -O - http://inn-b/"
+        there.until(lambda: there.host.shell(asking, check=False).code == 0, "reachable")
+        there.host.shell("iptables -P FORWARD DROP")
+        assert there.host.shell(asking, check=False).code != 0
+        (what,) = [each for each in told(there, "shut_out") if "reach each other" in each]
+        assert what.startswith("network inn")
+    finally:
+        there.host.shell("; ".join(f"{each}-restore < /tmp/{each}" for each in _SAVED))
+        there.host.shell("podman rm -f -t 0 inn-a inn-b; podman network rm inn")
+    there.until_whole()

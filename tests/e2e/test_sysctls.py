@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.installed import Installed, installed
+from tests.lab.client import HOST_LINK
 
 pytestmark = pytest.mark.e2e
 
@@ -53,6 +54,58 @@ def test_forwarding_comes_back(there: Installed, setting: str) -> None:
     assert incident["verified"]
     assert incident["methods"] == ["sysctls"]
     assert there.reloads() == before
+
+
+@pytest.mark.parametrize("which", ["bridge", "uplink"])
+def test_forwarding_of_one_link_comes_back(there: Installed, which: str) -> None:
+    """The host forwards, and one link does not: back at once, named, nothing reloaded."""
+    bridge = there.status()["networks"][0]["bridge"]
+    setting = f"net.ipv4.conf.{bridge if which == 'bridge' else HOST_LINK}.forwarding"
+    before, incidents = there.reloads(), there.incidents()
+    _set(there, setting, "0")
+    there.until(lambda: _value(there, setting) == "1", "set again", 1)
+    there.until(lambda: there.incidents() > incidents, "told", 3)
+    there.until_whole()
+    (missing,) = there.status()["last_incident"]["missing"]
+
+    assert missing.endswith(f"{setting} is 0, not 1")
+    assert there.reloads() == before
+
+
+def test_a_host_that_never_forwarded_is_made_no_router(there: Installed) -> None:
+    """Nobody saw it forward and netavark does not say that it had it do so: told, left alone."""
+    setting = "net.ipv4.ip_forward"
+    incidents = there.history()
+    there.host.shell("systemctl stop podwatch; rm -f /run/podwatch/rules.json")
+    there.host.shell("mkdir /run/kept; mv /run/sysctl.d/10-netavark-* /run/kept/", check=False)
+    try:
+        _set(there, setting, "0")
+        there.host.run(["systemctl", "start", "podwatch"])
+        there.until(lambda: there.status()["state"] == "lost", "told", 5)
+        (told,) = [each for each in there.status()["warnings"] if each["kind"] == "forwarding"]
+        assert setting in told["what"]
+        assert _value(there, setting) == "0"
+        assert there.history() == incidents
+
+        there.host.shell("mv /run/kept/* /run/sysctl.d/", check=False)
+        if there.host.suite == "forky":  # its netavark says what it set
+            there.host.run(["systemctl", "reload", "podwatch"])
+        else:
+            _set(there, setting, "1")
+        there.until(lambda: _value(there, setting) == "1", "set again", 5)
+    finally:
+        _set(there, setting, "1")
+        there.host.shell("mv /run/kept/* /run/sysctl.d/; rmdir /run/kept", check=False)
+        there.host.run(["systemctl", "restart", "podwatch"])
+    there.until_whole()
+
+
+def test_route_localnet_alone_comes_back_without_a_look(there: Installed) -> None:
+    """No event tells of it: it is read with the heartbeat, long before the next slow look."""
+    setting = f"net.ipv4.conf.{there.status()['networks'][0]['bridge']}.route_localnet"
+    _set(there, setting, "0")
+    there.until(lambda: _value(there, setting) == "1", "set again", 22)
+    there.until_whole()
 
 
 def test_a_bridges_settings_come_back(there: Installed) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_interface
+from pathlib import Path
 
 import pytest
 
@@ -181,3 +182,45 @@ def test_the_mac_of_a_bridge_that_has_gone() -> None:
     seen = links.read().by_name["podman7"]
     ip("link", "delete", "podman7")
     links.keep_mac(seen)
+
+
+@in_private_network
+def test_which_way_a_packet_goes() -> None:
+    """To the bridge, until a route or a rule of somebody else's takes it, or its address goes."""
+    bridge("podman7", "10.88.0.1/16", "fd88::1/64")
+    bridge("tun0", "192.0.2.1/24")
+    to = ip_address("10.88.0.2")
+
+    def way() -> list[str | None]:
+        return links.ways([(to, None, "")])
+
+    with container("podman7", "veth0", "10.88.0.2/16"):
+        both = [(to, None, ""), (ip_address("fd88::2"), None, "")]
+        assert links.ways(both) == ["podman7", "podman7"]
+        ip("route", "add", "10.88.0.0/24", "dev", "tun0")
+        assert way() == ["tun0"]
+        ip("route", "delete", "10.88.0.0/24", "dev", "tun0")
+        for nowhere in ("unreachable", "prohibit", "blackhole"):
+            ip("rule", "add", "to", "10.88.0.0/16", nowhere)
+            assert way() == [""]
+            ip("rule", "delete", "to", "10.88.0.0/16", nowhere)
+        assert way() == ["podman7"]
+        ip("address", "flush", "dev", "podman7")
+        assert way() == [""]
+        assert links.ways([(to, ip_address("192.0.2.9"), "none")]) == [None]
+
+
+@in_private_network
+def test_which_way_an_answer_goes() -> None:
+    """What a container sends comes in by its bridge, and a rule for that takes it elsewhere."""
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    bridge("podman7", "10.88.0.1/16")
+    bridge("eth7", "192.0.2.1/24")
+    bridge("tun0", "198.51.100.1/24")
+    asked = [(ip_address("192.0.2.2"), ip_address("10.88.0.2"), "podman7")]
+    with container("podman7", "veth0", "10.88.0.2/16"), container("tun0", "veth1"):
+        with container("eth7", "veth2"):
+            assert links.ways(asked) == ["eth7"]
+            ip("route", "add", "default", "dev", "tun0", "table", "77")
+            ip("rule", "add", "from", "10.88.0.0/16", "lookup", "77")
+            assert links.ways(asked) == ["tun0"]

@@ -6,7 +6,14 @@ from ipaddress import ip_address
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.proc_net import default_routes, parse_bound, parse_chains, parse_listening
+from podwatch.drivers.proc_net import (
+    advertised,
+    default_gateways,
+    default_routes,
+    parse_bound,
+    parse_chains,
+    parse_listening,
+)
 from podwatch.words.way import BaseChain
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
@@ -93,3 +100,21 @@ def test_what_is_bound_where() -> None:
     text = f"{HEAD} 5348: {v4}:0035 {rest}\n 5348: {v6}:0035 {rest}\n 1: what:0035 {rest}\n\n"
 
     assert list(parse_bound(text)) == [(ip_address("10.89.50.1"), 53), (ip_address("fd50::1"), 53)]
+
+
+def test_gateways_of_default_routes() -> None:
+    """Interface and gateway of each; one that needs no gateway has none."""
+    rest = "0003\t0\t0\t100\t00000000"
+    text = (
+        "Iface\tDestination\tGateway\n"
+        f"eth0\t00000000\t020200C0\t{rest}\ntun0\t00000000\t00000000\t{rest}\n"
+    )
+    assert list(default_gateways(text)) == [("eth0", ip_address("192.0.2.2"))]
+
+
+def test_who_heard_a_router() -> None:
+    """Interfaces with a route that a router advertised, as the kernel marks them (RTF_ADDRCONF)."""
+    zeros = "0" * 32
+    line = f"{zeros} 40 {zeros} 00 {zeros} 00000100 00000001 00000000"
+    text = f"{line} 004c0001 eth0\n{line} 00300001 podman1\n{line} what? eth1\n"
+    assert advertised(text) == {"eth0"}

@@ -2,7 +2,7 @@
 """rtnetlink's messages, as bytes."""
 
 import struct
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from podwatch.drivers.route_messages import (
     NEWADDR,
     NEWLINK,
+    NEWROUTE,
     AddressSeen,
     LinkSeen,
+    RouteSeen,
     addresses_request,
     links_request,
     mac_order,
     parse_dump,
+    route_request,
 )
 from tests.unit.drivers.test_netlink_messages import attribute
 
@@ -116,3 +119,26 @@ def test_an_order_is_for_a_link_of_the_host() -> None:
     assert struct.unpack_from("=IHHII", order) == (len(order), 19, 5, QUESTION, 0)
     assert struct.unpack_from("=BxHiII", order, 16) == (0, 0, 5, 0, 0)
     assert order[32:] == attribute(1, bytes(range(6)))
+
+
+def test_a_question_for_a_route() -> None:
+    """Destination, source and the link it came in by, each in full length."""
+    to, source = ip_address("192.0.2.2"), ip_address("10.89.0.2")
+    asked = route_request(QUESTION, to, source, 5)
+
+    assert struct.unpack_from("=IHHII", asked) == (len(asked), 26, 5, QUESTION, 0)
+    assert asked[16:28] == struct.pack("=8BI", 2, 32, 32, 0, 0, 0, 0, 0, 0)
+    assert asked[28:] == b"".join(
+        (attribute(1, to.packed), attribute(2, source.packed), attribute(3, struct.pack("=i", 5)))
+    )
+    v6 = route_request(QUESTION, ip_address("fd00::2"))
+    assert v6[16:28] == struct.pack("=8BI", 10, 128, 0, 0, 0, 0, 0, 0, 0)
+
+
+def test_the_way_of_a_packet_is_read() -> None:
+    """The link it goes by; none of a route that leads nowhere."""
+    by = attribute(4, struct.pack("=i", 3))
+    for kind, index in ((1, 3), (6, 0), (7, 0), (8, 0)):
+        head = struct.pack("=8BI", 2, 32, 0, 0, 254, 2, 0, kind, 0)
+        found = parse_dump(message(NEWROUTE, head + by) + message(2, bytes(4)), QUESTION)
+        assert (found.seen, found.ended) == ((RouteSeen(index),), 0)
