@@ -159,4 +159,4 @@ async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
             return verdict.state
         outcome = await host.restorer.restore(decision.method, decision, snapshot, print)
         print(f"{'done' if outcome.done else 'failed'}: {clean(outcome.detail)}")
-        memory = policy.acted(memory, decision.method, time.monotonic(), rules, done=outcome.done)
+        memory = policy.acted(memory, decision, time.monotonic(), rules, done=outcome.done)

@@ -9,7 +9,7 @@ through the Publisher.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from podwatch.adapters.files import read_proc
 from podwatch.adapters.netlink import Change
@@ -24,13 +24,14 @@ from podwatch.words.cause import (
     NO_CAUSE,
     WHILE_ABSENT,
     Cause,
+    CauseKind,
     by_firewalld,
     by_writer,
     other,
 )
 from podwatch.words.errors import PodwatchError, Unreadable
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.verdict import BlockedKind, Verdict
+from podwatch.words.verdict import BlockedKind, Missing, Verdict
 
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 
@@ -136,7 +137,7 @@ class Loop:
         self._take_census()
 
     def _wake(self, cause: Cause, *, urgent: bool, names_cause: bool = False) -> None:
-        if names_cause or not self.hints.cause:
+        if names_cause or self.hints.cause.kind in (CauseKind.OTHER, CauseKind.UNKNOWN):
             self.hints.cause = cause
         self.hints.urgent = self.hints.urgent or urgent
         self.hints.woken.set()
@@ -172,12 +173,10 @@ class Loop:
                     self._act(decision.method, decision, snapshot, changes)
                 )
                 await asyncio.sleep(0)
-            told_at = self._tell_at(verdict, decision, now)
-            if now >= told_at:
-                self.publisher.looked(
-                    snapshot, verdict, decision, cause=self.hints.cause, took_s=took
-                )
-                if not verdict.missing:
+            told, told_at = self._due(verdict, decision, now)
+            if told.missing or not verdict.missing:
+                self.publisher.looked(snapshot, told, decision, cause=self.hints.cause, took_s=took)
+                if now >= told_at:  # what is lost from now on has a cause of its own
                     self.hints.cause = NO_CAUSE
             self._keep_copy(snapshot, verdict, decision.method)
             self._take_census()
@@ -200,19 +199,28 @@ class Loop:
     def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:
         return bool(verdict.missing_rules) and self.host.copy.covers(snapshot)
 
-    def _tell_at(self, verdict: Verdict, decision: policy.Decision, now: float) -> float:
-        """When a verdict may be told: a loss that is netavark at work is not one.
+    def _due(
+        self, verdict: Verdict, decision: policy.Decision, now: float
+    ) -> tuple[Verdict, float]:
+        """What may be told of a verdict now, and when the rest may: a time past if all may.
 
         netavark writes its state before its rules, so for some milliseconds at each start of a
         container something is missing. It is a loss once it is acted on, or stays.
         """
-        if not verdict.missing or decision.method is not None:
-            return now
-        stays = self.limits.quiet
-        if any(each.kind is BlockedKind.BUSY and not each.only_reload for each in verdict.blocked):
-            stays = self.limits.busy_cap
-        since = self.memory.missing_since
-        return now if since is None else since + stays
+        busy = any(each.kind is BlockedKind.BUSY for each in verdict.blocked)
+        stays = self.limits.busy_cap if busy else self.limits.quiet
+        due: list[Missing] = []
+        later = policy.NEVER
+        for missing, since, methods in (
+            (verdict.missing_sysctls, self.memory.sysctls_since, {policy.Method.SYSCTLS}),
+            (verdict.missing_sources, self.memory.sources_since, {policy.Method.SOURCES}),
+            (verdict.missing_rules, self.memory.rules_since, policy.ABOUT_RULES),
+        ):
+            if since is None or decision.method in methods or now >= since + stays:
+                due += missing
+            else:
+                later = max(later, since + stays)
+        return replace(verdict, missing=tuple(due)), later
 
     def _keep_copy(
         self, snapshot: Snapshot, verdict: Verdict, method: policy.Method | None
@@ -252,7 +260,7 @@ class Loop:
         if outcome.outdated:
             return False
         now = time.monotonic()
-        self.memory = policy.acted(self.memory, method, now, self.limits, done=outcome.done)
+        self.memory = policy.acted(self.memory, decision, now, self.limits, done=outcome.done)
         # Who else uses iptables does so under the same name: those are told by their number.
         others = self.changes - changes - outcome.transactions
         undone = method is policy.Method.REPLAY and others > 0

@@ -14,6 +14,7 @@ The ladder, from the least disruptive means to the most:
 `hinted` and `acted` are the two other inputs: somebody changed something; a means was tried.
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -24,7 +25,6 @@ from podwatch.words.verdict import (
     Missing,
     MissingKind,
     Verdict,
-    WarningKind,
 )
 
 
@@ -37,6 +37,8 @@ class Method(StrEnum):
     RELOAD = "reload"
     ESCALATE = "escalate"
 
+
+ABOUT_RULES = frozenset({Method.REPLAY, Method.RELOAD, Method.ESCALATE})
 
 BUSY_AGAIN_S = 2.0
 """podman at work, and nothing missing: looked at again after so long, to copy what is new."""
@@ -78,13 +80,16 @@ _PASSING = {BlockedKind.FIREWALLD_RELOADING, BlockedKind.BUSY, BlockedKind.LOCKE
 class Memory:
     """What the policy remembers between steps. Moments are -inf where there was none."""
 
-    missing_since: float | None = None
+    rules_since: float | None = None  # since when each kind of thing is missing
+    sources_since: float | None = None
+    sysctls_since: float | None = None
     held_since: float | None = None
     foreign_at: float = NEVER  # somebody else changed something
     settle_until: float = NEVER
     tried: tuple[Method, ...] = ()  # in this incident, since somebody else last changed anything
     rounds: tuple[float, ...] = ()  # reloads and escalations
-    vain: int = 0  # reloads and escalations since nothing was missing
+    vain: int = 0  # reloads and escalations since no rule was missing
+    reloaded: frozenset[str] = frozenset()  # by them
     replays: tuple[float, ...] = ()
     sysctl_tries: int = 0
     source_tries: int = 0
@@ -118,8 +123,9 @@ def hinted(memory: Memory, now: float, *, settle_until: float = NEVER) -> Memory
     )
 
 
-def acted(memory: Memory, method: Method, now: float, limits: Limits, *, done: bool) -> Memory:
-    """A means was tried, and came to its end at `now`; `done` says whether it went through."""
+def acted(memory: Memory, decision: Decision, now: float, limits: Limits, *, done: bool) -> Memory:
+    """What was decided was tried, and came to its end at `now`; `done`: it went through."""
+    method = decision.method
     since = now - limits.window
     if method is Method.SYSCTLS:
         tries = memory.sysctl_tries + 1
@@ -129,7 +135,7 @@ def acted(memory: Memory, method: Method, now: float, limits: Limits, *, done: b
         tries = memory.source_tries + 1
         pause = min(0.2 * 2 ** min(tries, 20), limits.backoff_max)
         return replace(memory, source_tries=tries, next_sources=now + pause)
-    tried = (*memory.tried, method) if done else memory.tried
+    tried = (*memory.tried, method) if done and method is not None else memory.tried
     if method is Method.REPLAY:
         replays = (*(at for at in memory.replays if at > since), now)
         recent = sum(at > now - 10 for at in replays) - limits.replay_burst
@@ -146,27 +152,42 @@ def acted(memory: Memory, method: Method, now: float, limits: Limits, *, done: b
     vain = memory.vain + 1
     doublings = max(len(rounds), vain) - 1  # those of the window alone would never reach the cap
     pause = min(limits.backoff * 2 ** min(doublings, 20), limits.backoff_max)
-    return replace(memory, tried=tried, rounds=rounds, vain=vain, next_reload=now + pause)
+    reloaded = memory.reloaded.union(decision.container_ids)
+    return replace(
+        memory, tried=tried, rounds=rounds, vain=vain, reloaded=reloaded, next_reload=now + pause
+    )
 
 
 def step(
     memory: Memory, verdict: Verdict, now: float, limits: Limits, *, can_replay: bool = False
 ) -> tuple[Memory, Decision]:
-    """Decide what to do about `verdict` at `now`; `can_replay` says there is a usable copy."""
-    unknown = {each.part for each in verdict.unknown}
-    if unknown & {Part.RULES, Part.SETUP}:
-        return _again(memory, "could not look: unknown is not lost", now, limits)
-    if not unknown:
-        memory = replace(memory, unknowns=0)
-    if not verdict.missing:
-        return _nothing_missing(memory, verdict, now, limits)
-    if memory.missing_since is None:
-        memory = replace(memory, missing_since=now, tried=())
+    """Decide what to do about `verdict` at `now`; `can_replay` says there is a usable copy.
 
+    Each kind of thing is decided on by itself: one that stays missing, is unknown or has to wait
+    delays no other.
+    """
+    unknown = {each.part for each in verdict.unknown}
+    if Part.SETUP in unknown:
+        return _again(memory, "could not look: unknown is not lost", now, limits)
+    memory = _noted(memory, verdict, unknown, now, limits)
     held = {each.kind: each for each in verdict.blocked}
+    wake: list[float] = []
+    if unknown:
+        memory, looks = _again(memory, "a part is unknown", now, limits)
+        wake.append(now if looks.look_at is None else looks.look_at)
+    if not verdict.missing:
+        memory = replace(memory, held_since=None)
+        decision = _about_duplicates(memory, verdict, now, limits, unknown, held)
+        if decision.look_at is not None:
+            wake.append(decision.look_at)
+        busy = min(_again_after(held), default=None)
+        if busy is not None:
+            wake.append(now + busy)
+        return memory, replace(decision, look_at=min(wake, default=None))
+
     for kind in (BlockedKind.PAUSED, BlockedKind.PANIC):
         if kind in held:
-            return memory, Decision(None, held[kind].what)
+            return memory, Decision(None, held[kind].what, min(wake, default=None))
     waits = held.keys() & _PASSING
     since = now if memory.held_since is None else memory.held_since
     memory = replace(memory, held_since=since if waits else None)
@@ -175,38 +196,54 @@ def step(
             None, held[BlockedKind.FIREWALLD_RELOADING].what, since + limits.hold_cap
         )
 
-    wake: list[float] = []
-    if verdict.missing_sysctls and Method.SYSCTLS in limits.methods:
-        if now >= memory.next_sysctls:
-            todo = tuple(each.detail for each in verdict.missing_sysctls)
-            return memory, Decision(Method.SYSCTLS, "sysctls were set back", now, sysctls=todo)
-        wake.append(memory.next_sysctls)
-    sources = verdict.missing_sources
-    if not sources:
-        memory = replace(memory, source_tries=0)
-    # netavark adds its sources after it has written its state: while it works they are not lost.
-    works = _changes(held) and now < since + limits.busy_cap
-    may_trust = Method.SOURCES in limits.methods and Part.FIREWALLD not in unknown
-    if sources and works:
-        wake.append(now + 0.05)
-    elif sources and may_trust:
-        if now >= memory.next_sources:
-            subnets = tuple(each.detail for each in sources)
-            return memory, Decision(
-                Method.SOURCES, "trusted sources are missing", now, subnets=subnets
-            )
-        wake.append(memory.next_sources)
-    decision = Decision(None, "waiting to try again")
-    if verdict.missing_rules:
-        memory, decision = _about_rules(
-            memory, verdict, now, limits, unknown, held, can_replay=can_replay
-        )
+    about_rules = (
+        _about_rules(memory, verdict, now, limits, unknown, held, can_replay=can_replay)
+        if verdict.missing_rules and Part.RULES not in unknown
+        else _about_duplicates(memory, verdict, now, limits, unknown, held)
+    )
+    decisions = [
+        _about_sysctls(memory, verdict, now, limits),
+        _about_sources(memory, verdict, now, limits, unknown, held),
+        about_rules,
+    ]
+    if about_rules.method is Method.REPLAY:  # waits for nobody
+        decisions.insert(1, about_rules)
+    for decision in decisions:
         if decision.method is not None:
             return memory, decision
-    if decision.look_at is not None:
-        wake.append(decision.look_at)
+        if decision.look_at is not None:
+            wake.append(decision.look_at)
+    why = next((each.why for each in reversed(decisions) if each.why), "waiting to try again")
     # Where nothing may be done, somebody's setting may change without an event that tells.
-    return memory, replace(decision, look_at=min(wake, default=now + limits.backoff_max))
+    return memory, Decision(None, why, min(wake, default=now + limits.backoff_max))
+
+
+def _noted(
+    memory: Memory, verdict: Verdict, unknown: set[Part], now: float, limits: Limits
+) -> Memory:
+    """The memory with what this look says of each kind of thing, where it is not unknown."""
+
+    def since(before: float | None, missing: Sequence[Missing]) -> float | None:
+        return None if not missing else now if before is None else before
+
+    if not unknown:
+        memory = replace(memory, unknowns=0)
+    if Part.RULES not in unknown:
+        begins = memory.rules_since is None and bool(verdict.missing_rules)
+        memory = replace(
+            memory,
+            rules_since=since(memory.rules_since, verdict.missing_rules),
+            tried=() if begins else memory.tried,
+        )
+        if not verdict.missing_rules:
+            memory = replace(memory, vain=0, reloaded=frozenset())
+    if Part.FIREWALLD not in unknown:
+        memory = replace(memory, sources_since=since(memory.sources_since, verdict.missing_sources))
+        if not verdict.missing_sources:
+            memory = replace(memory, source_tries=0)
+    if not verdict.missing_sysctls and now >= memory.next_sysctls + limits.calm:
+        memory = replace(memory, sysctl_tries=0)
+    return replace(memory, sysctls_since=since(memory.sysctls_since, verdict.missing_sysctls))
 
 
 def _again(memory: Memory, why: str, now: float, limits: Limits) -> tuple[Memory, Decision]:
@@ -215,25 +252,19 @@ def _again(memory: Memory, why: str, now: float, limits: Limits) -> tuple[Memory
     return replace(memory, unknowns=memory.unknowns + 1), Decision(None, why, now + pause)
 
 
-def _nothing_missing(
-    memory: Memory, verdict: Verdict, now: float, limits: Limits
-) -> tuple[Memory, Decision]:
-    """Rest; or put right what is there twice, in a quiet moment and once."""
-    memory = replace(memory, missing_since=None, held_since=None, vain=0, source_tries=0)
-    if now >= memory.next_sysctls + limits.calm:
-        memory = replace(memory, sysctl_tries=0)
-    twice = any(each.kind is WarningKind.DUPLICATES for each in verdict.warnings)
-    wanted = twice and limits.duplicates and Method.REPLAY in limits.methods
-    if not wanted or verdict.blocked or verdict.unknown or Method.REPLAY in memory.tried:
-        # What podman is in the middle of is not copied; that it has ended nobody tells.
-        kinds = {each.kind for each in verdict.blocked}
-        busy = BlockedKind.BUSY in kinds
-        if verdict.unknown and not busy:
-            return _again(memory, "a part is unknown", now, limits)
-        again = now + BUSY_AGAIN_S if busy else None
-        if BlockedKind.LOCKED in kinds:
-            again = now + LOCKED_AGAIN_S
-        return memory, Decision(None, "nothing is missing", again)
+def _about_duplicates(
+    memory: Memory,
+    verdict: Verdict,
+    now: float,
+    limits: Limits,
+    unknown: set[Part],
+    held: dict[BlockedKind, Blocked],
+) -> Decision:
+    """What is there twice is put right in a quiet moment, and once."""
+    twice = verdict.has_duplicates and limits.duplicates and Method.REPLAY in limits.methods
+    forbidden = any(not each.only_reload for each in held.values()) or Part.RULES in unknown
+    if not twice or forbidden or Method.REPLAY in memory.tried:
+        return Decision(None, "" if verdict.missing else "nothing is missing")
     ready = max(
         memory.foreign_at + limits.calm,
         memory.settle_until,
@@ -241,8 +272,46 @@ def _nothing_missing(
         _window_opens(memory.replays, limits.replay_limit, now, limits),
     )
     if now < ready:
-        return memory, Decision(None, "rules are there twice: waiting until it is quiet", ready)
-    return memory, Decision(Method.REPLAY, "rules are there more than once", now)
+        return Decision(None, "rules are there twice: waiting until it is quiet", ready)
+    return Decision(Method.REPLAY, "rules are there more than once", now)
+
+
+def _again_after(held: Collection[BlockedKind]) -> Iterable[float]:
+    """What podman is in the middle of is not copied, and that it has ended nobody tells."""
+    if BlockedKind.LOCKED in held:
+        yield LOCKED_AGAIN_S
+    elif BlockedKind.BUSY in held:
+        yield BUSY_AGAIN_S
+
+
+def _about_sysctls(memory: Memory, verdict: Verdict, now: float, limits: Limits) -> Decision:
+    if not verdict.missing_sysctls or Method.SYSCTLS not in limits.methods:
+        return Decision(None, "")
+    if now < memory.next_sysctls:
+        return Decision(None, "", memory.next_sysctls)
+    todo = tuple(each.detail for each in verdict.missing_sysctls)
+    return Decision(Method.SYSCTLS, "sysctls were set back", now, sysctls=todo)
+
+
+def _about_sources(
+    memory: Memory,
+    verdict: Verdict,
+    now: float,
+    limits: Limits,
+    unknown: set[Part],
+    held: dict[BlockedKind, Blocked],
+) -> Decision:
+    if not verdict.missing_sources:
+        return Decision(None, "")
+    # netavark adds its sources after it has written its state: while it works they are not lost.
+    if _changes(held) and now < (memory.held_since or now) + limits.busy_cap:
+        return Decision(None, "", now + 0.05)
+    if Method.SOURCES not in limits.methods or Part.FIREWALLD in unknown:
+        return Decision(None, "")
+    if now < memory.next_sources:
+        return Decision(None, "", memory.next_sources)
+    subnets = tuple(each.detail for each in verdict.missing_sources)
+    return Decision(Method.SOURCES, "trusted sources are missing", now, subnets=subnets)
 
 
 def _changes(held: dict[BlockedKind, Blocked]) -> bool:
@@ -260,33 +329,36 @@ def _about_rules(
     held: dict[BlockedKind, Blocked],
     *,
     can_replay: bool,
-) -> tuple[Memory, Decision]:
+) -> Decision:
     held_for = 0.0 if memory.held_since is None else now - memory.held_since
     busy = held.get(BlockedKind.LOCKED) or held.get(BlockedKind.BUSY)
     again = now + min(max(held_for / 2, 0.05), 1.0)
     if Method.REPLAY in limits.methods and can_replay and Method.REPLAY not in memory.tried:
         if busy and _changes(held) and held_for < limits.busy_cap:
-            return memory, Decision(None, busy.what, again)
+            return Decision(None, busy.what, again)
         ready = _after_fight(memory, memory.next_replay, memory.replays, 1.0)
         ready = max(ready, _window_opens(memory.replays, limits.replay_limit, now, limits))
         if now < ready:
-            return memory, Decision(None, "somebody keeps removing the rules", ready)
-        return memory, Decision(Method.REPLAY, "a verified copy is at hand", now)
+            return Decision(None, "somebody keeps removing the rules", ready)
+        return Decision(Method.REPLAY, "a verified copy is at hand", now)
 
     if Method.RELOAD not in limits.methods:
-        return memory, Decision(None, "the reload command is switched off (restore.methods)")
+        return Decision(None, "the reload command is switched off (restore.methods)")
     if BlockedKind.STRICT_FORWARD_PORTS in held:
-        return memory, Decision(None, held[BlockedKind.STRICT_FORWARD_PORTS].what)
+        return Decision(None, held[BlockedKind.STRICT_FORWARD_PORTS].what)
     if busy:
-        return memory, Decision(None, busy.what, again)
+        return Decision(None, busy.what, again)
     if Part.FIREWALLD in unknown:
-        return memory, Decision(None, "firewalld does not answer", now + limits.backoff)
+        return Decision(None, "firewalld does not answer", now + limits.backoff)
 
     method, ids, why = _reload_or_escalate(memory, verdict, limits, unknown)
-    since = now if memory.missing_since is None else memory.missing_since
+    since = now if memory.rules_since is None else memory.rules_since
     quiet = max(since, memory.foreign_at) + limits.quiet
     follows = method is Method.ESCALATE and Method.RELOAD in memory.tried
     again = _after_fight(memory, memory.next_reload, memory.rounds, limits.calm)
+    fresh = tuple(each for each in ids if each not in memory.reloaded)
+    if fresh and memory.reloaded and method is Method.RELOAD and now < again:
+        ids, again = fresh, NEVER  # those that were reloaded in vain wait, these have not had a try
     ready, waiting = max(
         (min(quiet, since + limits.quiet_cap), "waiting until nobody changes the rules"),
         (min(memory.settle_until, since + limits.hold_cap), "netavark's own units are at it"),
@@ -297,8 +369,8 @@ def _about_rules(
         ),
     )
     if now < ready:
-        return memory, Decision(None, waiting, ready)
-    return memory, Decision(method, why, now, container_ids=ids)
+        return Decision(None, waiting, ready)
+    return Decision(method, why, now, container_ids=ids)
 
 
 def _after_fight(memory: Memory, due: float, done: tuple[float, ...], calm: float) -> float:

@@ -37,6 +37,7 @@ OTHER = Missing(MissingKind.RULE, "no rule", "drop", container_ids=("cc", "bb"))
 STUCK = Missing(MissingKind.RULE, "no rule", "drop", container_ids=("aa", "bb"), reloadable=False)
 ORDER = Missing(MissingKind.ORDER, "order", "drop", container_ids=("aa",), reloadable=False)
 TABLE = Missing(MissingKind.TABLE, "no table", "table", container_ids=("aa", "bb", "cc"))
+SYSCTL = Missing(MissingKind.SYSCTL, "sysctl", "net/ipv4/ip_forward=1")
 EVERYONE = ("aa", "bb", "cc")
 TWICE = Notice(WarningKind.DUPLICATES, "twice")
 
@@ -78,7 +79,7 @@ def since(case: Verdict, at: float = 100.0) -> Memory:
 
 def after(method: Method, memory: Memory, now: float, *, done: bool = True) -> Memory:
     """The memory after a means was tried."""
-    return acted(memory, method, now, LIMITS, done=done)
+    return acted(memory, Decision(method, "", container_ids=EVERYONE), now, LIMITS, done=done)
 
 
 def test_nothing_missing_is_left_alone() -> None:
@@ -96,12 +97,13 @@ def test_rest_ends_the_incident() -> None:
     """Once nothing is missing, how long it took and how often sources were tried is forgotten."""
     memory = after(Method.SOURCES, since(verdict(SOURCE)), 100.0)
     rested, _ = step(memory, verdict(), 101.0, LIMITS)
-    assert (rested.missing_since, rested.held_since, rested.source_tries) == (None, None, 0)
+    assert (rested.sources_since, rested.held_since, rested.source_tries) == (None, None, 0)
 
 
-def test_missing_sources_come_first_and_at_once() -> None:
-    """Trusted sources are put back over D-Bus before any rule, without waiting."""
-    decision = decide(verdict(RULE, SOURCE), can_replay=True)
+def test_missing_sources_come_at_once() -> None:
+    """Trusted sources are put back over D-Bus without waiting, before anything is reloaded."""
+    assert decide(verdict(RULE, SOURCE), can_replay=True).method is Method.REPLAY
+    decision = decide(verdict(RULE, SOURCE))
     assert (decision.method, decision.subnets) == (Method.SOURCES, ("10.88.0.0/16",))
     assert decision.container_ids == ()
 
@@ -329,7 +331,7 @@ def test_who_was_held_back_is_tried_again() -> None:
         if decision.method is not None:
             assert decision.container_ids
             tried.append(now)
-            memory = acted(memory, decision.method, now, LIMITS, done=False)
+            memory = acted(memory, decision, now, LIMITS, done=False)
             memory, decision = step(memory, verdict(RULE), now, LIMITS)
         assert decision.look_at is not None
         now = decision.look_at
@@ -391,7 +393,8 @@ def test_a_firewalld_reload_is_waited_for_with_a_cap() -> None:
     memory, decision = step(Memory(), case, 100.0, LIMITS, can_replay=True)
     assert (decision.method, decision.look_at) == (None, 100.0 + LIMITS.hold_cap)
     assert decide(case, 109.9, memory, can_replay=True).method is None
-    assert decide(case, 110.0, memory, can_replay=True).method is Method.SOURCES
+    assert decide(case, 110.0, memory, can_replay=True).method is Method.REPLAY
+    assert decide(case, 110.0, memory).method is Method.SOURCES
 
 
 def test_the_cap_counts_from_the_start_of_each_hold() -> None:
@@ -443,7 +446,7 @@ def test_unknown_never_repairs(part: Part) -> None:
     """What could not be read is looked at again, rarer and rarer, and nothing is done."""
     memory, now, pauses = Memory(), 100.0, []
     for _ in range(12):
-        case = verdict(SOURCE, RULE, TABLE, unknown=[part])
+        case = verdict(RULE, TABLE, unknown=[part])
         memory, decision = step(memory, case, now, LIMITS, can_replay=True)
         assert decision.method is None
         assert decision.look_at is not None
@@ -453,6 +456,33 @@ def test_unknown_never_repairs(part: Part) -> None:
     assert pauses[-1] == LIMITS.backoff_max
     rested, _ = step(memory, verdict(), now, LIMITS)
     assert rested.unknowns == 0
+
+
+def test_rules_that_cannot_be_read_keep_nothing_else_back() -> None:
+    """While nft fails, a source comes back, and a sysctl is set."""
+    assert decide(verdict(SOURCE, unknown=[Part.RULES])).method is Method.SOURCES
+    assert decide(verdict(SYSCTL, unknown=[Part.RULES])).method is Method.SYSCTLS
+
+
+def test_a_loss_that_lasts_costs_a_later_one_nothing() -> None:
+    """With a sysctl wrong for good, rules lost twice are put back twice, each at once."""
+    memory, lasting = Memory(), Limits(methods=frozenset(Method) - {Method.SYSCTLS})
+    for now in (100.0, 200.0):
+        memory, decision = step(memory, verdict(SYSCTL), now, lasting)
+        assert decision.method is None
+        memory, decision = step(memory, verdict(SYSCTL, RULE), now + 1, lasting, can_replay=True)
+        assert decision.method is Method.REPLAY
+        memory = acted(memory, decision, now + 1, lasting, done=True)
+
+
+def test_what_is_there_twice_is_put_right_beside_a_loss() -> None:
+    """Duplicates do not wait for a sysctl that nobody may set."""
+    lasting = Limits(methods=frozenset(Method) - {Method.SYSCTLS})
+    case = verdict(SYSCTL, warnings=(TWICE,))
+    assert decide(case, limits=lasting).method is Method.REPLAY
+    strict = verdict(blocked=[BlockedKind.STRICT_FORWARD_PORTS], warnings=(TWICE,))
+    only = replace(strict.blocked[0], only_reload=True)
+    assert decide(replace(strict, blocked=(only,))).method is Method.REPLAY
 
 
 def test_an_unknown_part_is_looked_at_again() -> None:

@@ -15,6 +15,8 @@ ROUNDS = {Method.RELOAD, Method.ESCALATE}
 NO_RELOAD = {BlockedKind.STRICT_FORWARD_PORTS, BlockedKind.BUSY, BlockedKind.LOCKED}
 NO_WORD = {BlockedKind.PAUSED, BlockedKind.PANIC}
 BLIND = {Part.RULES, Part.SETUP}
+ABOUT_RULES = {Method.REPLAY, *ROUNDS}
+ONLY_RELOAD = {BlockedKind.STRICT_FORWARD_PORTS}
 SLACK_S = 0.001
 
 limits_of_all_kinds = st.builds(
@@ -118,13 +120,14 @@ def test_what_must_not_be_done_is_never_done(
         if method is None:
             continue
         assert method in limits.methods
-        assert not unknown & BLIND, "unknown never repairs"
+        assert Part.SETUP not in unknown, "unknown never repairs"
+        assert method not in ABOUT_RULES or Part.RULES not in unknown, "nor what depends on it"
         assert not holds & NO_WORD, "nothing in panic mode or while paused"
         if not entry.verdict.missing:
             assert method is Method.REPLAY, "nothing missing: at most what is there twice"
             assert entry.verdict.has_duplicates
             assert limits.duplicates
-            assert not holds | unknown
+            assert not holds & NO_WORD
         if method is Method.SYSCTLS:
             assert entry.verdict.missing_sysctls
             assert entry.decision.sysctls
@@ -162,7 +165,7 @@ def test_it_never_sleeps_on_a_loss(
 def may_do(entry: Entry, limits: Limits) -> set[Method]:
     """The means that nothing forbids at a look, for what is missing there."""
     holds, unknown = holds_of(entry), unknown_of(entry)
-    if unknown & BLIND or holds & NO_WORD:
+    if Part.SETUP in unknown or holds & NO_WORD:
         return set()
     means: set[Method] = {Method.SYSCTLS} if entry.verdict.missing_sysctls else set()
     if entry.verdict.missing_sources and Part.FIREWALLD not in unknown:
@@ -240,6 +243,38 @@ def test_it_never_loops_hot(attempts: list[Attempt], events: list[Event]) -> Non
     for method in (Method.SOURCES, Method.SYSCTLS):
         assert late.count(method) <= most
     assert late.count(Method.REPLAY) <= rounds + 1, "the copy is tried anew after a round only"
+
+
+@some
+@given(
+    st.frozensets(st.sampled_from(["sysctl", "source", "rule"])),
+    st.sampled_from(["sysctl", "source", "late"]),
+    st.sampled_from(["with a copy", "without"]),
+    st.sampled_from([Part.CONTAINER, Part.RULES, Part.FIREWALLD, None]),
+)
+def test_a_loss_that_lasts_delays_no_other(
+    lasting: frozenset[str], fresh: str, how: str, unknown: Part | None
+) -> None:
+    """Whatever stays lost or unknown, tried in vain for long, a new loss is tried at once."""
+    copy = how == "with a copy"
+    hidden = {Part.RULES: {"late"}, Part.FIREWALLD: {"source", "late"}}
+    if unknown is not None and fresh in hidden.get(unknown, ()):
+        return
+    world = World(Limits(), [Attempt(0.0, done=False, heals=False)], copy=copy)
+    parts = frozenset() if unknown is None else frozenset({unknown})
+    world.live([Event(0.0, lasting - {fresh}, unknown=parts)], 1000.0)
+    before = len(world.diary)
+    struck = world.now
+    diary = world.live([Event(0.0, frozenset({fresh}))], 10.0)[before:]
+    if fresh == "sysctl":
+        wanted = {Method.SYSCTLS}
+    elif fresh == "source":
+        wanted = {Method.SOURCES}
+    else:
+        wanted = {Method.REPLAY} if copy else ROUNDS
+    first = next(entry for entry in diary if entry.decision.method in wanted)
+    assert first.at - struck <= Limits().quiet + SLACK_S
+    assert fresh != "late" or copy or "cc" in first.decision.container_ids
 
 
 def test_a_fight_is_bounded_and_ends_in_calm() -> None:

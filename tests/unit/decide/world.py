@@ -30,6 +30,7 @@ THINGS = {
     "source": Missing(MissingKind.SOURCE, "source", "10.88.0.0/16", container_ids=("aa",)),
     "rule": Missing(MissingKind.RULE, "rule", "accept", container_ids=("aa",)),
     "stuck": Missing(MissingKind.RULE, "stuck", "drop", container_ids=("aa",), reloadable=False),
+    "late": Missing(MissingKind.RULE, "late", "accept", container_ids=("cc",)),
     "table": Missing(MissingKind.TABLE, "table", "table", container_ids=("aa", "bb")),
 }
 
@@ -100,14 +101,21 @@ class World:
         return self.diary
 
     def seen(self) -> Verdict:
-        """What a look says now."""
+        """What a look says now: what is unknown is not called missing."""
+        hidden: set[str] = set()
+        if Part.SETUP in self.unknown:
+            hidden = set(THINGS)
+        if Part.RULES in self.unknown:
+            hidden |= {"rule", "stuck", "late", "table"}
+        if Part.FIREWALLD in self.unknown:
+            hidden |= {"source"}
         return Verdict(
             State.LOST if self.lost else State.OK,
-            tuple(THINGS[each] for each in sorted(self.lost)),
+            tuple(THINGS[each] for each in sorted(self.lost - hidden)),
             (Notice(WarningKind.DUPLICATES, "twice"),) if self.twice else (),
             tuple(Blocked(each, each.value) for each in sorted(self.holds)),
             tuple(Unknown(each, "it", "hangs") for each in sorted(self.unknown)),
-            all_container_ids=("aa", "bb"),
+            all_container_ids=("aa", "bb", "cc"),
         )
 
     def _happen(self, event: Event) -> None:
@@ -144,15 +152,15 @@ class World:
             can_replay=self.copy and bool(verdict.missing_rules),
         )
         if decision.method is not None:
-            self._act(decision.method)
+            self._act(decision)
         self.diary.append(Entry(at, verdict, decision, self.now))
         recent = self.diary[-50:]
         assert len(recent) < 50 or recent[0].at < self.now, f"no end of looks: {recent[-3:]}"
 
-    def _act(self, method: Method) -> None:
-        attempt = next(self._attempts)
+    def _act(self, decision: Decision) -> None:
+        method, attempt = decision.method, next(self._attempts)
         self.now += attempt.lasts
-        self.memory = acted(self.memory, method, self.now, self.limits, done=attempt.done)
+        self.memory = acted(self.memory, decision, self.now, self.limits, done=attempt.done)
         if not (attempt.done and attempt.heals):
             return
         if method is Method.SYSCTLS:
@@ -160,7 +168,7 @@ class World:
         elif method is Method.SOURCES:
             self.lost.discard("source")
         elif method is Method.RELOAD:
-            self.lost -= {"rule", "table"}
+            self.lost -= {"rule", "late", "table"}
         else:
             self.lost &= {"source", "sysctl"}
             self.twice = False
