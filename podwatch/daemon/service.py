@@ -15,7 +15,7 @@ from podwatch.adapters.http import Page
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import Change, NftablesWatch
-from podwatch.adapters.podman import RUNTIMES, no_locks
+from podwatch.adapters.podman import RUNTIMES, held_lock, no_locks
 from podwatch.adapters.process import Processes
 from podwatch.adapters.sysctl import SysctlWatch
 from podwatch.adapters.systemd import Systemd, notify
@@ -156,6 +156,8 @@ class _Service:
             self._on_sysctl()
         for each in no_locks():
             self.publisher.complain(each)
+        if held_lock() is not None:  # nothing tells of that, nor do podmans that wait for it
+            self.loop.look_now("podman's network lock is held")
 
     def _metrics(self) -> str:
         return exposition(
