@@ -57,6 +57,20 @@ def read_bound() -> frozenset[tuple[Address, int]]:
     return frozenset(each for path in paths for each in parse_bound(_proc(path, _LIMIT_BYTES)))
 
 
+def serving_port(directory: Path = DIRECTORY, proc: Path = Path("/proc")) -> int | None:
+    """The port it was started with: `aardvark-dns --config DIRECTORY -p PORT run`.
+
+    None where the process that the pid file names is none of it.
+    """
+    said = _text(directory / _PID_FILE).strip()
+    process = proc / (said if re.fullmatch("[0-9]{1,9}", said) else "0")
+    if not _serves(process, directory):
+        return None
+    words = parse_command(_proc(process / "cmdline").encode())
+    port = words[words.index("-p") + 1 :][:1] if "-p" in words else ()
+    return int(port[0]) if port and re.fullmatch("[0-9]{1,5}", port[0]) else None
+
+
 def _running(directory: Path, proc: Path, named: int) -> list[int]:
     """The processes of that name that serve this directory; the one named first, and alone."""
     if named and _serves(proc / str(named), directory):

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from podwatch.adapters.files import read_whole
 from podwatch.drivers import dhcp
-from podwatch.drivers.network_files import cni_file, netavark_file
+from podwatch.drivers.network_files import cni_file, dns_bind_port, netavark_file
 from podwatch.words.dhcp import PROXIES, Backend, Lease, Proxy
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
@@ -58,17 +58,22 @@ Places = dict[str, tuple[str, str, float]]
 def read_backend() -> tuple[Backend, Path]:
     """The network backend in use, and the directory of its networks' files."""
     name = directory = ""
-    for path in CONF:
-        for file in _files(path, ".conf") if path.suffix == ".d" else (path,):
-            given = _parsed(file, dhcp.parse_backend)
-            if given is not None:
-                name, directory = given[0] or name, given[1] or directory
+    for given in _configured(dhcp.parse_backend):
+        name, directory = given[0] or name, given[1] or directory
     if not name:
         name = (_parsed(CHOSEN, str) or "").strip()
     installed = any(path.exists() for path in NETAVARK_PROGRAMS)
     cni = any(_files(DIRECTORIES[Backend.CNI], *_ENDINGS[Backend.CNI]))
     backend = dhcp.choose_backend(name, netavark=installed, cni=cni)
     return backend, Path(directory) if directory else DIRECTORIES[backend]
+
+
+def read_dns_port() -> int:
+    """The port on which aardvark-dns is to answer."""
+    port = 0
+    for given in _configured(dns_bind_port):
+        port = given
+    return port or 53
 
 
 def read_networks(backend: Backend, directory: Path) -> tuple[str, ...]:
@@ -115,6 +120,15 @@ def read_cni_places(networks: tuple[str, ...]) -> dict[str, Places]:
         if result is not None and result[1] in found:
             found[result[1]][result[0]] = (result[2], result[3], _changed(path))
     return found
+
+
+def _configured(parse: Callable[[str], T | None]) -> Iterator[T]:
+    """What each containers.conf gives, in their order."""
+    for path in CONF:
+        for file in _files(path, ".conf") if path.suffix == ".d" else (path,):
+            given = _parsed(file, parse)
+            if given is not None:
+                yield given
 
 
 def _parsed(path: Path, parse: Callable[[str], T]) -> T | None:

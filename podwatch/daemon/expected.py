@@ -4,17 +4,20 @@
 netavark before 1.9 leaves nothing that tells which rules it installed, so podman is asked, but
 only when the database of its addresses has changed: each container that joins a network or leaves
 one writes to it, under podman's network lock. Until podman has answered the setup is unknown; an
-old answer could bring back the rules of a container that has gone.
+old answer could bring back the rules of a container that has gone. podman does not say where DNS
+is redirected to: its configuration does, as long as aardvark-dns was started with the same.
 """
 
 import asyncio
 
-from podwatch.adapters import podman
+from podwatch.adapters import podman, podman_networks
+from podwatch.adapters.aardvark import serving_port
 from podwatch.adapters.cni import CniCache
 from podwatch.adapters.netlink import table_exists
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
 from podwatch.drivers import nftables
+from podwatch.drivers.podman_setup import with_dns_port
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
 
@@ -61,7 +64,7 @@ class Expected:
                     self._answer = None
                     raise self._gone()
                 return self._by_state(setup)
-        return self._answer
+        return with_dns_port(self._answer, _dns_port())
 
     def _by_state(self, setup: Setup) -> Setup:
         """What netavark's state tells, or else CNI's cache.
@@ -140,3 +143,13 @@ class Expected:
                 self.stamp = stamp
                 return answer
         raise StateUnreadable(_TOO_FAST)
+
+
+def _dns_port() -> int:
+    """Where netavark had, and would have, DNS redirected to; 53 where that is nowhere.
+
+    Where the two are not the same, podman's configuration was changed since the first container
+    started, and which rules there have to be is not known.
+    """
+    port = serving_port()
+    return port if port is not None and port == podman_networks.read_dns_port() else 53

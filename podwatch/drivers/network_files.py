@@ -5,6 +5,7 @@ Beside them aardvark-dns' own files: on which addresses it listens.
 """
 
 import json
+import tomllib
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -88,3 +89,16 @@ def _named(text: str) -> dict[str, Any]:
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise StateUnreadable("not a network with a name")
     return data
+
+
+def dns_bind_port(text: str) -> int | None:
+    """The port that a containers.conf(5) gives to aardvark-dns; None where it sets none.
+
+    0 stands for netavark's own, 53. Raises StateUnreadable for what is no such file.
+    """
+    try:
+        section = tomllib.loads(text).get("network")
+    except (ValueError, RecursionError) as exc:
+        raise StateUnreadable(f"not TOML: {exc}") from exc
+    port = section.get("dns_bind_port") if isinstance(section, dict) else None
+    return port if isinstance(port, int) and not isinstance(port, bool) else None

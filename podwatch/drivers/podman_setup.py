@@ -7,6 +7,7 @@ range of ports together) and `podman container inspect` (which alone has address
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -74,6 +75,21 @@ def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
         raise StateUnreadable(f"podman's answer makes no sense: {exc!r}") from exc
 
 
+def with_dns_port(setup: Setup, port: int) -> Setup:
+    """The setup where containers' questions to port 53 are redirected to `port` of aardvark-dns.
+
+    netavark 1.4 src/firewall/varktables/types.rs: of each gateway of a container's network, whether
+    names are served there or not.
+    """
+    if port == 53:
+        return setup
+    return replace(
+        setup,
+        networks={key: replace(each, dns_port=port) for key, each in setup.networks.items()},
+        endpoints=tuple(replace(each, dns_port=port) for each in setup.endpoints),
+    )
+
+
 def _lists(text: str) -> Iterator[list[Any]]:
     decoder = json.JSONDecoder()
     rest = text.lstrip()
@@ -137,7 +153,14 @@ def _endpoints(
                 network_name=name,
                 addresses=addresses,
                 port_mappings=ports.get(key) or None,
+                dns_servers=tuple(_gateways(network)),
             )
+
+
+def _gateways(data: Mapping[str, Any]) -> Iterator[Address]:
+    for each in data.get("subnets") or ():
+        if each.get("gateway"):
+            yield ip_address(each["gateway"])
 
 
 def _addresses(

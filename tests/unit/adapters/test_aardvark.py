@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading aardvark-dns' files and processes, from directories that look like theirs."""
+"""Reading aardvark-dns' files and processes, from directories that look like theirs.
+
+And the port that podman's configuration wants it to answer on.
+"""
 
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.aardvark import read_server
+from podwatch.adapters import podman_networks
+from podwatch.adapters.aardvark import read_server, serving_port
 from podwatch.words.gates import NameServer, Served
 
 
@@ -72,3 +76,48 @@ def test_a_pid_file_that_makes_no_sense(files: Path, tmp_path: Path, text: str) 
     (files / "aardvark.pid").write_text(text)
     (tmp_path / "proc").mkdir()
     assert read(files, tmp_path / "proc").named == 0
+
+
+@pytest.mark.parametrize(
+    ("pid", "command", "port"),
+    [
+        ("7", "/usr/lib/podman/aardvark-dns --config {} -p 1053 run", 1053),
+        ("7\n", "/usr/lib/podman/aardvark-dns --config {} -p 53 run", 53),
+        ("7", "/usr/lib/podman/aardvark-dns --config {} -p", None),
+        ("7", "/usr/lib/podman/aardvark-dns --config {} -p x run", None),
+        ("7", "/usr/lib/podman/aardvark-dns --config {} run", None),
+        ("7", "/usr/lib/podman/aardvark-dns --config /elsewhere -p 1053 run", None),
+        ("7", "sleep {} -p 1053", None),
+        ("7", "", None),
+        ("8", "/usr/lib/podman/aardvark-dns --config {} -p 1053 run", None),
+        ("", "/usr/lib/podman/aardvark-dns --config {} -p 1053 run", None),
+        (None, "/usr/lib/podman/aardvark-dns --config {} -p 1053 run", None),
+    ],
+)
+def test_the_port_it_serves(
+    tmp_path: Path, pid: str | None, command: str, port: int | None
+) -> None:
+    """It is what the process that the pid file names was started with; else it is not known."""
+    directory, proc = tmp_path / "aardvark-dns", tmp_path / "proc"
+    directory.mkdir()
+    if pid is not None:
+        (directory / "aardvark.pid").write_text(pid)
+    words = command.format(directory).split()
+    process(proc, 7, Path(words[0]).name if words else "kthread", *words)
+    assert serving_port(directory, proc) == port
+
+
+def test_the_port_podman_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last containers.conf that sets it wins; 0, like none of them, means 53."""
+    first, drop_ins = tmp_path / "containers.conf", tmp_path / "containers.conf.d"
+    monkeypatch.setattr(podman_networks, "CONF", (tmp_path / "none.conf", first, drop_ins))
+    assert podman_networks.read_dns_port() == 53
+    first.write_text("[network]\ndns_bind_port = 1053\n")
+    assert podman_networks.read_dns_port() == 1053
+    drop_ins.mkdir()
+    (drop_ins / "10-other.conf").write_text("[network]\ndns_bind_port = 2053\n")
+    (drop_ins / "20-not-toml.conf").write_text("[network")
+    (drop_ins / "30-no-conf.txt").write_text("[network]\ndns_bind_port = 3053\n")
+    assert podman_networks.read_dns_port() == 2053
+    (drop_ins / "40-own.conf").write_text("[network]\ndns_bind_port = 0\n")
+    assert podman_networks.read_dns_port() == 53

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from podwatch.drivers.network_files import cni_file, netavark_file, parse_listens
+from podwatch.drivers.network_files import (
+    cni_file,
+    dns_bind_port,
+    netavark_file,
+    parse_listens,
+)
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
 from podwatch.words.network import ContainerClass
@@ -107,3 +112,26 @@ def test_subnets_that_make_no_sense_are_left_out() -> None:
 def test_what_aardvark_listens_on(text: str, listens: tuple[str, ...]) -> None:
     """The first line of its file names its own addresses, then the servers it asks."""
     assert parse_listens(text) == tuple(map(ip_address, listens))
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("[network]\ndns_bind_port = 1053\n", 1053),
+        ("[network]\ndns_bind_port = 0\n", 0),
+        ('[network]\nnetwork_backend = "netavark"\n', None),
+        ("[network]\ndns_bind_port = true\n", None),
+        ('[network]\ndns_bind_port = "1053"\n', None),
+        ("network = 3\n", None),
+        ("", None),
+    ],
+)
+def test_the_port_of_aardvark_dns(text: str, port: int | None) -> None:
+    """containers.conf gives it as a number, or says nothing of it."""
+    assert dns_bind_port(text) == port
+
+
+def test_a_containers_conf_that_is_none() -> None:
+    """What is not TOML is an error, not a port."""
+    with pytest.raises(StateUnreadable, match="not TOML"):
+        dns_bind_port("[network")

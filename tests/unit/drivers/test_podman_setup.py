@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from podwatch.drivers.podman_setup import parse_setup
+from podwatch.drivers.iptables import expected_rules
+from podwatch.drivers.podman_setup import parse_setup, with_dns_port
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Isolation
+from podwatch.words.rules import RuleKind, Ruleset
 
 DATA = Path(__file__).parents[2] / "data" / "bookworm-netavark-standard"
 
@@ -45,6 +47,31 @@ def test_a_real_host_is_understood() -> None:
         "9000-9002/tcp",
         "192.0.2.1:8084/tcp",
     ]
+
+
+def test_dns_on_another_port_is_redirected() -> None:
+    """Every gateway of a container's networks, for the families the container has; else none."""
+    setup, _ = parse_setup(answer())
+    assert with_dns_port(setup, 53) == setup
+    rules = {
+        port: [
+            (each.chain, each.text)
+            for each in expected_rules(with_dns_port(setup, port), Ruleset(present=True))
+            if each.kind is RuleKind.DNS_REDIRECT
+        ]
+        for port in (53, 1053)
+    }
+    assert rules[53] == []
+    text = "-d {}/{} -p udp -m udp --dport 53 -j DNAT --to-destination {}:1053"
+    assert sorted(rules[1053]) == sorted(
+        (f"{family} nat NETAVARK-HOSTPORT-DNAT", text.format(*parts))
+        for family, *parts in (
+            ("ip", "10.88.0.1", 32, "10.88.0.1"),
+            ("ip", "10.89.10.1", 32, "10.89.10.1"),
+            ("ip", "10.89.20.1", 32, "10.89.20.1"),
+            ("ip6", "fd10:89:10::1", 128, "[fd10:89:10::1]"),
+        )
+    )
 
 
 def test_nothing_runs() -> None:
