@@ -25,6 +25,7 @@ from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.gates import around, drops_of_others, is_there
+from podwatch.daemon.in_use import InUse
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.rules import Rules
 from podwatch.decide.census import Census
@@ -100,6 +101,7 @@ class Looker:
         """The processes of containers when they were listed, and when each started."""
         self._locked: tuple[object, float] = (None, -math.inf)
         """podman's lock as it was held at the last look, and since when."""
+        self.in_use = InUse()
 
     @property
     def tables(self) -> frozenset[str]:
@@ -118,6 +120,7 @@ class Looker:
         self.settings.remember(saved.sysctls)
         if saved.driver in self.rules:
             self.rules[saved.driver].remember(saved.chains)
+            self.in_use.remember(saved.driver)
 
     def name(self, listed: Mapping[str, Container], at: float) -> None:
         """Take up the containers listed earlier, `at` so many seconds, until podman is asked."""
@@ -154,6 +157,10 @@ class Looker:
         if rules is not None and time.monotonic() > read_at + _WAITED_S:
             # Others were waited for: what is decided is decided from rules and state of one moment.
             setup, rules, at, busy = await self._rules(unknown)
+        if setup is not None and self.expected.asks_podman:
+            ask = partial(self.ask_firewalld, unknown)
+            setup, rules, said = await self.in_use.find(setup, rules, ask, unknown)
+            firewalld = said or firewalld
         stamp, changes = self.expected.stamp, self._changes_read
         self.setup = setup
         self.settings.read(setup)

@@ -45,6 +45,8 @@ from podwatch.words.verdict import (
     WarningKind,
 )
 
+_NOT_IN_FIREWALLD = (FirewallDriver.NONE, FirewallDriver.UNKNOWN)
+
 
 def judge(snapshot: Snapshot) -> Verdict:
     """Say what is missing, what is odd, what is unknown, and what forbids a repair."""
@@ -77,7 +79,7 @@ def judge(snapshot: Snapshot) -> Verdict:
         missing.extend(_missing_sysctls(setup, snapshot))
         warnings.extend(unforwarded(setup, snapshot))
         warnings.extend(astray(setup, snapshot))
-        if snapshot.firewalld is not None and setup.driver is not FirewallDriver.NONE:
+        if snapshot.firewalld is not None and setup.driver not in _NOT_IN_FIREWALLD:
             if setup.driver is FirewallDriver.FIREWALLD and snapshot.firewalld.running:
                 rules = policies.expected_rules(setup, snapshot.firewalld.policies_seen)
                 lost = _missing_forwards(rules, snapshot.firewalld, snapshot, setup)

@@ -8,9 +8,10 @@ the driver of the host's own setup, so that a loss is judged and restored the sa
 from collections.abc import Mapping
 from typing import Protocol
 
-from podwatch.drivers import cni, iptables, nftables
+from podwatch.drivers import cni, firewalld, iptables, nftables
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.snapshot import Firewalld
 
 
 class Driver(Protocol):
@@ -55,3 +56,26 @@ def is_whole(setup: Setup, observed: Ruleset) -> bool:
         if rule.kind is not RuleKind.HOOK and not any(text in chain.rules for text in rule.texts):
             return False
     return True
+
+
+def has_any(setup: Setup, observed: Ruleset) -> bool:
+    """Whether any rule is there that is of one of the setup's networks."""
+    return any(
+        text in observed.chains[rule.chain].rules
+        for rule in expected_rules(setup, observed)
+        if rule.network_id and rule.chain in observed.chains
+        for text in rule.texts
+    )
+
+
+def told_by_firewalld(setup: Setup, said: Firewalld) -> FirewallDriver:
+    """Which driver is in use where netavark keeps no state, and has no rule in iptables.
+
+    It made the setup's subnets sources of its zone, unless they were lost since; zone and policies
+    are permanent, and may be there from an earlier time: then nothing tells (UNKNOWN).
+    """
+    subnets = {str(subnet) for each in setup.networks.values() for subnet in each.subnets}
+    if any(said.sources.get(subnet) == firewalld.ZONE for subnet in subnets):
+        return FirewallDriver.FIREWALLD
+    is_left = firewalld.WAY_OUT in said.policies
+    return FirewallDriver.UNKNOWN if is_left else FirewallDriver.IPTABLES

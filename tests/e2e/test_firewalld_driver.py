@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host whose netavark has firewalld make all the rules: what firewalld loses comes back."""
+"""Hosts whose netavark has firewalld make all the rules: what firewalld loses comes back."""
 
 from collections.abc import Iterator
 
@@ -142,3 +142,49 @@ def test_a_stopped_firewalld_is_reported(there: Installed) -> None:
     assert there.reloads() == reloads
     there.host.shell("systemctl start firewalld")
     there.until(lambda: not there.containers.probe_ports() and there.check().code == 0, "whole", 30)
+
+
+@pytest.fixture(scope="module")
+def older() -> Iterator[Installed]:
+    """Debian 12 with the firewalld driver: netavark 1.4 keeps no state that would name it."""
+    conf = containers_conf("bookworm") + 'env = ["NETAVARK_FW=firewalld"]\n'  # of the engine
+    with Host("bookworm", containers_conf=conf) as host:
+        host.install(built_package())
+        there = Installed(host, standard_set(host))
+        there.until(lambda: there.status()["state"] == "ok", "ok", 20)
+        yield there
+
+
+def made(there: Installed) -> list[str]:
+    """What netavark made in firewalld, and what of it is in iptables."""
+    asked = "firewall-cmd --info-policy=netavark_portfwd; firewall-cmd --info-zone=netavark_zone"
+    listed = there.host.shell(f"{asked}; iptables-save | grep NETAVARK || true").stdout
+    return sorted(listed.split())
+
+
+def test_without_state_the_driver_is_told_by_its_rules(older: Installed) -> None:
+    """No rule in iptables, and the subnets in netavark_zone: watched there, and set up again."""
+    assert older.status()["driver"] == "firewalld"
+    whole = made(older)
+    assert "NETAVARK" not in str(whole)
+    losses = older.incidents()
+
+    older.host.shell("firewall-cmd --reload")
+
+    older.until(lambda: older.incidents() > losses, "noticed", 10)
+    older.until(lambda: made(older) == whole and older.check().code == 0, "whole", 30)
+
+
+def test_where_nothing_tells_the_driver_nothing_is_done(older: Installed) -> None:
+    """Lost before podwatch started: unknown, and what it advises makes it known."""
+    whole, reloads = made(older), older.reloads()
+    older.host.shell("systemctl stop podwatch; firewall-cmd --reload; systemctl start podwatch")
+
+    older.until(lambda: older.status()["state"] == "unknown", "unknown", 10)
+    (unknown,) = older.status()["unknown"]
+    assert unknown["what"] == "netavark's firewall driver"
+    assert older.reloads() == reloads
+    older.host.run(unknown["hint"].split())
+    older.until(lambda: made(older) == whole and older.check().code == 0, "whole", 10)
+    older.until(lambda: older.status()["state"] == "ok", "ok", 10)
+    assert older.reloads() == reloads

@@ -213,6 +213,15 @@ def test_an_internal_network_is_none_of_firewallds() -> None:
     assert (verdict.state, verdict.missing, verdict.warnings) == (State.OK, (), ())
 
 
+def test_an_unknown_driver_has_nothing_in_firewalld() -> None:
+    """What it would have there is not known: no source is missing, and none is called strange."""
+    setup = replace(SETUP, driver=FirewallDriver.UNKNOWN)
+    bare = replace(WHOLE, sources={})
+    for firewalld in (WHOLE, bare):
+        verdict = judge(Snapshot(setup, None, firewalld, CONTAINERS))
+        assert (verdict.missing, verdict.warnings) == ((), ())
+
+
 def test_policies_that_were_there_are_missed() -> None:
     """Where both policies of netavark 1.14 are gone, it is not taken for an older one."""
     left = {name: WHOLE.policies[name] for name in OLD}
