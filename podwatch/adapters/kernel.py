@@ -89,6 +89,11 @@ def has_default_v6() -> bool:
     return any(default_routes(_text(_ROUTES[6]), 6))
 
 
+def has_master(name: str) -> bool:
+    """Whether a link is part of another one: of a bridge, a bond or a VRF."""
+    return os.path.islink(f"/sys/class/net/{name}/master")
+
+
 def bridged() -> frozenset[int]:
     """The IP versions of which a bridge hands packets to iptables' and nftables' chains."""
     names = {4: "iptables", 6: "ip6tables"}

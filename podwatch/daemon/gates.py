@@ -71,6 +71,8 @@ def _routes(setup: Setup) -> Iterator[Routed]:
     gateways = kernel.gateways()
     asked: list[tuple[Routed, tuple[Address, Address | None, str]]] = []
     for network_id, network in list(setup.networks.items())[:_MOST_NETWORKS]:
+        if kernel.has_master(network.bridge):
+            continue  # a VRF, which has tables of its own
         mine = [each for each in setup.endpoints if each.network_id == network_id]
         for version in (4, 6):
             on = [

@@ -89,7 +89,9 @@ class Looker:
         """When to look at the rules of others, since they were changed."""
         self._others_of = FirewallDriver.UNKNOWN
         self._drops: tuple[BaseChain, ...] = ()
-        self._around = Around()
+        self._has_drops = False
+        self._around: Around | None = None
+        """As it was at the last look; None where that had no need to know."""
         self._changes_at: int | None = None  # at the last look
         self._changes_read = 0  # when the rules were read last
         self.setup: Setup | None = None
@@ -172,11 +174,11 @@ class Looker:
             await self._look_around(setup, is_quiet=self._changes_at == before_that)
             read = self.rules[setup.driver].filter_chains()
             drops = (*(each for each in read if forwarding.drops(each)), *self._drops)
+            self._has_drops = bool(drops)
             if self._changes_at == before_that and not busy:
-                try:
-                    self._around = around(setup, drops=bool(drops))
-                except Unreadable:
-                    self._around = Around()
+                self._around = self._look_further(setup)
+        else:
+            self._around = None
         return Snapshot(
             setup=setup,
             rules=rules,
@@ -193,7 +195,7 @@ class Looker:
             sysctls=self.settings.values,
             sysctls_seen=self.settings.seen,
             uplinks=self.settings.uplinks,
-            around=self._around,
+            around=self._around or Around(),
             drops=drops,
             copied={} if setup is None else self.copied(setup.driver).chains,
             others=self._others if rules is not None else {},
@@ -327,6 +329,20 @@ class Looker:
         except Unreadable as exc:
             unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
             return ABSENT_FIREWALLD
+
+    def _look_further(self, setup: Setup) -> Around:
+        try:
+            return around(setup, drops=self._has_drops)
+        except Unreadable:
+            return Around()
+
+    def is_outdated(self) -> bool:
+        """Whether something that no event tells of is not what it was at the last look."""
+        if self.settings.are_others():
+            return True
+        if self.setup is None or self._around is None:
+            return False
+        return self._look_further(self.setup) != self._around
 
     async def _look_around(self, setup: Setup, *, is_quiet: bool) -> None:
         """Look at the rules of others: now and then, when the driver is another, until they go.

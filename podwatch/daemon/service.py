@@ -151,9 +151,9 @@ class _Service:
     def _show(self) -> None:
         notify(watchdog=1)
         self.publisher.beat()
-        # The kernel tells of few settings; to read them while awake costs next to nothing.
-        if self.host.looker.settings.are_others():
-            self._on_sysctl()
+        # Of some settings and routes nobody tells; to read them while awake costs next to nothing.
+        if self.host.looker.is_outdated():
+            self.loop.look_now("a setting or a route was changed")
         for each in no_locks():
             self.publisher.complain(each)
         if held_lock() is not None:  # nothing tells of that, nor do podmans that wait for it

@@ -13,6 +13,7 @@ from podwatch.daemon.look import interferes
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.snapshot import Firewalld
+from podwatch.words.way import BaseChain
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,24 @@ def test_changes_of_others_are_looked_at_once_a_minute_at_most() -> None:
     assert due >= began + 60
     asyncio.run(looker._look_around(setup, is_quiet=True))
     assert looker.others_due == due
+
+
+def test_a_chain_that_is_gone_drops_nothing_at_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where its table is deleted a look is due at once, and does not list anybody's rules."""
+    looker, setup = look.Looker(Any, {}, None, None, None), Setup(FirewallDriver.NFTABLES)  # type: ignore[arg-type]
+    asyncio.run(looker._look_around(setup, is_quiet=True))
+    looker._drops = (BaseChain("inet site", "passing", "forward", "drop"),)
+    assert looker.others_changed(100.0, {"inet other"}) != 100.0
+    assert looker.others_changed(100.0, {"inet site"}) == 100.0
+
+    monkeypatch.setattr(look, "is_there", lambda _: True)
+    asyncio.run(looker._look_around(setup, is_quiet=True))
+    assert looker._drops
+    monkeypatch.setattr(look, "is_there", lambda _: False)
+    asyncio.run(looker._look_around(setup, is_quiet=True))
+    assert not looker._drops
 
 
 def test_a_look_at_others_waits_while_the_own_rules_change(monkeypatch: pytest.MonkeyPatch) -> None:
