@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """/proc/net and nft's list of chains: texts in, words out. Pure. Formats: proc(5), nft(8)."""
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from podwatch.words.network import Address
 from podwatch.words.way import BaseChain
 
 _RTF_ADDRCONF = 0x00040000  # linux/ipv6_route.h
+_HANDLE = re.compile(r" # handle \d+$")
 _LISTEN = "0A"  # TCP_LISTEN, linux/tcp_states.h
 _LOOPBACK_V4 = "7F"  # the last byte of an address in 127.0.0.0/8, which is written first to last
 _LOOPBACK_V6 = "00000000000000000000000001000000"
@@ -94,13 +96,13 @@ def _is_advertised(flags: str) -> bool:
 
 
 def parse_chains(listing: str) -> Iterator[BaseChain]:
-    """The base chains in what `nft list chains` or `nft list table` prints."""
+    """The base chains in what `nft list chains` or `nft list table` prints, with handles or not."""
     table = name = hook = policy = ""
     rules: list[str] = []
     found: list[BaseChain] = []
     chains: dict[str, list[str]] = {}
     for line in listing.splitlines():
-        text = line.strip()
+        text = _HANDLE.sub("", line).strip()
         words = text.split()
         if text.startswith("table ") and text.endswith("{"):
             table = " ".join(words[1:3])

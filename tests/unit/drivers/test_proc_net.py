@@ -118,3 +118,11 @@ def test_who_heard_a_router() -> None:
     line = f"{zeros} 40 {zeros} 00 {zeros} 00000100 00000001 00000000"
     text = f"{line} 004c0001 eth0\n{line} 00300001 podman1\n{line} what? eth1\n"
     assert advertised(text) == {"eth0"}
+
+
+def test_handles_are_no_part_of_rules() -> None:
+    """`nft --handle` adds a number to each line but a chain's end: the same chains are read."""
+    ends = ("}", ";", "\n", "netavark, do not touch!")
+    lines = [x if x.endswith(ends) or not x else f"{x} # handle 7" for x in CHAINS.splitlines()]
+
+    assert list(parse_chains("\n".join(lines))) == list(parse_chains(CHAINS))
