@@ -57,11 +57,16 @@ class Incident:
             touched |= set(verdict.all_container_ids)  # of use to all
         self.containers = max(self.containers, len(touched))
 
-    def end(self, now: float) -> None:
-        """Everything is there again, as a look at `now` found."""
+    def only(self, verdict: Verdict) -> None:
+        """Be told with no more than this: the rest is another incident's from now on."""
+        self.missing, self.rules, self.sources, self.sysctls, self.containers = [], 0, 0, 0, 0
+        self.note(verdict)
+
+    def end(self, now: float, took_s: float) -> None:
+        """Everything is there again, as a look at `now` found, `took_s` seconds after it began."""
         self.restored_at = now
         self.verified = True
-        self.took_ms = max(0, round((now - self.began) * 1000))
+        self.took_ms = max(0, round(took_s * 1000))
         how = "; ".join(self.attempts[-5:]) or "by somebody else"
         # What was lost while nobody looked was lost for longer.
         since = " of podwatch's start" if self.cause.kind is CauseKind.ABSENT else ""

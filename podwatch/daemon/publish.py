@@ -20,11 +20,12 @@ from podwatch.daemon.document import MOST, document, with_dhcp, with_refused
 from podwatch.daemon.events import Event
 from podwatch.daemon.history import History
 from podwatch.daemon.incident import Incident
+from podwatch.daemon.incidents import Incidents
 from podwatch.daemon.logging import log
 from podwatch.daemon.metrics import Tally
 from podwatch.daemon.restore import Outcome
 from podwatch.daemon.status import SCHEMA, ailing
-from podwatch.decide.policy import Decision
+from podwatch.decide.policy import Decision, Method
 from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Snapshot
@@ -35,6 +36,9 @@ HEARTBEAT_S = 20.0
 
 MOST_ODD = 20
 """Warnings of one look that are logged; the status has them all."""
+
+REST_S = 1.0
+"""Nothing is under way where the next try is further away."""
 
 FIGHT_LOSSES = 6
 FIGHT_S = 30.0
@@ -54,8 +58,7 @@ class Publisher:
         history: History | None = None,
     ) -> None:
         self.path = path
-        self.incident: Incident | None = None
-        self.last: Incident | None = None
+        self.incidents = Incidents()
         self.counters = {"looks": 0, "incidents": 0, "restored": 0, "failed": 0}
         self.has_neighbours = False
         self.told = asyncio.Event()
@@ -73,7 +76,7 @@ class Publisher:
         self._restoring = ""
         self._refused = ""
         self._intent = ""
-        self._failure = ""
+        self._failures: dict[Method, str] = {}
         self._state: object = None
         self._line = ""
         self._started = self._since = time.time()
@@ -101,10 +104,20 @@ class Publisher:
         if self._fight and now - self._begun[-1] > FIGHT_S:
             self._fight = ""
         self.has_neighbours = any(each.startswith("netavark-") for each in snapshot.neighbours)
-        if verdict.missing:
-            self._missing(verdict, decision, cause, now)
-        elif self.incident is not None and not verdict.unknown:
-            self._healed(self.incident, now)
+        at = time.monotonic()
+        waits = decision.look_at is None or decision.look_at > at + REST_S
+        changes = self.incidents.looked(
+            verdict, cause, now=now, at=at, at_rest=decision.method is None and waits
+        )
+        for incident in changes.ended:
+            self._healed(incident)
+        for incident in changes.rest:
+            self.counters["incidents"] += 1
+            self._remember(incident)
+        for incident in changes.began:
+            self._began(incident, decision, now)
+        if not verdict.missing:
+            self._failures.clear()
         self._tell(verdict)
         if self._paused and not snapshot.paused:
             log(Event.RESUMED, "the pause is over: what is missing is put back again")
@@ -125,16 +138,12 @@ class Publisher:
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
         """A means of restoring was tried."""
         self.tally.tried(outcome.method, done=outcome.done)
-        if self.incident is not None:
-            self.incident.methods.append(outcome.method)
-        self._failure = "" if outcome.done else outcome.detail
+        self.incidents.acted(outcome, took_s=took_s)
         if outcome.done:
-            if self.incident is not None:
-                self.incident.tried.append(f"{outcome.detail} in {lasted(took_s)}")
+            self._failures.pop(outcome.method, None)
             return
+        self._failures[outcome.method] = outcome.detail
         self.counters["failed"] += 1
-        if self.incident is not None:
-            self.incident.tried.append(outcome.held or f"{outcome.method} failed")
         log(Event.RESTORE_FAILED, f"{outcome.method}: {outcome.detail}", method=outcome.method)
 
     def progress(self, what: str) -> None:
@@ -166,7 +175,7 @@ class Publisher:
         """Write the status document as it is now."""
         self._restoring = restoring
         self._follow_watchers()
-        last = self.incident or self.last
+        last = self.incidents.newest
         told = with_refused(with_dhcp(self._document, self._dhcp), self._refused)
         if told.get("state") != self._state:
             self._state, self._since = told.get("state"), time.time()
@@ -225,7 +234,8 @@ class Publisher:
             log(Event.WATCHER_BACK, f"listens to {name} again", watcher=name)
 
     def _next_try(self, decision: Decision) -> str:
-        return f"{decision.why} ({self._failure})" if self._failure else decision.why
+        failed = "; ".join(self._failures.values())
+        return f"{decision.why} ({failed})" if failed else decision.why
 
     def _restores(self, decision: Decision) -> str:
         """What is under way; in a dry run, what would be: that is logged too, once."""
@@ -237,20 +247,16 @@ class Publisher:
             log(Event.PROGRESS, self._intent)
         return self._intent
 
-    def _missing(self, verdict: Verdict, decision: Decision, cause: Cause, now: float) -> None:
-        if self.incident is not None:
-            self.incident.note(verdict)
-            return
-        self.incident = Incident(now, cause)
-        self.incident.note(verdict)
+    def _began(self, incident: Incident, decision: Decision, now: float) -> None:
+        cause = incident.cause
         self.tally.began(cause.label)
-        self._remember(self.incident)
+        self._remember(incident)
         self.counters["incidents"] += 1
         log(
             Event.LOSS_FOUND,
-            f"missing: {listed(self.incident.missing)}; cause: {cause}",
+            f"missing: {listed(incident.missing)}; cause: {cause}",
             cause=cause.text,
-            missing="\n".join(self.incident.missing),
+            missing="\n".join(incident.missing),
             decision=decision.method or "none",
         )
         self._begun.append(now)
@@ -265,8 +271,7 @@ class Publisher:
                 self._fight_told = now
                 log(Event.FIGHT, self._fight, cause=cause.text)
 
-    def _healed(self, incident: Incident, now: float) -> None:
-        incident.end(now)
+    def _healed(self, incident: Incident) -> None:
         self.tally.restored(incident.took_ms / 1000)
         self.counters["restored"] += 1
         self._complaints.clear()
@@ -278,8 +283,6 @@ class Publisher:
             took_ms=incident.took_ms,
             missing="\n".join(incident.missing),
         )
-        self.incident, self.last = None, incident
-        self._failure = ""
         self._remember(incident)
 
     def _remember(self, incident: Incident) -> None:

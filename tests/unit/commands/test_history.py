@@ -46,7 +46,7 @@ def fill(state_dir: Path, count: int) -> None:
         incident.note(Verdict(State.LOST, (RULE,)))
         history.note(incident)
         incident.tried.append("1 chain put right from the verified copy in one transaction")
-        incident.end(first + number + 0.05)
+        incident.end(first + number + 0.05, 0.05)
         history.note(incident)
 
 

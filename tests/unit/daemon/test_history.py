@@ -45,7 +45,7 @@ def test_an_incident_is_told_once_as_it_ended(tmp_path: Path) -> None:
     path = tmp_path / "state/history.jsonl"
     one, two = incident(100.0), incident(200.0)
     History(path).note(one)
-    one.end(101.5)
+    one.end(101.5, 1.5)
     History(path).note(one)
     History(path).note(two)
 
@@ -66,7 +66,7 @@ def test_since_and_last(tmp_path: Path) -> None:
     for number in range(10):
         each = incident(float(number + 1))
         History(path).note(each)
-        each.end(number + 1.5)
+        each.end(number + 1.5, 1.5)
         History(path).note(each)
 
     assert [each["began"] for each in read(path, last=3).incidents] == [8, 9, 10]
@@ -80,7 +80,7 @@ def test_it_stays_bounded_and_keeps_the_newest_ten_thousand(tmp_path: Path) -> N
     path = tmp_path / "h"
     for number in range(30_000):
         each = incident(float(number))
-        each.end(number + 0.5)
+        each.end(number + 0.5, 0.5)
         History(path).note(each)
 
     told = [each["began"] for each in read(path).incidents]

@@ -25,7 +25,7 @@ def test_the_line_tells_what_who_how_and_how_long() -> None:
     incident = Incident(100.0, other("nft (pid 812)"))
     incident.note(verdict(TABLE))
     incident.tried.append("podman network reload of 2 containers in 2.0 s")
-    incident.end(102.1)
+    incident.end(102.1, 2.1)
 
     assert incident.line == (
         "restored 42 rules of 2 containers in 2.1 s, verified: table inet netavark is gone; "
@@ -38,7 +38,7 @@ def test_what_comes_back_without_us_is_told_so() -> None:
     """Nothing was tried: somebody else restored it; an unknown cause is called unknown."""
     incident = Incident(100.0, NO_CAUSE)
     incident.note(verdict(RULE, SOURCE))
-    incident.end(100.012)
+    incident.end(100.012, 0.012)
 
     assert incident.line == (
         "restored 1 rule of 1 container and 1 trusted source in 12 ms, verified: "
@@ -76,7 +76,7 @@ def test_what_everybody_reads_holds_no_command_line() -> None:
     nft = Process("nft", 7, "nft flush ruleset secret", "a.service", user="alice", parent=shell)
     incident = Incident(100.0, by_writer(Writer("nft", 7, nft)))
     incident.note(verdict(TABLE))
-    incident.end(101.0)
+    incident.end(101.0, 1.0)
 
     told = incident.public()
     assert "secret" not in str(told)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which losses are one incident, and when each begins and ends.
+
+One that lasts must hide no other: what is lost together is one incident, what is lost while another
+has come to rest is one of its own, and of an incident whose rest nobody is at any more, what came
+back is ended by itself. So each loss is told once when it is found, and once when it is over.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from podwatch.daemon.incident import Incident
+from podwatch.daemon.restore import Outcome
+from podwatch.decide.policy import ABOUT_RULES, Method
+from podwatch.words.cause import Cause
+from podwatch.words.snapshot import Part
+from podwatch.words.text import lasted
+from podwatch.words.verdict import Missing, MissingKind, Verdict
+
+STORM_S = 5.0
+"""What is lost so soon after an incident began is a part of it."""
+
+_APART_S = 0.001
+"""`began` names an incident in the history: two of one moment are told apart."""
+
+_Key = tuple[MissingKind, str, str]
+
+
+@dataclass
+class _Open:
+    """An incident that is going on: its losses, and since when by a clock that never goes back."""
+
+    incident: Incident
+    since: float
+    losses: dict[_Key, Missing] = field(default_factory=dict)
+    reloaded: bool = False
+    """Whether it was reloaded for since the last look: that makes losses of its own."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a look changed: incidents that began, ended, or go on with less than before."""
+
+    began: tuple[Incident, ...] = ()
+    ended: tuple[Incident, ...] = ()
+    rest: tuple[Incident, ...] = ()
+
+
+class Incidents:
+    """The incidents that are going on; `newest` is the one that began last, over or not."""
+
+    def __init__(self) -> None:
+        self.newest: Incident | None = None
+        self._open: list[_Open] = []
+        self._named = 0.0
+
+    @property
+    def going_on(self) -> tuple[Incident, ...]:
+        """Those that are not over."""
+        return tuple(each.incident for each in self._open)
+
+    def looked(
+        self, verdict: Verdict, cause: Cause, *, now: float, at: float, at_rest: bool
+    ) -> Changes:
+        """Take in a look at `now`, in seconds since the epoch.
+
+        `at` is the same moment in seconds of a clock that never goes back. `at_rest` says that
+        nothing is done about what is missing in the next moment.
+        """
+        missing = {_key(each): each for each in verdict.missing}
+        ended: list[Incident] = []
+        rest: list[Incident] = []
+        for each in list(self._open):
+            back = {key for key in each.losses if _is_back(each.losses[key], missing, verdict)}
+            if len(back) == len(each.losses):
+                self._open.remove(each)
+                ended.append(each.incident)
+            elif back and at_rest:
+                rest.append(self._parted(each, back, verdict))
+                ended.append(each.incident)
+            else:
+                continue
+            each.incident.end(now, at - each.since)
+        known = {key for each in self._open for key in each.losses}
+        fresh = {key: loss for key, loss in missing.items() if key not in known}
+        began = self._begin(fresh, verdict, cause, now, at) if fresh else ()
+        for each in self._open:
+            each.reloaded = False
+        return Changes(began, tuple(ended), tuple(rest))
+
+    def acted(self, outcome: Outcome, *, took_s: float) -> None:
+        """A means of restoring was tried: it is a part of the story of those it was meant for."""
+        told = f"{outcome.detail} in {lasted(took_s)}"
+        if not outcome.done:
+            told = outcome.held or f"{outcome.method} failed"
+        for each in self._open:
+            if any(_is_for(outcome.method, loss) for loss in each.losses.values()):
+                each.incident.methods.append(outcome.method)
+                each.incident.tried.append(told)
+                each.reloaded = outcome.method in (Method.RELOAD, Method.ESCALATE)
+
+    def _begin(
+        self,
+        fresh: Mapping[_Key, Missing],
+        verdict: Verdict,
+        cause: Cause,
+        now: float,
+        at: float,
+    ) -> tuple[Incident, ...]:
+        """Make what is lost newly a part of an incident that is in motion, or one of its own."""
+        moving = [each for each in self._open if at - each.since < STORM_S or each.reloaded]
+        if moving:
+            moving[-1].losses.update(fresh)
+            moving[-1].incident.note(_only(verdict, moving[-1].losses.values()))
+            return ()
+        begun = _Open(Incident(self._name(now), cause), at, dict(fresh))
+        begun.incident.note(_only(verdict, fresh.values()))
+        self._open.append(begun)
+        self.newest = begun.incident
+        return (begun.incident,)
+
+    def _parted(self, whole: _Open, back: set[_Key], verdict: Verdict) -> Incident:
+        """Let what is not back go on as an incident of its own, and return that."""
+        before = whole.incident
+        stays = {key: loss for key, loss in whole.losses.items() if key not in back}
+        goes_on = Incident(self._name(before.began), before.cause)
+        goes_on.tried, goes_on.methods = list(before.tried), list(before.methods)
+        goes_on.note(_only(verdict, stays.values()))
+        before.only(_only(verdict, [whole.losses[key] for key in back]))
+        self._open[self._open.index(whole)] = _Open(goes_on, whole.since, stays)
+        return goes_on
+
+    def _name(self, began: float) -> float:
+        """The moment, or one just behind it where that is another incident's name."""
+        taken = [self._named, *(each.incident.began for each in self._open)]
+        while any(abs(began - each) < _APART_S / 2 for each in taken):
+            began += _APART_S
+        self._named = began
+        return began
+
+
+def _key(loss: Missing) -> _Key:
+    return loss.kind, loss.chain, loss.detail
+
+
+def _is_for(method: Method, loss: Missing) -> bool:
+    if loss.kind is MissingKind.SYSCTL:
+        return method is Method.SYSCTLS
+    if loss.kind is MissingKind.SOURCE:
+        return method is Method.SOURCES
+    return method in ABOUT_RULES
+
+
+def _is_back(loss: Missing, missing: Mapping[_Key, Missing], verdict: Verdict) -> bool:
+    """Whether a look has found what was lost, or that nobody needs it any more."""
+    unknown = {each.part for each in verdict.unknown}
+    if _key(loss) in missing or Part.SETUP in unknown:
+        return False
+    if loss.kind is MissingKind.SYSCTL:
+        return True
+    if loss.kind in (MissingKind.SOURCE, MissingKind.FORWARD):
+        return Part.FIREWALLD not in unknown
+    if Part.RULES in unknown or any(kind is MissingKind.TABLE for kind, _, _ in missing):
+        return False
+    # What is not known of a container may be missing all the same.
+    expected = verdict.all_container_ids
+    return Part.CONTAINER not in unknown or all(each in expected for each in loss.container_ids)
+
+
+def _only(verdict: Verdict, losses: Iterable[Missing]) -> Verdict:
+    return replace(verdict, missing=tuple(losses))
