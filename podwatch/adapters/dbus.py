@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The system bus, kept connected. The only module that knows dbus_next.
 
-dbus_next's traps, absorbed here: a call on a bus that died waits for ever (every call has a time
-limit), a dead bus must be disconnected before the next is made or it leaks its descriptor, and
-proxies introspect firewalld's very large interfaces (plain messages are sent instead).
+A message counts only from whom it says it is from. Anybody may send anything to a connection, so
+each message is judged by its header (`podwatch.drivers.bus_messages`) before it is unpacked: let in
+are answers to calls that were made here, and signals to everybody from the bus itself or from the
+owner of the one name that is followed.
+
+dbus_next's traps, absorbed here: it unpacks whatever comes, of any size, on the loop; a call on a
+bus that died waits for ever (every call has a time limit); a dead bus must be disconnected before
+the next is made or it leaks its descriptor; and proxies introspect firewalld's very large
+interfaces (plain messages are sent instead).
 """
 
 import asyncio
+import io
 import os
 import socket
 import sys
@@ -14,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from podwatch.drivers.bus_messages import ERROR, RETURN, SIGNAL, Header, Messages
 from podwatch.words.errors import BusUnavailable
 
 # dbus_next (0.2.3) loads GLib where it is installed, as on every host with firewalld: 4 MB and
@@ -21,6 +29,7 @@ from podwatch.words.errors import BusUnavailable
 _had_gi = "gi" in sys.modules
 sys.modules.setdefault("gi", None)  # type: ignore[arg-type]
 
+from dbus_next._private.unmarshaller import Unmarshaller  # noqa: E402
 from dbus_next.aio.message_bus import MessageBus  # noqa: E402
 from dbus_next.constants import BusType, MessageFlag, MessageType  # noqa: E402
 from dbus_next.message import Message  # noqa: E402
@@ -29,28 +38,39 @@ if not _had_gi:
     del sys.modules["gi"]
 
 CALL_TIMEOUT_S = 2.0
+BODY_LIMIT_BYTES = 1 << 20
+"""More than firewalld says of 10,000 sources, and not a second to unpack."""
+
 _RETRY_S = 30.0
+_CHUNK_BYTES = 1 << 16
 _SOCKET = Path("/run/dbus/system_bus_socket")
-_DBUS = "org.freedesktop.DBus"
+DBUS = "org.freedesktop.DBus"
+DBUS_PATH = "/org/freedesktop/DBus"
+_CHANGED = "NameOwnerChanged"
 
 
 class SystemBus:
     """A connection to the system bus that comes back by itself.
 
-    `on_signal` gets (sender, interface, member, body) of every signal matched by `rules`;
-    `on_state` is told when the bus is there and when it has gone.
+    `on_signal` gets (sender, interface, member, body) of every signal that one of `rules` matches
+    and that the owner of the name `follow` sent; and of the bus's own, when the name changes hands.
+    `on_state` is told when the bus is there and when it has gone. `timeout_s` limits each call.
     """
 
     def __init__(
         self,
+        follow: str = "",
         rules: Sequence[str] = (),
         on_signal: Callable[[str, str, str, list[Any]], None] | None = None,
         on_state: Callable[[bool], None] | None = None,
+        timeout_s: float | None = None,
     ) -> None:
+        self._follow = follow
         self._rules = list(rules)
         self._on_signal = on_signal
         self._on_state = on_state
-        self._bus: MessageBus | None = None
+        self._timeout_s = CALL_TIMEOUT_S if timeout_s is None else timeout_s
+        self._bus: _Connection | None = None
         self._turn = asyncio.Lock()
         self.problem = "not connected yet"
 
@@ -64,7 +84,7 @@ class SystemBus:
         pause = 0.2
         while True:
             try:
-                bus = await self.connect()
+                bus = await self._connected()
             except BusUnavailable:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _RETRY_S)
@@ -72,36 +92,46 @@ class SystemBus:
             pause = 0.2
             if self._on_state:
                 self._on_state(True)  # noqa: FBT003 - a callback's one argument
-            try:
-                await bus.wait_for_disconnect()
-            except Exception:  # noqa: S110 - the bus went away, or sent what dbus_next cannot read
-                pass
+            await bus.ended.wait()
             self._drop(bus)
             self.problem = "the system bus went away"
             if self._on_state:
                 self._on_state(False)  # noqa: FBT003 - a callback's one argument
             await asyncio.sleep(pause)
 
-    async def connect(self) -> MessageBus:
-        """The living connection, made now if there is none. Raises BusUnavailable."""
+    async def connect(self) -> object:
+        """Connect if need be; what is returned is another for each connection.
+
+        Raises BusUnavailable.
+        """
+        return await self._connected()
+
+    def close(self) -> None:
+        """Give the connection up; a later call makes another."""
+        if self._bus is not None:
+            self._drop(self._bus)
+
+    async def _connected(self) -> "_Connection":
         async with self._turn:
             if self._bus is not None and self._bus.connected:
                 return self._bus
+            self.close()
             path = _socket_path()
             if path == str(_SOCKET) and not _SOCKET.exists():
                 self.problem = f"no system bus: {_SOCKET} does not exist"
                 raise BusUnavailable(self.problem)
             self._knock(path)
-            bus: MessageBus | None = None
+            bus: _Connection | None = None
             try:
-                bus = MessageBus(bus_type=BusType.SYSTEM)  # opens the socket, or raises OSError
-                await asyncio.wait_for(bus.connect(), CALL_TIMEOUT_S)
+                bus = _Connection(self._follow)  # opens the socket, or raises OSError
+                await asyncio.wait_for(bus.connect(), self._timeout_s)
                 bus.add_message_handler(self._received)
                 self._bus = bus
-                for rule in self._rules:
-                    await self._send(
-                        bus, _DBUS, "/org/freedesktop/DBus", _DBUS, "AddMatch", "s", [rule]
-                    )
+                if self._follow:
+                    changes = f"sender='{DBUS}',member='{_CHANGED}',arg0='{self._follow}'"
+                    for rule in (f"type='signal',{changes}", *self._rules):
+                        await self._send(bus, DBUS, DBUS_PATH, DBUS, "AddMatch", "s", [rule])
+                    await self._owner(bus, self._follow)
             except Exception as exc:  # connection errors of many types, from sockets and dbus_next
                 if bus is not None:
                     self._drop(bus)
@@ -143,26 +173,32 @@ class SystemBus:
         Raises BusUnavailable, whose `hint` is the D-Bus error's name where the service refused;
         and where the results are of other types than the signature `returns`, if it is given.
         """
-        bus = await self.connect()
+        bus = await self._connected()
         return await self._send(
             bus, destination, path, interface, member, signature, list(body), returns
         )
 
     async def owner(self, name: str) -> str:
         """The unique name of a service's owner; "" when nobody owns it. Raises BusUnavailable."""
+        return await self._owner(await self._connected(), name)
+
+    async def _owner(self, bus: "_Connection", name: str) -> str:
+        before = bus.changes
         try:
-            found = await self.call(
-                _DBUS, "/org/freedesktop/DBus", _DBUS, "GetNameOwner", "s", [name], returns="s"
+            found = await self._send(
+                bus, DBUS, DBUS_PATH, DBUS, "GetNameOwner", "s", [name], returns="s"
             )
         except BusUnavailable as exc:
-            if exc.hint.endswith("NameHasNoOwner"):
-                return ""
-            raise
+            if not exc.hint.endswith("NameHasNoOwner"):
+                raise
+            found = [""]
+        if name == self._follow and bus.changes == before:  # what was heard meanwhile is newer
+            bus.owner = str(found[0])
         return str(found[0])
 
     async def _send(
         self,
-        bus: MessageBus,
+        bus: "_Connection",
         destination: str,
         path: str,
         interface: str,
@@ -181,13 +217,15 @@ class SystemBus:
             flags=MessageFlag.NO_AUTOSTART,
         )
         try:
-            reply = await asyncio.wait_for(bus.call(message), CALL_TIMEOUT_S)
+            reply = await asyncio.wait_for(bus.call(message), self._timeout_s)
         except TimeoutError:
             raise BusUnavailable(
-                f"{destination}: {member}: no answer after {CALL_TIMEOUT_S:g} s"
+                f"{destination}: {member}: no answer after {self._timeout_s:g} s"
             ) from None
         except (EOFError, OSError) as exc:
             raise BusUnavailable(f"{destination}: {member}: the bus went away") from exc
+        finally:
+            bus.forget(message.serial)
         if reply is None:
             return []
         if reply.message_type is MessageType.ERROR:
@@ -205,23 +243,115 @@ class SystemBus:
                 str(message.sender), str(message.interface), str(message.member), message.body
             )
 
-    def _drop(self, bus: MessageBus) -> None:
+    def _drop(self, bus: "_Connection") -> None:
+        bus.close()
+        if self._bus is bus:
+            self._bus = None
+
+
+class _Connection(MessageBus):
+    """dbus_next's connection, but for how it reads: by the header first, a piece at a time.
+
+    The rest of the loop has its turn after each piece, however much is sent.
+    """
+
+    def __init__(self, follow: str) -> None:
+        super().__init__(bus_type=BusType.SYSTEM)
+        self._follow = follow
+        self._closed = False
+        self._messages = Messages(self._is_wanted)
+        self.owner = ""
+        self.changes = 0
+        self.ended = asyncio.Event()
+
+    def send(self, msg: Message) -> Any:
+        """As dbus_next's, but on a dead connection it raises and does not wait for ever."""
+        if not self.connected:
+            raise EOFError
+        return super().send(msg)
+
+    def forget(self, serial: int) -> None:
+        """Wait for the answer to a call no longer."""
+        self._method_return_handlers.pop(serial, None)
+
+    def close(self) -> None:
+        """Disconnect and close the descriptor, once."""
+        if self._closed:
+            return
+        self._closed = True
         try:
-            bus.disconnect()
+            self.disconnect()
         except Exception:  # noqa: S110 - it is dead already; only its descriptor is of interest
             pass
-        # disconnect() leaves closing to the garbage collector, whose time may be far off. The loop
-        # has to forget the descriptor first: its number will be another's.
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(bus._fd)
-        loop.remove_writer(bus._fd)
-        for each in (bus._stream, bus._sock):
+        self._finalize()
+        # disconnect() leaves closing to the garbage collector, whose time may be far off.
+        for each in (self._stream, self._sock):
             try:
                 each.close()
             except (OSError, ValueError):
                 pass  # what was not flushed went nowhere
-        if self._bus is bus:
-            self._bus = None
+
+    def _is_wanted(self, header: Header) -> bool:
+        if header.kind == SIGNAL:
+            return (
+                not header.destination
+                and header.sender != ""
+                and header.sender in (DBUS, self.owner)
+                and header.body_bytes <= BODY_LIMIT_BYTES
+            )
+        if header.kind not in (RETURN, ERROR):
+            return False
+        if header.reply_serial not in self._method_return_handlers:
+            return False
+        if header.body_bytes > BODY_LIMIT_BYTES:
+            self._refuse(header, f"an answer of {header.body_bytes} bytes is not read")
+            return False
+        return True
+
+    def _message_reader(self) -> None:
+        try:
+            data = self._sock.recv(_CHUNK_BYTES)
+            if not data:
+                raise EOFError
+            for header, message in self._messages.feed(data):
+                self._take(header, message)
+        except BlockingIOError:
+            pass
+        except Exception as exc:  # whatever it is, nothing can be read of this connection any more
+            self._finalize(exc)
+
+    def _take(self, header: Header, data: bytes) -> None:
+        try:
+            message = Unmarshaller(io.BytesIO(data)).unmarshall()
+        except Exception as exc:  # dbus_next raises many, also for what a later D-Bus may say
+            self._refuse(header, f"its answer cannot be read: {exc!r}")
+            return
+        if (header.sender, message.member, message.signature) == (DBUS, _CHANGED, "sss"):
+            name, _, owner = message.body
+            if name == self._follow:
+                self.owner, self.changes = owner, self.changes + 1
+        self._on_message(message)
+
+    def _refuse(self, header: Header, why: str) -> None:
+        """End the call that a message would have answered."""
+        waiting = self._method_return_handlers.pop(header.reply_serial, None)
+        if waiting is not None:
+            error = Message(
+                message_type=MessageType.ERROR,
+                error_name="org.freedesktop.DBus.Error.LimitsExceeded",
+                reply_serial=header.reply_serial,
+                sender=header.sender,
+                signature="s",
+                body=[why],
+            )
+            waiting(error, None)
+
+    def _finalize(self, err: Exception | None = None) -> None:
+        """Forget the descriptor, whose number will be another's, and tell who waits."""
+        super()._finalize(err or EOFError())
+        if self._disconnect_future.done() and not self._disconnect_future.cancelled():
+            self._disconnect_future.exception()  # or asyncio complains that nobody asked for it
+        self.ended.set()
 
 
 def _socket_path() -> str:

@@ -26,8 +26,6 @@ _RULES = (
     f"type='signal',sender='{NAME}',interface='{NAME}.zone'",
     f"type='signal',sender='{NAME}',interface='{NAME}.policy'",
     f"type='signal',sender='{NAME}',interface='{NAME}.direct'",
-    "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"
-    f"member='NameOwnerChanged',arg0='{NAME}'",
 )
 
 
@@ -64,8 +62,9 @@ class FirewalldWatch:
 
     def __init__(self, on_event: Callable[[FirewalldEvent], None] | None = None) -> None:
         self._on_event = on_event or (lambda _: None)
-        self._barriers: set[asyncio.Task[None]] = set()
-        self.bus = SystemBus(_RULES, self._signal, self._state)
+        self._barrier: asyncio.Task[None] | None = None
+        self._started_again = False
+        self.bus = SystemBus(NAME, _RULES, self._signal, self._state)
 
     async def run(self) -> None:
         """Keep listening for ever."""
@@ -177,24 +176,28 @@ class FirewalldWatch:
             NAME, PATH, interface, member, signature, body or [], returns=returns
         )
 
-    def _signal(self, sender: str, interface: str, member: str, body: list[Any]) -> None:
-        if member == "NameOwnerChanged" and len(body) == 3 and body[0] == NAME:
-            if body[2]:
-                task = asyncio.ensure_future(self._started())
-                self._barriers.add(task)
-                task.add_done_callback(self._barriers.discard)
-            else:
+    def _signal(self, _sender: str, interface: str, member: str, body: list[Any]) -> None:
+        if member == "NameOwnerChanged" and len(body) == 3:
+            if not body[2]:
                 self._on_event(FirewalldEvent.STOPPED)
+            elif self._barrier is None or self._barrier.done():
+                self._barrier = asyncio.ensure_future(self._started())
+            else:
+                self._started_again = True
         elif interface.startswith(NAME) and member in _SIGNALS:
-            # The bus matched the sender: whoever is not the owner of the name is not heard.
             self._on_event(_SIGNALS[member])
 
     async def _started(self) -> None:
-        try:
-            await self._ask(NAME, "getDefaultZone")
-        except BusUnavailable:
-            pass  # it hangs or has gone again: the look will say so
-        self._on_event(FirewalldEvent.STARTED)
+        """Tell of a start once it is over, and of those meanwhile: one question at a time."""
+        again = True
+        while again:
+            self._started_again = False
+            try:
+                await self._ask(NAME, "getDefaultZone")
+            except BusUnavailable:
+                pass  # it hangs or has gone again: the look will say so
+            self._on_event(FirewalldEvent.STARTED)
+            again = self._started_again
 
     def _state(self, there: bool) -> None:  # noqa: FBT001 - a callback's one argument
         self._on_event(FirewalldEvent.BUS_BACK if there else FirewalldEvent.BUS_LOST)

@@ -33,7 +33,7 @@ class UnitWatch:
         self._subscribed = False
         self._ended: dict[str, str] = {}
         self._jobs: dict[str, asyncio.Future[str]] = {}
-        self.bus = SystemBus(_rules(names), self._signal, self._state)
+        self.bus = SystemBus(SYSTEMD, _rules(names), self._signal, self._state)
 
     async def run(self) -> None:
         """Keep listening for ever."""

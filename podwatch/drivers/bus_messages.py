@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""D-Bus messages, cut out of what the bus sends by their headers: bytes in, wanted ones out. Pure.
+
+Anybody may address a message to a connection of the system bus: match rules are for broadcasts
+alone, and a message may have 32 MiB (dbus-daemon's system.conf, max_message_size). Its header says
+who sent it and to what end. What nobody asked for is passed over while it arrives: it is neither
+kept nor unpacked, which in Python takes half a minute and half a gigabyte.
+
+The format is that of the D-Bus specification 0.43, "Message Format".
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
+"""Types of messages; those of any other are to be ignored."""
+
+FIELDS_LIMIT_BYTES = 8192
+"""Longer headers are not read. Names have 255 bytes; a path of systemd's has less than 1,000."""
+
+_FIXED_BYTES = 16
+_MOST_BYTES = 1 << 27
+_REPLY_SERIAL, _DESTINATION, _SENDER = 5, 6, 7
+_STRINGS = frozenset(b"os")
+_ORDERS = {ord("l"): "<", ord("B"): ">"}
+_NUMBERS = {order: struct.Struct(f"{order}I") for order in _ORDERS.values()}
+
+
+class Header(NamedTuple):
+    """What a message says of itself; "" and 0 for what it does not say."""
+
+    kind: int
+    reply_serial: int
+    destination: str
+    sender: str
+    body_bytes: int
+
+
+class Messages:
+    """A connection's messages, in whatever pieces they arrive.
+
+    `wanted` is asked once for each message, as soon as its header is there. A message is kept as a
+    whole only if it was wanted, so how much memory a message may take is for `wanted` to say.
+    """
+
+    def __init__(self, wanted: Callable[[Header], bool]) -> None:
+        self._wanted = wanted
+        self._kept = bytearray()
+        self._passed_over = 0
+        self._header: Header | None = None
+        self._whole = 0
+
+    def feed(self, data: bytes) -> Iterator[tuple[Header, bytes]]:
+        """The wanted messages that `data` completes.
+
+        What follows a message is looked at only when the next one is asked for: `wanted` knows
+        what the caller learnt from those before. Raises ValueError for what is no D-Bus message;
+        nothing can be read of the connection any more.
+        """
+        dropped = min(self._passed_over, len(data))
+        self._passed_over -= dropped
+        kept = self._kept
+        kept += memoryview(data)[dropped:]
+        while len(kept) >= max(self._whole, _FIXED_BYTES):
+            if self._header is None:
+                order, fields, whole = _lengths(kept)
+                header = None
+                if fields <= FIELDS_LIMIT_BYTES:
+                    if len(kept) < _FIXED_BYTES + fields:
+                        return
+                    header = _read(kept, order, fields)
+                if header is None or not self._wanted(header):
+                    self._passed_over = max(whole - len(kept), 0)
+                    del kept[:whole]
+                else:
+                    self._header, self._whole = header, whole
+            else:
+                done = self._header, bytes(kept[: self._whole])
+                del kept[: self._whole]
+                self._header, self._whole = None, 0
+                yield done
+
+
+def _lengths(data: bytearray) -> tuple[str, int, int]:
+    """Byte order, length of the header's fields, and of the whole message."""
+    order = _ORDERS.get(data[0], "")
+    if not order or data[3] != 1:
+        raise ValueError("no D-Bus message")
+    body, _, fields = struct.unpack_from(f"{order}III", data, 4)
+    whole: int = _FIXED_BYTES + fields + -fields % 8 + body
+    if whole > _MOST_BYTES:
+        raise ValueError("a D-Bus message that is longer than any may be")
+    return order, fields, whole
+
+
+def _read(data: bytearray, order: str, fields: int) -> Header | None:
+    """A header; none if it cannot be read, or says a thing twice."""
+    number = _NUMBERS[order].unpack_from
+    found: dict[int, int | str] = {}
+    at, end = _FIXED_BYTES, _FIXED_BYTES + fields
+    try:
+        while at < end:
+            at += -at % 8
+            code, signature_bytes, kind, nul = data[at : at + 4]
+            if signature_bytes != 1 or nul or code in found:
+                return None
+            at += 4
+            value: int | str
+            if kind in _STRINGS:
+                (size,) = number(data, at)
+                at += 4 + size + 1
+                wanted = code in (_DESTINATION, _SENDER) and at <= end
+                value = data[at - size - 1 : at - 1].decode() if wanted else ""
+            elif kind == ord("g"):
+                at += 1 + data[at] + 1
+                value = ""
+            elif kind == ord("u"):
+                (value,) = number(data, at)
+                at += 4
+            else:
+                return None
+            found[code] = value
+    except (ValueError, IndexError, struct.error):
+        return None
+    if at != end:
+        return None
+    serial = found.get(_REPLY_SERIAL, 0)
+    destination, sender = found.get(_DESTINATION, ""), found.get(_SENDER, "")
+    if not (isinstance(serial, int) and isinstance(destination, str) and isinstance(sender, str)):
+        return None
+    return Header(data[1], serial, destination, sender, number(data, 4)[0])

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""D-Bus messages are judged by their headers, whatever pieces they arrive in."""
+
+import tracemalloc
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.drivers.bus_messages import FIELDS_LIMIT_BYTES, SIGNAL, Header, Messages
+from tests.lab import stranger
+
+import_module("podwatch.adapters.dbus")  # which sees to it that dbus_next does not load GLib
+Message: Any = import_module("dbus_next.message").Message
+MessageType: Any = import_module("dbus_next.constants").MessageType
+
+NAMES = st.sampled_from(["", ":1.7", ":1.42", "org.example.Service"])
+
+
+@st.composite
+def sent(draw: st.DrawFn) -> tuple[Header, bytes]:
+    """A message of any kind, in either byte order, and what its header says."""
+    fields: dict[int, str | int] = {}
+    sender, destination = draw(NAMES), draw(NAMES)
+    serial = draw(st.integers(0, 2**32 - 1))
+    for code, value in (
+        (stranger.DESTINATION, destination),
+        (stranger.PATH, draw(st.sampled_from(["", "/", "/a/b"]))),
+        (stranger.SIGNATURE, draw(st.sampled_from(["", "av", "a{sv}"]))),
+        (stranger.REPLY_SERIAL, serial),
+        (stranger.SENDER, sender),
+    ):
+        if value:
+            fields[code] = value
+    kind, body = draw(st.integers(0, 255)), draw(st.binary(max_size=200))
+    order = draw(st.sampled_from("<>"))
+    header = Header(kind, serial, destination, sender, len(body))
+    return header, stranger.message(kind, draw(st.integers(1, 99)), fields, body, order)
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    """The bytes, cut somewhere."""
+    edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+    return [data[a:b] for a, b in pairwise(edges)]
+
+
+class Even:
+    """Wants messages with a body of an even length, and knows what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Header] = []
+
+    def __call__(self, header: Header) -> bool:
+        """Whether it is wanted."""
+        self.asked.append(header)
+        return header.body_bytes % 2 == 0
+
+
+@given(st.lists(sent(), max_size=6), st.lists(st.integers(0, 5000)))
+def test_what_is_wanted_comes_out_whole(
+    messages: list[tuple[Header, bytes]], cuts: list[int]
+) -> None:
+    """In whatever pieces they arrive, the wanted ones come out as they were sent, and no others."""
+    wanted = Even()
+    inbox = Messages(wanted)
+    stream = b"".join(data for _, data in messages)
+
+    found = [each for piece in pieces(stream, cuts) for each in inbox.feed(piece)]
+
+    assert wanted.asked == [header for header, _ in messages]
+    assert found == [each for each in messages if each[0].body_bytes % 2 == 0]
+
+
+@given(st.lists(sent(), max_size=3), st.binary(max_size=300), st.lists(st.integers(0, 900)))
+def test_what_is_no_message_ends_it(
+    messages: list[tuple[Header, bytes]], garbage: bytes, cuts: list[int]
+) -> None:
+    """Bytes of any kind are no message, or a message; nothing but ValueError is raised."""
+    inbox = Messages(lambda _: True)
+    try:
+        for piece in pieces(b"".join(data for _, data in messages) + garbage, cuts):
+            for _ in inbox.feed(piece):
+                pass
+    except ValueError:
+        pass
+
+
+@given(sent(), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1))
+def test_a_spoilt_header_is_read_or_left(
+    message: tuple[Header, bytes], changes: list[tuple[int, int]]
+) -> None:
+    """Lengths and types of any value raise nothing but ValueError, and what follows is cut right.
+
+    As far as the lengths of the whole are as they were.
+    """
+    data = bytearray(message[1])
+    for place, value in changes:
+        if len(data) > 16:
+            data[16 + place % (len(data) - 16)] = value
+    after = stranger.message(SIGNAL, 1, {stranger.SENDER: ":1.1"}, b"after")
+
+    found = list(Messages(lambda _: True).feed(bytes(data) + after))
+
+    assert found[-1] == (Header(SIGNAL, 0, "", ":1.1", 5), after)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [b"x\4\0\1" + bytes(12), b"l\4\0\2" + bytes(12), b"B\4\0\1\xff\xff\xff\xff" + bytes(8)],
+    ids=["byte order", "version", "length"],
+)
+def test_no_message_is_told_at_once(spoilt: bytes) -> None:
+    """Another byte order, another version, and more than 128 MiB are no D-Bus message."""
+    with pytest.raises(ValueError, match="D-Bus message"):
+        list(Messages(lambda _: True).feed(spoilt))
+
+
+def test_a_header_that_is_too_long_is_passed_over() -> None:
+    """A message with a path of a megabyte is nobody's business, and the next one is read."""
+    inbox = Messages(lambda _: True)
+    long = stranger.message(SIGNAL, 1, {stranger.PATH: "/" + "a" * 1_000_000}, b"body")
+    short = stranger.message(SIGNAL, 1, {stranger.PATH: "/" + "a" * (FIELDS_LIMIT_BYTES - 50)})
+
+    assert [data for _, data in inbox.feed(long + short)] == [short]
+
+
+def test_a_large_body_takes_no_memory() -> None:
+    """Of 31 MB that nobody wants nothing is kept; what was behind them is there."""
+    body = stranger.large_body()
+    large = stranger.message(SIGNAL, 1, {stranger.SENDER: ":1.9"}, body)
+    after = stranger.message(SIGNAL, 1, {stranger.SENDER: ":1.1"}, b"")
+    del body
+    inbox = Messages(lambda header: header.sender == ":1.1")
+    view = memoryview(large)
+    tracemalloc.start()
+    try:
+        for at in range(0, len(large), 1 << 16):
+            assert list(inbox.feed(bytes(view[at : at + (1 << 16)]))) == []
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert most < 1 << 20
+    assert [data for _, data in inbox.feed(after)] == [after]
+
+
+def test_what_was_learnt_from_one_counts_for_the_next() -> None:
+    """The second of two messages in one piece is judged after the first has been taken."""
+    known = {":1.1"}
+    inbox = Messages(lambda header: header.sender in known)
+    one, two = (stranger.message(SIGNAL, 1, {stranger.SENDER: name}) for name in (":1.1", ":1.2"))
+    taken = []
+    for header, _ in inbox.feed(one + two):
+        taken.append(header.sender)
+        known.add(":1.2")
+
+    assert taken == [":1.1", ":1.2"]
+
+
+def test_headers_are_those_that_dbus_next_writes() -> None:
+    """What a well-kept library marshals is read, every field of it."""
+    message = Message(
+        message_type=MessageType.ERROR,
+        destination=":1.5",
+        path="/a",
+        interface="b.c",
+        member="d",
+        error_name="e.f",
+        reply_serial=77,
+        signature="sa{sv}",
+        body=["text", {}],
+        serial=3,
+    )
+    ((header, _),) = Messages(lambda _: True).feed(bytes(message._marshall()))
+
+    assert header[:4] == (3, 77, ":1.5", "")
