@@ -1,58 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""systemd, through pystemd: units started and waited for, states asked, and sd_notify.
+"""systemd: units started and waited for, states asked, and sd_notify through pystemd.
 
-pystemd blocks, so everything runs on a worker thread with a bus connection of its own; a call that
-hangs is given up together with both. What is called is named with its signature: pystemd's objects
-would introspect systemd's very large interfaces, with lxml, and keep 8 MB for it.
+How a job ends is told by a signal, JobRemoved, and a signal is a hint: a job has ended when systemd
+says that it does not know it any more. Where no hint comes it is asked all the same, now and then.
 """
 
-import errno
+import asyncio
 import os
-import select
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from podwatch.adapters.worker import Worker
-from podwatch.words.errors import BusUnavailable
+from podwatch.adapters.dbus import DBUS, DBUS_PATH, SystemBus
+from podwatch.words.errors import BusUnavailable, RestoreFailed
 
 CALL_TIMEOUT_S = 5.0
+JOB_TIMEOUT_S = 10.0
 _BOOTED = Path("/run/systemd/system")
-_NOT_CONNECTED = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.ESHUTDOWN, errno.EPIPE})
 
-_SYSTEMD = b"org.freedesktop.systemd1"
-_PATH = b"/org/freedesktop/systemd1"
-_MANAGER = b"org.freedesktop.systemd1.Manager"
-_UNIT = b"org.freedesktop.systemd1.Unit"
+_SYSTEMD = "org.freedesktop.systemd1"
+_PATH = "/org/freedesktop/systemd1"
+_MANAGER = f"{_SYSTEMD}.Manager"
+_ENDS = f"type='signal',sender='{_SYSTEMD}',interface='{_MANAGER}',member='JobRemoved'"
+_ASK_AGAIN_S = 1.0
 
 
-def _load_pystemd() -> None:
-    """Import pystemd, and lxml, which all of it loads (0.11 to 0.15), only where it is already."""
-    stand_in = ModuleType("lxml")
-    stand_in.etree = None  # type: ignore[attr-defined]
-    had = sys.modules.setdefault("lxml", stand_in)
-    try:
-        import_module("pystemd.dbuslib")
-    finally:
-        if had is stand_in:
-            del sys.modules["lxml"]
+@dataclass
+class _Batch:
+    """Units that somebody waits for, and what was heard of their jobs, by the jobs' paths."""
+
+    units: frozenset[str]
+    told: dict[str, str] = field(default_factory=dict)
+    hint: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self, limit_s: float) -> None:
+        """Wait for a hint, or for so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self.hint.wait()
+        self.hint.clear()
 
 
 class Systemd:
     """The host's service manager, or nothing if systemd does not run the host."""
 
     def __init__(self) -> None:
-        # Here and not on the threads: two that import its parts at once can stop each other
-        # (Python 3.14: "deadlock detected by _ModuleLock('pystemd.systemd1')").
-        _load_pystemd()
-        # Two threads: while jobs are waited for, states can still be asked.
-        # A connection that nobody closes keeps its two descriptors for ever (pystemd 0.11 to 0.15).
-        self._jobs: Worker[_Jobs] = Worker("systemd-jobs", _Jobs, lambda jobs: jobs.bus.close())
-        self._states: Worker[Any] = Worker("systemd-states", _connect, lambda bus: bus.close())
+        self._bus = SystemBus(_SYSTEMD, on_signal=self._signal, timeout_s=CALL_TIMEOUT_S)
+        self._turn = asyncio.Lock()
+        self._batches: list[_Batch] = []
+        self._heard_on: object = None
 
     @staticmethod
     def is_there() -> bool:
@@ -67,148 +70,163 @@ class Systemd:
         Returns systemd's word for how each job ended: "done", "failed", "timeout", ...; "timeout"
         too for what did not end `timeout_s` seconds after its start. Raises BusUnavailable.
         """
-        rounds = -(-len(names) // at_once)
-        limit = rounds * timeout_s + CALL_TIMEOUT_S
-        results: dict[str, str] = await self._call(
-            self._jobs,
-            lambda jobs: jobs.run(list(names), at_once, timeout_s),
-            "StartUnit",
-            limit,
-        )
-        return results
+        async with self._turn:  # who asks for a unit that runs already wants a run of its own
+            return await self._run("StartUnit", names, at_once, timeout_s)
+
+    async def start(self, name: str, *, also_reset: Sequence[str] = (), restart: bool) -> None:
+        """Start or restart a unit and wait for the job; failures before are forgotten.
+
+        `also_reset` are others whose start limit may stand in its way. Raises BusUnavailable, or
+        RestoreFailed with systemd's word for how the job ended.
+        """
+        for each in (name, *also_reset):
+            try:
+                await self._manager("ResetFailedUnit", "s", [each])
+            except BusUnavailable:
+                continue  # not loaded: it has not failed
+        member = "RestartUnit" if restart else "StartUnit"
+        result = (await self._run(member, [name], 1, JOB_TIMEOUT_S))[name]
+        if result != "done":
+            raise RestoreFailed(
+                f"systemd could not {'re' * restart}start {name}: {result}",
+                hint=f"systemctl status {name}",
+            )
 
     async def active_states(self, names: Sequence[str]) -> dict[str, str]:
         """ActiveState of each unit; "" for one that does not exist. Raises BusUnavailable."""
-        states: dict[str, str] = await self._call(
-            self._states,
-            lambda bus: {name: _active_state(bus, name) for name in names},
-            "ActiveState",
+        (units,) = await self._manager(
+            "ListUnitsByNames", "as", [list(names)], returns="a(ssssssouso)"
         )
-        return states
+        if len(units) != len(names):
+            raise BusUnavailable(f"{_SYSTEMD}: {len(units)} of {len(names)} units are listed")
+        return {
+            name: "" if unit[2] == "not-found" else str(unit[3])  # LoadState, ActiveState
+            for name, unit in zip(names, units, strict=True)
+        }
 
     def close(self) -> None:
         """Give up whatever is waited for."""
-        self._jobs.close()
-        self._states.close()
+        self._bus.close()
 
-    async def _call(
-        self, worker: Worker[Any], function: Any, what: str, timeout_s: float = CALL_TIMEOUT_S
-    ) -> Any:
-        try:
-            return await worker.call(function, timeout_s=timeout_s)
-        except TimeoutError:
-            raise BusUnavailable(f"systemd: {what}: no answer after {timeout_s:g} s") from None
-        except Exception as exc:  # pystemd raises whatever sd-bus reports, by many names
-            self.close()  # the next call connects anew
-            raise BusUnavailable(
-                f"systemd: {what}: {_words(exc)}",
-                hint="is the system bus up? systemctl status dbus",
-            ) from exc
-
-
-def _words(exc: Exception) -> str:
-    """What sd-bus said; the text of pystemd's exceptions goes on with their documentation."""
-    said = getattr(exc, "err_message", "") or getattr(exc, "err_name", "") or str(exc)
-    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-
-
-def _connect() -> Any:
-    from pystemd.dbuslib import DBus
-
-    bus = DBus()
-    bus.open()
-    return bus
-
-
-def _active_state(bus: Any, name: str) -> str:
-    from pystemd.dbuslib import path_encode
-
-    path = path_encode(_PATH + b"/unit", name.encode())
-    if bus.get_property(_SYSTEMD, path, _UNIT, b"LoadState", b"s") == b"not-found":
-        return ""
-    return str(bus.get_property(_SYSTEMD, path, _UNIT, b"ActiveState", b"s").decode())
-
-
-class _Jobs:
-    """A connection that hears how jobs end.
-
-    pystemd keeps no reference to a signal's callback, and nothing takes a match away again (0.11
-    to 0.15): so there is one callback for the life of the connection, kept here beside it.
-    """
-
-    def __init__(self) -> None:
-        self.bus = _connect()
-        self.ended: dict[bytes, str] = {}
-        ended = self.ended
-
-        def removed(message: Any, *_: Any, **__: Any) -> None:
-            message.process_reply(True)  # noqa: FBT003 - pystemd's signature
-            body = message.body
-            ended[body[1]] = body[3].decode()
-
-        self._removed = removed
-        try:
-            self.bus.match_signal(_SYSTEMD, _PATH, _MANAGER, b"JobRemoved", removed, None)
-            self._call(b"Subscribe", b"", [])
-        except BaseException:
-            self.bus.close()
-            raise
-
-    def _call(self, method: bytes, signature: bytes, arguments: list[bytes]) -> Any:
-        from pystemd.dbuslib import apply_signature
-
-        given = apply_signature(signature, arguments)
-        return self.bus.call_method(_SYSTEMD, _PATH, _MANAGER, method, given).body
-
-    def run(self, names: list[str], at_once: int, timeout_s: float) -> dict[str, str]:
-        """Start units, wait for their jobs; how each ended."""
-        waiting = list(names)
-        started: dict[bytes, tuple[str, float]] = {}
+    async def _run(
+        self, member: str, names: Sequence[str], at_once: int, timeout_s: float
+    ) -> dict[str, str]:
+        """Have systemd do something with units, wait for their jobs; how each ended."""
+        waiting = deque(names)
+        started: dict[str, tuple[str, float]] = {}
         results: dict[str, str] = {}
-        while waiting or started:
-            while waiting and len(started) < at_once:
-                name = waiting.pop(0)
-                try:
-                    job = self._call(b"StartUnit", b"ss", [name.encode(), b"replace"])
-                except Exception as exc:  # sd-bus' error, in a class made of its name
-                    if -getattr(exc, "errno", 0) in _NOT_CONNECTED:
-                        raise
-                    results[name] = f"systemd would not start it: {_words(exc)}"
-                    continue
-                started[job] = (name, time.monotonic() + timeout_s)
-            if started:
-                first = min(limit for _, limit in started.values())
-                _process(self.bus, first - time.monotonic(), self._any_ended(started))
-            now = time.monotonic()
-            for job, (name, limit) in list(started.items()):
-                if job in self.ended or now >= limit:
-                    results[name] = self.ended.get(job, "timeout")
-                    del started[job]
-            self.ended.clear()  # whatever else is in it is not ours
+        async with self._listening(frozenset(names)) as batch:
+            while waiting or started:
+                while waiting and len(started) < at_once:
+                    name = waiting.popleft()
+                    try:
+                        (job,) = await self._manager(member, "ss", [name, "replace"], returns="o")
+                    except BusUnavailable as exc:
+                        if not exc.hint:
+                            raise
+                        why = str(exc).removeprefix(f"{_SYSTEMD}: {member}: ")
+                        results[name] = f"systemd would not start it: {why}"
+                        continue
+                    started[job] = (name, time.monotonic() + timeout_s)
+                results |= await self._ended(batch, started)
         return results
 
-    def _any_ended(self, started: dict[bytes, tuple[str, float]]) -> Callable[[], bool]:
-        return lambda: not started.keys().isdisjoint(self.ended)
+    async def _ended(self, batch: _Batch, started: dict[str, tuple[str, float]]) -> dict[str, str]:
+        """Wait for the next hint; units whose jobs have ended, which are no longer in `started`."""
+        if not started:
+            return {}
+        asked_at = time.monotonic() + _ASK_AGAIN_S
+        first = min(asked_at, *(limit for _, limit in started.values()))
+        await batch.wait(max(first - time.monotonic(), 0.0))
+        now = time.monotonic()
+        ended = {}
+        for job, (name, limit) in list(started.items()):
+            if not (job in batch.told or now >= min(limit, asked_at)):
+                continue
+            if await self._is_over(job):
+                ended[name] = batch.told.get(job, "ended, and nobody heard how")
+            elif now >= limit:
+                ended[name] = "timeout"
+            else:
+                continue
+            del started[job]
+        return ended
 
+    async def _is_over(self, job: str) -> bool:
+        body = [f"{_SYSTEMD}.Job", "State"]
+        try:
+            await self._bus.call(
+                _SYSTEMD, job, "org.freedesktop.DBus.Properties", "Get", "ss", body, returns="v"
+            )
+        except BusUnavailable as exc:
+            if exc.hint.endswith("UnknownObject"):
+                return True
+            if not self._bus.connected:
+                raise
+        return False
 
-_DRAIN = 256
-"""Calls of process() that surely empty sd-bus's queue: it holds our job signals alone."""
+    @asynccontextmanager
+    async def _listening(self, units: frozenset[str]) -> AsyncIterator[_Batch]:
+        """Hear of jobs meanwhile, and only then: on some hosts jobs end all the time."""
+        batch = _Batch(units)
+        connection = await self._bus.connect()
+        if self._heard_on is not connection:
+            self._heard_on = connection
+            try:
+                await self._match("AddMatch")
+            except BaseException:
+                self._heard_on = None
+                raise
+        try:
+            await self._manager("Subscribe")
+        except BusUnavailable as exc:
+            if not exc.hint.endswith("AlreadySubscribed"):
+                raise
+        self._batches.append(batch)
+        try:
+            yield batch
+        finally:
+            self._batches.remove(batch)
+        if not self._batches:
+            self._heard_on = None
+            with suppress(BusUnavailable):  # who has lost the bus is not told either
+                await self._match("RemoveMatch")
 
+    async def _match(self, member: str) -> None:
+        await self._bus.call(DBUS, DBUS_PATH, DBUS, member, "s", [_ENDS])
 
-def _process(bus: Any, limit_s: float, is_done: Callable[[], bool]) -> None:
-    """Handle what arrives on the bus until something of interest has, or until the limit.
+    async def _manager(
+        self,
+        member: str,
+        signature: str = "",
+        body: Sequence[Any] = (),
+        *,
+        returns: str | None = None,
+    ) -> list[Any]:
+        return await self._bus.call(
+            _SYSTEMD, _PATH, _MANAGER, member, signature, body, returns=returns
+        )
 
-    pystemd's process() does not tell whether it did anything (0.11 to 0.13), and its wait() would
-    stop every other thread; what is queued already does not make the descriptor readable.
-    """
-    end = time.monotonic() + max(limit_s, 0.0)
-    while True:
-        for _ in range(_DRAIN):
-            bus.process()
-        left = end - time.monotonic()
-        if is_done() or left <= 0:
+    def _signal(self, _sender: str, _interface: str, member: str, body: list[Any]) -> None:
+        if member != "JobRemoved" or len(body) != 4:
             return
-        select.select([bus.get_fd()], [], [], left)
+        _, job, unit, result = map(str, body)
+        for batch in self._batches:
+            if unit in batch.units:
+                batch.told[job] = result
+                batch.hint.set()
+
+
+def _load_pystemd() -> None:
+    """Import pystemd, and lxml, which all of it loads (0.11 to 0.15), only where it is already."""
+    stand_in = ModuleType("lxml")
+    stand_in.etree = None  # type: ignore[attr-defined]
+    had = sys.modules.setdefault("lxml", stand_in)
+    try:
+        import_module("pystemd.dbuslib")
+    finally:
+        if had is stand_in:
+            del sys.modules["lxml"]
 
 
 def notify(**state: str | int) -> None:

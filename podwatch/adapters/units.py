@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A few of systemd's units, watched and acted on over D-Bus: the DHCP proxies' sockets.
+"""A few of systemd's units, watched and read over D-Bus: the DHCP proxies' sockets.
 
-systemd tells of every change by signals, which are heard on the loop itself: nothing polls, and no
-thread waits. (Jobs that take their time, such as reloads, run through `podwatch.adapters.systemd`.)
+systemd tells of every change by signals, so nothing polls. (Jobs, such as the start of a unit, run
+through `podwatch.adapters.systemd`.)
 """
 
 import asyncio
@@ -11,15 +11,12 @@ from typing import Any
 
 from podwatch.adapters.dbus import SystemBus
 from podwatch.words.dhcp import Unit
-from podwatch.words.errors import BusUnavailable, RestoreFailed
+from podwatch.words.errors import BusUnavailable
 
 SYSTEMD = "org.freedesktop.systemd1"
 _PATH = "/org/freedesktop/systemd1"
 _MANAGER = f"{SYSTEMD}.Manager"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
-
-JOB_TIMEOUT_S = 10.0
-_MOST_ENDED = 100
 
 
 class UnitWatch:
@@ -31,8 +28,6 @@ class UnitWatch:
     def __init__(self, names: Sequence[str], on_change: Callable[[], None]) -> None:
         self._on_change = on_change
         self._subscribed = False
-        self._ended: dict[str, str] = {}
-        self._jobs: dict[str, asyncio.Future[str]] = {}
         self.bus = SystemBus(SYSTEMD, _rules(names), self._signal, self._state)
 
     async def run(self) -> None:
@@ -72,41 +67,9 @@ class UnitWatch:
         """
         await self._manager("EnableUnitFiles", "asbb", [[name], False, False])
 
-    async def start(self, name: str, *, also_reset: Sequence[str] = (), restart: bool) -> None:
-        """Start or restart a unit and wait for the job; failures before are forgotten.
-
-        `also_reset` are others whose start limit may stand in its way. Raises BusUnavailable, or
-        RestoreFailed with systemd's word for how the job ended.
-        """
-        await self._subscribe()
-        for each in (name, *also_reset):
-            try:
-                await self._manager("ResetFailedUnit", "s", [each])
-            except BusUnavailable:
-                continue  # not loaded: it has not failed
-        member = "RestartUnit" if restart else "StartUnit"
-        (job,) = await self._manager(member, "ss", [name, "replace"], returns="o")
-        result = await self._job_ended(job)
-        if result != "done":
-            raise RestoreFailed(
-                f"systemd could not {'re' * restart}start {name}: {result}",
-                hint=f"systemctl status {name}",
-            )
-
     def describe(self) -> str:
         """One word for a watcher that is well, else what is wrong with it."""
         return "connected" if self.bus.connected else self.bus.problem
-
-    async def _job_ended(self, job: str) -> str:
-        if job in self._ended:
-            return self._ended.pop(job)
-        ended = self._jobs[job] = asyncio.get_running_loop().create_future()
-        try:
-            return await asyncio.wait_for(ended, JOB_TIMEOUT_S)
-        except TimeoutError:
-            return "timeout"
-        finally:
-            del self._jobs[job]
 
     async def _subscribe(self) -> None:
         """Ask systemd to send signals at all; it forgets that with the connection."""
@@ -148,24 +111,16 @@ class UnitWatch:
             SYSTEMD, _PATH, _MANAGER, member, signature, body, returns=returns
         )
 
-    def _signal(self, _sender: str, _interface: str, member: str, body: list[Any]) -> None:
-        if member == "JobRemoved" and len(body) == 4:
-            job, result = str(body[1]), str(body[3])
-            if waiting := self._jobs.get(job):
-                if not waiting.done():
-                    waiting.set_result(result)
-            elif len(self._ended) < _MOST_ENDED:
-                self._ended[job] = result
+    def _signal(self, _sender: str, _interface: str, _member: str, _body: list[Any]) -> None:
         self._on_change()
 
     def _state(self, _there: bool) -> None:  # noqa: FBT001 - a callback's one argument
         self._subscribed = False
-        self._ended.clear()
         self._on_change()
 
 
 def _rules(names: Sequence[str]) -> list[str]:
-    """Match rules: properties and jobs of these units, and unit files of any."""
+    """Match rules: properties of these units, and unit files of any."""
     signal = f"type='signal',sender='{SYSTEMD}'"
     rules = [
         f"{signal},interface='{_MANAGER}',member='UnitFilesChanged'",
@@ -174,7 +129,6 @@ def _rules(names: Sequence[str]) -> list[str]:
     for name in names:
         path = f"{_PATH}/unit/{_escaped(name)}"
         rules.append(f"{signal},interface='{_PROPERTIES}',path='{path}'")
-        rules.append(f"{signal},interface='{_MANAGER}',member='JobRemoved',arg2='{name}'")
     return rules
 
 

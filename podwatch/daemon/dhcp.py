@@ -120,8 +120,8 @@ class DhcpLoop:
             look_at = now + self.limits.backoff
         shown = replace(decision, why=held) if held else decision
         self.publisher.took_dhcp(section(seen, verdict, shown, self.looker.since, time.time()))
-        if decision.act is Act.SERVE and not held:
-            await self._serve(seen, decision)
+        if decision.act is Act.SERVE and self.looker.systemd is not None and not held:
+            await self._serve(self.looker.systemd, seen, decision)
         elif decision.act is Act.RENEW and decision.holder is not None and not held:
             if not fresh:
                 return True  # nobody is reloaded on old news
@@ -148,7 +148,7 @@ class DhcpLoop:
             return "restoring is switched off (restore.enabled)"
         return "dry run: nothing is repaired" if self.dry_run else ""
 
-    async def _serve(self, seen: DhcpSnapshot, decision: DhcpDecision) -> None:
+    async def _serve(self, systemd: Systemd, seen: DhcpSnapshot, decision: DhcpDecision) -> None:
         proxy = seen.proxy
         done = []
         try:
@@ -156,7 +156,7 @@ class DhcpLoop:
                 await self.units.enable(proxy.socket)
                 done.append("enabled")
             if decision.start or decision.restart:
-                await self.units.start(
+                await systemd.start(
                     proxy.socket, also_reset=(proxy.service,), restart=decision.restart
                 )
                 done.append("restarted" if decision.restart else "started")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.systemd import _words, notify
+from podwatch.adapters.systemd import notify
 
 
 def test_states_arrive_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,12 +33,3 @@ def test_nothing_happens_without_a_manager(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
 
     notify(ready=1)
-
-
-@pytest.mark.parametrize("arguments", [("it is masked",), ("its.name", "it is masked")])
-def test_an_error_is_told_in_systemds_words(arguments: tuple[str, ...]) -> None:
-    """pystemd's exceptions carry their own documentation; only what sd-bus said is told."""
-    from pystemd.dbusexc import DBusBaseError
-
-    assert _words(DBusBaseError(-5, *arguments)) == "it is masked"
-    assert _words(OSError("no bus")) == "no bus"
