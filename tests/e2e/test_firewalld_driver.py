@@ -151,6 +151,7 @@ def older() -> Iterator[Installed]:
     with Host("bookworm", containers_conf=conf) as host:
         host.install(built_package())
         there = Installed(host, standard_set(host))
+        there.until(lambda: there.status()["driver"] == "firewalld", "told apart", 20)
         there.until(lambda: there.status()["state"] == "ok", "ok", 20)
         yield there
 
