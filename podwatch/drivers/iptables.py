@@ -42,29 +42,27 @@ class _Era:
 
     isolation_3: bool  # 1.7.0 and later
     input: bool  # 1.8.0 and later, with the drop of what conntrack calls invalid
-    dns_tcp: bool  # 1.12.2 and later
+    dns_tcp: frozenset[str]  # subnets and servers whose DNS over tcp it let in, 1.12.2 and later
 
 
-TRAITS = ("isolation_3", "input", "dns_tcp")
+_DNS_TCP = "dns over tcp: "
 
 
 def traits(observed: Ruleset) -> frozenset[str]:
-    """What in the rules tells of netavark's version; good as long as netavark is not changed."""
+    """What in the rules tells of netavark's version.
+
+    Each network has its own for DNS: one that was set up before an update stays as it is.
+    """
     names = {name.rpartition(" ")[2] for name in observed.chains}
-    dns = (
-        text
+    dns = frozenset(
+        _DNS_TCP + text.split()[1]
         for name, chain in observed.chains.items()
         if name.endswith((INPUT, DNAT))
         for text in chain.rules
+        if text.startswith(("-s ", "-d ")) and " -p tcp " in text
     )
-    seen = {
-        "isolation_3": ISOLATION_3 in names,
-        "input": INPUT in names,
-        "dns_tcp": any(
-            "-p tcp" in text and ("-j ACCEPT" in text or ":53 " in text) for text in dns
-        ),
-    }
-    return frozenset(name for name in TRAITS if seen[name])
+    seen = {"isolation_3": ISOLATION_3 in names, "input": INPUT in names}
+    return dns.union(name for name in seen if seen[name])
 
 
 @lru_cache(maxsize=1024)
@@ -84,7 +82,7 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
     era = _Era(
         isolation_3=stateful or "isolation_3" in known,
         input=stateful or "input" in known,
-        dns_tcp="dns_tcp" in known,
+        dns_tcp=frozenset(each.removeprefix(_DNS_TCP) for each in known if _DNS_TCP in each),
     )
     _network_rules.new_round()
     _endpoint_rules.new_round()
@@ -161,7 +159,7 @@ def _subnet_rules(network: Network, name: str, subnet: Subnet, era: _Era) -> Ite
     yield _host(f"{filtered} FORWARD", *(f"{each} -j {FORWARD}" for each in comments), rank=1)
     if era.input:
         yield _host(f"{filtered} INPUT", f"{_COMMENT} -j {INPUT}")
-        for protocol in ("udp", "tcp") if era.dns_tcp else ("udp",):
+        for protocol in ("udp", "tcp") if str(subnet) in era.dns_tcp else ("udp",):
             port = f"-p {protocol} -m {protocol} --dport {network.dns_port}"
             text = f"-s {subnet} {port} -j ACCEPT"
             yield rule(f"{filtered} {INPUT}", text, RuleKind.DNS_ACCEPT, on)
@@ -219,7 +217,7 @@ def _dns_redirects(endpoint: Endpoint, address: Address, era: _Era) -> Iterator[
     for server in endpoint.dns_servers:
         if server.version != address.version:
             continue
-        for protocol in ("udp", "tcp") if era.dns_tcp else ("udp",):
+        for protocol in ("udp", "tcp") if _single(server) in era.dns_tcp else ("udp",):
             match = f"-d {_single(server)} -p {protocol} -m {protocol} --dport 53"
             to = _socket(server, str(endpoint.dns_port))
             yield Rule(

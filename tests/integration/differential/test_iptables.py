@@ -8,14 +8,14 @@ makes it from what podman says.
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.drivers.iptables import PREFIXES, expected_rules
+from podwatch.drivers.iptables import PREFIXES, expected_rules, traits
 from podwatch.drivers.iptables_save import clearing_scripts, parse_save, restore_scripts
 from podwatch.drivers.saved import SavedRules, covers, repairs
 from podwatch.words.network import (
@@ -57,6 +57,7 @@ class Played:
     boxes: list[Box]
     dns_port: int
     stateful: bool
+    seen: set[str] = field(default_factory=set)
 
     def play(self, verb: str, box: Box) -> None:
         """Have netavark set a box up or tear it down."""
@@ -71,9 +72,11 @@ class Played:
         return self.stage.expected_setup() if self.stateful else told(self.boxes, self.dns_port)
 
     def observed(self) -> Ruleset:
-        """The rules of both families as podwatch reads them."""
+        """The rules of both families as podwatch reads them, and what it remembers of them."""
         listings = {family: self.stage.run(f"{name}-save") for family, name in COMMANDS.items()}
-        return parse_save(listings, prefixes=PREFIXES)
+        found = parse_save(listings, prefixes=PREFIXES)
+        self.seen.update(traits(found))
+        return replace(found, traits=found.traits | self.seen)
 
     def judge(self) -> Verdict:
         """The verdict on what is there now."""
@@ -222,7 +225,7 @@ def test_each_rule_is_missed_and_put_back(busy: Played) -> None:
             observed, setup = busy.observed(), busy.setup()
             (missing,) = busy.judge().missing
             rules = expected_rules(setup, observed)
-            spellings = {rule.text: rule.texts for rule in rules if rule.chain == name}
+            spellings = {each: rule.texts for rule in rules for each in rule.texts}
             assert missing.chain == name
             assert text in spellings[missing.detail]
             assert covers(copy, rules, observed)
@@ -240,18 +243,12 @@ def test_a_flush_is_put_back(busy: Played, command: str, damage: str) -> None:
     busy.stage.run(command, "-A", "FORWARD", "-i", "eth9", "-j", "DROP")
     lost = busy.judge()
     assert lost.state is State.LOST
-    observed = Ruleset(
-        busy.observed().present, busy.observed().chains, traits=frozenset(TRAITS_OF[busy.stateful])
-    )
+    observed = busy.observed()
     rules = expected_rules(busy.setup(), observed)
     todo = repairs(SavedRules(before.chains, FirewallDriver.IPTABLES), rules, observed)
     busy.commit(restore_scripts(todo, observed, prefixes=PREFIXES))
     busy.stage.run(command, "-D", "FORWARD", "-i", "eth9", "-j", "DROP")
     assert busy.observed().chains == before.chains
-
-
-TRAITS_OF = {True: {"isolation_3", "input", "dns_tcp"}, False: set[str]()}
-"""What podwatch remembers of the version, by whether it keeps state."""
 
 
 def test_all_is_taken_away_and_put_back(busy: Played) -> None:

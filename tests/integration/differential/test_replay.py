@@ -16,7 +16,7 @@ from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import State, Verdict
 from tests.integration.differential.configurations import BUSY_HOST
 from tests.integration.differential.stage import Stage
-from tests.integration.differential.test_mutations import as_netavark_2_1
+from tests.integration.differential.test_mutations import as_netavark_2_1, handles
 
 pytestmark = pytest.mark.integration
 
@@ -112,6 +112,17 @@ def test_a_copy_covers_each_lost_rule(copied: Copied) -> None:
         assert covers(copied.copy, expected_rules(copied.setup, observed), observed)
         copied.put_back()
         assert copied.judge().state is State.OK
+
+
+def test_each_rule_comes_back_in_its_place(copied: Copied) -> None:
+    """Whatever single rule is deleted, the table is afterwards as it was, byte for byte."""
+    whole = copied.stage.listing()
+    for chain, text, _ in handles(copied.stage):
+        # Each repair gives what it puts back a new handle.
+        found = (h for c, t, h in handles(copied.stage) if (c, t) == (chain, text))
+        copied.stage.nft("delete", "rule", FAMILY, TABLE, chain, "handle", next(found))
+        copied.put_back()
+        assert copied.stage.listing() == whole, (chain, text)
 
 
 def test_a_whole_table_is_left_as_it_is(copied: Copied) -> None:

@@ -135,9 +135,19 @@ def test_versions_show_in_the_rules() -> None:
     tcp = "-s 10.89.3.0/24 -p tcp -m tcp --dport 53 -j ACCEPT"
     new = Ruleset(present=True, chains={"ip filter NETAVARK_INPUT": Chain("", (tcp,))})
     assert tcp in texts(expected_rules(setup_of(), new), "ip filter NETAVARK_INPUT")
-    assert traits(new) == {"input", "dns_tcp"}
-    remembered = Ruleset(present=False, traits=frozenset({"input", "dns_tcp"}))
-    assert tcp in texts(expected_rules(setup_of(), remembered), "ip filter NETAVARK_INPUT")
+    remembered = Ruleset(present=False, traits=traits(new))
+    assert expected_rules(setup_of(), remembered) == expected_rules(setup_of(), new)
+
+
+def test_a_network_from_before_an_update_stays_as_it_is() -> None:
+    """netavark 1.12.2 lets DNS over tcp in from networks it sets up, and from no other one."""
+    tcp = "-s {} -p tcp -m tcp --dport 53 -j ACCEPT"
+    seen = Ruleset(
+        present=True,
+        chains={"ip filter NETAVARK_INPUT": Chain("", (tcp.format("10.89.4.0/24"),))},
+    )
+    found = texts(expected_rules(setup_of(stateful=True), seen), "ip filter NETAVARK_INPUT")
+    assert found == ["-s 10.89.3.0/24 -p udp -m udp --dport 53 -j ACCEPT"]
 
 
 def test_a_published_port_53_is_not_taken_for_dns() -> None:
