@@ -14,6 +14,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from podwatch.words.text import clean
+
 OUTPUT_LIMIT = 16 * 1024 * 1024
 """Bytes kept of each stream; `podman ps` prints about 2 KB for each container."""
 
@@ -48,7 +50,7 @@ class Result:
         if self.code == 0:
             return ""
         how = f"exit code {self.code}" if self.code > 0 else f"killed by {_signal_name(-self.code)}"
-        last = self.stderr.strip().rpartition("\n")[2]
+        last = clean(self.stderr.strip().rpartition("\n")[2])
         return f"{how}: {last[:400]}" if last else how
 
 

@@ -17,6 +17,7 @@ from podwatch.drivers.firewalld import TRUSTED, policy
 from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld
+from podwatch.words.text import clean
 from podwatch.words.way import Policy
 
 NAME = "org.fedoraproject.FirewallD1"
@@ -147,8 +148,10 @@ class FirewalldWatch:
             (settings,) = await self._ask(
                 f"{NAME}.policy", "getPolicySettings", "s", [name], returns="a{sv}"
             )
-            ingress, egress = zones.get("ingress_zones", ()), zones.get("egress_zones", ())
-            found.append(Policy(name, tuple(ingress), tuple(egress), _text(settings, "target")))
+            ingress, egress = (
+                tuple(map(clean, zones.get(each, ()))) for each in ("ingress_zones", "egress_zones")
+            )
+            found.append(Policy(clean(name), ingress, egress, _text(settings, "target")))
         return tuple(found)
 
     async def trust(self, subnet: str, zone: str = TRUSTED) -> None:
@@ -204,12 +207,12 @@ class FirewalldWatch:
 
 
 def _by_member(zones: dict[str, dict[str, list[str]]], kind: str) -> dict[str, str]:
-    return {each: zone for zone, found in zones.items() for each in found.get(kind, [])}
+    return {each: clean(zone) for zone, found in zones.items() for each in found.get(kind, [])}
 
 
 def _text(settings: dict[str, Any], key: str) -> str:
     value = settings.get(key)
-    return str(getattr(value, "value", value) or "")
+    return clean(getattr(value, "value", value) or "")
 
 
 def _typed(settings: dict[str, Any], key: str, signature: str, default: Any) -> Any:

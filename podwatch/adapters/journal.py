@@ -14,6 +14,7 @@ import struct
 from collections.abc import Mapping
 
 from podwatch.adapters.command import run
+from podwatch.words.text import clean
 
 SOCKET = "/run/systemd/journal/socket"
 _READ_TIMEOUT_S = 5.0
@@ -76,7 +77,7 @@ async def last_words(unit: str, since: float) -> str:
     wanted = [f"_SYSTEMD_UNIT={unit}", f"--since=@{int(since)}", "--lines=5"]
     shown = ["--output=cat", "--quiet", "--no-pager"]
     result = await run(["journalctl", *wanted, *shown], timeout_s=_READ_TIMEOUT_S)
-    return result.stdout.strip().rpartition("\n")[2][:400]
+    return clean(result.stdout.strip().rpartition("\n")[2][:400])
 
 
 def _send_file(sock: socket.socket, entry: bytes, path: str) -> bool:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from podwatch.adapters.files import read_proc
 from podwatch.drivers.proc_net import advertised, default_gateways, default_routes, parse_listening
+from podwatch.words.text import clean
 from podwatch.words.way import Inside, Kernel, Link
 
 _LIMIT_BYTES = 4 * 1024 * 1024
@@ -158,7 +159,7 @@ def _held(bound: Mapping[tuple[int, str], str]) -> dict[tuple[int, str], str]:
                 continue  # it was closed, or the process has ended
             inode = target.removeprefix("socket:[").removesuffix("]")
             if target.startswith("socket:[") and inode in inodes:
-                owners[inode] = f"{_text(f'/proc/{pid}/comm').strip()} (pid {pid})"
+                owners[inode] = f"{clean(_text(f'/proc/{pid}/comm').strip())} (pid {pid})"
     return {port: owners.get(inode, "") for port, inode in sockets.items()}
 
 

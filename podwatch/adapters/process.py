@@ -28,6 +28,7 @@ from podwatch.drivers.proc_files import (
     user_name,
 )
 from podwatch.words.cause import Process, Writer
+from podwatch.words.text import clean
 
 _FIRST_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO, linux/proc_ns.h
 _LIMIT_BYTES = 4096
@@ -110,7 +111,8 @@ class Processes:
             pids = sorted(int(each) for each in os.listdir(self._proc) if each.isdecimal())
         except OSError:
             return 0
-        found = [pid for pid in pids[: -_NEWEST - 1 : -1] if self._text(pid, "comm") == f"{name}\n"]
+        names = ((pid, self._text(pid, "comm")) for pid in pids[: -_NEWEST - 1 : -1])
+        found = [pid for pid, each in names if clean(each.removesuffix("\n")) == name]
         return found[0] if len(found) == 1 else 0
 
     def _user(self, uid: int) -> str:

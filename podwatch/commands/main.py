@@ -378,6 +378,7 @@ def _history(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace) -> int:
     from podwatch.daemon.settings import documented_defaults
+    from podwatch.words.text import clean
 
     if arguments.default:
         print(documented_defaults(), end="")
@@ -388,7 +389,7 @@ def _config(arguments: argparse.Namespace) -> int:
         if owner != section:
             print(f"[{owner}]")
             section = owner
-        print(f"{key} = {value}  # {origin}")
+        print(f"{key} = {clean(value)}  # {clean(origin)}")
     return 0
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from podwatch.adapters.appended import append, lines
 from podwatch.daemon.incident import Incident
 from podwatch.daemon.status import SHAPE, fit
+from podwatch.words.text import cleaned
 
 SCHEMA = 1
 LIMIT_BYTES = 8 << 20
@@ -130,5 +131,5 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
             return None
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    fitted: dict[str, Any] = fit(document, RECORD)
+    fitted: dict[str, Any] = cleaned(fit(document, RECORD))
     return fitted

@@ -30,6 +30,7 @@ from podwatch.words.network import (
     Subnet,
 )
 from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.text import printable
 
 PREFIXES = ("CNI-",)
 PLACE = "what CNI put into iptables"
@@ -69,8 +70,8 @@ def parse_result(text: str) -> Joined | None:
         bridge = plugins.get("bridge")
         if bridge is None:
             return None
-        name = str(data["networkName"])
-        key = str(data["containerId"])
+        name = printable(str(data["networkName"]))
+        key = printable(str(data["containerId"]))
         addresses = tuple(_addresses(data["result"]))
         mappings = (data.get("capabilityArgs") or {}).get("portMappings") or ()
         if "portmap" not in plugins:
@@ -78,7 +79,7 @@ def parse_result(text: str) -> Joined | None:
         same_bridge = plugins.get("firewall", {}).get("ingressPolicy") == "same-bridge"
         network = Network(
             id=name,
-            bridge=str(bridge.get("bridge") or "cni0"),
+            bridge=printable(str(bridge.get("bridge") or "cni0")),
             subnets=tuple(subnet for _, subnet in addresses),
             isolation=Isolation.NORMAL if same_bridge else Isolation.NEVER,
             # Podman 3 and 4 make internal networks so (libpod/network/cni).

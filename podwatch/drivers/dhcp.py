@@ -14,6 +14,7 @@ from typing import Any
 from podwatch.words.dhcp import Backend, Holder, Lease
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
+from podwatch.words.text import clean
 
 NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}")
 """podman's own rule (common libnetwork/types/define.go), and short enough for a unit's name."""
@@ -81,7 +82,7 @@ def parse_leases(text: str) -> dict[str, Lease]:
         first = found[0] if isinstance(found, list) and found else None
         if not isinstance(first, dict):
             raise StateUnreadable(f"{mac[:40]!r} has no list of leases")
-        leases[mac.lower()] = Lease(
+        leases[clean(mac).lower()] = Lease(
             _text(first, "yiaddr"), _number(first, "lease_time"), _number(first, "t1")
         )
     return leases
@@ -107,7 +108,7 @@ def parse_network_inspect(text: str) -> dict[str, tuple[str, str]]:
             interfaces = each.get("interfaces") if isinstance(each, dict) else None
             for one in interfaces.values() if isinstance(interfaces, dict) else ():
                 if isinstance(one, dict):
-                    found[key] = (_text(one, "mac_address").lower(), _first_address(one))
+                    found[clean(key)] = (_text(one, "mac_address").lower(), _first_address(one))
     return found
 
 
@@ -177,7 +178,7 @@ def _name(data: Mapping[str, Any]) -> str:
 
 def _text(data: Mapping[str, Any], key: str) -> str:
     value = data.get(key)
-    return value if isinstance(value, str) else ""
+    return clean(value) if isinstance(value, str) else ""
 
 
 def _number(data: Mapping[str, Any], key: str) -> int:

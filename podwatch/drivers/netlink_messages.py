@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from podwatch.words.cause import Writer
+from podwatch.words.text import clean
 
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES, linux/netfilter/nfnetlink.h
 GROUP = 7  # NFNLGRP_NFTABLES
@@ -147,7 +148,7 @@ def text(data: bytes | memoryview, start: int, stop: int) -> str:
     """An attribute's value as text that can be shown anywhere."""
     raw = bytes(data[start : min(stop, start + _NAME_LIMIT)])
     shown = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
-    return "".join(each if each.isprintable() else "?" for each in shown)
+    return clean(shown)
 
 
 class Transaction:

@@ -12,6 +12,7 @@ from typing import Any
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
 from podwatch.words.network import Address, ContainerClass, Subnet
+from podwatch.words.text import clean
 
 _DRIVERS = {
     each.value: each
@@ -88,7 +89,7 @@ def _named(text: str) -> dict[str, Any]:
         raise StateUnreadable(f"not JSON: {exc}") from exc
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise StateUnreadable("not a network with a name")
-    return data
+    return {**data, "name": clean(data["name"])}
 
 
 def dns_bind_port(text: str) -> int | None:

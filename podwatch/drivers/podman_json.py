@@ -6,6 +6,7 @@ from typing import Any
 
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
+from podwatch.words.text import clean
 
 _ENDED = frozenset({"exited", "dead", "removing"})
 _UP = frozenset({"running", "paused"})
@@ -46,7 +47,7 @@ def _container(data: dict[str, Any]) -> Container:
     pid = pid if isinstance(pid := data.get("Pid"), int) and pid > 0 else 0
     return Container(
         id=key,
-        name=first if isinstance(first, str) and first else key[:12],
+        name=clean(first) if isinstance(first, str) and first else key[:12],
         running=state not in _ENDED and not data.get("Exited"),
         up=state in _UP,
         # Podman 3 calls created what has its network and its process, and configured what has none.
@@ -54,7 +55,7 @@ def _container(data: dict[str, Any]) -> Container:
         paused=state == "paused",
         pod=_text(data, "PodName"),
         is_infra=data.get("IsInfra") is True,
-        networks=tuple(each for each in networks if isinstance(each, str))
+        networks=tuple(clean(each) for each in networks if isinstance(each, str))
         if isinstance(networks, list)
         else (),
         pid=pid,
@@ -65,4 +66,4 @@ def _container(data: dict[str, Any]) -> Container:
 
 def _text(data: dict[str, Any], key: str) -> str:
     value = data.get(key)
-    return value if isinstance(value, str) else ""
+    return clean(value) if isinstance(value, str) else ""

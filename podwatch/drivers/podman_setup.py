@@ -24,6 +24,7 @@ from podwatch.words.network import (
     Setup,
     Subnet,
 )
+from podwatch.words.text import printable
 
 _SET_UP = frozenset({"running", "paused", "initialized", "stopping"})
 
@@ -150,7 +151,7 @@ def _endpoints(
             yield Endpoint(
                 container_id=key,
                 network_id=_text(network, "id"),
-                network_name=name,
+                network_name=printable(name),
                 addresses=addresses,
                 port_mappings=ports.get(key) or None,
                 dns_servers=tuple(_gateways(network)),
@@ -192,4 +193,4 @@ def _mappings(data: Mapping[str, Any]) -> tuple[PortMapping, ...]:
 
 def _text(data: Mapping[str, Any], key: str) -> str:
     value = data.get(key)
-    return value if isinstance(value, str) else ""
+    return printable(value) if isinstance(value, str) else ""

@@ -152,8 +152,8 @@ def _text(data: dict[str, Any], key: str) -> str:
     value = data.get(key)
     if value is None:
         return ""
-    if not isinstance(value, str):
-        raise _wrong(key, value, "a string")
+    if not isinstance(value, str) or not value.isprintable():
+        raise _wrong(key, value, "a printable string")
     return value
 
 

@@ -121,6 +121,10 @@ def _is_of_a_link(sysctl: Sysctl) -> bool:
 
 
 def parse_configured(text: str) -> dict[str, str]:
-    """Values by path out of a file of sysctl.d(5), as netavark writes them: `path = value`."""
-    pairs = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
+    """Values by path out of a file of sysctl.d(5), as netavark writes them: `path = value`.
+
+    A line that cannot be shown is passed over: no path holds such a thing.
+    """
+    lines = (line for line in text.split("\n") if line.replace("\t", "").isprintable())
+    pairs = (line.partition("=") for line in lines if not line.startswith("#"))
     return {path.strip(): value.strip() for path, is_set, value in pairs if is_set}

@@ -16,13 +16,16 @@ failed and what to do; whoever handles the error logs it once. Anything else is 
         └── Outdated            the host has changed since the look: look again
 """
 
+from podwatch.words.text import clean, clean_lines
+
 
 class PodwatchError(Exception):
     """What podwatch can explain; `hint` says what to do about it."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        # Much of it is what other programs said.
+        super().__init__(clean_lines(message))
+        self.hint = clean(hint)
 
 
 class ConfigError(PodwatchError):

@@ -12,6 +12,7 @@ from enum import StrEnum
 from podwatch.words.links import Around
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
+from podwatch.words.text import clean_fields
 from podwatch.words.way import BaseChain
 
 
@@ -79,6 +80,9 @@ class Unknown:
     what: str
     why: str
     hint: str = ""
+
+    def __post_init__(self) -> None:
+        clean_fields(self, "what", "why", "hint")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small texts that every face of podwatch says alike: counts, short lists, durations. Pure."""
+"""Small texts that every face of podwatch says alike: counts, short lists, durations. Pure.
+
+Text of others is cleaned where it is read, so that whatever shows it (a terminal, JSON, the
+journal) need not: names and words as they come in; errors when they are made; rules when they are
+quoted, since a rule is compared and put back as it is. What is shown and acted on alike, such as a
+network's name, is refused where it cannot be shown.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 
 def clean(value: object) -> str:
     """Text from elsewhere (a program's name, a file's content), with nothing a terminal obeys."""
     text = str(value)
     return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
+
+
+def clean_lines(value: object) -> str:
+    """The same for a text of several lines, which stay."""
+    text = str(value)
+    return text if text.isprintable() else "\n".join(map(clean, text.split("\n")))
+
+
+def cleaned(value: Any) -> Any:
+    """JSON's values with every text in them clean."""
+    if isinstance(value, dict):
+        return {clean(key): cleaned(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [cleaned(each) for each in value]
+    return clean(value) if isinstance(value, str) else value
+
+
+def clean_fields(instance: object, *names: str) -> None:
+    """Clean these fields of a frozen dataclass: for its __post_init__."""
+    for name in names:
+        object.__setattr__(instance, name, clean(getattr(instance, name)))
+
+
+def printable(value: str) -> str:
+    """A name that is acted on, and so is not cleaned. Raises ValueError if it cannot be shown."""
+    if not value.isprintable():
+        raise ValueError(f"{value[:80]!r} cannot be shown")
+    return value
 
 
 def counted(number: int, noun: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from podwatch.words.snapshot import Unknown
+from podwatch.words.text import clean_fields
 
 
 class State(StrEnum):
@@ -55,6 +56,9 @@ class Missing:
     container_ids: tuple[str, ...] = ()
     reloadable: bool = True
 
+    def __post_init__(self) -> None:
+        clean_fields(self, "what", "detail", "network", "container")
+
 
 class WarningKind(StrEnum):
     """Kinds of warnings: things that are not loss, and that podwatch does not repair."""
@@ -102,6 +106,9 @@ class Notice:
     what: str
     advice: str = ""
 
+    def __post_init__(self) -> None:
+        clean_fields(self, "what", "advice")
+
 
 class BlockedKind(StrEnum):
     """Why podwatch must not repair now."""
@@ -122,6 +129,9 @@ class Blocked:
     what: str
     advice: str = ""
     only_reload: bool = False
+
+    def __post_init__(self) -> None:
+        clean_fields(self, "what", "advice")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from podwatch.words.text import clean_fields
+
 
 class Mark(StrEnum):
     """What a hop does to the packet; a note stops nothing, but is worth knowing."""
@@ -31,6 +33,9 @@ class Hop:
     what: str
     mark: Mark = Mark.OPEN
     advice: str = ""
+
+    def __post_init__(self) -> None:
+        clean_fields(self, "what", "advice")
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,21 @@ def test_a_process_that_is_gone_is_not_made_up(tmp_path: Path) -> None:
     assert Processes(proc=tmp_path).identify(writer) == writer
 
 
+def test_a_process_with_an_odd_name_is_found() -> None:
+    """What the kernel and /proc say of a name is cleaned alike: it is the same process."""
+    program = "open('/proc/self/comm', 'w').write('a\\x9bb'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as odd:
+        assert odd.stdout is not None
+        odd.stdout.readline()
+        found = Processes().identify(Writer("a\ufffdb", odd.pid))
+        odd.kill()
+
+    assert found.process is not None
+    assert str(found) == f"a\ufffdb (pid {odd.pid})"
+
+
 def test_in_another_pid_namespace_the_name_is_looked_for(tmp_path: Path) -> None:
     """Where the kernel's numbers mean nothing the only process of the name is taken."""
     (tmp_path / "self/ns").mkdir(parents=True)

@@ -3,6 +3,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,23 @@ from podwatch.adapters.sockets import bound
 from tests.integration.namespace import in_private_network
 
 pytestmark = pytest.mark.integration
+
+
+@in_private_network
+def test_an_odd_name_cannot_reach_a_terminal() -> None:
+    """Who keeps a port may call itself what a terminal obeys: it is told without that."""
+    comm = Path("/proc/self/comm")
+    before = comm.read_text()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 8080))
+        listening.listen()
+        comm.write_text("\x9b31m\u202eodd")
+        try:
+            kernel = read_kernel({})
+        finally:
+            comm.write_text(before.strip())
+
+    assert kernel.held == {(8080, "tcp"): f"\ufffd31m\ufffdodd (pid {os.getpid()})"}
 
 
 def _tells_of_bound_sockets() -> bool:
