@@ -6,7 +6,6 @@ its state before its rules, so a snapshot is only good when nobody was in the mi
 podman's network lock was free and nobody touched the driver's table while we read.
 """
 
-import asyncio
 import math
 import os
 import time
@@ -23,6 +22,7 @@ from podwatch.adapters.podman import held_lock, lock_holder, runtime_stamp
 from podwatch.adapters.podman_networks import read_files
 from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
+from podwatch.daemon.asking import Asking
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.gates import around, drops_of_others, is_there
 from podwatch.daemon.in_use import InUse
@@ -55,6 +55,8 @@ _FILE_BYTES = 1 << 20
 
 _TRIES = 3
 _WAITED_S = 0.05
+_PATIENCE_S = 0.25
+"""So long who hurries waits for answers over the bus."""
 _ALL_TABLES = frozenset(name for each in DRIVERS.values() for name in each.TABLES)
 
 
@@ -83,6 +85,8 @@ class Looker:
         self._runtime: object = None  # when podman was last asked
         self._firewalls: tuple[str, ...] = ()
         self._firewalls_at = -math.inf
+        self.asking_firewalld: Asking[tuple[Firewalld, list[Unknown]]] = Asking()
+        self._asking_neighbours: Asking[tuple[str, ...]] = Asking()
         self._others: Mapping[FirewallDriver, Ruleset] = {}
         self._others_at = -math.inf
         self.others_due: float | None = None
@@ -142,20 +146,31 @@ class Looker:
         self.others_due = max(now + _OTHERS_SOON_S, self._others_at + _FIREWALLS_EVERY_S)
         return self.others_due
 
-    async def look(self, *, paused: str = "") -> Snapshot:
-        """Look at everything once. Never raises for what cannot be read: that is `unknown`."""
+    async def look(self, *, paused: str = "", hurries: bool = False) -> Snapshot:
+        """Look at everything once. Never raises for what cannot be read: that is `unknown`.
+
+        Who hurries does not wait for a bus that is slow: there, what was said last counts.
+        """
         unknown: list[Unknown] = []
         before = self.expected.stamp
-        asking = asyncio.ensure_future(self.ask_firewalld(unknown, self.setup))
-        neighbours = asyncio.ensure_future(self._neighbours())
+        asking = self.asking_firewalld.begin(partial(self._firewalld_says, self.setup))
+        neighbours = self._asking_neighbours.begin(self._neighbours)
         setup, rules, at, busy = await self._rules(unknown)
         read_at = time.monotonic()
-        firewalld = await asking
+        # Not where the rules themselves are firewalld's.
+        limit = _PATIENCE_S if hurries and rules is not None else None
+        firewalld, unheard = await self.asking_firewalld.hear(asking, limit)
         if self.expected.stamp != before or self.setup is None:
             # firewalld was asked before what is expected now was set up, or was known: too early.
-            firewalld = await self.ask_firewalld(unknown, setup)
+            again = partial(self._firewalld_says, setup)
+            firewalld, unheard = await self.asking_firewalld.begin(again, anew=True)
             busy = busy or ("" if self.expected.is_current() else "podman is changing a network")
-        found_neighbours = await neighbours
+        unknown.extend(unheard)
+        if firewalld.running and limit is not None:  # what was said earlier may not hold any more
+            reloading = not firewalld.panic and table_exists("inet", "firewalld_policy_drop")
+            firewalld = replace(firewalld, reloading=reloading)
+        left = limit and max(read_at + limit - time.monotonic(), 0.0)
+        found_neighbours = await self._asking_neighbours.hear(neighbours, left)
         if rules is not None and time.monotonic() > read_at + _WAITED_S:
             # Others were waited for: what is decided is decided from rules and state of one moment.
             setup, rules, at, busy = await self._rules(unknown)
@@ -306,6 +321,10 @@ class Looker:
             if unchanged and self.expected.is_current():
                 return setup, rules, at, busy
         return setup, rules, at, busy or "the rules change faster than they can be read"
+
+    async def _firewalld_says(self, setup: Setup | None) -> tuple[Firewalld, list[Unknown]]:
+        unknown: list[Unknown] = []
+        return await self.ask_firewalld(unknown, setup), unknown
 
     async def ask_firewalld(self, unknown: list[Unknown], setup: Setup | None = None) -> Firewalld:
         """What firewalld says, and what the kernel says of its tables; or one more `unknown`.

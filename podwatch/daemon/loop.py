@@ -51,12 +51,18 @@ class Hints:
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     urgent: bool = False
+    of_firewalld: bool = False
     cause: Cause = NO_CAUSE
 
-    def take(self) -> None:
-        """Forget the hints: the look that begins now sees what they were about."""
+    def take(self) -> bool:
+        """Forget the hints: the look that begins now sees what they were about.
+
+        Whether it has to hear firewalld for that.
+        """
         self.woken.clear()
+        of_firewalld, self.of_firewalld = self.of_firewalld, False
         self.urgent = False
+        return of_firewalld
 
 
 class Loop:
@@ -130,6 +136,7 @@ class Loop:
             works = self.publisher.has_neighbours
             settle_until = now + self.limits.settle if works else policy.NEVER
             self.memory = policy.hinted(self.memory, now, settle_until=settle_until)
+        self.hints.of_firewalld = True
         self._wake(by_firewalld(told), urgent=True, names_cause=restarts)
 
     def on_runtime(self) -> None:
@@ -147,11 +154,11 @@ class Loop:
     async def run(self) -> None:
         """Look for ever; ends only by being cancelled."""
         while True:
-            self.hints.take()
+            hurries = not self.hints.take()
             began, worked = time.monotonic(), time.process_time()
             pause = self.pause()
             changes = self.changes
-            snapshot = await self.host.looker.look(paused=self._held(pause))
+            snapshot = await self.host.looker.look(paused=self._held(pause), hurries=hurries)
             if not snapshot.paused and self._held(self.pause()):
                 continue  # whoever paused meanwhile breaks what this look has seen
             verdict = judge(snapshot)

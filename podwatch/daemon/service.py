@@ -75,6 +75,7 @@ class _Service:
         self.pause = PauseWatch(run_dir, self._on_pause)
         self.loop.pause = self.pause.now
         self.host.looker.changes = self._changes
+        self.host.looker.asking_firewalld.heard_late = self._on_late_answer
         self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
         self.dhcp.pause = self.pause.now
         self.sysctls = SysctlWatch(self._on_sysctl)
@@ -206,6 +207,9 @@ class _Service:
 
     def _on_firewalld(self, event: FirewalldEvent) -> None:
         self.loop.on_firewalld(str(event), restarts=event in _RESTARTS)
+
+    def _on_late_answer(self) -> None:
+        self.loop.look_now("firewalld answered late")
 
     def _reload_config(self) -> None:
         try:

@@ -11,7 +11,8 @@ import pytest
 from podwatch.daemon import look
 from podwatch.daemon.look import interferes
 from podwatch.drivers.firewalld import POLICIES
-from podwatch.words.network import FirewallDriver, Setup
+from podwatch.words.network import Endpoint, FirewallDriver, Setup
+from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Firewalld
 from podwatch.words.way import BaseChain
 
@@ -49,10 +50,11 @@ class _JustSetUp:
     listed = None
     asks_podman = False
     driver = FirewallDriver.UNKNOWN
+    endpoints: tuple[Endpoint, ...] = ()
 
     async def read(self) -> Setup:
         self.stamp = 1
-        return Setup(self.driver)
+        return Setup(self.driver, endpoints=self.endpoints)
 
     def is_current(self) -> bool:
         return True
@@ -150,3 +152,75 @@ def test_a_look_at_others_waits_while_the_own_rules_change(monkeypatch: pytest.M
     assert looker.others_due > now
     asyncio.run(looker._look_around(setup, is_quiet=True))
     assert looker.others_due is None
+
+
+class _Rules:
+    """A driver's rules, all of them there."""
+
+    async def read(self) -> Ruleset:
+        return Ruleset(present=True, chains={})
+
+    def filter_chains(self) -> tuple[BaseChain, ...]:
+        return ()
+
+    def exist(self) -> bool:
+        return True
+
+
+class _Slow:
+    """firewalld on a bus that somebody keeps busy: it answers when it is let."""
+
+    def __init__(self) -> None:
+        self.said = Firewalld(running=True, sources={"10.88.0.0/16": "trusted"})
+        self.let = asyncio.Event()
+        self.asked = 0
+
+    async def read(self, _policies: tuple[str, ...] = ()) -> Firewalld:
+        self.asked += 1
+        await self.let.wait()
+        return self.said
+
+
+def test_a_look_does_not_wait_for_a_busy_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What firewalld said last counts meanwhile; one question is on its way, and news are told.
+
+    Only the first look has to know, and waits.
+    """
+    monkeypatch.setattr(look, "table_exists", lambda *_: False)
+
+    async def body() -> None:
+        firewalld, late = _Slow(), asyncio.Event()
+        expected: Any = _JustSetUp()
+        expected.stamp, expected.driver = 1, FirewallDriver.NFTABLES
+        expected.endpoints = (Endpoint("c" * 64, "n" * 64, "podman", ()),)
+        rules: Any = {FirewallDriver.NFTABLES: _Rules()}
+        looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
+        looker.changes = lambda: 7
+        looker.asking_firewalld.heard_late = late.set
+        first = asyncio.ensure_future(looker.look(hurries=True))
+        done, _ = await asyncio.wait([first], timeout=2 * look._PATIENCE_S)
+        assert not done
+        firewalld.let.set()
+        trusted = (await first).firewalld
+        assert trusted is not None
+        assert trusted.sources
+        asked = firewalld.asked
+
+        firewalld.let.clear()
+        for _ in range(2):
+            assert (await looker.look(hurries=True)).firewalld == trusted
+        assert firewalld.asked == asked + 1
+        firewalld.let.set()
+        await looker.look(hurries=True)
+        assert not late.is_set()  # that it is as it was is no news
+
+        firewalld.let.clear()
+        assert (await looker.look(hurries=True)).firewalld == trusted
+        firewalld.said = Firewalld(running=True)
+        firewalld.let.set()
+        await asyncio.wait_for(late.wait(), 10)
+        untrusted = (await looker.look(hurries=True)).firewalld
+        assert untrusted is not None
+        assert not untrusted.sources
+
+    asyncio.run(body())
