@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whoever is nobody on the host may say what it likes on the bus: it is neither heard nor felt."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.installed import Installed
+from tests.lab import stranger
+from tests.lab.client import HOST_V4
+from tests.lab.containers import web
+
+pytestmark = pytest.mark.e2e
+
+MOST_MORE_KB = 6 * 1024
+MOST_MORE_S = 1.0
+SCRIPT = "/usr/local/lib/stranger.py"
+ROUNDS = 3
+
+
+def memory_kb(there: Installed, pid: str) -> tuple[int, int]:
+    """Resident memory of a process, now and at most."""
+    status = there.host.read(f"/proc/{pid}/status")
+    now, most = (status.split(f"{each}:")[1].split()[0] for each in ("VmRSS", "VmHWM"))
+    return int(now), int(most)
+
+
+def main_pid(there: Installed) -> str:
+    """The process of podwatch.service."""
+    return there.host.unit_show("podwatch", "MainPID")["MainPID"]
+
+
+def run_stranger(there: Installed, what: str, *, seconds: int = 0, wait: bool = True) -> None:
+    """Have uid nobody do something to podwatch's connections; see tests/lab/stranger.py."""
+    if not there.host.exists(SCRIPT):
+        there.host.write(SCRIPT, Path(stranger.__file__).read_text())
+    unit = ["--unit=stranger", "--uid=nobody", "--collect", "--quiet"]
+    argv = ["python3", "-u", SCRIPT, what, str(seconds), main_pid(there)]
+    there.host.run(["systemd-run", *unit, *(["--wait"] if wait else []), *argv], timeout=100)
+
+
+@contextmanager
+def stranger_at_it(there: Installed, what: str) -> Iterator[None]:
+    """A stranger goes on for the block, and is still at it at its end."""
+    cursor = there.host.journal_cursor()
+    run_stranger(there, what, seconds=600, wait=False)
+    try:
+        there.until(
+            lambda: f"{what}: to :" in there.host.journal("stranger", since_cursor=cursor),
+            "a stranger at it",
+            20,
+        )
+        yield
+        assert there.host.unit_state("stranger") == "active"
+    finally:
+        there.host.run(["systemctl", "stop", "stranger"], check=False)
+
+
+def told(there: Installed) -> str:
+    """What `podwatch status` says of everything."""
+    return there.host.run(["podwatch", "status", "--all"], check=False).stdout
+
+
+def restored_at(there: Installed) -> float:
+    """When the last loss was verified to be gone, in seconds since the epoch; 0 while it is not."""
+    return float((there.status()["last_incident"] or {}).get("restored_at") or 0)
+
+
+def heal_s(there: Installed) -> float:
+    """Seconds from the loss of all rules until podwatch has verified that they are back."""
+    struck = time.time()
+    there.host.run(["nft", "flush", "ruleset"])
+    there.until(lambda: restored_at(there) > struck, "healed", 20)
+    return restored_at(there) - struck
+
+
+def test_nobodys_word_is_no_cause(there: Installed) -> None:
+    """That firewalld has reloaded, or gone, is heard from firewalld and the bus alone."""
+    before = there.status()["counters"]["looks"]
+    run_stranger(there, "reloaded")
+    there.host.run(["systemctl", "reload", "podwatch"])
+    there.until(lambda: there.status()["counters"]["looks"] > before, "looked")
+    there.until_whole()
+
+    assert "firewalld" not in there.status()["last_look"]["cause"]
+    assert there.status()["counters"]["looks"] == before + 1
+
+
+def test_nobodys_jobs_have_not_ended(there: Installed) -> None:
+    """That podman has listed its containers is believed when systemd says that the job has ended.
+
+    Else an old list would be, and a container that has just started would be called dead.
+    """
+    slow = "/run/systemd/system/podwatch-inspect.service.d/slow.conf"
+    there.host.write(slow, "[Service]\nExecStartPre=/bin/sleep 2\n")
+    there.host.run(["systemctl", "daemon-reload"])
+    try:
+        with stranger_at_it(there, "jobs"):
+            name = web(there.host, "late", publish=["8957:80"])[:12]
+            there.until(
+                lambda: any(each in told(there) for each in ("late", f"{name}: not running")),
+                "told of the new container",
+                20,
+            )
+            assert "not running" not in told(there)
+            heal_s(there)
+            there.until(lambda: there.host.client.http(8957, HOST_V4) == "late", "answering")
+    finally:
+        there.host.shell(f"rm -r {Path(slow).parent}; systemctl daemon-reload")
+        there.host.podman("rm", "--force", "--time=0", "late")
+    there.until_whole()
+
+
+def test_large_signals_are_passed_over(there: Installed) -> None:
+    """62 MB to each of podwatch's connections take no memory, and the next loss is healed."""
+    pid = main_pid(there)
+    before, _ = memory_kb(there, pid)
+    run_stranger(there, "large")
+    heal_s(there)
+
+    assert main_pid(there) == pid
+    assert memory_kb(there, pid)[1] - before < MOST_MORE_KB
+    there.until_whole()
+
+
+def test_a_flood_delays_no_repair(there: Installed) -> None:
+    """Beside 10,000 signals a second, and large ones, rules are back as soon as in calm.
+
+    The bus itself is deaf for seconds after each large one: what needs no bus does not wait.
+    """
+    pid = main_pid(there)
+    calm = statistics.median(heal_s(there) for _ in range(ROUNDS))
+    there.until_whole()
+    before, _ = memory_kb(there, pid)
+    with stranger_at_it(there, "flood"):
+        flooded = [heal_s(there) for _ in range(ROUNDS)]
+
+    assert max(flooded) < calm + MOST_MORE_S, (calm, flooded)
+    assert main_pid(there) == pid
+    assert memory_kb(there, pid)[1] - before < MOST_MORE_KB
+    there.until_whole()
