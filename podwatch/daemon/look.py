@@ -190,7 +190,7 @@ class Looker:
             read = self.rules[setup.driver].filter_chains()
             drops = (*(each for each in read if forwarding.drops(each)), *self._drops)
             self._has_drops = bool(drops)
-            if self._changes_at == before_that and not busy:
+            if before_that in (None, self._changes_at) and not busy:
                 self._around = self._look_further(setup)
         else:
             self._around = None
