@@ -2,11 +2,14 @@
 """libcni's cache: what CNI's plugins set up for each container, by Podman 3 and 4.
 
 The directory is on disk and outlives a reboot, which its containers do not: files from before it
-are passed over. A file is parsed once, and again only when it has changed.
+are passed over. When that was cannot be told for sure where the clock is set later; a file is then
+rather read than passed over, as the kernel tells whose container is dead.
+A file is parsed once, and again only when it has changed.
 """
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole
@@ -17,6 +20,8 @@ from podwatch.words.network import BadFile, Setup
 DEFAULT_PATH = Path("/var/lib/cni/results")
 LIMIT_BYTES = 4 * 1024 * 1024
 MOST_FILES = 20_000
+_MADE_AT_BOOT = Path("/run/systemd/private")
+"""systemd makes this socket when it starts, and never again."""
 
 _Stamp = tuple[int, int, int]
 
@@ -27,6 +32,7 @@ class CniCache:
     def __init__(self, path: Path = DEFAULT_PATH) -> None:
         self.path = path
         self.stamp: object = None
+        self._booted_ns = _made_at_boot_ns()
         self._parsed: dict[str, tuple[_Stamp, Joined | BadFile | None]] = {}
 
     def read(self) -> Setup | None:
@@ -34,7 +40,10 @@ class CniCache:
 
         Raises StateUnreadable when the directory cannot be read.
         """
-        booted_ns = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        # The clock may have been set since the boot: the earliest of what it says is believed.
+        self._booted_ns = min(
+            self._booted_ns, time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        )
         found: dict[str, tuple[_Stamp, Joined | BadFile | None]] = {}
         try:
             with os.scandir(self.path) as entries:
@@ -44,7 +53,7 @@ class CniCache:
                     except FileNotFoundError:
                         continue
                     stamp = (info.st_ino, info.st_mtime_ns, info.st_size)
-                    if info.st_mtime_ns < booted_ns:
+                    if info.st_mtime_ns < self._booted_ns:
                         continue
                     known = self._parsed.get(entry.name)
                     parsed = known[1] if known and known[0] == stamp else self._parse(entry.name)
@@ -60,11 +69,18 @@ class CniCache:
         self.stamp = hash(tuple((name, found[name][0]) for name in names))
         if not found:
             return None
-        parsed_files = [found[name][1] for name in names]
-        return setup_of(
-            tuple(each for each in parsed_files if isinstance(each, Joined)),
-            tuple(each for each in parsed_files if isinstance(each, BadFile)),
-        )
+        joined: list[Joined] = []
+        bad: list[BadFile] = []
+        stamps: dict[str, tuple[object, ...]] = {}
+        for name in names:
+            stamp, parsed = found[name]
+            if isinstance(parsed, Joined):
+                joined.append(parsed)
+                key = parsed.endpoint.container_id
+                stamps[key] = (*stamps.get(key, ()), name, stamp)
+            elif parsed is not None:
+                bad.append(parsed)
+        return replace(setup_of(tuple(joined), tuple(bad)), stamps=stamps)
 
     def _parse(self, name: str) -> Joined | BadFile | None:
         path = self.path / name
@@ -73,3 +89,11 @@ class CniCache:
             return None if text is None else parse_result(text)
         except StateUnreadable as exc:
             return BadFile(str(path), str(exc))
+
+
+def _made_at_boot_ns() -> int:
+    """When the host booted, by the clock it had then; now where nothing tells."""
+    try:
+        return _MADE_AT_BOOT.lstat().st_mtime_ns
+    except OSError:
+        return time.time_ns()

@@ -136,16 +136,12 @@ async def list_containers(systemd: Units | None) -> dict[str, Container]:
     return parse_ps(read_whole(LISTING, limit_bytes=LISTING_LIMIT_BYTES) or "")
 
 
-def last_listing() -> tuple[dict[str, Container], float]:
-    """The containers as podwatch-inspect.service last listed them, and when, but for a second.
-
-    In seconds since the epoch: podman takes its time. None, and 0, where the file is no good.
-    """
+def last_listing() -> dict[str, Container]:
+    """The containers as podwatch-inspect.service last listed them; none where that is no good."""
     try:
-        listed = parse_ps(read_whole(LISTING, limit_bytes=LISTING_LIMIT_BYTES) or "")
-        return listed, LISTING.stat().st_mtime - 1.0
-    except (StateUnreadable, OSError):
-        return {}, 0.0
+        return parse_ps(read_whole(LISTING, limit_bytes=LISTING_LIMIT_BYTES) or "")
+    except StateUnreadable:
+        return {}
 
 
 async def network_places(systemd: Units, network: str) -> dict[str, tuple[str, str]]:

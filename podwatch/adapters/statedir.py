@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from podwatch.adapters.files import open_regular
-from podwatch.drivers.state import LIMIT_BYTES, parse_driver, parse_endpoint, parse_network
+from podwatch.drivers.state import LIMIT_BYTES, is_id, parse_driver, parse_endpoint, parse_network
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Network, Setup
 
@@ -22,7 +22,7 @@ DEFAULT_PATH = Path("/run/containers/networks/firewall")
 MOST_FILES = 20_000
 _TICK_NS = 50_000_000
 
-_ID = re.compile("[0-9a-f]{64}")
+_NETWORK_ID = re.compile("[0-9a-f]{64}")
 _Stamp = tuple[int, int, int]
 _Parsed = Network | Endpoint | BadFile
 
@@ -49,7 +49,7 @@ class StateDirectory:
         networks: dict[str, Network] = {}
         endpoints: list[Endpoint] = []
         bad: list[BadFile] = []
-        written: dict[str, float] = {}
+        written: dict[str, tuple[object, ...]] = {}
         for kind in ("networks", "ports"):
             for name, stamp in self._scan(kind):
                 key = f"{kind}/{name}"
@@ -59,15 +59,15 @@ class StateDirectory:
                     continue
                 # A file written twice within one tick of the clock keeps its time: one that is so
                 # young is read again.
-                young = time.time_ns() - stamp[1] < _TICK_NS
+                young = abs(time.time_ns() - stamp[1]) < _TICK_NS
                 found[key] = ((0, 0, -1) if young else stamp, parsed)
                 stamps.append((key, stamp))
                 if isinstance(parsed, Network):
                     networks[name] = parsed
                 elif isinstance(parsed, Endpoint):
                     endpoints.append(parsed)
-                    since = written.get(parsed.container_id, 0.0)
-                    written[parsed.container_id] = max(since, stamp[1] / 1e9)
+                    before = written.get(parsed.container_id, ())
+                    written[parsed.container_id] = (*before, name, stamp)
                 else:
                     bad.append(parsed)
         self._parsed = found
@@ -117,12 +117,9 @@ class StateDirectory:
                 return parse_network(text, network_id=name)
             return parse_endpoint(text, network_id=network_id, container_id=container_id)
         except StateUnreadable as exc:
-            return BadFile(_printable(path), str(exc), _id(network_id), _id(container_id))
-
-
-def _id(text: str) -> str:
-    """A full id out of a file's name; "" for anything else."""
-    return text if _ID.fullmatch(text) else ""
+            network_id = network_id if _NETWORK_ID.fullmatch(network_id) else ""
+            container_id = container_id if is_id(container_id) else ""
+            return BadFile(_printable(path), str(exc), network_id, container_id)
 
 
 def _printable(path: Path) -> str:

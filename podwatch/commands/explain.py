@@ -38,7 +38,7 @@ async def ways(run_dir: Path, config: Config, target: str = "") -> tuple[list[Wa
     """
     host = await look_once(config, run_dir)
     try:
-        snapshot: Snapshot = await host.looker.look()
+        snapshot: Snapshot = host.looker.with_inside(await host.looker.look())
         if snapshot.setup is None:
             why = snapshot.unknown[0]
             raise RulesUnreadable(f"{why.what}: {why.why}", hint=why.hint)

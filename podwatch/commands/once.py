@@ -4,7 +4,6 @@
 import asyncio
 import time
 from dataclasses import replace
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from podwatch.daemon.service import look_once
 from podwatch.daemon.status import SCHEMA
 from podwatch.decide import dhcp, policy
 from podwatch.decide.census import living
-from podwatch.decide.judge import judge
-from podwatch.decide.leftovers import addresses_of, leftovers, mentions, without
+from podwatch.decide.leftovers import candidates, leftovers, without
 from podwatch.drivers.driver import expected_rules
 from podwatch.words.network import Setup
 from podwatch.words.snapshot import Snapshot
@@ -65,7 +63,7 @@ async def restore(run_dir: Path, config: Config, *, dry_run: bool, stale: bool) 
     host = await look_once(config, run_dir)
     try:
         state = await _restore(host, config, dry_run=dry_run)
-        if stale and state in (State.OK, State.DEGRADED):
+        if stale:
             state = await _take_away(host, dry_run=dry_run)
         return state
     finally:
@@ -75,8 +73,8 @@ async def restore(run_dir: Path, config: Config, *, dry_run: bool, stale: bool) 
 async def _take_away(host: Host, *, dry_run: bool) -> State:
     """Take away the rules that no running container needs, and print each.
 
-    podman itself is asked first for the addresses of all that runs: while there are rules for one
-    of which netavark's state knows nothing, all are kept. Raises StateUnreadable when podman does
+    podman itself is asked first for the addresses of all that runs: their rules are kept, as are
+    those of whoever has an address in a network namespace. Raises StateUnreadable when podman does
     not answer, RestoreFailed while another podwatch repairs.
     """
     running, _ = await list_networks(host.systemd)  # takes its time: what is looked at is newer
@@ -86,28 +84,33 @@ async def _take_away(host: Host, *, dry_run: bool) -> State:
 
 async def _take_away_from(host: Host, running: Setup, *, dry_run: bool) -> State:
     snapshot, verdict = await _settled_look(host)
+    snapshot = host.looker.with_inside(snapshot)
     own = snapshot.rules
-    if snapshot.setup is None or own is None or verdict.missing:
+    if snapshot.setup is None or own is None:
         return verdict.state
+    if snapshot.inside is None:
+        print("nothing is taken away: the kernel does not tell who has a network namespace")
+        return verdict.state
+    listed = {address: 1 for each in running.endpoints for address, _ in each.addresses}
     setup = living(snapshot.setup, snapshot.containers)
-    found = leftovers(replace(snapshot, setup=setup), expected_rules(setup, own))
+    snapshot = replace(snapshot, setup=setup, inside={**listed, **snapshot.inside})
+    rules = expected_rules(setup, own)
+    found = leftovers(snapshot, rules, verdict.missing)
+    for each in candidates(snapshot, rules):
+        word = "left over" if each in found else "kept, as somebody may need it"
+        print(f"{word}: {clean(each.chain)}: {clean(each.text)}")
     if not found:
         print("nothing is left over")
         return verdict.state
-    for each in found:
-        print(f"left over: {clean(each.chain)}: {clean(each.text)}")
-    unknown = addresses_of(running) - addresses_of(setup)
-    for address in sorted(map(str, unknown)):
-        if any(mentions(each.text, [ip_network(address)]) for each in found):
-            print(f"kept: a running container has {address}, of which netavark's state knows")
-            print("nothing: restart it first")
-            return verdict.state
     print(f"{'would take' if dry_run else 'taking'} away {counted(len(found), 'rule')}")
     if dry_run:
         return verdict.state
     for driver in {each.driver for each in found}:
         observed = snapshot.others.get(driver, own)
         some = [each for each in found if each.driver is driver]
+        if why := host.looker.outdated(snapshot):
+            print(f"not taken away: {why} since the look; try again")
+            return verdict.state
         await host.looker.rules[driver].repair(without(some, observed), observed)
     return (await _settled_look(host))[1].state
 
@@ -116,7 +119,7 @@ async def _settled_look(host: Host, paused: str = "") -> tuple[Snapshot, Verdict
     """A look nobody was in the middle of a change of, if there is one to be had in a second."""
     for _ in range(10):
         snapshot = await host.looker.look(paused=paused)
-        verdict = judge(snapshot)
+        snapshot, verdict = host.looker.judged(snapshot)
         if not (snapshot.busy and verdict.missing):
             break
         await asyncio.sleep(0.1)
@@ -139,7 +142,7 @@ async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
     end = time.monotonic() + PATIENCE_S
     while True:
         snapshot = await host.looker.look()
-        verdict = judge(snapshot)
+        snapshot, verdict = host.looker.judged(snapshot)
         now = time.monotonic()
         can_replay = bool(verdict.missing_rules) and host.copy.covers(snapshot)
         memory, decision = policy.step(memory, verdict, now, rules, can_replay=can_replay)

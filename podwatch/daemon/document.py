@@ -43,9 +43,12 @@ def document(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
         "missing_count": len(verdict.missing),
         "warnings": [asdict(each) for each in verdict.warnings[:MOST]],
         "blocked": [asdict(each) for each in verdict.blocked[:MOST]],
-        "unknown": [asdict(each) for each in verdict.unknown[:MOST]],
+        "unknown": [
+            {"part": each.part, "what": each.what, "why": each.why, "hint": each.hint}
+            for each in verdict.unknown[:MOST]
+        ],
         "neighbours": list(snapshot.neighbours),
-        "networks": _networks(snapshot.setup) if snapshot.setup else [],
+        "networks": _networks(snapshot.setup, verdict) if snapshot.setup else [],
         "containers": _containers(snapshot, verdict)[:MOST],
     }
 
@@ -99,10 +102,14 @@ def summary(snapshot: Snapshot, verdict: Verdict) -> str:
     return f"{place}, {counted(verdict.expected_rules, 'rule')} in place ({driver})"
 
 
-def _networks(setup: Setup) -> list[dict[str, Any]]:
+def _networks(setup: Setup, verdict: Verdict) -> list[dict[str, Any]]:
+    """Those on which a container lives."""
+    living = set(verdict.all_container_ids)
     names: dict[str, str] = {}
     on_it: dict[str, set[str]] = {}
     for endpoint in setup.endpoints:
+        if endpoint.container_id not in living:
+            continue
         names[endpoint.network_id] = endpoint.network_name
         on_it.setdefault(endpoint.network_id, set()).add(endpoint.container_id)
     return [

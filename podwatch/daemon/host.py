@@ -56,7 +56,7 @@ class Host:
         self.copy.load()
         if self.copy.current is not None:
             self.looker.remember(self.copy.current)
-        self.looker.name(*last_listing())
+        self.looker.name(last_listing())
 
     def configure(self, config: Config) -> None:
         """Take over what a changed configuration says of restoring."""

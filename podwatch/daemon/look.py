@@ -9,11 +9,14 @@ podman's network lock was free and nobody touched the driver's table while we re
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
+from podwatch.adapters import links
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
@@ -28,18 +31,20 @@ from podwatch.daemon.gates import around, drops_of_others, is_there
 from podwatch.daemon.in_use import InUse
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.rules import Rules
-from podwatch.decide.census import Census
+from podwatch.decide.census import Asked, Census, by_kernel, in_doubt
 from podwatch.decide.census import living as living_of
 from podwatch.decide.classes import classify
+from podwatch.decide.judge import judge
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.saved import SavedRules
 from podwatch.words.errors import Unreadable
 from podwatch.words.links import Around
-from podwatch.words.network import Container, FirewallDriver, Setup
+from podwatch.words.network import Address, Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, HeldLock, Part, Snapshot, Unknown
+from podwatch.words.verdict import Verdict
 from podwatch.words.way import BaseChain
 
 NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
@@ -57,6 +62,8 @@ _TRIES = 3
 _WAITED_S = 0.05
 _PATIENCE_S = 0.25
 """So long who hurries waits for answers over the bus."""
+_INSIDE_S = 10.0
+"""Who was in a namespace so long ago is asked again, though nothing has changed."""
 _ALL_TABLES = frozenset(name for each in DRIVERS.values() for name in each.TABLES)
 
 
@@ -82,7 +89,7 @@ class Looker:
         self.copied: Callable[[FirewallDriver], SavedRules] = partial(SavedRules, {})
         """The saved copy of a driver's rules."""
         self.census = Census()
-        self._runtime: object = None  # when podman was last asked
+        self._inside: tuple[object, float, Mapping[Address, int] | None] = (None, -math.inf, None)
         self._firewalls: tuple[str, ...] = ()
         self._firewalls_at = -math.inf
         self.asking_firewalld: Asking[tuple[Firewalld, list[Unknown]]] = Asking()
@@ -128,11 +135,9 @@ class Looker:
             self.rules[saved.driver].remember(saved.chains)
             self.in_use.remember(saved.driver)
 
-    def name(self, listed: Mapping[str, Container], at: float) -> None:
-        """Take up the containers listed earlier, `at` so many seconds, until podman is asked."""
-        self.census = Census(
-            {key: replace(each, up=False, pid=0) for key, each in listed.items()}, taken=at
-        )
+    def name(self, listed: Mapping[str, Container]) -> None:
+        """Take up the containers listed earlier, until podman is asked."""
+        self.census = Census({key: replace(each, up=False, pid=0) for key, each in listed.items()})
 
     def others_changed(self, now: float, deleted: Collection[str] = ()) -> float | None:
         """Note that rules of others were changed; when to look, unless it was said before.
@@ -181,7 +186,7 @@ class Looker:
         stamp, changes = self.expected.stamp, self._changes_read
         self.setup = setup
         self.settings.read(setup)
-        containers, listed = self._containers(setup)
+        containers, listed, inside = self._containers(setup)
         lock = self._lock(time.monotonic())
         drops: tuple[BaseChain, ...] = ()
         if setup is not None and rules is not None:
@@ -200,6 +205,7 @@ class Looker:
             firewalld=firewalld,
             containers=containers,
             listed=listed,
+            inside=inside,
             generation=at,
             stamp=stamp,
             changes=changes,
@@ -245,36 +251,73 @@ class Looker:
         """The setup without containers that do not run, as far as is known now."""
         return living_of(setup, self._containers(setup)[0])
 
-    def _containers(self, setup: Setup | None) -> tuple[Mapping[str, Container], frozenset[str]]:
-        """podman's containers, as far as that still holds, and those that surely run."""
-        stamp, written = self.expected.stamp, {} if setup is None else setup.written
-        found, here = self.census.at(stamp, written), living(self._started)
-        ended = {
-            key: replace(found[key], ended=True) for key in self.census.ended(stamp, written, here)
-        }
+    def judged(self, snapshot: Snapshot) -> tuple[Snapshot, Verdict]:
+        """The verdict on a snapshot; where that takes it, the kernel is asked who is there."""
+        verdict = judge(snapshot)
+        if verdict.asks_inside:
+            snapshot = self.with_inside(snapshot)
+            verdict = judge(snapshot)
+        return snapshot, verdict
+
+    def with_inside(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with the addresses that are in network namespaces."""
+        return replace(snapshot, inside=self._ask_inside())
+
+    def _ask_inside(self) -> Mapping[Address, int] | None:
+        """In how many namespaces an address is: asked again when anything has changed, or is old.
+
+        At 100 containers it costs as much as the rest of a look (15 ms).
+        """
+        now, key = time.monotonic(), (self.changes(), self.expected.stamp)
+        known, at, answer = self._inside
+        if known != key or answer is None or now > at + _INSIDE_S:
+            found = links.inside()
+            answer = None if found is None else Counter(chain.from_iterable(found.values()))
+            self._inside = (key, now, answer)
+        return answer
+
+    def _containers(
+        self, setup: Setup | None
+    ) -> tuple[Mapping[str, Container], frozenset[str], Mapping[Address, int] | None]:
+        """podman's containers, as far as that still holds; those that surely run; who is inside.
+
+        The kernel is asked for the last where somebody has state and is not listed as running.
+        """
+        stamp, here = self.expected.stamp, living(self._started)
+        setup = setup or Setup(FirewallDriver.UNKNOWN)
+        found, inside = self.census.at(stamp, setup), None
+        for key in self.census.ended(stamp, setup, here):
+            found[key] = replace(found[key], ended=True)
+        if in_doubt(setup, found):
+            inside = self._ask_inside()
+            found |= by_kernel(setup, found, inside, told=self.census.asked is not None)
         # Where podman says what is set up, nothing else says so.
         by_state = frozenset() if self.expected.asks_podman else self.census.running(stamp, here)
-        return {**found, **ended}, by_state
+        return found, by_state, inside
 
-    def take_census(
-        self, containers: Mapping[str, Container], stamp: object, runtime: object, asked: float
-    ) -> None:
-        """Keep podman's containers, listed after netavark's and the runtime's state had these.
+    def asking(self) -> Asked:
+        """What is so now, before podman is asked for its containers."""
+        stamps = {} if self.setup is None else self.setup.stamps
+        return Asked(self.expected.stamp, stamps, runtime_stamp())
 
-        `asked` is when podman was, in seconds since the epoch.
-        """
-        self._runtime = runtime
+    def take_census(self, containers: Mapping[str, Container], asked: Asked) -> None:
+        """Keep podman's containers, listed after `asking` said what was so."""
         host_netns = str(os.stat("/proc/self/ns/net").st_ino)
         kinds = {name: each.kind for name, each in read_files().items()}
         containers = classify(containers, kinds, host_netns)
-        setup = self.setup if stamp == self.expected.stamp else None
-        wired = {each.container_id for each in setup.endpoints} if setup else set()
+        wired: set[str] = set()
+        if self.setup is not None and asked.stamp == self.expected.stamp:
+            seen = Census(containers, asked).at(asked.stamp, self.setup)
+            doubtful = in_doubt(self.setup, seen)
+            if doubtful:
+                seen |= by_kernel(self.setup, seen, self._ask_inside(), told=True)
+            wired = {key for key in doubtful if seen[key].running}
         if self.expected.asks_podman:  # one that is being started is not in the setup yet
             wired |= {key for key, each in containers.items() if each.created and each.networks}
-        written = setup.written if setup else {}
-        found = self.census.next(containers, stamp, written, wired, time.monotonic())
         self._started = started({each.pid for each in containers.values() if each.pid})
-        self.census = replace(found, taken=asked, alive=frozenset(self._started))
+        self.census = self.census.next(
+            containers, asked, wired, self._started.keys(), time.monotonic()
+        )
 
     @property
     def wants_census(self) -> bool:
@@ -285,8 +328,10 @@ class Looker:
         if again_at is not None and time.monotonic() >= again_at:
             return True
         # What is in doubt gets its time: it would be taken for dead the next time podman is asked.
-        other = again_at is None and self._runtime != runtime_stamp()
-        return other or self.census.stamp != self.expected.stamp
+        asked = self.census.asked
+        if asked is None or asked.stamp != self.expected.stamp:
+            return True
+        return again_at is None and asked.runtime != runtime_stamp()
 
     async def _rules(self, unknown: list[Unknown]) -> tuple[Setup | None, Ruleset | None, int, str]:
         """Expected and observed of one generation, and who is in the middle of a change."""
@@ -295,7 +340,7 @@ class Looker:
         at = 0
         busy = ""
         for _ in range(_TRIES):
-            busy, runtime, asked = lock_holder(), runtime_stamp(), time.time()
+            busy, runtime = lock_holder(), runtime_stamp()
             try:
                 setup = await self.expected.read()
             except Unreadable as exc:
@@ -306,7 +351,7 @@ class Looker:
                 return setup, None, 0, busy or lock_holder()
             if self.expected.listed is not None:
                 listed, self.expected.listed = self.expected.listed, None
-                self.take_census(listed, self.expected.stamp, runtime, asked)
+                self.take_census(listed, Asked(self.expected.stamp, setup.stamps, runtime))
             try:
                 before = self._changes_read = self.changes()
                 rules = await driver.read()

@@ -19,7 +19,6 @@ from podwatch.daemon.pause import Pause
 from podwatch.daemon.publish import Publisher
 from podwatch.daemon.restore import Outcome
 from podwatch.decide import policy
-from podwatch.decide.judge import judge
 from podwatch.words.cause import (
     NO_CAUSE,
     WHILE_ABSENT,
@@ -161,7 +160,7 @@ class Loop:
             snapshot = await self.host.looker.look(paused=self._held(pause), hurries=hurries)
             if not snapshot.paused and self._held(self.pause()):
                 continue  # whoever paused meanwhile breaks what this look has seen
-            verdict = judge(snapshot)
+            snapshot, verdict = self.host.looker.judged(snapshot)
             now = time.monotonic()
             took = now - began
             self._look_cost = time.process_time() - worked

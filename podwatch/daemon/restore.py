@@ -12,7 +12,6 @@ podman answers at all.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -317,10 +316,9 @@ class Restorer:
 
     async def refresh_census(self) -> None:
         """Ask podman for its containers. Raises Unreadable when podman does not answer."""
-        stamp, runtime = self.looker.expected.stamp, podman.runtime_stamp()
-        asked = time.time()
+        asked = self.looker.asking()
         containers = await self.looker.expected.list_containers()
-        self.looker.take_census(containers, stamp, runtime, asked)
+        self.looker.take_census(containers, asked)
 
 
 async def ended(begun: Coroutine[Any, Any, T]) -> T:

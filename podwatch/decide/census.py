@@ -4,100 +4,113 @@
 podman is asked now and then, netavark's state is read at each look: a container may have started
 again since, and its rules are not to be taken for a dead one's. What podman said of a container is
 believed while netavark has not written its state anew.
+
+Whom podman does not list is not dead for that: he may be in another storage (`podman --root`), or
+a build's. The kernel is asked, too: who has an address in a network namespace behind a veth lives.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from podwatch.words.network import Container, Setup
+from podwatch.words.network import Address, Container, Setup
 
 CENSUS_AGAIN_S = 2.0
 """podman is asked again after so long whether a container is still only created; doubling, up to"""
 CENSUS_AGAIN_MAX_S = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was so when podman was asked: the stamp of all state, those of each container's, and
+    the runtime's."""
+
+    stamp: object = None
+    stamps: Mapping[str, object] = field(default_factory=dict)
+    runtime: object = None
+
+
 @dataclass(frozen=True)
 class Census:
-    """Podman's containers by id, and the state directory's stamp they were listed at.
+    """Podman's containers by id, and what was so when they were listed.
 
-    `taken` is when podman was asked, in seconds since the epoch, and `alive` are the processes of
-    containers that were there then. `again_at` is when podman has to be asked once more though
-    netavark's state is the same: a container that is only created, or has ended before, may be in
-    the middle of its start (`doubtful`, so far taken for running), and no event tells when it runs.
+    `asked` is None where nobody asked podman since podwatch started: the containers are then as an
+    earlier podwatch had them listed. `alive` are the processes of containers that were there.
+    `again_at` is when podman has to be asked once more though netavark's state is the same: who
+    lives and is not listed as running (`doubtful`) may be in the middle of his start, and no event
+    tells when he runs.
     """
 
     containers: Mapping[str, Container] = field(default_factory=dict)
-    stamp: object = None
+    asked: Asked | None = None
     doubtful: frozenset[str] = frozenset()
     again_at: float | None = None
     pause: float = CENSUS_AGAIN_S
-    taken: float = 0.0
     alive: frozenset[int] = frozenset()
 
-    def at(self, stamp: object, written: Mapping[str, float]) -> Mapping[str, Container]:
-        """The containers, for a state directory with this stamp.
+    @property
+    def stamp(self) -> object:
+        """The stamp of all state when podman was asked."""
+        return None if self.asked is None else self.asked.stamp
 
-        `written` is when netavark wrote the state of each, where that is known. Names are good for
-        as long as the id exists; the rest is believed while the state is the same. Whose state is
-        older than the list he is not on was removed without teardown.
+    def at(self, stamp: object, setup: Setup) -> dict[str, Container]:
+        """The containers, for a state with this stamp.
+
+        Names are good for as long as the id exists; the rest is believed while the state is the
+        same. Whoever is in the setup and was not listed with the same state is not running.
         """
         found = {
-            key: each if self._holds(key, stamp, written) else replace(each, running=True)
+            key: each if self._holds(key, stamp, setup) else replace(each, running=True)
             for key, each in self.containers.items()
         }
-        gone = {key for key, at in written.items() if at < self.taken} - found.keys()
-        return found | {key: Container(key, key[:12], running=False) for key in gone}
+        for key in dict.fromkeys(each.container_id for each in setup.endpoints):
+            if key not in found and self._holds(key, stamp, setup):
+                found[key] = unlisted(key)
+        return found
 
-    def ended(
-        self, stamp: object, written: Mapping[str, float], living: Collection[int]
-    ) -> Iterable[str]:
+    def ended(self, stamp: object, setup: Setup, living: Collection[int]) -> Iterable[str]:
         """The containers whose process has ended since podman was asked; `living` are those left.
 
         Their network is taken down in a moment, or never.
         """
         for key, each in self.containers.items():
             was_there = each.pid in self.alive and each.pid not in living
-            if was_there and self._holds(key, stamp, written):
+            if was_there and self._holds(key, stamp, setup):
                 yield key
 
     def running(self, stamp: object, living: Collection[int]) -> frozenset[str]:
         """The containers that surely run: listed with the state as it is, by a `living` process."""
-        if stamp != self.stamp or self.doubtful:
+        if self.asked is None or stamp != self.stamp:
             return frozenset()
         return frozenset(k for k, each in self.containers.items() if each.up and each.pid in living)
 
     def next(
         self,
         containers: Mapping[str, Container],
-        stamp: object,
-        written: Mapping[str, float],
+        asked: Asked,
         wired: Iterable[str],
+        alive: Collection[int],
         now: float,
     ) -> "Census":
-        """The census after podman listed `containers`; `wired` are those netavark has state of.
+        """The census after podman listed `containers`.
 
-        One that podman does not know was removed without teardown. One that is created, or has
-        ended, twice in a row with netavark's state the same is none that is being started: podman
-        sets the network up before it says so.
+        `wired` are those who live as far as the kernel tells, and those who are being started;
+        `alive` are the processes of the listed that are there.
         """
-        known, doubtful = dict(containers), set()
-        for key in wired:
-            each = known.get(key)
-            if each is None:
-                known[key] = Container(key, key[:12], running=False)
-            elif each.created or not each.running:
-                same = self._holds(key, stamp, written)
-                before = self.containers.get(key) if same else None
-                twice = before is not None and (key in self.doubtful or not before.running)
-                known[key] = replace(each, running=not twice)
-                if each.created or not twice:
-                    doubtful.add(key)
+        doubtful = frozenset(
+            key
+            for key in wired
+            if key not in containers or containers[key].created or not containers[key].running
+        )
+        found = Census(containers, asked, doubtful, alive=frozenset(alive))
         if not doubtful:
-            return Census(known, stamp)
-        pause = 2 * self.pause if stamp == self.stamp else CENSUS_AGAIN_S
+            return found
+        known = self.asked is not None and doubtful <= self.doubtful
+        same = known and all(self._same(key, asked) for key in doubtful)
+        pause = 2 * self.pause if same else CENSUS_AGAIN_S
         again_at = now + pause if pause <= CENSUS_AGAIN_MAX_S else None
-        return Census(known, stamp, frozenset(doubtful), again_at, min(pause, CENSUS_AGAIN_MAX_S))
+        return replace(found, again_at=again_at, pause=min(pause, CENSUS_AGAIN_MAX_S))
 
     def doubted(self, now: float) -> "Census":
         """The census when the rules have changed: what is only created may have come to run."""
@@ -105,9 +118,68 @@ class Census:
             return self
         return replace(self, again_at=min(self.again_at or math.inf, now + CENSUS_AGAIN_S))
 
-    def _holds(self, key: str, stamp: object, written: Mapping[str, float]) -> bool:
+    def _holds(self, key: str, stamp: object, setup: Setup) -> bool:
         """Whether the state of a container is the same as when podman was asked."""
-        return stamp == self.stamp or written.get(key, math.inf) < self.taken
+        return self.asked is None or self._same(key, Asked(stamp, setup.stamps))
+
+    def _same(self, key: str, now: Asked) -> bool:
+        if self.asked is None:
+            return False
+        stamps = self.asked.stamps
+        return now.stamp == self.stamp or (key in stamps and stamps[key] == now.stamps.get(key))
+
+
+def unlisted(key: str) -> Container:
+    """A container of which podman says nothing."""
+    return Container(key, key[:12] if len(key) == _FULL_ID else key, running=False)
+
+
+_FULL_ID = 64
+
+
+def in_doubt(setup: Setup, containers: Mapping[str, Container]) -> frozenset[str]:
+    """Who has state, and is not listed as running: whether they live the kernel has to say."""
+    return frozenset(
+        each.container_id
+        for each in setup.endpoints
+        if (known := containers.get(each.container_id)) is not None
+        and (known.created or not known.running)
+    )
+
+
+def by_kernel(
+    setup: Setup,
+    containers: Mapping[str, Container],
+    inside: Mapping[Address, int] | None,
+    *,
+    told: bool,
+) -> dict[str, Container]:
+    """Those who are in doubt, as the kernel knows them.
+
+    `inside` says in how many namespaces an address is, None where the kernel does not tell: nobody
+    is dead then. Where several containers have one address, as many of them live as there are
+    namespaces with it, and those whom podman lists come first. The dead count as not running where
+    podman was asked (`told`); else they have ended, of which nobody is told yet.
+    """
+    doubtful = in_doubt(setup, containers)
+    claimed = Counter(
+        address
+        for each in setup.endpoints
+        if each.container_id not in doubtful
+        for address, _ in each.addresses
+    )
+    alive = {
+        each.container_id
+        for each in setup.endpoints
+        if each.container_id in doubtful
+        and (inside is None or any(inside.get(a, 0) > claimed[a] for a, _ in each.addresses))
+    }
+    return {
+        key: replace(containers[key], running=True, unlisted=True)
+        if key in alive
+        else replace(containers[key], running=not told, ended=not told)
+        for key in doubtful
+    }
 
 
 def living(setup: Setup, containers: Mapping[str, Container]) -> Setup:

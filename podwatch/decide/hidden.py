@@ -12,7 +12,14 @@ from dataclasses import replace
 from functools import cache
 
 from podwatch.decide.census import living
-from podwatch.decide.leftovers import is_known, jump_target, leftovers
+from podwatch.decide.leftovers import (
+    Leftover,
+    jump_target,
+    leftovers,
+    may_be_needed,
+    strangers,
+    target_of,
+)
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.iptables_save import BUILT_IN
 from podwatch.words.network import Address, PortMapping, Setup
@@ -95,13 +102,23 @@ def _taken(
         name = known.title if known else owners[0].container_id[:12]
         what += f": {name} publishes it, too"
         return Hop("port forward", what, Mark.BROKEN, "publish one of the two on another port")
-    if not is_known(snapshot):
+    seen = replace(snapshot, setup=alive)
+    left = leftovers(seen, expected_rules(alive, observed))
+    is_stale = (chain, text) in {(each.chain, each.text) for each in left}
+    if not is_stale and _may_be_needed(seen, chain, text):
         what += ": whose it is cannot be told now"
         return Hop("port forward", what, Mark.UNKNOWN, "podwatch status")
-    left = leftovers(replace(snapshot, setup=alive), expected_rules(alive, observed))
-    is_stale = (chain, text) in {(each.chain, each.text) for each in left}
     advice = "podwatch restore --stale" if is_stale else _NOT_PODMANS
     return Hop("port forward", what, Mark.BROKEN, advice)
+
+
+def _may_be_needed(snapshot: Snapshot, chain: str, text: str) -> bool:
+    """Whether a rule may be a container's of which podwatch does not know all."""
+    setup, observed = snapshot.setup, snapshot.rules
+    if setup is None or observed is None or snapshot.inside is None or snapshot.busy:
+        return True
+    rule = Leftover(setup.driver, chain, text, target_of(text))
+    return may_be_needed(rule, observed, strangers(setup, snapshot.inside))
 
 
 def _taken_first(
@@ -144,14 +161,16 @@ def hidden(
     rules: Sequence[Rule],
     observed: Ruleset,
     told: Collection[tuple[str, str]] = (),
+    lost: Collection[str] = (),
 ) -> Iterator[Notice]:
-    """What to tell of rules that hide those of `rules`, which are all there.
+    """What to tell of rules that hide those of `rules`.
 
-    `told` are rules, each with its chain, that are told of already.
+    `told` are rules, each with its chain, that are told of already; in the chains `lost` something
+    is missing, and what is there instead may be another spelling of it.
     """
     wanted: dict[str, set[str]] = {}
     for rule in rules:
-        if rule.kind is not RuleKind.HOOK:
+        if rule.kind is not RuleKind.HOOK and rule.chain not in lost:
             wanted.setdefault(rule.chain, set()).update(rule.texts)
     ports = frozenset(_published(setup))
     for name, texts in wanted.items():

@@ -13,9 +13,16 @@ from dataclasses import replace
 from podwatch.decide.blocked import blocked_by
 from podwatch.decide.census import living
 from podwatch.decide.hidden import hidden
-from podwatch.decide.leftovers import leftovers, notices
+from podwatch.decide.leftovers import candidates, leftovers, notices
 from podwatch.decide.sentences import about_rule
 from podwatch.decide.spelling import Spelling
+from podwatch.decide.state_files import (
+    about_nobodys,
+    by_their_owners,
+    nobodys,
+    unheard,
+    unreadable,
+)
 from podwatch.decide.stateless import stateless
 from podwatch.decide.surroundings import (
     astray,
@@ -30,7 +37,7 @@ from podwatch.drivers import sysctls
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
-from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
+from podwatch.words.snapshot import Firewalld, Snapshot, Unknown
 from podwatch.words.text import counted
 from podwatch.words.verdict import (
     CLOSING,
@@ -54,13 +61,19 @@ def judge(snapshot: Snapshot) -> Verdict:
     missing: list[Missing] = []
     warnings: list[Notice] = []
     rules: list[Rule] = []
+    asks_inside = False
     setup = snapshot.setup
     if setup is not None:
-        unknown.extend(Unknown(Part.CONTAINER, each.path, each.reason) for each in setup.bad_files)
-        unknown.extend(stateless(setup, snapshot))
-        warnings.extend(_stale(setup, snapshot.containers))
-        is_ending = any(each.ended for each in snapshot.containers.values())
+        warnings.extend(by_their_owners(setup, snapshot.containers))
         setup = living(setup, snapshot.containers)
+        useless = nobodys(setup, snapshot)
+        warnings.extend(map(about_nobodys, useless))
+        bad_files = tuple(each for each in setup.bad_files if each not in useless)
+        setup = replace(setup, bad_files=bad_files)
+        asks_inside = bool(bad_files) and snapshot.inside is None
+        unknown.extend(unreadable(setup, each) for each in bad_files)
+        unknown.extend(stateless(setup, snapshot))
+        unknown.extend(unheard(setup, snapshot))
         if setup.driver in DRIVERS and snapshot.rules is not None:
             rules = expected_rules(setup, snapshot.rules)
             missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
@@ -68,14 +81,15 @@ def judge(snapshot: Snapshot) -> Verdict:
             warnings.extend(without_events(snapshot.rules))
             warnings.extend(shut_out(setup, snapshot.drops))
             warnings.extend(parted(setup, snapshot))
-            # By rules that podwatch does not know, nobody's cannot be told; what is being taken
-            # down is nobody's in a moment.
-            if not missing and not unknown and not is_ending:
-                known = replace(snapshot, setup=setup)
-                left = leftovers(known, rules)
-                warnings.extend(notices(left, setup, snapshot.containers))
+            known = replace(snapshot, setup=setup)
+            if snapshot.inside is None:
+                asks_inside = asks_inside or bool(candidates(known, rules))
+            left = leftovers(known, rules, missing)
+            warnings.extend(notices(left, setup, snapshot.containers))
+            if snapshot.rules.present and not snapshot.busy:
                 told = {(each.chain, each.text) for each in left}
-                warnings.extend(hidden(setup, rules, snapshot.rules, told))
+                damaged = {each.chain for each in missing}
+                warnings.extend(hidden(setup, rules, snapshot.rules, told, damaged))
         missing.extend(_missing_sysctls(setup, snapshot))
         warnings.extend(unforwarded(setup, snapshot))
         warnings.extend(astray(setup, snapshot))
@@ -97,6 +111,8 @@ def judge(snapshot: Snapshot) -> Verdict:
         unknown=tuple(unknown),
         all_container_ids=tuple(_container_ids(setup)) if setup else (),
         expected_rules=len(rules),
+        unlisted=tuple(_not_podmans(setup, snapshot.containers)) if setup else (),
+        asks_inside=asks_inside,
     )
 
 
@@ -120,20 +136,11 @@ def _container_ids(setup: Setup) -> Iterable[str]:
     return dict.fromkeys(each.container_id for each in setup.endpoints)
 
 
-def _stale(setup: Setup, containers: Mapping[str, Container]) -> Iterable[Notice]:
-    """State of what podman says is not running, or was removed.
-
-    A network namespace that dies without teardown leaves its state file behind (netavark 1.14).
-    """
-    for key in sorted({each.container_id for each in setup.endpoints} & containers.keys()):
-        if not containers[key].running:
-            removed = containers[key].name == key[:12]
-            again = "" if removed else "start it again, or: "
-            yield Notice(
-                WarningKind.STALE_STATE,
-                f"{containers[key].title}: not running, but netavark still has its state",
-                f"{again}rm /run/containers/networks/firewall/ports/*_{key}",
-            )
+def _not_podmans(setup: Setup, containers: Mapping[str, Container]) -> Iterable[str]:
+    """Who lives, and cannot be reloaded: podman does not list him."""
+    for key in _container_ids(setup):
+        if key in containers and containers[key].unlisted:
+            yield key
 
 
 def _missing_rules(
@@ -142,7 +149,8 @@ def _missing_rules(
     on_network: dict[str, list[str]] = {}
     for endpoint in setup.endpoints:
         on_network.setdefault(endpoint.network_id, []).append(endpoint.container_id)
-    everyone = tuple(_container_ids(setup))
+    unlisted = frozenset(_not_podmans(setup, snapshot.containers))
+    everyone = tuple(sorted(_container_ids(setup), key=unlisted.__contains__))
     spelling = Spelling(rules, observed, snapshot.copied)
 
     def missing(rule: Rule, kind: MissingKind, what: str) -> Missing:

@@ -4,11 +4,15 @@
 A container that died without teardown leaves its rules behind, and so does a change of Podman's
 network backend or firewall driver. The first match wins: a port that is still forwarded to an
 address nobody has hides the container that publishes it now (netavark#1473, podman#5097). Such
-rules are told with what they are, and taken away only when somebody asks for it. Pure.
+rules are told with what they are, and taken away only when somebody asks for it.
+
+Nobody is dead because no list has him: a rule that somebody may need of whom podwatch knows no more
+than that he has an address in a network namespace is none. Pure.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
@@ -18,7 +22,7 @@ from podwatch.words.network import Address, Container, FirewallDriver, Setup, Su
 from podwatch.words.rules import Chain, Rule, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
-from podwatch.words.verdict import Notice, WarningKind
+from podwatch.words.verdict import Missing, Notice, WarningKind
 
 _MOST = 20
 _ADVICE = "podwatch restore --stale takes it away; with --dry-run it only names all of them"
@@ -43,13 +47,34 @@ class Leftover:
     to: str = ""
 
 
-def leftovers(snapshot: Snapshot, rules: Sequence[Rule]) -> list[Leftover]:
+def leftovers(
+    snapshot: Snapshot, rules: Sequence[Rule], missing: Collection[Missing] = ()
+) -> list[Leftover]:
     """Rules in netavark's and CNI's chains that nobody needs, where `rules` are what is expected.
 
-    None while somebody changes a network or not all is known: then whose a rule is cannot be told.
+    None while somebody changes a network, or the kernel has not told who is in a namespace. What
+    forwards to an address that nobody has is told whatever else is `missing` or unknown; what
+    could be a rule that is missing, in words podwatch does not know, is not.
     """
+    setup, inside = snapshot.setup, snapshot.inside
+    if setup is None or inside is None:
+        return []
+    at_large = strangers(setup, inside)
+    is_whole = not missing and not setup.bad_files and not _nameless(setup)
+    lost = {key for each in missing if each.container for key in each.container_ids}
+    owners = _owners(setup)
+    return [
+        each
+        for each in candidates(snapshot, rules)
+        if not may_be_needed(each, _observed(snapshot, each), at_large)
+        and (is_whole or (each.to and owners.get(ip_address(each.to), "") not in lost))
+    ]
+
+
+def candidates(snapshot: Snapshot, rules: Sequence[Rule]) -> list[Leftover]:
+    """Rules that none of the containers of the setup needs; others may."""
     setup = snapshot.setup
-    if setup is None or not setup.endpoints or not is_known(snapshot):
+    if setup is None or not setup.endpoints or snapshot.busy:
         return []
     found: list[Leftover] = []
     if snapshot.rules is not None and rules:
@@ -59,12 +84,51 @@ def leftovers(snapshot: Snapshot, rules: Sequence[Rule]) -> list[Leftover]:
     return found
 
 
-def is_known(snapshot: Snapshot) -> bool:
-    """Whether all is known of whose rules there may be: nothing changes, nothing is unreadable."""
-    setup = snapshot.setup
-    if setup is None or setup.bad_files or snapshot.busy:
+def strangers(setup: Setup, inside: Mapping[Address, int]) -> frozenset[Address]:
+    """Addresses in more network namespaces than there are containers of which all is known."""
+    nameless = _nameless(setup)
+    known = Counter(
+        address
+        for each in setup.endpoints
+        if each.network_id not in nameless
+        for address, _ in each.addresses
+    )
+    # Where the network is not known, its rules are not: whatever they may be is kept.
+    kept = {a for each in setup.endpoints if each.network_id in nameless for a, _ in each.addresses}
+    found = {a for a, count in inside.items() if count > known[a] and not a.is_link_local}
+    return frozenset(kept | found)
+
+
+def may_be_needed(each: Leftover, observed: Ruleset, at_large: Collection[Address]) -> bool:
+    """Whether it may be a rule of somebody who has one of the addresses `at_large`.
+
+    Where a rule forwards to tells it; else all that its own chain and the one it leads to name.
+    """
+    if not at_large:
         return False
-    return all(each.network_id in setup.networks for each in setup.endpoints)
+    if each.to:
+        return ip_address(each.to) in at_large
+    target = jump_target(each.chain, each.text, observed)
+    own = (each.chain,) if _OF_SOME.fullmatch(each.chain) else ()
+    near = (text for name in (*own, target) if name for text in observed.chains[name].rules)
+    places = [ip_network(address) for address in at_large]
+    return any(mentions(text, places) for text in (each.text, *near))
+
+
+def _observed(snapshot: Snapshot, each: Leftover) -> Ruleset:
+    own = snapshot.rules or Ruleset(present=False)
+    return snapshot.others.get(each.driver, own)
+
+
+def _owners(setup: Setup) -> dict[Address, str]:
+    return {address: each.container_id for each in setup.endpoints for address, _ in each.addresses}
+
+
+def _nameless(setup: Setup) -> frozenset[str]:
+    """The networks in use of which netavark's state tells nothing."""
+    return frozenset(
+        each.network_id for each in setup.endpoints if each.network_id not in setup.networks
+    )
 
 
 def _own(driver: FirewallDriver, rules: Sequence[Rule], observed: Ruleset) -> Iterator[Leftover]:
@@ -84,7 +148,7 @@ def _own(driver: FirewallDriver, rules: Sequence[Rule], observed: Ruleset) -> It
             target = jump_target(name, text, observed)
             made = name not in wanted or _DNAT.search(text) or target.endswith("-SETMARK")
             if (of_some and made) or _OF_SOME.fullmatch(target):
-                yield Leftover(driver, name, text, _to(text))
+                yield Leftover(driver, name, text, target_of(text))
 
 
 def _others(setup: Setup, driver: FirewallDriver, observed: Ruleset) -> Iterator[Leftover]:
@@ -102,16 +166,17 @@ def _others(setup: Setup, driver: FirewallDriver, observed: Ruleset) -> Iterator
     for name, chain in observed.chains.items():
         for text in chain.rules:
             if name in claimed or jump_target(name, text, observed) in claimed:
-                yield Leftover(driver, name, text, _to(text))
+                yield Leftover(driver, name, text, target_of(text))
 
 
 def notices(
     found: Sequence[Leftover], setup: Setup, containers: Mapping[str, Container]
 ) -> Iterator[Notice]:
-    """What to tell: each rule that forwards, word for word, and how many more there are."""
-    owners = {
-        address: each.container_id for each in setup.endpoints for address, _ in each.addresses
-    }
+    """What to tell: each rule that forwards, word for word, and how many more there are.
+
+    Those that forward nothing can keep no port closed: alone they are no matter.
+    """
+    owners = _owners(setup)
     forwards = [each for each in found if each.to]
     for each in forwards[:_MOST]:
         owner = owners.get(ip_address(each.to))
@@ -130,7 +195,8 @@ def notices(
             f"left over in {', '.join(places)}: {counted(more, 'rule')} "
             "that no running container needs"
         )
-        yield Notice(WarningKind.LEFTOVER, what, _ADVICE)
+        kind = WarningKind.LEFTOVER if forwards else WarningKind.REMAINS
+        yield Notice(kind, what, _ADVICE)
 
 
 def without(found: Iterable[Leftover], observed: Ruleset) -> list[Repair]:
@@ -147,14 +213,9 @@ def without(found: Iterable[Leftover], observed: Ruleset) -> list[Repair]:
     return left
 
 
-def addresses_of(setup: Setup) -> frozenset[Address]:
-    """Every address of a container."""
-    return frozenset(address for each in setup.endpoints for address, _ in each.addresses)
-
-
 def mentions(text: str, places: Iterable[Subnet]) -> bool:
     """Whether a rule names an address or a subnet that lies in one of `places`, or holds one."""
-    for word in (_to(text), *text.split()):
+    for word in (target_of(text), *text.split()):
         try:
             named = ip_network(word, strict=False)
         except ValueError:
@@ -172,6 +233,7 @@ def jump_target(name: str, text: str, observed: Ruleset) -> str:
     return target if target in observed.chains else ""
 
 
-def _to(text: str) -> str:
+def target_of(text: str) -> str:
+    """The address a rule forwards to; "" for none."""
     found = _DNAT.search(text)
     return (found[1] or found[2]) if found else ""

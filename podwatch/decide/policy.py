@@ -352,6 +352,8 @@ def _about_rules(
         return Decision(None, "firewalld does not answer", now + limits.backoff)
 
     method, ids, why = _reload_or_escalate(memory, verdict, limits, unknown)
+    if not ids:
+        return Decision(None, "podman does not list the containers whose rules are missing")
     since = now if memory.rules_since is None else memory.rules_since
     quiet = max(since, memory.foreign_at) + limits.quiet
     follows = method is Method.ESCALATE and Method.RELOAD in memory.tried
@@ -389,10 +391,11 @@ def _reload_or_escalate(
     memory: Memory, verdict: Verdict, limits: Limits, unknown: set[Part]
 ) -> tuple[Method, tuple[str, ...], str]:
     rules = verdict.missing_rules
-    ids = _union(rules)
+    ids = tuple(each for each in _union(rules) if each not in verdict.unlisted)
     uncleared = (MissingKind.TABLE, MissingKind.FORWARD)
     gone = any(each.kind in uncleared for each in rules)
     may_escalate = Method.ESCALATE in limits.methods and not unknown and not gone
+    may_escalate = may_escalate and not verdict.unlisted  # nobody would set their rules up again
     if may_escalate and Method.ESCALATE not in memory.tried:
         if Method.RELOAD in memory.tried:
             return Method.ESCALATE, verdict.all_container_ids, "the reload left rules missing"

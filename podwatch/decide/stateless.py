@@ -16,7 +16,10 @@ _PLACE = "/run/containers/networks/firewall"
 
 
 def stateless(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
-    """Containers and networks whose state is gone; nobody may be in the middle of a change."""
+    """Containers and networks whose state is gone, where `setup` has those who live.
+
+    Nobody may be in the middle of a change.
+    """
     if snapshot.busy or setup.driver not in _KEEP_STATE:
         return
     known = {each.container_id for each in setup.endpoints}
@@ -29,6 +32,7 @@ def stateless(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
                 each.title,
                 f"it runs, and netavark has no state of it in {_PLACE}/ports",
                 hint=f"podman network reload {each.name}",
+                container_ids=(key,),
             )
     bad = {each.network_id for each in setup.bad_files}
     names = {each.network_id: each.network_name for each in setup.endpoints}
@@ -38,4 +42,8 @@ def stateless(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
             f"network {names[key]}",
             f"it is in use, and there is no {_PLACE}/networks/{key}",
             hint="restart its containers: netavark writes it anew",
+            container_ids=tuple(
+                dict.fromkeys(e.container_id for e in setup.endpoints if e.network_id == key)
+            ),
+            network_id=key,
         )

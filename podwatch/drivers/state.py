@@ -9,6 +9,7 @@ a guess here would become a repair.
 """
 
 import json
+import re
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -32,7 +33,16 @@ _ISOLATION = {
     "strict": Isolation.STRICT,
 }
 _PROTOCOLS = frozenset({"tcp", "udp", "sctp"})
-_HEX = frozenset("0123456789abcdefABCDEF")
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,127}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the id of a container.
+
+    podman's are 64 hexadecimal digits; a container that `podman build` works in is called
+    buildah-buildah and a number (seen: podman 5.4.2).
+    """
+    return _ID.fullmatch(text) is not None
 
 
 def parse_driver(text: str) -> FirewallDriver:
@@ -86,7 +96,7 @@ def parse_endpoint(text: str, *, network_id: str = "", container_id: str = "") -
             )
     mappings = data.get("port_mappings")
     container = _text(data, "container_id") or container_id
-    if not container or not set(container) <= _HEX:
+    if not is_id(container):
         raise StateUnreadable(f"container_id is {container[:80]!r}, not a container's id")
     return Endpoint(
         container_id=container,

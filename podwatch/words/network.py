@@ -116,15 +116,15 @@ class BadFile:
 class Setup:
     """All that netavark says it set up: what the expected rules are derived from.
 
-    `written` is when it wrote the state of each container, by id, in seconds since the epoch; empty
-    where it keeps none.
+    `stamps` has what changes whenever the state of a container is written anew, by its id; it is
+    compared for sameness alone, as no clock is to be trusted. Empty where there is no such state.
     """
 
     driver: FirewallDriver
     networks: Mapping[str, Network] = field(default_factory=dict)
     endpoints: tuple[Endpoint, ...] = ()
     bad_files: tuple[BadFile, ...] = ()
-    written: Mapping[str, float] = field(default_factory=dict)
+    stamps: Mapping[str, object] = field(default_factory=dict)
 
 
 class ContainerClass(StrEnum):
@@ -153,7 +153,9 @@ class Container:
     One that is `created` is either being started, or its start has failed; one that is `up` has its
     network and its process. `netns` is the inode of its network namespace while it is up, as text;
     `shares` names the container whose network it is on. `ended` says that its process has ended
-    since podman was asked.
+    since podman was asked. One that is `unlisted` lives by the kernel's word, and this host's
+    `podman ps` does not list it as running: it is in another storage, or a build's. podman cannot
+    reload it.
     """
 
     id: str
@@ -171,6 +173,7 @@ class Container:
     kind: ContainerClass = ContainerClass.UNKNOWN
     shares: str = ""
     ended: bool = False
+    unlisted: bool = False
 
     @property
     def title(self) -> str:

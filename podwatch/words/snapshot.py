@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from podwatch.words.links import Around
-from podwatch.words.network import Container, FirewallDriver, Setup
+from podwatch.words.network import Address, Container, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.text import clean_fields
 from podwatch.words.way import BaseChain
@@ -74,12 +74,18 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Something that could not be read, and why."""
+    """Something that could not be read, and why.
+
+    `container_ids` and `network_id` say whose rules are concerned, where that is known: what is
+    known of all others is as good as without it.
+    """
 
     part: Part
     what: str
     why: str
     hint: str = ""
+    container_ids: tuple[str, ...] = ()
+    network_id: str = ""
 
     def __post_init__(self) -> None:
         clean_fields(self, "what", "why", "hint")
@@ -95,6 +101,8 @@ class Snapshot:
 
     `listed` are the ids of containers that podman listed while netavark's state was the same, and
     whose process is there.
+    `inside` says in how many network namespaces behind the host's veths an address is, None where
+    the kernel did not tell or was not asked.
     `copied` are the chains of the saved copy, for the spelling of what is missing.
     `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
@@ -109,6 +117,7 @@ class Snapshot:
     firewalld: Firewalld | None
     containers: Mapping[str, Container] = field(default_factory=dict)
     listed: frozenset[str] = frozenset()
+    inside: Mapping[Address, int] | None = None
     generation: int = 0
     stamp: object = None
     changes: int = 0

@@ -69,7 +69,9 @@ class WarningKind(StrEnum):
     FIREWALLD_STOPPED = "firewalld_stopped"
     MASQUERADE = "masquerade"
     STALE_STATE = "stale_state"
+    UNLISTED = "unlisted"
     LEFTOVER = "leftover"
+    REMAINS = "remains"  # left over, too, but of rules that forward nothing
     HIDDEN = "hidden"
     SHUT_OUT = "shut_out"
     FORWARDING = "forwarding"
@@ -82,7 +84,15 @@ class WarningKind(StrEnum):
     CONFIG = "config"
 
 
-HARMLESS = frozenset({WarningKind.NEIGHBOUR, WarningKind.NO_EVENTS})
+HARMLESS = frozenset(
+    {
+        WarningKind.NEIGHBOUR,
+        WarningKind.NO_EVENTS,
+        WarningKind.STALE_STATE,  # the rules that are left of it are another warning
+        WarningKind.UNLISTED,
+        WarningKind.REMAINS,
+    }
+)
 """Warnings that make no state degraded."""
 
 CLOSING = frozenset(
@@ -136,7 +146,12 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judge says of one snapshot."""
+    """What the judge says of one snapshot.
+
+    `unlisted` are those of `all_container_ids` that podman cannot reload: to clear the table would
+    take their rules for good. `asks_inside`: there is something to tell, but only once the kernel
+    has said who is in a network namespace.
+    """
 
     state: State
     missing: tuple[Missing, ...] = ()
@@ -145,6 +160,8 @@ class Verdict:
     unknown: tuple[Unknown, ...] = ()
     all_container_ids: tuple[str, ...] = ()
     expected_rules: int = 0
+    unlisted: tuple[str, ...] = ()
+    asks_inside: bool = False
 
     @property
     def missing_sysctls(self) -> tuple[Missing, ...]:

@@ -1,82 +1,158 @@
 # SPDX-License-Identifier: Apache-2.0
 """The census of podman's containers: whom podwatch takes for running, and when it asks again."""
 
+from collections.abc import Collection
 from dataclasses import replace
+from ipaddress import ip_address, ip_network
 
-from podwatch.decide.census import CENSUS_AGAIN_MAX_S, CENSUS_AGAIN_S, Census
-from podwatch.words.network import Container
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.decide.census import (
+    CENSUS_AGAIN_MAX_S,
+    CENSUS_AGAIN_S,
+    Asked,
+    Census,
+    by_kernel,
+    in_doubt,
+    living,
+)
+from podwatch.words.network import Address, Container, Endpoint, FirewallDriver, Setup
 
 RUNNING = Container("aa", "web")
 ENDED = Container("aa", "web", running=False)
 CREATED = Container("aa", "web", created=True)
+SUBNET = ip_network("10.88.0.0/16")
+ADDRESS = ip_address("10.88.0.2")
+INSIDE: dict[Address, int] = {ADDRESS: 1}
+NOBODY: dict[Address, int] = {}
+
+
+def setup_of(*ids: str, stamps: dict[str, object] | None = None) -> Setup:
+    """A setup in which each of the containers has the same address."""
+    endpoints = (Endpoint(key, "nn", "podman", ((ADDRESS, SUBNET),)) for key in ids)
+    return Setup(FirewallDriver.NFTABLES, {}, tuple(endpoints), stamps=stamps or {})
+
+
+STATE = setup_of("aa")
 
 
 def census(container: Container, before: Census | None = None, now: float = 100.0) -> Census:
-    """The census after podman listed one container that netavark has state of, stamped `1`."""
-    return (before or Census()).next({container.id: container}, 1, {}, [container.id], now)
+    """The census after podman listed one container that lives, with the state stamped `1`."""
+    return (before or Census()).next({container.id: container}, Asked(1), ["aa"], (), now)
 
 
-def runs(found: Census, stamp: object = 1) -> bool:
-    """Whether the container counts as running."""
-    return found.at(stamp, {})["aa"].running
+def found(
+    census: Census,
+    setup: Setup = STATE,
+    *,
+    stamp: object = 1,
+    inside: dict[Address, int] | None = None,
+) -> dict[str, Container]:
+    """The containers, by podman's list and by the kernel."""
+    seen = census.at(stamp, setup)
+    return seen | by_kernel(setup, seen, inside, told=census.asked is not None)
 
 
-def test_an_ended_container_may_be_starting_again() -> None:
-    """podman still calls a container ended while it sets its network up: it is asked again."""
-    found = census(ENDED)
-    assert runs(found)
-    assert found.again_at == 100.0 + CENSUS_AGAIN_S
-    assert runs(census(RUNNING, found))
+def runs(census: Census, *, stamp: object = 1, inside: dict[Address, int] | None = None) -> bool:
+    """Whether rules of the container are expected."""
+    seen = found(census, stamp=stamp, inside=inside)
+    return bool(living(STATE, seen).endpoints)
 
 
-def test_an_ended_container_is_dead_while_the_state_is_the_same() -> None:
-    """That a container has ended, said twice, is believed until netavark's state changes."""
-    found = census(ENDED, census(ENDED))
-    assert not runs(found)
-    assert not runs(census(ENDED, found))
-    assert runs(found, stamp=2)
-    assert found.again_at is None
+def test_who_has_an_address_in_a_namespace_lives() -> None:
+    """Ended, only created, or not listed at all: by the kernel's word he lives all the same."""
+    for listed in ({"aa": ENDED}, {"aa": CREATED}, {}):
+        asked = Census(listed, Asked(1))
+        assert runs(asked, inside=INSIDE)
+        assert found(asked, inside=INSIDE)["aa"].unlisted
 
 
-def test_a_container_podman_does_not_know_is_dead() -> None:
-    """netavark's state of a container that podman has removed is a left-over."""
-    assert not Census().next({}, 1, {}, ["aa"], 100.0).containers["aa"].running
+def test_who_is_neither_listed_nor_inside_is_dead() -> None:
+    """podman and the kernel agree: nothing is expected of him, and he counts as not running."""
+    for listed in ({"aa": ENDED}, {"aa": CREATED}, {}):
+        asked = Census(listed, Asked(1))
+        assert not runs(asked, inside=NOBODY)
+        assert not found(asked, inside=NOBODY)["aa"].running
 
 
-def test_a_created_container_may_be_starting() -> None:
-    """A container that is only created counts as running, and podman is asked again."""
-    found = census(CREATED)
-    assert runs(found)
-    assert found.again_at == 100.0 + CENSUS_AGAIN_S
+def test_whom_podman_lists_as_running_no_kernel_declares_dead() -> None:
+    """A container whose link was lost runs: its rules are expected, and nobody asks the kernel."""
+    asked = Census({"aa": RUNNING}, Asked(1))
+    assert in_doubt(STATE, asked.at(1, STATE)) == frozenset()
+    assert runs(asked, inside=NOBODY)
+    assert not found(asked, inside=NOBODY)["aa"].unlisted
 
 
-def test_a_container_that_stays_created_has_failed_to_start() -> None:
-    """Still created when podman is asked again, with the same state: its start has failed."""
-    assert not runs(census(CREATED, census(CREATED)))
-    changed = census(CREATED).next({"aa": CREATED}, 2, {}, ["aa"], 100.0)
-    assert runs(changed, stamp=2)
+def test_a_kernel_that_does_not_tell_declares_nobody_dead() -> None:
+    """Unknown is not dead."""
+    assert runs(Census({}, Asked(1)), inside=None)
 
 
-def test_a_container_that_runs_after_all_is_running() -> None:
-    """A slow start is no failed start once podman says that the container runs."""
-    found = census(RUNNING, census(CREATED, census(CREATED)))
-    assert runs(found)
-    assert found.again_at is None
+def test_nobody_is_dead_by_a_list_from_before_his_start() -> None:
+    """State written anew since podman was asked is a container's that may just have started."""
+    asked = Census({"aa": ENDED}, Asked(1, {"aa": "old"}))
+    fresh, same = setup_of("aa", stamps={"aa": "new"}), setup_of("aa", stamps={"aa": "old"})
+    assert found(asked, fresh, stamp=2, inside=NOBODY)["aa"].running
+    assert not found(asked, same, stamp=2, inside=NOBODY)["aa"].running
+    unlisted = Census({}, Asked(1, {"aa": "old"}))
+    assert "aa" not in found(unlisted, fresh, stamp=2, inside=NOBODY)
+    assert not found(unlisted, same, stamp=2, inside=NOBODY)["aa"].running
+    assert "aa" not in found(Census({}, Asked(1)), fresh, stamp=2, inside=NOBODY)
+
+
+def test_after_a_restart_the_dead_are_not_expected_and_not_told() -> None:
+    """Before podman was asked the last list gives names; nobody removes state because of it."""
+    names = Census({"bb": Container("bb", "other", running=False)})
+    seen = found(names, setup_of("aa"), inside=NOBODY)
+    assert (seen["aa"].running, seen["aa"].ended) == (True, True)
+    assert living(setup_of("aa"), seen).endpoints == ()
+    assert living(setup_of("aa"), found(names, setup_of("aa"), inside=INSIDE)).endpoints
+
+
+def test_one_namespace_makes_no_two_of_one_address_live() -> None:
+    """Who has a dead container's address now does not bring that one back to life."""
+    both = setup_of("aa", "bb")
+    asked = Census({"bb": replace(RUNNING, id="bb")}, Asked(1))
+    assert not found(asked, both, inside={ADDRESS: 1})["aa"].running
+    assert found(asked, both, inside={ADDRESS: 2})["aa"].running
+
+
+def test_a_container_may_be_starting() -> None:
+    """podman calls it ended or created while it sets its network up: it is asked again."""
+    for listed in (ENDED, CREATED):
+        asked = census(listed)
+        assert asked.again_at == 100.0 + CENSUS_AGAIN_S
+        assert census(RUNNING, asked).again_at is None
+
+
+def test_of_the_dead_nobody_is_asked_again() -> None:
+    """Who does not live by the kernel is in nobody's doubt."""
+    assert Census().next({"aa": ENDED}, Asked(1), (), (), 100.0).again_at is None
 
 
 def test_podman_is_not_asked_for_ever() -> None:
     """The pauses grow, and come to an end; a change of the rules makes podwatch ask once more."""
-    found, now, pauses = census(CREATED), 100.0, []
-    while found.again_at is not None:
-        pauses.append(found.again_at - now)
-        now = found.again_at
-        found = census(CREATED, found, now)
+    asked, now, pauses = census(CREATED), 100.0, []
+    while asked.again_at is not None:
+        pauses.append(asked.again_at - now)
+        now = asked.again_at
+        asked = census(CREATED, asked, now)
     assert pauses[0] == CENSUS_AGAIN_S
     assert pauses == sorted(pauses)
     assert sum(pauses) < 2 * CENSUS_AGAIN_MAX_S
-    doubted = found.doubted(now)
+    doubted = asked.doubted(now)
     assert doubted.again_at == now + CENSUS_AGAIN_S
     assert census(CREATED, doubted, now).again_at is None
+
+
+def test_another_container_does_not_make_podman_be_asked_more_often() -> None:
+    """Of whom nothing is new nothing new is asked, however often others start and stop."""
+    first = Census().next({}, Asked(1, {"aa": "a"}), ["aa"], (), 100.0)
+    second = first.next({}, Asked(2, {"aa": "a", "bb": "b"}), ["aa"], (), 200.0)
+    assert second.again_at == 200.0 + 2 * CENSUS_AGAIN_S
+    anew = second.next({}, Asked(3, {"aa": "anew"}), ["aa"], (), 300.0)
+    assert anew.again_at == 300.0 + CENSUS_AGAIN_S
 
 
 def test_only_what_is_created_is_doubted() -> None:
@@ -84,36 +160,117 @@ def test_only_what_is_created_is_doubted() -> None:
     assert census(RUNNING).doubted(100.0).again_at is None
 
 
-def test_another_container_does_not_bring_a_dead_one_back() -> None:
-    """With netavark's state changed, but not of this one, it stays dead; anew written, it lives."""
-    found = replace(census(ENDED, census(ENDED)), taken=50.0)
-    assert not found.at(2, {"aa": 40.0})["aa"].running
-    assert found.at(2, {"aa": 60.0})["aa"].running
-    again = found.next({"aa": ENDED}, 2, {"aa": 40.0}, ["aa"], 100.0)
-    assert not again.at(2, {"aa": 40.0})["aa"].running
-
-
-def test_state_older_than_a_list_it_is_not_on_is_nobodys() -> None:
-    """So after a restart of podwatch, too, nothing of a removed container is expected."""
-    found = Census({"bb": Container("bb", "other")}, taken=50.0)
-    assert not found.at(1, {"aa": 40.0})["aa"].running
-    assert "aa" not in found.at(1, {"aa": 60.0})
-
-
 def test_who_surely_runs() -> None:
-    """Who was listed up with the state as it is, by a process that is there, with no doubt left."""
+    """Who was listed up with the state as it is, by a process that is there, whatever others do."""
     web = replace(RUNNING, pid=7)
-    assert census(web).running(1, {7}) == {"aa"}
-    assert census(web).running(2, {7}) == census(web).running(1, {8}) == frozenset()
-    assert census(replace(CREATED, pid=7)).running(1, {7}) == frozenset()
+    both = Census({"aa": web, "bb": replace(CREATED, id="bb")}, Asked(1), frozenset({"bb"}))
+    assert both.running(1, {7}) == {"aa"}
+    assert both.running(2, {7}) == both.running(1, {8}) == frozenset()
+    assert Census({"aa": web}).running(None, {7}) == frozenset()
 
 
 def test_a_process_that_was_there_and_is_not_has_ended() -> None:
     """One that was not seen alive is nobody's word, nor is one of before a new start."""
     web = replace(RUNNING, pid=7)
-    found = replace(census(web), taken=50.0, alive=frozenset({7}))
-    assert list(found.ended(1, {}, {8})) == ["aa"]
-    assert list(found.ended(1, {}, {7})) == []
-    assert list(found.ended(2, {"aa": 60.0}, ())) == []
-    assert list(found.ended(2, {"aa": 40.0}, ())) == ["aa"]
-    assert list(replace(found, alive=frozenset()).ended(1, {}, ())) == []
+    asked = Census({"aa": web}, Asked(1, {"aa": "old"}), alive=frozenset({7}))
+    fresh, same = setup_of("aa", stamps={"aa": "new"}), setup_of("aa", stamps={"aa": "old"})
+    assert list(asked.ended(1, STATE, {8})) == ["aa"]
+    assert list(asked.ended(1, STATE, {7})) == []
+    assert list(asked.ended(2, fresh, ())) == []
+    assert list(asked.ended(2, same, ())) == ["aa"]
+    assert list(replace(asked, alive=frozenset()).ended(1, STATE, ())) == []
+
+
+class World:
+    """Containers that start and end, in podman's store or another, their state, and what is known.
+
+    Nothing in it has a clock: podman is asked, and netavark's state is read, in any order.
+    """
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.listed: dict[str, bool] = {}
+        self.state: dict[str, int] = {}
+        self.alive: set[str] = set()
+        self.census = Census()
+
+    def start(self, key: str, *, listed: bool) -> None:
+        self.writes += 1
+        self.state[key] = self.writes
+        self.alive.add(key)
+        if listed:
+            self.listed[key] = True
+
+    def stop(self, key: str, *, teardown: bool) -> None:
+        self.alive.discard(key)
+        if key in self.listed:
+            self.listed[key] = False
+        if teardown:
+            self.state.pop(key, None)
+
+    def ask(self, asked: Asked) -> None:
+        seen = {key: Container(key, key, running=up) for key, up in self.listed.items()}
+        self.census = self.census.next(seen, asked, (), (), 0.0)
+
+    def asked(self) -> Asked:
+        return Asked(tuple(sorted(self.state.items())), dict(self.state))
+
+    def expected(self) -> tuple[set[str], set[str]]:
+        """Whose rules are expected, and whose state is said to be a dead one's."""
+        setup = Setup(
+            FirewallDriver.NFTABLES,
+            {},
+            tuple(
+                Endpoint(key, "nn", "podman", ((address_of(key), SUBNET),)) for key in self.state
+            ),
+            stamps=dict(self.state),
+        )
+        inside = {address_of(key): 1 for key in self.alive}
+        seen = self.census.at(self.asked().stamp, setup)
+        seen |= by_kernel(setup, seen, inside, told=self.census.asked is not None)
+        dead = {key for key in self.state if key in seen and not seen[key].running}
+        return {each.container_id for each in living(setup, seen).endpoints}, dead
+
+
+def address_of(key: str) -> Address:
+    """A container's address."""
+    return SUBNET[2 + ord(key[0])]
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["start", "start elsewhere", "stop", "die", "ask", "answer", "restart"]),
+        st.sampled_from("abcd"),
+    ),
+    max_size=30,
+)
+
+
+@given(STEPS)
+def test_whoever_lives_is_expected_and_never_called_dead(
+    steps: Collection[tuple[str, str]],
+) -> None:
+    """Whatever starts, ends and is asked in whatever order, by whatever clock.
+
+    And once podman has answered with the state as it is, nobody but the living is expected.
+    """
+    world = World()
+    asked = world.asked()
+    for step, key in steps:
+        if step.startswith("start"):
+            world.start(key, listed=step == "start" or key in world.listed)
+        elif step in ("stop", "die"):
+            world.stop(key, teardown=step == "stop")
+        elif step == "ask":
+            asked = world.asked()
+        elif step == "answer":
+            world.ask(asked)
+        else:
+            world.census = Census(world.census.containers)
+        wanted, dead = world.expected()
+        assert world.alive <= wanted
+        assert not dead & world.alive
+    world.ask(world.asked())
+    wanted, dead = world.expected()
+    assert wanted == world.alive
+    assert dead == world.state.keys() - world.alive

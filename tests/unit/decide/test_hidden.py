@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of others that stand before Podman's: which are told of, and which are no harm."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -93,10 +93,15 @@ def test_what_hides_nothing_is_left_alone(
     assert told(driver, chain, text, at) == []
 
 
-def forward(setup: Setup, observed: Ruleset, *dead: str) -> Hop:
-    """The hop "port forward" of the first way; `dead` are ids of containers that do not run."""
+def forward(setup: Setup, observed: Ruleset, *dead: str, strangers: Sequence[str] = ()) -> Hop:
+    """The hop "port forward" of the first way; `dead` are ids of containers that do not run.
+
+    10.88.0.2 is in a network namespace, and so are the `strangers`.
+    """
     containers = {each: Container(each, "old", running=False) for each in dead}
-    way, *_ = explain(Snapshot(setup, observed, ABSENT_FIREWALLD, containers), Kernel())
+    inside = {ip_address(each): 1 for each in ("10.88.0.2", *strangers)}
+    snapshot = Snapshot(setup, observed, ABSENT_FIREWALLD, containers, inside=inside)
+    way, *_ = explain(snapshot, Kernel())
     (hop,) = [each for each in way.hops if each.place == "port forward"]
     return hop
 
@@ -276,11 +281,13 @@ def test_two_containers_with_one_port_are_both_named(driver: FirewallDriver) -> 
 
 
 def test_whose_a_rule_is_while_not_all_is_known_is_not_told() -> None:
-    """With a state file that cannot be read a rule may be a running container's: no advice."""
+    """A rule to somebody who is there, and of whom podwatch knows no more, is no left-over."""
     both = setup_of(NFT, "10.88.0.9", "10.88.0.2")
     unread = replace(both.endpoints[0], port_mappings=(PortMapping(8081, 80, "tcp"),))
     rules = installed(replace(both, endpoints=(unread, both.endpoints[1])))
     setup = replace(both, endpoints=both.endpoints[1:], bad_files=(BadFile("x", "not JSON"),))
 
-    hop = forward(setup, rules)
+    hop = forward(setup, rules, strangers=["10.88.0.9"])
     assert (hop.mark, hop.advice) == (Mark.UNKNOWN, "podwatch status")
+    hop = forward(setup, rules)
+    assert (hop.mark, hop.advice) == (Mark.BROKEN, "podwatch restore --stale")

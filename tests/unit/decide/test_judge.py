@@ -384,11 +384,11 @@ def test_a_stopped_containers_rules_are_not_expected() -> None:
     stopped = {**CONTAINERS, LONE.container_id: Container(LONE.container_id, "till", running=False)}
     rules = installed(replace(SETUP, endpoints=(WEB, QUIET)))
     verdict = judge(snapshot(containers=stopped, rules=rules))
-    assert (verdict.state, verdict.missing) == (State.DEGRADED, ())
+    assert (verdict.state, verdict.missing) == (State.OK, ())
     (warning,) = verdict.warnings
     assert warning.kind is WarningKind.STALE_STATE
     assert warning.what.startswith("till: not running")
-    assert f"ports/*_{LONE.container_id}" in warning.advice
+    assert warning.advice.endswith(f"/ports/{LONE.network_id}_{LONE.container_id}")
     assert LONE.container_id not in verdict.all_container_ids
 
 
@@ -407,7 +407,10 @@ def test_a_bad_file_makes_its_container_unknown() -> None:
     for rules in (installed(), installed(setup)):
         verdict = judge(snapshot(setup=setup, rules=rules))
         assert (verdict.state, verdict.missing) == (State.UNKNOWN, ())
-        assert verdict.unknown == (Unknown(Part.CONTAINER, "/run/x/ports/a_b", "not JSON"),)
+        (unknown,) = verdict.unknown
+        assert (unknown.part, unknown.what) == (Part.CONTAINER, "/run/x/ports/a_b")
+        assert unknown.container_ids == (LONE.container_id,)
+        assert verdict.asks_inside
 
 
 def test_a_bad_file_does_not_hide_the_loss_of_others() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is left over: which rules nobody needs, and which are none of podwatch's business."""
 
+from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -25,6 +26,7 @@ from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import State, WarningKind
 
 SUBNET = ip_network("10.88.0.0/16")
+OTHER = ip_network("10.89.7.0/24")
 DRIVERS = (FirewallDriver.NFTABLES, FirewallDriver.IPTABLES, FirewallDriver.CNI)
 
 
@@ -67,10 +69,17 @@ def built(setup: Setup, observed: Ruleset) -> Ruleset:
     return Ruleset(present=True, chains=chains)
 
 
-def of(setup: Setup, observed: Ruleset) -> list[tuple[str, str]]:
-    """(chain, rule) of what is left over of the driver in use."""
-    snapshot = Snapshot(setup, observed, ABSENT_FIREWALLD)
-    return [(each.chain, each.text) for each in leftovers(snapshot, rules_of(setup, observed))]
+def of(setup: Setup, observed: Ruleset, *others: str) -> list[tuple[str, str]]:
+    """(chain, rule) of what is left over of the driver in use; `others` are inside, too."""
+    found = leftovers(seen(setup, observed, *others), rules_of(setup, observed))
+    return [(each.chain, each.text) for each in found]
+
+
+def seen(setup: Setup, observed: Ruleset, *others: str) -> Snapshot:
+    """A look at which the setup's containers, and the `others`, have their addresses inside."""
+    inside = Counter(address for each in setup.endpoints for address, _ in each.addresses)
+    inside.update(map(ip_address, others))
+    return Snapshot(setup, observed, ABSENT_FIREWALLD, inside=inside)
 
 
 def rules_of(setup: Setup, observed: Ruleset) -> list[Rule]:
@@ -130,14 +139,8 @@ def test_nobodys_rule_is_told_word_for_word() -> None:
         was = rules.chains[chain]
         chains = {**rules.chains, chain: replace(was, rules=(text, *was.rules))}
         key = setup.endpoints[0].container_id
-        verdict = judge(
-            Snapshot(
-                setup,
-                replace(rules, chains=chains),
-                ABSENT_FIREWALLD,
-                containers={key: Container(key, "web")},
-            )
-        )
+        found = seen(setup, replace(rules, chains=chains))
+        verdict = judge(replace(found, containers={key: Container(key, "web")}))
         assert verdict.state is State.DEGRADED
         (notice,) = verdict.warnings
         assert notice.kind is WarningKind.LEFTOVER
@@ -145,23 +148,90 @@ def test_nobodys_rule_is_told_word_for_word() -> None:
         assert "podwatch restore --stale" in notice.advice
 
 
-@pytest.mark.parametrize("doubt", ["busy", "bad file", "missing"])
-def test_in_doubt_nothing_is_left_over(doubt: str) -> None:
-    """Amid a change, with a state file that cannot be read, or with rules missing, none is told."""
-    driver = FirewallDriver.NFTABLES
-    one = setup_of(driver, "10.88.0.2")
-    rules = installed(setup_of(driver, "10.88.0.2", "10.88.0.3"))
-    snapshot = Snapshot(one, rules, ABSENT_FIREWALLD)
-    assert any(each.kind is WarningKind.LEFTOVER for each in judge(snapshot).warnings)
-    if doubt == "busy":
-        snapshot = replace(snapshot, busy="podman is changing a network")
-    elif doubt == "bad file":
-        bad = (BadFile("/run/x", "not JSON"),)
-        snapshot = replace(snapshot, setup=replace(one, bad_files=bad))
-    else:
-        chains = {**rules.chains, "NETAVARK-HOSTPORT-SETMARK": Chain("", ())}
-        snapshot = replace(snapshot, rules=replace(rules, chains=chains))
-    assert not any(each.kind is WarningKind.LEFTOVER for each in judge(snapshot).warnings)
+GONE = setup_of(FirewallDriver.NFTABLES, "10.88.0.2", "10.88.0.3")
+"""Two containers; of the second only the rules are left where the setup is HERE."""
+HERE = setup_of(FirewallDriver.NFTABLES, "10.88.0.2")
+
+
+def told(snapshot: Snapshot) -> list[str]:
+    """What is told of left-over rules."""
+    return [each.what for each in judge(snapshot).warnings if each.kind is WarningKind.LEFTOVER]
+
+
+def test_amid_a_change_nothing_is_left_over() -> None:
+    """Whoever is at work on a network may be about to need it."""
+    assert told(seen(HERE, installed(GONE)))
+    assert not told(replace(seen(HERE, installed(GONE)), busy="podman is changing a network"))
+
+
+def test_before_the_kernel_has_told_who_is_there_nothing_is_left_over() -> None:
+    """The verdict says that it has to be asked, and only where that decides anything."""
+    blind = replace(seen(HERE, installed(GONE)), inside=None)
+    assert not told(blind)
+    assert judge(blind).asks_inside
+    assert not judge(replace(seen(HERE, installed(HERE)), inside=None)).asks_inside
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_what_somebody_unknown_may_need_is_kept(driver: FirewallDriver) -> None:
+    """Whom no list has, and who has an address in a namespace, keeps his rules: all of them."""
+    both, one = setup_of(driver, "10.88.0.2", "10.88.0.3"), setup_of(driver, "10.88.0.2")
+    observed = installed(both)
+    assert of(one, observed)
+    left = {text for _, text in of(one, observed, "10.88.0.3")}
+    assert not left & {text for each in rules_of(both, observed) for text in each.texts}
+    assert of(one, observed, "10.88.0.4")  # somebody else's forward is left over all the same
+
+
+def test_what_forwards_nothing_is_no_matter() -> None:
+    """A network's own rules, left by its last container, are told, and make no state degraded."""
+    network = Network(id="77777777" + "7" * 56, bridge="podman7", subnets=(OTHER,))
+    lone = replace(
+        GONE.endpoints[1],
+        network_id=network.id,
+        network_name="other",
+        addresses=((OTHER[3], OTHER),),
+        port_mappings=None,
+    )
+    both = replace(
+        HERE, networks={**HERE.networks, network.id: network}, endpoints=(*HERE.endpoints, lone)
+    )
+    verdict = judge(seen(HERE, installed(both)))
+    (notice,) = verdict.warnings
+    assert (verdict.state, notice.kind) == (State.OK, WarningKind.REMAINS)
+    assert "podwatch restore --stale" in notice.advice
+
+
+def test_one_bad_part_does_not_hide_what_nobody_has() -> None:
+    """A file of somebody unknown, or a rule lost: what nobody has is told all the same."""
+    dead = "10.88.0.3:80"
+    whole = seen(HERE, installed(GONE))
+    assert whole.rules is not None
+    bad = (BadFile("/run/x", "not JSON", container_id="ee" * 32),)
+    chains = {**installed(GONE).chains, "NETAVARK-HOSTPORT-SETMARK": Chain("", ())}
+    for snapshot in (
+        replace(seen(HERE, whole.rules, "10.88.0.4"), setup=replace(HERE, bad_files=bad)),
+        replace(whole, rules=Ruleset(present=True, chains=chains)),
+    ):
+        (only,) = told(snapshot)
+        assert dead in only
+
+
+def test_what_may_be_another_spelling_of_what_is_missing_is_kept() -> None:
+    """Rules to a living container, while one of its own is missing, are not told as left over."""
+    chain, rules = "nv_2f259bab_10_88_0_0_nm16_dnat", installed(HERE)
+    text = "tcp dport 8080 counter dnat ip to 10.88.0.2:80"
+    others = tuple(each for each in rules.chains[chain].rules if "dnat ip to" not in each)
+    chains = {**rules.chains, chain: Chain("", (*others, text))}
+    verdict = judge(seen(HERE, Ruleset(present=True, chains=chains)))
+    assert verdict.missing
+    assert not [each for each in verdict.warnings if each.kind is WarningKind.LEFTOVER]
+
+
+def test_of_a_network_without_state_every_rule_is_kept() -> None:
+    """What is expected on it is not known: its containers' rules are nobody's left-overs."""
+    setup = replace(HERE, networks={})
+    assert of(setup, installed(HERE)) == []
 
 
 def test_the_rules_of_another_driver_are_found_on_our_subnets_alone() -> None:
@@ -176,9 +246,7 @@ def test_the_rules_of_another_driver_are_found_on_our_subnets_alone() -> None:
     )
     theirs = Setup(FirewallDriver.CNI, podmans.networks, (pod,))
     all_of_them = installed(replace(podmans, endpoints=(*podmans.endpoints, pod)))
-    snapshot = Snapshot(
-        setup, installed(setup), ABSENT_FIREWALLD, others={FirewallDriver.CNI: all_of_them}
-    )
+    snapshot = replace(seen(setup, installed(setup)), others={FirewallDriver.CNI: all_of_them})
 
     found = leftovers(snapshot, rules_of(setup, installed(setup)))
 
@@ -194,7 +262,7 @@ def test_taking_away_leaves_what_is_expected(driver: FirewallDriver) -> None:
     """After the repair nothing is left over, and nothing is missing."""
     one = setup_of(driver, "10.88.0.2")
     observed = installed(setup_of(driver, "10.88.0.2", "10.88.0.3"))
-    found = leftovers(Snapshot(one, observed, ABSENT_FIREWALLD), rules_of(one, observed))
+    found = leftovers(seen(one, observed), rules_of(one, observed))
     todo = without(found, observed)
 
     after = replace(
@@ -202,7 +270,7 @@ def test_taking_away_leaves_what_is_expected(driver: FirewallDriver) -> None:
     )
 
     assert todo
-    verdict = judge(Snapshot(one, after, ABSENT_FIREWALLD))
+    verdict = judge(seen(one, after))
     assert (verdict.state, verdict.missing, verdict.warnings) == (State.OK, (), ())
 
 

@@ -259,6 +259,16 @@ def test_what_firewalld_forwards_is_never_escalated() -> None:
     assert decide(verdict(forward), 102.0, memory).method is Method.RELOAD
 
 
+def test_whom_podman_does_not_list_nobody_reloads() -> None:
+    """The others are; the table is not cleared, as nobody would set his rules up again."""
+    case = replace(verdict(OTHER, STUCK), unlisted=("bb",))
+    decision = decide(case, 200.0, since(case))
+    assert (decision.method, decision.container_ids) == (Method.RELOAD, ("cc", "aa"))
+    alone = replace(verdict(RULE), unlisted=("bb",))
+    assert decide(alone, 200.0, since(alone)).method is None
+    assert decide(alone, 200.0, since(alone), can_replay=True).method is Method.REPLAY
+
+
 def test_a_reload_that_failed_is_not_escalated() -> None:
     """When podman could not reload, deleting the table would only make it worse."""
     memory = after(Method.RELOAD, since(verdict(RULE)), 101.0, done=False)

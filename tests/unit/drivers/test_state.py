@@ -141,6 +141,12 @@ def test_a_container_file_may_lack(key: str) -> None:
     assert parse_endpoint(without(ENDPOINT, key)).container_id == "2d0d2f1b"
 
 
+def test_a_container_of_a_build_is_one() -> None:
+    """`podman build` gives the container it works in a name for an id (podman 5.4.2)."""
+    text = json.dumps({**ENDPOINT, "container_id": "buildah-buildah378019839"})
+    assert parse_endpoint(text).container_id == "buildah-buildah378019839"
+
+
 def test_absent_values_may_be_null() -> None:
     """netavark writes null for what a container does not have."""
     bare = endpoint(port_mappings=None, container_ip_v6=None, subnet_v6=None, dns_server_ips=None)

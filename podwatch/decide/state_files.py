@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to tell of netavark's state files: whose they are, and which are nobody's. Pure.
+
+A file is the state of somebody who lives, or a left-over. Only where podman does not list him as
+running and the kernel has none of his addresses in a network namespace it is a left-over, and only
+then anybody is advised to remove it.
+"""
+
+from collections.abc import Iterator, Mapping
+from shlex import quote
+
+from podwatch.decide.leftovers import strangers
+from podwatch.words.network import BadFile, Container, FirewallDriver, Setup
+from podwatch.words.snapshot import Part, Snapshot, Unknown
+from podwatch.words.verdict import Notice, WarningKind
+
+_PORTS = "/run/containers/networks/firewall/ports"
+
+
+def by_their_owners(setup: Setup, containers: Mapping[str, Container]) -> Iterator[Notice]:
+    """What to tell of the state of the dead, and of those who live and are not in podman's list.
+
+    A network namespace that dies without teardown leaves its state file behind (netavark 1.14), and
+    so does a `podman build` that is killed. CNI's cache is no matter: it outlives every reboot.
+    """
+    files: dict[str, list[str]] = {}
+    for each in setup.endpoints:
+        path = f"{_PORTS}/{each.network_id}_{each.container_id}"
+        files.setdefault(each.container_id, []).append(quote(path))
+    for key in sorted(files.keys() & containers.keys()):
+        known = containers[key]
+        if known.unlisted:
+            yield Notice(
+                WarningKind.UNLISTED,
+                f"{known.title}: it has its network, and podman does not list it as running: "
+                "another storage's (podman --root), or a build's",
+                "nothing: its rules are watched like any other's, but podwatch never reloads it",
+            )
+        elif not known.running and setup.driver is not FirewallDriver.CNI:
+            again = f"podman start {known.name}, or: " if known.networks else ""
+            yield Notice(
+                WarningKind.STALE_STATE,
+                f"{known.title}: not running, but netavark still has its state",
+                f"{again}rm {' '.join(files[key])}",
+            )
+
+
+def unheard(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
+    """Those whom podman does not list as running, where the kernel does not tell whether they are.
+
+    They are taken for living. `setup` has those who live.
+    """
+    if snapshot.inside is not None:
+        return
+    for key in dict.fromkeys(each.container_id for each in setup.endpoints):
+        known = snapshot.containers.get(key)
+        if known is not None and known.unlisted:
+            yield Unknown(
+                Part.CONTAINER,
+                known.title,
+                "podman does not list it as running, and the kernel does not tell who lives",
+                container_ids=(key,),
+            )
+
+
+def nobodys(setup: Setup, snapshot: Snapshot) -> list[BadFile]:
+    """The files that make no sense, and that nobody who lives can have.
+
+    That is so where all who have a network namespace are accounted for by the rest of the state.
+    """
+    inside = snapshot.inside
+    if inside is None or snapshot.busy or not setup.bad_files or strangers(setup, inside):
+        return []
+    in_use = {each.network_id for each in setup.endpoints}
+    return [each for each in setup.bad_files if not _may_live(each, in_use, snapshot.containers)]
+
+
+def _may_live(bad: BadFile, in_use: set[str], containers: Mapping[str, Container]) -> bool:
+    if bad.container_id:
+        known = containers.get(bad.container_id)
+        return known is not None and known.running
+    return bad.network_id in in_use
+
+
+def about_nobodys(bad: BadFile) -> Notice:
+    """What to tell of a file that nobody who lives can have."""
+    what = f"{bad.path} makes no sense ({bad.reason}), and nobody who lives can have it"
+    return Notice(WarningKind.STALE_STATE, what, f"rm {quote(bad.path)}")
+
+
+def unreadable(setup: Setup, bad: BadFile) -> Unknown:
+    """What a file that makes no sense leaves unknown: a container, or all of a network."""
+    ids: tuple[str, ...] = (bad.container_id,) if bad.container_id else ()
+    if not ids and bad.network_id:
+        on_it = (e.container_id for e in setup.endpoints if e.network_id == bad.network_id)
+        ids = tuple(dict.fromkeys(on_it))
+    return Unknown(
+        Part.CONTAINER, bad.path, bad.reason, container_ids=ids, network_id=bad.network_id
+    )

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""State files of the dead, of those podman does not list, and files that make no sense."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from podwatch.decide.judge import judge
+from podwatch.words.network import (
+    Address,
+    BadFile,
+    Container,
+    Endpoint,
+    FirewallDriver,
+    Network,
+    Setup,
+)
+from podwatch.words.rules import Ruleset
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
+from podwatch.words.verdict import Notice, State, WarningKind
+
+SUBNET = ip_network("10.88.0.0/16")
+NETWORK = Network("0" * 64, "podman0", (SUBNET,))
+HERE = ip_address("10.88.0.2")
+BUILD = "buildah-buildah378019839"
+ENDPOINT = Endpoint(BUILD, NETWORK.id, "podman", ((HERE, SUBNET),))
+DEAD = Container(BUILD, BUILD, running=False)
+FOREIGN = replace(DEAD, running=True, unlisted=True)
+BAD = BadFile(f"/run/x/ports/{NETWORK.id}_{'c' * 64}", "not JSON", NETWORK.id, "c" * 64)
+
+
+def look(container: Container, inside: dict[Address, int] | None, *bad: BadFile) -> Snapshot:
+    """A look at a network with one container, whose rules are all there: it needs none."""
+    return Snapshot(
+        Setup(FirewallDriver.NONE, {NETWORK.id: NETWORK}, (ENDPOINT,), bad),
+        Ruleset(present=False),
+        ABSENT_FIREWALLD,
+        {BUILD: container},
+        inside=inside,
+    )
+
+
+def only(snapshot: Snapshot) -> Notice:
+    """The one warning."""
+    (notice,) = judge(snapshot).warnings
+    return notice
+
+
+def test_who_lives_and_is_not_listed_is_told_by_himself() -> None:
+    """The host is as well as without him, his rules count, and nothing is advised to be removed."""
+    verdict = judge(look(FOREIGN, {HERE: 1}))
+    assert (verdict.state, verdict.unknown) == (State.OK, ())
+    assert verdict.all_container_ids == verdict.unlisted == (BUILD,)
+    notice = only(look(FOREIGN, {HERE: 1}))
+    assert notice.kind is WarningKind.UNLISTED
+    assert notice.what.startswith(BUILD)
+    assert "rm " not in notice.advice
+
+
+def test_where_the_kernel_does_not_tell_he_alone_is_unknown() -> None:
+    """Unknown by name, with the id for whoever has to leave him out."""
+    verdict = judge(look(FOREIGN, None))
+    (unknown,) = verdict.unknown
+    assert (verdict.state, unknown.container_ids) == (State.UNKNOWN, (BUILD,))
+
+
+def test_the_dead_ones_file_is_named_exactly() -> None:
+    """The advice removes his file alone; the host is as well as without it."""
+    notice = only(look(DEAD, {}))
+    assert notice.advice == f"rm /run/containers/networks/firewall/ports/{NETWORK.id}_{BUILD}"
+    assert notice.kind is WarningKind.STALE_STATE
+    assert judge(look(DEAD, {})).state is State.OK
+
+
+def test_state_that_outlives_a_reboot_is_not_told() -> None:
+    """CNI's cache of the containers of before is no matter."""
+    snapshot = look(DEAD, {})
+    assert snapshot.setup is not None
+    cni = replace(snapshot, setup=replace(snapshot.setup, driver=FirewallDriver.CNI))
+    assert judge(cni).warnings == ()
+
+
+def test_a_dead_container_on_a_network_out_of_use_leaves_nothing_unknown() -> None:
+    """netavark removed the network's file with its last container: nobody alive misses it."""
+    snapshot = look(DEAD, {})
+    assert snapshot.setup is not None
+    verdict = judge(replace(snapshot, setup=replace(snapshot.setup, networks={})))
+    assert (verdict.state, verdict.unknown) == (State.OK, ())
+
+
+@pytest.mark.parametrize("inside", [{}, {HERE: 1}])
+def test_a_file_without_sense_of_nobody_is_not_unknown(inside: dict[Address, int]) -> None:
+    """All who have a network namespace are known by the other files: it is a left-over."""
+    verdict = judge(look(replace(FOREIGN, unlisted=False), inside, BAD))
+    assert (verdict.state, verdict.unknown) == (State.OK, ())
+    (notice,) = verdict.warnings
+    assert notice.advice == f"rm {BAD.path}"
+
+
+def test_a_file_without_sense_of_somebody_is_unknown() -> None:
+    """He may be the one in a namespace of whom nothing is known, or podman lists him."""
+    here = replace(FOREIGN, unlisted=False)
+    stranger = look(here, {HERE: 1, ip_address("10.88.0.3"): 1}, BAD)
+    listed = look(here, {HERE: 1}, BAD)
+    listed = replace(listed, containers={**listed.containers, "c" * 64: Container("c" * 64, "web")})
+    twice = look(here, {HERE: 2}, BAD)
+    network = look(here, {HERE: 1}, replace(BAD, container_id=""))
+    for snapshot in (stranger, listed, twice, network):
+        verdict = judge(snapshot)
+        assert (verdict.state, len(verdict.unknown)) == (State.UNKNOWN, 1)
+        assert verdict.warnings == ()
+    assert judge(network).unknown[0].container_ids == (BUILD,)
+    assert judge(network).unknown[0].network_id == NETWORK.id
+
+
+def test_the_kernel_is_asked_who_may_own_it() -> None:
+    """Before that the file makes its container unknown."""
+    verdict = judge(look(replace(FOREIGN, unlisted=False), None, BAD))
+    assert (verdict.state, verdict.asks_inside) == (State.UNKNOWN, True)
