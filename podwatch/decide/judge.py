@@ -67,7 +67,7 @@ def judge(snapshot: Snapshot) -> Verdict:
         warnings.extend(by_their_owners(setup, snapshot.containers))
         setup = living(setup, snapshot.containers)
         useless = nobodys(setup, snapshot)
-        warnings.extend(map(about_nobodys, useless))
+        warnings.extend(about_nobodys(useless))
         bad_files = tuple(each for each in setup.bad_files if each not in useless)
         setup = replace(setup, bad_files=bad_files)
         asks_inside = bool(bad_files) and snapshot.inside is None

@@ -6,7 +6,7 @@ running and the kernel has none of his addresses in a network namespace it is a 
 then anybody is advised to remove it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from shlex import quote
 
 from podwatch.decide.leftovers import strangers
@@ -14,6 +14,7 @@ from podwatch.words.network import BadFile, Container, FirewallDriver, Setup
 from podwatch.words.snapshot import Part, Snapshot, Unknown
 from podwatch.words.verdict import Notice, WarningKind
 
+_MOST = 20
 _PORTS = "/run/containers/networks/firewall/ports"
 
 
@@ -63,16 +64,16 @@ def unheard(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
             )
 
 
-def nobodys(setup: Setup, snapshot: Snapshot) -> list[BadFile]:
+def nobodys(setup: Setup, snapshot: Snapshot) -> frozenset[BadFile]:
     """The files that make no sense, and that nobody who lives can have.
 
     That is so where all who have a network namespace are accounted for by the rest of the state.
     """
     inside = snapshot.inside
     if inside is None or snapshot.busy or not setup.bad_files or strangers(setup, inside):
-        return []
+        return frozenset()
     in_use = {each.network_id for each in setup.endpoints}
-    return [each for each in setup.bad_files if not _may_live(each, in_use, snapshot.containers)]
+    return frozenset(e for e in setup.bad_files if not _may_live(e, in_use, snapshot.containers))
 
 
 def _may_live(bad: BadFile, in_use: set[str], containers: Mapping[str, Container]) -> bool:
@@ -82,10 +83,14 @@ def _may_live(bad: BadFile, in_use: set[str], containers: Mapping[str, Container
     return bad.network_id in in_use
 
 
-def about_nobodys(bad: BadFile) -> Notice:
-    """What to tell of a file that nobody who lives can have."""
-    what = f"{bad.path} makes no sense ({bad.reason}), and nobody who lives can have it"
-    return Notice(WarningKind.STALE_STATE, what, f"rm {quote(bad.path)}")
+def about_nobodys(useless: Collection[BadFile]) -> Iterator[Notice]:
+    """What to tell of files that nobody who lives can have."""
+    for bad in sorted(useless, key=lambda each: each.path)[:_MOST]:
+        what = f"{bad.path} makes no sense ({bad.reason}), and nobody who lives can have it"
+        yield Notice(WarningKind.STALE_STATE, what, f"rm {quote(bad.path)}")
+    if len(useless) > _MOST:
+        what = f"{len(useless) - _MOST} more files make no sense, and nobody who lives can have one"
+        yield Notice(WarningKind.STALE_STATE, what, "podwatch status names others when these go")
 
 
 def unreadable(setup: Setup, bad: BadFile) -> Unknown:

@@ -4,6 +4,7 @@
 import os
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,6 +145,21 @@ def test_who_may_not_ask_is_told_nothing_of_the_dead() -> None:
             assert links.inside() is None
         finally:
             os.seteuid(0)
+
+
+@in_private_network
+def test_what_is_above_a_host_is_no_container_on_it() -> None:
+    """Where the host is a container itself its uplink leads to a namespace it has no say over."""
+    script = "input(); from podwatch.adapters import links; print(links.inside())"
+    host = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", script]
+    with subprocess.Popen(host, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as inner:
+        deadline = time.monotonic() + 10
+        own = os.stat("/proc/self/ns/net").st_ino
+        while os.stat(f"/proc/{inner.pid}/ns/net").st_ino == own and time.monotonic() < deadline:
+            time.sleep(0.01)
+        ip("link", "add", "veth0", "type", "veth", "peer", "name", "eth0", "netns", str(inner.pid))
+        ip("address", "add", "192.0.2.1/24", "dev", "veth0")
+        assert inner.communicate("\n")[0] == "{0: frozenset()}\n"
 
 
 @in_private_network
