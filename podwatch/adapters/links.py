@@ -68,25 +68,27 @@ def read() -> Links:
     return Links(links, addresses)
 
 
-def behind(bridge: str) -> frozenset[Address] | None:
-    """The addresses in the namespaces behind a bridge's ports; None if it could not be told.
-
-    Empty where there is no such bridge. Loopback's addresses are left out.
-    """
-    try:
-        index = socket.if_nametoindex(bridge)
-    except OSError:
-        return frozenset()
-    found = _inside(master=index)
-    return None if found is None else frozenset().union(*found.values())
-
-
 def inside() -> Mapping[int, frozenset[Address]] | None:
     """The addresses in each namespace behind a veth of the host, on whatever bridge that is.
 
     By the namespace's number; None if it could not be told. Loopback's are left out.
     """
-    return _inside(master=0)
+    try:
+        with _Questions() as questions:
+            found: dict[int, frozenset[Address]] = {}
+            gone = set()
+            for number in _namespaces(questions.links()):
+                seen = questions.addresses_in(number)
+                if seen is None:
+                    gone.add(number)
+                else:
+                    addresses = (each.address.ip for each in seen)
+                    found[number] = frozenset(each for each in addresses if not each.is_loopback)
+            if gone and gone & _namespaces(questions.links()):
+                return None  # it is there, and the kernel does not list it
+    except LinksUnreadable:
+        return None
+    return found
 
 
 def ways(asked: Iterable[tuple[Address, Address | None, str]]) -> list[str | None]:
@@ -130,25 +132,6 @@ def keep_mac(link: Link) -> None:
         ) from exc
 
 
-def _inside(*, master: int) -> Mapping[int, frozenset[Address]] | None:
-    try:
-        with _Questions() as questions:
-            found: dict[int, frozenset[Address]] = {}
-            gone = set()
-            for number in _namespaces(questions.links(master=master)):
-                seen = questions.addresses_in(number)
-                if seen is None:
-                    gone.add(number)
-                else:
-                    addresses = (each.address.ip for each in seen)
-                    found[number] = frozenset(each for each in addresses if not each.is_loopback)
-            if gone and gone & _namespaces(questions.links(master=master)):
-                return None  # it is there, and the kernel does not list it
-    except LinksUnreadable:
-        return None
-    return found
-
-
 def _namespaces(ports: Iterable[LinkSeen]) -> set[int]:
     return {each.netns_id for each in ports if each.netns_id is not None and each.netns_id >= 0}
 
@@ -179,9 +162,9 @@ class _Questions:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def links(self, *, master: int = 0) -> list[LinkSeen]:
-        """All links, or the ports of one."""
-        found = self._ask(lambda number: links_request(number, master=master), "list links")
+    def links(self) -> list[LinkSeen]:
+        """All links of the host."""
+        found = self._ask(links_request, "list links")
         return [each for each in found if isinstance(each, LinkSeen)]
 
     def addresses(self) -> list[AddressSeen]:

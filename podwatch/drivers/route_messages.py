@@ -84,10 +84,10 @@ class Piece:
     interrupted: bool = False
 
 
-def links_request(sequence: int, *, master: int = 0) -> bytes:
-    """The question for all links, or for the ports of the link with index `master`."""
+def links_request(sequence: int) -> bytes:
+    """The question for all links."""
     body = _LINK.pack(0, 0, 0, 0, 0) + _number(_IFLA_EXT_MASK, _SKIP_STATISTICS)
-    return _request(GETLINK, sequence, body + (_number(_IFLA_MASTER, master) if master else b""))
+    return _request(GETLINK, sequence, body)
 
 
 def addresses_request(sequence: int, netns_id: int | None = None) -> bytes:

@@ -95,7 +95,6 @@ def test_nothing_is_ever_asked_to_be_changed() -> None:
     """Whatever is asked, the message is a question: RTM_GET*, as a dump."""
     for data in (
         links_request(1),
-        links_request(1, master=3),
         addresses_request(1),
         addresses_request(1, 4),
     ):
