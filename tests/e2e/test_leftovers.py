@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules that nobody needs: told as they are, and taken away when somebody asks for it."""
+"""Rules that nobody needs: told as they are, and taken away when somebody asks for it.
 
-from collections.abc import Iterator
+And what somebody needs of whom podman does not tell: no advice, followed, may hurt him.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
 from tests.e2e.installed import Installed, installed
-from tests.lab.containers import web
-from tests.lab.rootfs import containers_conf
+from tests.lab.containers import IMAGE, web, web_command
+from tests.lab.host import Host
+from tests.lab.rootfs import BUSYBOX_IMAGE, containers_conf
 
 pytestmark = pytest.mark.e2e
 
@@ -16,13 +21,57 @@ case "$*" in *" teardown "*) echo "no teardown" >&2; exit 1 ;; esac
 exec /usr/lib/podman/netavark.real "$@"
 """
 STALE = ["podwatch", "restore", "--stale"]
+ELSEWHERE = ["--root", "/var/lib/containers/other", "--runroot", "/run/other"]
+"""podman's options for a storage of its own, as a CI has one."""
 
 
-@pytest.fixture(scope="module")
-def there() -> Iterator[Installed]:
-    """Debian 13, with netavark's nftables driver."""
-    with installed("trixie") as host:
+@pytest.fixture(scope="module", params=["trixie", "forky"])
+def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
+    """Debian 13 and the next one, with netavark's nftables driver."""
+    with installed(request.param) as host:
         yield host
+
+
+@contextmanager
+def elsewhere(host: Host, name: str, port: int) -> Iterator[str]:
+    """A web container of another storage, which `podman ps` does not list: its id."""
+    host.podman(*ELSEWHERE, "import", "--quiet", BUSYBOX_IMAGE, IMAGE)
+    start = ["run", "--detach", "--name", name, "--stop-signal", "SIGKILL", "--publish"]
+    yield host.podman(*ELSEWHERE, *start, f"{port}:80", IMAGE, *web_command(name))
+    host.podman(*ELSEWHERE, "rm", "--force", "--time=0", name)
+
+
+@contextmanager
+def build(host: Host, network: str) -> Iterator[str]:
+    """A `podman build` in the middle of a RUN, which ends when the block does: podman's pid."""
+    script = f"""
+        mkdir -p /root/build; rm -f /run/gate; mkfifo /run/gate
+        printf 'FROM {IMAGE}\nRUN ["/busybox", "cat", "/gate"]\n' > /root/build/Containerfile
+        podman build --no-cache --isolation oci --network {network} --volume /run/gate:/gate \
+            --ulimit nofile=20000:20000 --ulimit nproc=9000:9000 \
+            /root/build > /root/build.log 2>&1 < /dev/null &
+        echo $!
+    """
+    pid = host.shell(script).stdout.strip()
+    try:
+        yield pid
+    finally:
+        host.shell(": <> /run/gate")
+
+
+def warned(there: Installed, kind: str) -> str:
+    """What the warnings of a kind say, all in one."""
+    return "\n".join(w["what"] for w in there.status()["warnings"] if w["kind"] == kind)
+
+
+def follow(there: Installed, parts: Sequence[str] = ("warnings", "unknown", "blocked")) -> None:
+    """Do all that podwatch advises to remove, and have it take away what is left over."""
+    told = [each for part in parts for each in there.status()[part]]
+    for each in told:
+        advice = each.get("advice") or each.get("hint") or ""
+        if "rm " in advice:
+            there.host.shell(advice.rpartition("or: ")[2])
+    there.host.run(STALE, check=False)
 
 
 def told(there: Installed) -> list[str]:
@@ -39,7 +88,8 @@ def answers(there: Installed, name: str) -> bool:
 def test_a_removed_container_does_not_come_back(there: Installed) -> None:
     """Removed without teardown, its state stays; its rules, once lost, do not, and blame nobody."""
     netavark = "/usr/lib/podman/netavark"
-    web(there.host, "old", publish=["7520:80"])
+    there.host.podman("network", "create", "lone")
+    web(there.host, "old", networks=["lone"], publish=["7520:80"])
     there.until(lambda: there.host.client.http(7520) == "old", "answering")
     there.until(lambda: "'old'" in str(there.status()["containers"]), "listed")
     there.host.run(["mv", netavark, f"{netavark}.real"])
@@ -51,6 +101,13 @@ def test_a_removed_container_does_not_come_back(there: Installed) -> None:
     there.until(lambda: "netavark still has its state" in str(there.status()["warnings"]), "told")
     there.until(lambda: not there.containers.probe_all(), "answering")
     assert "7520" not in there.host.nft("list", "table", "inet", "netavark")
+
+    # The network's last container takes the network's state with it.
+    web(there.host, "last", networks=["lone"])
+    there.host.podman("rm", "--force", "--time=0", "last")
+    there.until(lambda: "last" not in str(there.status()["containers"]), "gone")
+    assert there.status()["unknown"] == []
+    assert there.check().code < 2
 
     incidents = len(there.history())
     web(there.host, "new", publish=["7520:80"])
@@ -65,7 +122,91 @@ def test_a_removed_container_does_not_come_back(there: Installed) -> None:
     assert advice.startswith("rm ")
     there.host.shell(advice)
     there.host.podman("network", "reload", "web-a")  # and podwatch looks
+    there.host.run(STALE, check=False)
     there.until_whole()
+
+
+def test_a_container_of_another_storage_is_one_like_others(there: Installed) -> None:
+    """podman does not list it: it is told by itself, kept, healed, and nobody reloads it."""
+    host, table = there.host, ("list", "table", "inet", "netavark")
+    before, reloads = host.nft(*table), there.reloads()
+    with elsewhere(host, "ci", 7530) as key:
+        there.until(lambda: key[:12] in warned(there, "unlisted"), "told")
+        there.until(lambda: there.check().code == 0, "whole")
+        rules = host.nft(*table)
+
+        done = host.run(STALE, check=False)
+
+        assert (done.code, host.nft(*table)) == (0, rules), done.stdout
+        host.shell("nft flush ruleset")
+        there.until(lambda: host.client.http(7530) == "ci", "answering")
+        there.until_whole()
+        host.run(["systemctl", "restart", "podwatch"])
+        there.until(lambda: key[:12] in warned(there, "unlisted"), "told")
+        host.shell("nft delete table inet netavark")
+        there.until(lambda: host.client.http(7530) == "ci", "answering")
+    there.until(lambda: warned(there, "unlisted") == "", "gone")
+    there.until_whole()
+    assert (host.nft(*table), there.reloads()) == (before, reloads)
+
+
+def test_a_build_leaves_nothing_unknown(there: Installed) -> None:
+    """Neither while it runs nor when it was killed; what a killed one leaves is told, and goes."""
+    host, table = there.host, ("list", "table", "inet", "netavark")
+    before, ports = host.nft(*table), "/run/containers/networks/firewall/ports"
+    with build(host, "dual") as pid:
+        there.until(lambda: "buildah" in host.shell(f"ls {ports}").stdout, "building")
+        there.until(lambda: "buildah" in warned(there, "unlisted"), "told")
+        assert (there.status()["state"], there.status()["unknown"]) == ("ok", [])
+        incidents = len(there.history())
+        host.shell("nft flush ruleset")
+        there.until_whole()
+        assert len(there.history()) == incidents + 1
+        host.run(["kill", "-KILL", pid])
+    there.until(lambda: "buildah" in warned(there, "stale_state"), "told")
+    there.until_whole()
+    assert there.status()["unknown"] == []
+    host.shell("nft flush ruleset")
+    there.until_whole()
+    assert there.reloads() == 0 or "reload" not in str(there.history()[-1]["methods"])
+
+    follow(there)
+
+    assert "buildah" not in host.shell(f"ls {ports}").stdout
+    there.until_whole()
+    assert host.nft(*table) == before
+
+
+def test_no_advice_hurts_who_runs(there: Installed) -> None:
+    """Paused, on two networks, in a pod, without its netns' file, a build's, another storage's."""
+    host, table = there.host, ("list", "table", "inet", "netavark")
+    before = host.nft(*table)
+    web(host, "two", networks=["dual", "isolated"], publish=["7541:80"])
+    web(host, "paused", publish=["7542:80"])
+    host.podman("pause", "paused")
+    web(host, "nofile", publish=["7543:80"])
+    place = host.podman("inspect", "nofile", "--format", "{{.NetworkSettings.SandboxKey}}")
+    host.shell(f"umount {place}; rm {place}")
+    with elsewhere(host, "ci", 7544) as key, build(host, "dual"):
+        there.until(lambda: "buildah" in warned(there, "unlisted"), "told")
+        there.until(lambda: key[:12] in warned(there, "unlisted"), "told")
+        host.run(["systemctl", "restart", "podwatch"])  # it knows of nobody but by what is there
+        there.until(lambda: "paused" in str(there.status()["containers"]), "listed")
+        rules = host.nft(*table)
+
+        follow(there)
+
+        host.podman("unpause", "paused")
+        assert host.nft(*table) == rules
+        for port, name in ((7541, "two"), (7542, "paused"), (7543, "nofile"), (7544, "ci")):
+            assert host.client.http(port) == name
+        assert not there.containers.probe_all()
+    host.podman("rm", "--force", "--time=0", "two", "paused")
+    host.shell("podman rm --force --time=0 nofile", check=False)
+    there.until(lambda: "nofile" not in str(there.status()["containers"]), "gone")
+    follow(there)
+    there.until_whole()
+    assert host.nft(*table) == before
 
 
 def test_a_rule_that_hides_a_port(there: Installed) -> None:
@@ -144,6 +285,11 @@ def test_a_change_of_the_network_backend() -> None:
     with installed("bookworm", containers_conf=conf["cni"]) as there:
         host = there.host
         assert not told(there)
+        with elsewhere(host, "ci", 7550):
+            there.until(lambda: warned(there, "unlisted") != "", "told", 90)
+            follow(there)
+            assert host.client.http(7550) == "ci"
+            there.until_whole()
         host.shell("iptables-save > /root/cni.rules")
         host.podman("rm", "--force", "--all")
         host.podman("network", "rm", "dual", "isolated", "lan")
