@@ -9,14 +9,11 @@ podman's network lock was free and nobody touched the driver's table while we re
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
-from podwatch.adapters import links
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
@@ -29,6 +26,7 @@ from podwatch.daemon.asking import Asking
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.gates import around, drops_of_others, is_there
 from podwatch.daemon.in_use import InUse
+from podwatch.daemon.inside import Inside
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.rules import Rules
 from podwatch.decide.census import Asked, Census, by_kernel, in_doubt
@@ -62,8 +60,6 @@ _TRIES = 3
 _WAITED_S = 0.05
 _PATIENCE_S = 0.25
 """So long who hurries waits for answers over the bus."""
-_INSIDE_S = 10.0
-"""Who was in a namespace so long ago is asked again, though nothing has changed."""
 _ALL_TABLES = frozenset(name for each in DRIVERS.values() for name in each.TABLES)
 
 
@@ -89,7 +85,7 @@ class Looker:
         self.copied: Callable[[FirewallDriver], SavedRules] = partial(SavedRules, {})
         """The saved copy of a driver's rules."""
         self.census = Census()
-        self._inside: tuple[object, float, Mapping[Address, int] | None] = (None, -math.inf, None)
+        self._inside = Inside()
         self._firewalls: tuple[str, ...] = ()
         self._firewalls_at = -math.inf
         self.asking_firewalld: Asking[tuple[Firewalld, list[Unknown]]] = Asking()
@@ -264,17 +260,7 @@ class Looker:
         return replace(snapshot, inside=self._ask_inside())
 
     def _ask_inside(self) -> Mapping[Address, int] | None:
-        """In how many namespaces an address is: asked again when anything has changed, or is old.
-
-        At 100 containers it costs as much as the rest of a look (15 ms).
-        """
-        now, key = time.monotonic(), (self.changes(), self.expected.stamp)
-        known, at, answer = self._inside
-        if known != key or answer is None or now > at + _INSIDE_S:
-            found = links.inside()
-            answer = None if found is None else Counter(chain.from_iterable(found.values()))
-            self._inside = (key, now, answer)
-        return answer
+        return self._inside.at((self.changes(), self.expected.stamp))
 
     def _containers(
         self, setup: Setup | None
