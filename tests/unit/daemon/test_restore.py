@@ -197,6 +197,7 @@ async def scene(
     rules, setup, units = KernelRules(damaged), ToldSetup(SETUP), Units(reload, hangs)
     known = {FirewallDriver.NFTABLES: rules}
     looker = Looker(cast("Any", setup), known, None, None)
+    looker.take_census(await setup.list_containers(), looker.asking())
     restorer = Restorer(
         looker,
         None,
