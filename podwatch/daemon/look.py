@@ -12,9 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-from podwatch.adapters.files import read_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
@@ -24,6 +22,7 @@ from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.asking import Asking
 from podwatch.daemon.expected import Expected
+from podwatch.daemon.firewalls import interferes
 from podwatch.daemon.gates import around, drops_of_others, is_there
 from podwatch.daemon.in_use import InUse
 from podwatch.daemon.inside import Inside
@@ -52,9 +51,6 @@ _FIREWALLS = ("docker.service", "ufw.service", "nftables.service")
 _FIREWALLS_EVERY_S = 60.0
 _OTHERS_SOON_S = 5.0
 """A firewall that is switched on is there as a whole so long after its first transaction."""
-_NFTABLES_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
-_UFW_FILE = Path("/etc/ufw/ufw.conf")
-_FILE_BYTES = 1 << 20
 
 _TRIES = 3
 _WAITED_S = 0.05
@@ -439,19 +435,3 @@ class Looker:
             name for name in active if name in _FIREWALLS and (not is_due or interferes(name))
         )
         return (*(name for name in active if name in NEIGHBOURS), *self._firewalls)
-
-
-def interferes(unit: str) -> bool:
-    """Whether an active unit of another firewall takes or drops what is not its own."""
-    if unit == "nftables.service":
-        return any("\nflush ruleset" in f"\n{_text(path)}" for path in _NFTABLES_FILES)
-    if unit == "ufw.service":  # active as soon as it is installed
-        return "\nENABLED=yes" in _text(_UFW_FILE)
-    return True
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_whole(path, limit_bytes=_FILE_BYTES) or ""
-    except Unreadable:
-        return ""

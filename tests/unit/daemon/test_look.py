@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from podwatch.daemon import look
-from podwatch.daemon.look import interferes
+from podwatch.daemon import firewalls, look
+from podwatch.daemon.firewalls import interferes
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.words.network import Endpoint, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
@@ -37,8 +37,8 @@ def test_which_firewall_interferes(
     file = tmp_path / "its.conf"
     if text is not None:
         file.write_text(text)
-    monkeypatch.setattr(look, "_UFW_FILE", file)
-    monkeypatch.setattr(look, "_NFTABLES_FILES", (tmp_path / "absent", file))
+    monkeypatch.setattr(firewalls, "_UFW_FILE", file)
+    monkeypatch.setattr(firewalls, "_NFTABLES_FILES", (tmp_path / "absent", file))
 
     assert interferes(unit) is told
 
