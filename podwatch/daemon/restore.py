@@ -14,7 +14,7 @@ podman answers at all.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,8 @@ from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.blocked import forbids_renewal
 from podwatch.decide.census import living
 from podwatch.decide.held import held_back, told
+from podwatch.decide.judge import judge
+from podwatch.decide.leftovers import Leftover, without
 from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
@@ -38,6 +40,7 @@ from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot, Unknown
 from podwatch.words.text import counted
+from podwatch.words.verdict import MissingKind
 
 T = TypeVar("T")
 
@@ -160,7 +163,7 @@ class Restorer:
                 elif method is Method.SOURCES:
                     detail = await self._trust(decision.subnets, snapshot)
                 elif method is Method.REPLAY:
-                    detail, transactions = await self._replay(snapshot)
+                    detail, transactions = await self._replay(decision, snapshot)
                 else:
                     async with self.turn:
                         detail = await self._reload(decision, snapshot, progress)
@@ -187,11 +190,15 @@ class Restorer:
         if why := self.looker.outdated(snapshot):
             raise Outdated(f"{why} since the look")
 
-    async def _replay(self, snapshot: Snapshot) -> tuple[str, int]:
+    async def _replay(self, decision: Decision, snapshot: Snapshot) -> tuple[str, int]:
         if snapshot.setup is None or snapshot.rules is None:
             raise RestoreFailed("the rules could not be read")
         setup = living(snapshot.setup, snapshot.containers)
         todo = self._repairs(setup, snapshot.rules)
+        if decision.stale:
+            mended = {each.name for each in todo}
+            stale = self._still_stale(decision, snapshot)
+            todo += [each for each in without(stale, snapshot.rules) if each.name not in mended]
         if not todo:
             return "nothing had to be put back", 0
         self._check(snapshot)
@@ -201,14 +208,29 @@ class Restorer:
             if self.looker.changes() != snapshot.changes:
                 raise Outdated(f"somebody changed the rules since the look ({exc})") from exc
             raise
-        return f"{counted(len(todo), 'chain')} put right from the verified copy", transactions
+        how = ", what was left over taken away" if decision.stale else " from the verified copy"
+        return f"{counted(len(todo), 'chain')} put right{how}", transactions
+
+    def _still_stale(self, decision: Decision, snapshot: Snapshot) -> list[Leftover]:
+        """What is to be taken away, and is nobody's at this moment: the kernel is asked anew."""
+        verdict = judge(replace(snapshot, inside=self.looker.ask_inside()))
+        driver = self._driver(snapshot)
+        return [
+            Leftover(driver, each.chain, each.detail)
+            for each in verdict.missing
+            if each.kind is MissingKind.STALE and (each.chain, each.detail) in decision.stale
+        ]
 
     def _repairs(self, setup: Setup, observed: Ruleset) -> list[saved.Repair]:
         rules = expected_rules(setup, observed)
         return saved.repairs(self.copy.of(setup.driver), rules, observed)
 
+    @staticmethod
+    def _driver(snapshot: Snapshot) -> FirewallDriver:
+        return FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
+
     def _rules(self, snapshot: Snapshot) -> Rules:
-        driver = FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
+        driver = self._driver(snapshot)
         if driver not in self.looker.rules:
             raise RestoreFailed(f"podwatch cannot put back rules of the driver {driver}")
         return self.looker.rules[driver]
@@ -217,7 +239,7 @@ class Restorer:
         self, decision: Decision, snapshot: Snapshot, progress: Callable[[str], None]
     ) -> str:
         # Where netavark has firewalld make the rules, that has just answered what is missing.
-        driver = FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
+        driver = self._driver(snapshot)
         rules = self.looker.rules.get(driver)
         reason = "" if rules is None else await rules.tool_works()
         if rules is not None and reason:

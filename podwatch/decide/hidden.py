@@ -67,7 +67,7 @@ def taken(
         return None
     for number in range(mapping.count):
         one = mapping.only(mapping.host_port + number)
-        found = _taken_first(path, observed, one, address)
+        found = taken_first(path, observed, one, address)
         if found is not None:
             hop = _taken(snapshot, snapshot.setup, observed, expected, container_id, one, *found)
             told = hop if told is None or hop.mark is Mark.BROKEN else told
@@ -121,7 +121,7 @@ def _may_be_needed(snapshot: Snapshot, chain: str, text: str) -> bool:
     return may_be_needed(rule, observed, strangers(setup, snapshot.inside))
 
 
-def _taken_first(
+def taken_first(
     path: Sequence[Rule], observed: Ruleset, mapping: PortMapping, address: Address
 ) -> tuple[str, str] | None:
     """(chain, rule) of what takes a port's packets before the rules of its own way do."""
@@ -130,7 +130,7 @@ def _taken_first(
 
     def first(name: str) -> tuple[str, str] | None:
         for text in observed.chains[name].rules if name in observed.chains else ():
-            protocol, ports = _sent_on(text)
+            protocol, ports = sent_on(text)
             mine = protocol == mapping.protocol and any(mapping.host_port in each for each in ports)
             if not mine and (ports or text not in own):
                 continue
@@ -147,7 +147,7 @@ def _taken_first(
 
 
 @cache
-def _sent_on(text: str) -> tuple[str, tuple[range, ...]]:
+def sent_on(text: str) -> tuple[str, tuple[range, ...]]:
     """The protocol and the ports that a rule sends on, of whatever address of the host."""
     found = _TO_PORTS.fullmatch(text)
     if found is None:

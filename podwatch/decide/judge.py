@@ -13,6 +13,7 @@ from dataclasses import replace
 from podwatch.decide.blocked import blocked_by
 from podwatch.decide.census import living
 from podwatch.decide.hidden import hidden
+from podwatch.decide.in_the_way import in_the_way
 from podwatch.decide.leftovers import candidates, leftovers, notices
 from podwatch.decide.sentences import about_rule
 from podwatch.decide.spelling import Spelling
@@ -85,10 +86,14 @@ def judge(snapshot: Snapshot) -> Verdict:
             if snapshot.inside is None:
                 asks_inside = asks_inside or bool(candidates(known, rules))
             left = leftovers(known, rules, missing)
-            warnings.extend(notices(left, setup, snapshot.containers))
+            stale = in_the_way(setup, rules, snapshot.rules, left, snapshot.containers)
+            closes = {(each.chain, each.detail) for each in stale}
+            others = [each for each in left if (each.chain, each.text) not in closes]
+            warnings.extend(notices(others, setup, snapshot.containers))
             if snapshot.rules.present and not snapshot.busy:
                 told = {(each.chain, each.text) for each in left}
                 damaged = {each.chain for each in missing}
+                missing.extend(stale)
                 warnings.extend(hidden(setup, rules, snapshot.rules, told, damaged))
         missing.extend(_missing_sysctls(setup, snapshot))
         warnings.extend(unforwarded(setup, snapshot))
@@ -237,7 +242,7 @@ def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
             continue
         counts = Counter(chain.rules)
         extra += sum(
-            counts[text] - max(1, wanted[name, text]) for text in texts if counts[text] > 1
+            max(0, counts[text] - max(1, wanted[name, text])) for text in texts if text in counts
         )
     if extra <= 0:
         return []

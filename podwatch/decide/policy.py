@@ -110,6 +110,7 @@ class Decision:
     container_ids: tuple[str, ...] = ()
     subnets: tuple[str, ...] = ()
     sysctls: tuple[str, ...] = ()
+    stale: tuple[tuple[str, str], ...] = ()  # (chain, rule) of what is to be taken away
 
 
 def hinted(memory: Memory, now: float, *, settle_until: float = NEVER) -> Memory:
@@ -162,6 +163,8 @@ def step(
     memory: Memory, verdict: Verdict, now: float, limits: Limits, *, can_replay: bool = False
 ) -> tuple[Memory, Decision]:
     """Decide what to do about `verdict` at `now`; `can_replay` says there is a usable copy.
+
+    What stands in the way is taken away together with a replay, and needs no copy.
 
     Each kind of thing is decided on by itself: one that stays missing, is unknown or has to wait
     delays no other.
@@ -333,6 +336,9 @@ def _about_rules(
     held_for = 0.0 if memory.held_since is None else now - memory.held_since
     busy = held.get(BlockedKind.LOCKED) or held.get(BlockedKind.BUSY)
     again = now + min(max(held_for / 2, 0.05), 1.0)
+    lost = tuple(each for each in verdict.missing_rules if each.kind is not MissingKind.STALE)
+    stale = tuple((e.chain, e.detail) for e in verdict.missing_rules if e.kind is MissingKind.STALE)
+    can_replay = (can_replay and bool(lost)) or bool(stale)
     if Method.REPLAY in limits.methods and can_replay and Method.REPLAY not in memory.tried:
         if busy and _changes(held) and held_for < limits.busy_cap:
             return Decision(None, busy.what, again)
@@ -340,8 +346,11 @@ def _about_rules(
         ready = max(ready, _window_opens(memory.replays, limits.replay_limit, now, limits))
         if now < ready:
             return Decision(None, "somebody keeps removing the rules", ready)
-        return Decision(Method.REPLAY, "a verified copy is at hand", now)
+        why = "a verified copy is at hand" if lost else "a rule left over closes a way"
+        return Decision(Method.REPLAY, why, now, stale=stale)
 
+    if not lost:
+        return Decision(None, "a rule left over closes a way: podwatch restore --stale")
     if Method.RELOAD not in limits.methods:
         return Decision(None, "the reload command is switched off (restore.methods)")
     if BlockedKind.STRICT_FORWARD_PORTS in held:
@@ -390,7 +399,7 @@ def _window_opens(done: tuple[float, ...], limit: int, now: float, limits: Limit
 def _reload_or_escalate(
     memory: Memory, verdict: Verdict, limits: Limits, unknown: set[Part]
 ) -> tuple[Method, tuple[str, ...], str]:
-    rules = verdict.missing_rules
+    rules = tuple(each for each in verdict.missing_rules if each.kind is not MissingKind.STALE)
     ids = tuple(each for each in _union(rules) if each not in verdict.unlisted)
     uncleared = (MissingKind.TABLE, MissingKind.FORWARD)
     gone = any(each.kind in uncleared for each in rules)

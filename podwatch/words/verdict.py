@@ -37,11 +37,12 @@ class MissingKind(StrEnum):
     SOURCE = "source"
     SYSCTL = "sysctl"
     FORWARD = "forward"  # in a policy of firewalld's, of which there is no copy
+    STALE = "stale"  # there is a rule too many: it closes somebody's way
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """One thing that is expected and was not observed.
+    """One thing that is expected and was not observed, or a way that a stale rule closes.
 
     `what` is a sentence for a person; `detail` the exact rule or source. `container_ids` are those
     whose `podman network reload` would set it up again; `reloadable` is False where it would not.

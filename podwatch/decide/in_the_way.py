@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of containers that have gone which take the packets of one that runs. Pure.
+
+The first match wins: where teardown failed, the next container that publishes the same port is
+behind the rule of the one before (containers/podman#23832, netavark#1473). Its way is closed though
+all its rules are there: that is a loss, and it is mended by taking the one rule away. Only of an
+address that no network namespace has, on a network of Podman's: whatever else takes a port may be
+meant so.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+
+from podwatch.decide.hidden import sent_on, taken_first
+from podwatch.decide.leftovers import Leftover
+from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
+from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.verdict import Missing, MissingKind
+
+_MOST = 10
+"""Rules before one port's own; more of them are found when these are gone."""
+
+
+def in_the_way(
+    setup: Setup,
+    rules: Sequence[Rule],
+    observed: Ruleset,
+    left: Iterable[Leftover],
+    containers: Mapping[str, Container],
+) -> list[Missing]:
+    """Each rule of `left` that closes a running container's way, where `rules` are expected."""
+    subnets = [each for network in setup.networks.values() for each in network.subnets]
+    stale = {
+        (each.chain, each.text): ip_address(each.to)
+        for each in left
+        if each.driver is setup.driver
+        and each.to
+        and any(ip_address(each.to) in subnet for subnet in subnets)
+    }
+    if not stale:
+        return []
+    taken = [sent_on(text) for _, text in stale]
+    ways: dict[tuple[str, str], list[Rule]] = {}
+    for rule in rules:
+        if rule.kind in (RuleKind.PORT_JUMP, RuleKind.PORT_DNAT):
+            for way in rule.ways:
+                ways.setdefault((rule.container_id, way), []).append(rule)
+    found: dict[tuple[str, str], Missing] = {}
+    for endpoint, whole, address in _published(setup):
+        path = ways.get((endpoint.container_id, whole.way_to(address)), [])
+        for one in (whole.only(whole.host_port + number) for number in range(whole.count)):
+            if not any(
+                protocol == one.protocol and one.host_port in each
+                for protocol, ports in taken
+                for each in ports
+            ):
+                continue
+            for chain, text in _before(path, observed, one, address, stale):
+                known = containers.get(endpoint.container_id)
+                name = known.title if known else endpoint.container_id[:12]
+                gone = stale[chain, text]
+                what = f"{name}: {one} goes to {gone}, which no container has any more: “{text}”"
+                found.setdefault(
+                    (chain, text),
+                    Missing(
+                        MissingKind.STALE,
+                        what,
+                        text,
+                        chain=chain,
+                        network=endpoint.network_name,
+                        container=name,
+                        container_ids=(endpoint.container_id,),
+                        reloadable=False,
+                    ),
+                )
+    return list(found.values())
+
+
+def _published(setup: Setup) -> Iterator[tuple[Endpoint, PortMapping, Address]]:
+    for endpoint in setup.endpoints:
+        for mapping in endpoint.port_mappings or ():
+            for address, _ in endpoint.addresses:
+                if mapping.host_ip is None or mapping.host_ip.version == address.version:
+                    yield endpoint, mapping, address
+
+
+def _before(
+    path: Sequence[Rule],
+    observed: Ruleset,
+    mapping: PortMapping,
+    address: Address,
+    stale: Mapping[tuple[str, str], Address],
+) -> Iterator[tuple[str, str]]:
+    """The stale rules that take a port first, as far as nobody else's does."""
+    for _ in range(_MOST):
+        first = taken_first(path, observed, mapping, address)
+        if first is None or first not in stale:
+            return
+        yield first
+        name, text = first
+        chain = observed.chains[name]
+        rest = tuple(each for each in chain.rules if each != text)
+        observed = replace(observed, chains={**observed.chains, name: replace(chain, rules=rest)})
