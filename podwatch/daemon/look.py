@@ -259,7 +259,7 @@ class Looker:
         return self._inside.at((self.changes(), self.expected.stamp))
 
     def ask_inside(self) -> Mapping[Address, int] | None:
-        """In how many network namespaces an address is, asked now; None: the kernel does not tell."""
+        """In how many namespaces an address is, asked now; None where the kernel does not tell."""
         return self._inside.at(object())
 
     def _containers(
