@@ -100,18 +100,18 @@ def test_nobodys_jobs_have_not_ended(there: Installed) -> None:
     there.host.run(["systemctl", "daemon-reload"])
     try:
         with stranger_at_it(there, "jobs"):
-            name = web(there.host, "late", publish=["8957:80"])[:12]
+            name = web(there.host, "newcomer", publish=["8957:80"])[:12]
             there.until(
-                lambda: any(each in told(there) for each in ("late", f"{name}: not running")),
+                lambda: any(each in told(there) for each in ("newcomer", f"{name}: not running")),
                 "told of the new container",
                 20,
             )
             assert "not running" not in told(there)
             heal_s(there)
-            there.until(lambda: there.host.client.http(8957, HOST_V4) == "late", "answering")
+            there.until(lambda: there.host.client.http(8957, HOST_V4) == "newcomer", "answering")
     finally:
         there.host.shell(f"rm -r {Path(slow).parent}; systemctl daemon-reload")
-        there.host.podman("rm", "--force", "--time=0", "late")
+        there.host.podman("rm", "--force", "--time=0", "newcomer")
     there.until_whole()
 
 
