@@ -3,9 +3,9 @@
 
 The first match wins: where teardown failed, the next container that publishes the same port is
 behind the rule of the one before (containers/podman#23832, netavark#1473). Its way is closed though
-all its rules are there: that is a loss, and it is mended by taking the one rule away. Only of an
-address that no network namespace has, on a network of Podman's: whatever else takes a port may be
-meant so.
+all its rules are there: that is a loss, and it is mended by taking the one rule away. Only where it
+leads to an address of a network of Podman's that nobody has, or one who does not need it: whatever
+else takes a port may be meant so.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from podwatch.decide.hidden import sent_on, taken_first
-from podwatch.decide.leftovers import Leftover
+from podwatch.decide.leftovers import Leftover, target_now
 from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.verdict import Missing, MissingKind
@@ -32,7 +32,7 @@ def in_the_way(
     """Each rule of `left` that closes a running container's way, where `rules` are expected."""
     subnets = [each for network in setup.networks.values() for each in network.subnets]
     stale = {
-        (each.chain, each.text): ip_address(each.to)
+        (each.chain, each.text): each
         for each in left
         if each.driver is setup.driver
         and each.to
@@ -59,8 +59,8 @@ def in_the_way(
             for chain, text in _before(path, observed, one, address, stale):
                 known = containers.get(endpoint.container_id)
                 name = known.title if known else endpoint.container_id[:12]
-                gone = stale[chain, text]
-                what = f"{name}: {one} goes to {gone}, which no container has any more: “{text}”"
+                whose = target_now(stale[chain, text], setup, containers)
+                what = f"{name}: {one} is taken by a rule left over, “{text}”: {whose}"
                 found.setdefault(
                     (chain, text),
                     Missing(
@@ -90,7 +90,7 @@ def _before(
     observed: Ruleset,
     mapping: PortMapping,
     address: Address,
-    stale: Mapping[tuple[str, str], Address],
+    stale: Mapping[tuple[str, str], Leftover],
 ) -> Iterator[tuple[str, str]]:
     """The stale rules that take a port first, as far as nobody else's does."""
     for _ in range(_MOST):

@@ -176,16 +176,9 @@ def notices(
 
     Those that forward nothing can keep no port closed: alone they are no matter.
     """
-    owners = _owners(setup)
     forwards = [each for each in found if each.to]
     for each in forwards[:_MOST]:
-        owner = owners.get(ip_address(each.to))
-        if owner is None:
-            whose = f"no running container has {each.to}"
-        else:
-            known = containers.get(owner)
-            name = known.title if known else owner[:12]
-            whose = f"{each.to} is {name}'s now, which does not need it"
+        whose = target_now(each, setup, containers)
         what = f"left over in chain {each.chain}: “{each.text}”: {whose}"
         yield Notice(WarningKind.LEFTOVER, what, _ADVICE)
     more = len(found) - len(forwards[:_MOST])
@@ -197,6 +190,15 @@ def notices(
         )
         kind = WarningKind.LEFTOVER if forwards else WarningKind.REMAINS
         yield Notice(kind, what, _ADVICE)
+
+
+def target_now(each: Leftover, setup: Setup, containers: Mapping[str, Container]) -> str:
+    """Whose the address is that a rule left over forwards to."""
+    owner = _owners(setup).get(ip_address(each.to))
+    if owner is None:
+        return f"no running container has {each.to}"
+    known = containers.get(owner)
+    return f"{each.to} is {known.title if known else owner[:12]}'s now, which does not need it"
 
 
 def without(found: Iterable[Leftover], observed: Ruleset) -> list[Repair]:

@@ -234,7 +234,8 @@ def test_a_rule_that_hides_a_port(there: Installed) -> None:
     assert there.reloads() == 0
     last = there.history()[-1]
     assert (last["verified"], last["methods"]) == (True, ["replay"])
-    assert "goes to 10.88.0.99, which no container has any more" in last["missing"][0]
+    assert "8081/tcp is taken by a rule left over" in last["missing"][0]
+    assert "no running container has 10.88.0.99" in last["missing"][0]
 
 
 def test_who_lost_its_namespace_closes_nobodys_way(there: Installed) -> None:

@@ -52,7 +52,10 @@ def test_a_way_that_a_dead_containers_rule_closes_is_lost(driver: FirewallDriver
     (found,) = verdict.missing
     assert (verdict.state, found.kind) == (State.LOST, MissingKind.STALE)
     assert (found.chain, found.detail) == (chain, rule)
-    assert found.what.startswith(f"000000000000: 8080/tcp goes to {DEAD}, which no container has")
+    assert found.what == (
+        f"000000000000: 8080/tcp is taken by a rule left over, “{rule}”: "
+        f"no running container has {DEAD}"
+    )
     assert not [each for each in verdict.warnings if each.kind is WarningKind.LEFTOVER]
 
     (repair,) = without([Leftover(driver, chain, rule)], observed)

@@ -127,7 +127,10 @@ def test_everybody_elses_rules_are_left_alone() -> None:
 
 
 def test_nobodys_rule_is_told_word_for_word() -> None:
-    """The verdict is degraded, and names the rule, whose address it is, and what to do."""
+    """The verdict is degraded, and names the rule, whose address it is, and what to do.
+
+    As it stands behind the rule of who has the port now; before it, it would be a loss.
+    """
     setup = setup_of(FirewallDriver.NFTABLES, "10.88.0.2")
     rules = installed(setup)
     chain = "nv_2f259bab_10_88_0_0_nm16_dnat"
@@ -137,7 +140,7 @@ def test_nobodys_rule_is_told_word_for_word() -> None:
     ):
         text = f"tcp dport 8080 dnat ip to {target}:81"
         was = rules.chains[chain]
-        chains = {**rules.chains, chain: replace(was, rules=(text, *was.rules))}
+        chains = {**rules.chains, chain: replace(was, rules=(*was.rules, text))}
         key = setup.endpoints[0].container_id
         found = seen(setup, replace(rules, chains=chains))
         verdict = judge(replace(found, containers={key: Container(key, "web")}))
