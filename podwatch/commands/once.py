@@ -147,7 +147,11 @@ async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
         can_replay = bool(verdict.missing_rules) and host.copy.covers(snapshot)
         memory, decision = policy.step(memory, verdict, now, rules, can_replay=can_replay)
         if not verdict.missing and decision.method is None:
-            print(f"{verdict.state}: nothing is missing")
+            more = "; what closes a way: podwatch status" if verdict.state is State.LOST else ""
+            print(f"{verdict.state}: nothing is missing that podwatch puts back{more}")
+            return verdict.state
+        if now > end:
+            print(f"{verdict.state}: the host changes faster than it can be repaired")
             return verdict.state
         if decision.method is None:
             if decision.look_at is None or decision.look_at > end:
@@ -161,5 +165,8 @@ async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
         if dry_run:
             return verdict.state
         outcome = await host.restorer.restore(decision.method, decision, snapshot, print)
+        if outcome.outdated:
+            print(f"looking again: {clean(outcome.detail)}")
+            continue
         print(f"{'done' if outcome.done else 'failed'}: {clean(outcome.detail)}")
         memory = policy.acted(memory, decision, time.monotonic(), rules, done=outcome.done)
