@@ -20,8 +20,9 @@ from podwatch.daemon.service import look_once
 from podwatch.daemon.status import SCHEMA
 from podwatch.decide import dhcp, policy
 from podwatch.decide.census import living
-from podwatch.decide.leftovers import candidates, leftovers, without
+from podwatch.decide.leftovers import candidates, leftovers
 from podwatch.drivers.driver import expected_rules
+from podwatch.drivers.saved import without
 from podwatch.words.network import Setup
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean, counted
@@ -111,7 +112,8 @@ async def _take_away_from(host: Host, running: Setup, *, dry_run: bool) -> State
         if why := host.looker.outdated(snapshot):
             print(f"not taken away: {why} since the look; try again")
             return verdict.state
-        await host.looker.rules[driver].repair(without(some, observed), observed)
+        todo = without(observed, [(each.chain, each.text) for each in some])
+        await host.looker.rules[driver].repair(todo, observed)
     return (await _settled_look(host))[1].state
 
 

@@ -12,7 +12,7 @@ podman answers at all.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,6 @@ from podwatch.decide.blocked import forbids_renewal
 from podwatch.decide.census import living
 from podwatch.decide.held import held_back, told
 from podwatch.decide.judge import judge
-from podwatch.decide.leftovers import Leftover, without
 from podwatch.decide.policy import Decision, Method
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
@@ -194,11 +193,8 @@ class Restorer:
         if snapshot.setup is None or snapshot.rules is None:
             raise RestoreFailed("the rules could not be read")
         setup = living(snapshot.setup, snapshot.containers)
-        todo = self._repairs(setup, snapshot.rules)
-        if decision.stale:
-            mended = {each.name for each in todo}
-            stale = self._still_stale(decision, snapshot)
-            todo += [each for each in without(stale, snapshot.rules) if each.name not in mended]
+        stale = self._still_stale(decision, snapshot) if decision.stale else ()
+        todo = self._repairs(setup, snapshot.rules, stale)
         if not todo:
             return "nothing had to be put back", 0
         self._check(snapshot)
@@ -208,22 +204,22 @@ class Restorer:
             if self.looker.changes() != snapshot.changes:
                 raise Outdated(f"somebody changed the rules since the look ({exc})") from exc
             raise
-        how = ", what was left over taken away" if decision.stale else " from the verified copy"
+        how = ", what was left over taken away" if stale else " from the verified copy"
         return f"{counted(len(todo), 'chain')} put right{how}", transactions
 
-    def _still_stale(self, decision: Decision, snapshot: Snapshot) -> list[Leftover]:
+    def _still_stale(self, decision: Decision, snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
         """What is to be taken away, and is nobody's at this moment: the kernel is asked anew."""
         verdict = judge(replace(snapshot, inside=self.looker.ask_inside()))
-        driver = self._driver(snapshot)
-        return [
-            Leftover(driver, each.chain, each.detail)
-            for each in verdict.missing
-            if each.kind is MissingKind.STALE and (each.chain, each.detail) in decision.stale
-        ]
+        stale = {
+            (each.chain, each.detail) for each in verdict.missing if each.kind is MissingKind.STALE
+        }
+        return tuple(each for each in decision.stale if each in stale)
 
-    def _repairs(self, setup: Setup, observed: Ruleset) -> list[saved.Repair]:
+    def _repairs(
+        self, setup: Setup, observed: Ruleset, stale: Collection[tuple[str, str]] = ()
+    ) -> list[saved.Repair]:
         rules = expected_rules(setup, observed)
-        return saved.repairs(self.copy.of(setup.driver), rules, observed)
+        return saved.repairs(self.copy.of(setup.driver), rules, observed, stale)
 
     @staticmethod
     def _driver(snapshot: Snapshot) -> FirewallDriver:

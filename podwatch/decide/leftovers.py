@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from podwatch.drivers.driver import DRIVERS
-from podwatch.drivers.saved import Repair
 from podwatch.words.network import Address, Container, FirewallDriver, Setup, Subnet
-from podwatch.words.rules import Chain, Rule, Ruleset
+from podwatch.words.rules import Rule, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 from podwatch.words.verdict import Missing, Notice, WarningKind
@@ -199,20 +198,6 @@ def target_now(each: Leftover, setup: Setup, containers: Mapping[str, Container]
         return f"no running container has {each.to}"
     known = containers.get(owner)
     return f"{each.to} is {known.title if known else owner[:12]}'s now, which does not need it"
-
-
-def without(found: Iterable[Leftover], observed: Ruleset) -> list[Repair]:
-    """What to repair so that these rules of one driver are gone, and all others stay."""
-    gone: dict[str, set[str]] = {}
-    for each in found:
-        gone.setdefault(each.chain, set()).add(each.text)
-    left = []
-    for name, texts in gone.items():
-        if (chain := observed.chains.get(name)) is not None:
-            stays = tuple(at for at, text in enumerate(chain.rules) if text not in texts)
-            rest = Chain(chain.hook, tuple(chain.rules[at] for at in stays))
-            left.append(Repair(name, rest, exists=True, rehook=False, stays=stays))
-    return left
 
 
 def mentions(text: str, places: Iterable[Subnet]) -> bool:

@@ -61,8 +61,15 @@ def covers(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> bool:
     )
 
 
-def repairs(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> list[Repair]:
+def repairs(
+    saved: SavedRules,
+    rules: Iterable[Rule],
+    observed: Ruleset,
+    stale: Collection[tuple[str, str]] = (),
+) -> list[Repair]:
     """The chains that differ from what they have to be, each as a whole and in its order.
+
+    `stale` are rules, each behind its chain's name, that have to go.
 
     A chain keeps all that it holds but for what is there twice or stands in the wrong place. What
     it lost comes back next to the rule that it stood behind in the copy. Chains that hold nothing
@@ -75,12 +82,14 @@ def repairs(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> list
     for name in dict.fromkeys(name for name in (*saved.chains, *observed.chains) if name in wanted):
         was, now = saved.chains.get(name), observed.chains.get(name)
         hook = _hook(was, now, wanted[name])
-        placed = _mended(was, now, wanted[name])
+        gone = {text for chain_name, text in stale if chain_name == name}
+        placed = _mended(was, now, wanted[name], gone)
         chain = Chain(hook, tuple(text for text, _ in placed))
         if now is None or now != chain:
             rehook = now is not None and now.hook != hook
             stays = tuple(None if rehook else at for _, at in placed)
             found.append(Repair(name, chain, now is not None, rehook, stays))
+    found.extend(without(observed, [each for each in stale if each[0] not in wanted]))
     jumps = {text.rpartition("jump ")[2] for each in found for text in each.chain.rules}
     found.extend(
         Repair(name, Chain("", ()), exists=False, rehook=False)
@@ -109,10 +118,27 @@ def _hook(was: Chain | None, now: Chain | None, rules: Iterable[Rule]) -> str:
     return known[0]
 
 
-def _mended(was: Chain | None, now: Chain | None, rules: Sequence[Rule]) -> list[_Placed]:
+def without(observed: Ruleset, stale: Iterable[tuple[str, str]]) -> list[Repair]:
+    """What to repair so that these rules, each behind its chain's name, go, and all others stay."""
+    gone: dict[str, set[str]] = {}
+    for name, text in stale:
+        gone.setdefault(name, set()).add(text)
+    found = []
+    for name, texts in gone.items():
+        if (chain := observed.chains.get(name)) is not None:
+            stays = tuple(at for at, text in enumerate(chain.rules) if text not in texts)
+            rest = Chain(chain.hook, tuple(chain.rules[at] for at in stays))
+            found.append(Repair(name, rest, exists=True, rehook=False, stays=stays))
+    return found
+
+
+def _mended(
+    was: Chain | None, now: Chain | None, rules: Sequence[Rule], gone: Collection[str]
+) -> list[_Placed]:
     """One chain's rules as they have to be, where it `was` so in the copy and is so `now`."""
     rules = [rule for rule in rules if rule.kind is not RuleKind.HOOK]
     here = _once(now.rules if now else (), {text for rule in rules for text in rule.texts})
+    here = [each for each in here if each[0] not in gone]
     there = {text for text, _ in here}
     copied = set(was.rules) if was else set()
     lost: set[str] = set()

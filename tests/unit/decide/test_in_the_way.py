@@ -8,8 +8,8 @@ from ipaddress import ip_address
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.decide.leftovers import Leftover, without
 from podwatch.decide.policy import Limits, Memory, Method, step
+from podwatch.drivers.saved import without
 from podwatch.words.network import Address, FirewallDriver, PortMapping, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Snapshot
@@ -58,7 +58,7 @@ def test_a_way_that_a_dead_containers_rule_closes_is_lost(driver: FirewallDriver
     )
     assert not [each for each in verdict.warnings if each.kind is WarningKind.LEFTOVER]
 
-    (repair,) = without([Leftover(driver, chain, rule)], observed)
+    (repair,) = without(observed, [(chain, rule)])
     mended = replace(observed, chains={**observed.chains, chain: repair.chain})
     assert judge(seen(setup, mended)).state is State.OK
 

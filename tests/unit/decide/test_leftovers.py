@@ -8,10 +8,11 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.decide.leftovers import leftovers, mentions, without
+from podwatch.decide.leftovers import leftovers, mentions
 from podwatch.drivers import cni, iptables
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.iptables_save import BUILT_IN
+from podwatch.drivers.saved import without
 from podwatch.words.network import (
     BadFile,
     Container,
@@ -266,7 +267,7 @@ def test_taking_away_leaves_what_is_expected(driver: FirewallDriver) -> None:
     one = setup_of(driver, "10.88.0.2")
     observed = installed(setup_of(driver, "10.88.0.2", "10.88.0.3"))
     found = leftovers(seen(one, observed), rules_of(one, observed))
-    todo = without(found, observed)
+    todo = without(observed, [(each.chain, each.text) for each in found])
 
     after = replace(
         observed, chains={**observed.chains, **{each.name: each.chain for each in todo}}

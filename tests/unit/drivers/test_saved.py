@@ -327,6 +327,16 @@ def test_a_wrong_order_needs_no_copy() -> None:
     assert repair.stays == (None, 0, 1, 2, 3)
 
 
+def test_what_has_to_go_goes_with_what_comes_back() -> None:
+    """In one repair a chain gets what it lost, and what stands in the way is taken from it."""
+    observed = ruleset(
+        FORWARD=("stale", "a", "jump X", "c"), X=("x", "y", "stale"), MINE=("m", "n")
+    )
+    stale = [("FORWARD", "stale"), ("MINE", "m")]
+    after = {each.name: each.chain.rules for each in repairs(COPY, rules(), observed, stale)}
+    assert after == {"FORWARD": ("a", "jump X", "b", "c"), "MINE": ("n",)}
+
+
 def test_an_empty_copy_brings_nothing() -> None:
     """Without a copy nothing is covered, and only duplicates are put right."""
     empty = SavedRules({})
