@@ -190,7 +190,9 @@ class Loop:
                 if not await acting:
                     await self._rest(now)
             else:
-                pause_ends = None if pause is None else now + pause.until - time.time() + 0.01
+                # It may be over since this look began, which nothing else will tell.
+                left = 0.0 if pause is None else max(0.0, pause.until - time.time())
+                pause_ends = None if pause is None else now + left + 0.01
                 looker = self.host.looker
                 again_at = (looker.census.again_at, looker.others_due)
                 at_last = (decision.look_at, told_at, pause_ends, *again_at)
