@@ -18,7 +18,7 @@ for number in range({count}):
     each.rules = each.containers = 1
     each.tried, each.methods = ["1 chain put right from the verified copy in 4 ms"], ["replay"]
     History(default_path()).note(each)
-    each.end(each.began + 0.012)
+    each.end(each.began + 0.012, 0.012)
     History(default_path()).note(each)
 """
 """A program that writes so many incidents, as the daemon does: at the beginning and at the end."""
