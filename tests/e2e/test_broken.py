@@ -209,7 +209,7 @@ def test_a_storm(there: Installed) -> None:
         blown = blowing.communicate(timeout=60)[0].count("blown")
     there.host.nft("delete", "table", "inet", "storm")
 
-    assert blown >= 3  # times 100,000 changes, one for each loss at least
+    assert blown >= 1  # which are 100,000 changes, while a table was lost
     assert _rss_kb(there) <= MOST_RSS_KB
 
 
