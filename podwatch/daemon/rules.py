@@ -11,7 +11,7 @@ from typing import Protocol
 from podwatch.adapters import iptables as iptables_tool
 from podwatch.adapters.libnftables import THREAD, Nftables
 from podwatch.adapters.netlink import chain_exists, table_exists
-from podwatch.drivers import cni, iptables, iptables_save, nftables
+from podwatch.drivers import cni, iptables, iptables_save, nft_script, nftables
 from podwatch.drivers.driver import expected_rules, is_whole
 from podwatch.drivers.saved import Repair
 from podwatch.words.errors import RestoreFailed, RulesUnreadable
@@ -109,7 +109,7 @@ class NftablesRules:
         if dormant:
             await self.nft.apply(f"add table {_TABLE}\n")
         try:
-            script = nftables.repair_script(todo, observed)
+            script = nft_script.repair_script(todo, observed)
         except ValueError as exc:
             raise RestoreFailed(str(exc)) from exc
         await self.nft.apply(script)

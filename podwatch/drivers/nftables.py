@@ -7,11 +7,10 @@ them, made canonical by `canonical` so that versions of nft that order or pad di
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 
 from podwatch.drivers.rounds import PerRound
-from podwatch.drivers.saved import Repair
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 
@@ -389,53 +388,3 @@ def parse_listing(listing: str) -> Ruleset:
                 numbers.append(int(number))
     traits = frozenset({DORMANT} if dormant else ())
     return Ruleset(present=True, chains=chains, handles=handles, traits=traits)
-
-
-def repair_script(repairs: Iterable[Repair], observed: Ruleset) -> str:
-    """One transaction, in nft's language, that makes the chains what they have to be.
-
-    It adds and deletes rules, and flushes nothing: what others have added since `observed` was
-    listed stays. It names its neighbours by their handles, and creates what was not there: where
-    the table is another by now, all of it fails. All chains come first: a rule may jump to any of
-    them. A base chain hooked in wrongly cannot be changed, only made again. Raises ValueError where
-    a handle that it needs is not known.
-    """
-    todo = list(repairs)
-    table = f"{FAMILY} {TABLE}"
-    lines = [f"{'add' if observed.present else 'create'} table {table}"]
-    rules: list[str] = []
-    for each in todo:
-        on = f"{table} {each.name}"
-        handles = observed.handles.get(each.name, ()) if each.exists else ()
-        if each.exists and len(handles) != len(observed.chains[each.name].rules):
-            raise ValueError(f"the handles of chain {each.name} are not known")
-        gone = [
-            f"delete rule {on} handle {number}"
-            for at, number in enumerate(handles)
-            if at not in each.stays
-        ]
-        if each.rehook:
-            lines += [*gone, f"delete chain {on}"]
-        else:
-            rules += gone
-        if each.rehook or not each.exists:
-            hook = f" {{ {each.chain.hook} }}" if each.chain.hook else ""
-            lines.append(f"create chain {on}{hook}")
-        rules += _added(on, each, handles)
-    return "\n".join(lines + rules) + "\n"
-
-
-def _added(on: str, repair: Repair, handles: Sequence[int]) -> Iterator[str]:
-    """The rules that have to be written, each beside one that stays; at the end where none does."""
-    run: list[str] = []
-    before: int | None = None
-    for text, at in zip(repair.chain.rules, repair.stays, strict=True):
-        if at is None:
-            run.append(text)
-            continue
-        yield from (f"insert rule {on} handle {handles[at]} {each}" for each in run)
-        run, before = [], at
-    if before is None:
-        yield from (f"add rule {on} {each}" for each in run)
-    else:
-        yield from (f"add rule {on} handle {handles[before]} {each}" for each in reversed(run))

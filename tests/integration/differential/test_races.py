@@ -20,7 +20,7 @@ from podwatch.daemon.restore import Outcome, Restorer
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.judge import judge
 from podwatch.decide.policy import Decision, Method
-from podwatch.drivers import iptables, iptables_save, nftables
+from podwatch.drivers import iptables, iptables_save, nft_script, nftables
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import Repair
 from podwatch.words.errors import RestoreFailed
@@ -62,7 +62,7 @@ class StageRules:
         self.before_commit()
         try:
             if self.driver is FirewallDriver.NFTABLES:
-                self.stage.nft("-f", "-", text=nftables.repair_script(todo, observed))
+                self.stage.nft("-f", "-", text=nft_script.repair_script(todo, observed))
                 return 1
             scripts = iptables_save.restore_scripts(todo, observed, prefixes=iptables.PREFIXES)
             for family, script in scripts.items():

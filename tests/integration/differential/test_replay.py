@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.drivers.nftables import FAMILY, TABLE, expected_rules, repair_script, traits
+from podwatch.drivers.nft_script import repair_script
+from podwatch.drivers.nftables import FAMILY, TABLE, expected_rules, traits
 from podwatch.drivers.saved import SavedRules, covers, repairs
 from podwatch.words.network import Setup
 from podwatch.words.rules import Ruleset

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.nftables import repair_script
+from podwatch.drivers.nft_script import repair_script
 from podwatch.drivers.saved import Repair, SavedRules, covers, dump, load, repairs
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 

@@ -30,7 +30,7 @@ from podwatch.daemon.document import document
 from podwatch.daemon.settings import SETTINGS
 from podwatch.daemon.status import SHAPE, read_status, why_not_running
 from podwatch.decide.judge import judge
-from podwatch.drivers import nftables, saved
+from podwatch.drivers import nft_script, nftables, saved
 from podwatch.drivers.netlink_messages import Transaction, parse_messages
 from podwatch.drivers.podman_json import parse_ps
 from podwatch.drivers.state import parse_endpoint, parse_network
@@ -313,6 +313,6 @@ def test_from_files_to_what_a_person_reads(data: st.DataObject) -> None:
         expected = nftables.expected_rules(setup, rules)
         copy = saved.SavedRules(rules.chains)
         bare = nftables.parse_listing("")
-        nftables.repair_script(saved.repairs(copy, expected, bare), bare)
+        nft_script.repair_script(saved.repairs(copy, expected, bare), bare)
     assert all(each.isprintable() for each in shown.splitlines())
     shown.encode()
