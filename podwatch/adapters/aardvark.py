@@ -51,6 +51,15 @@ def read_server(directory: Path = DIRECTORY, proc: Path = Path("/proc")) -> Name
     )
 
 
+def read_names(directory: Path = DIRECTORY) -> frozenset[str]:
+    """The networks whose containers ask aardvark-dns: none where there is no such directory."""
+    try:
+        names = {each.name for each in directory.iterdir()}
+    except OSError:
+        return frozenset()
+    return frozenset(name.removesuffix(_INTERNAL) for name in names if name != _PID_FILE)
+
+
 def read_bound() -> frozenset[tuple[Address, int]]:
     """The addresses and ports of the host that are taken for UDP."""
     paths = (Path("/proc/net/udp"), Path("/proc/net/udp6"))

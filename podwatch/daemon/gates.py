@@ -63,6 +63,7 @@ def around(setup: Setup, *, drops: bool) -> Around:
         tuple(_internal()) if versions else (),
         deaf,
         not deaf or kernel.has_default_v6(),
+        aardvark.read_names() if drops else None,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from podwatch.daemon.incident import Incident
 from podwatch.daemon.restore import Outcome
 from podwatch.decide.policy import ABOUT_RULES, Method
-from podwatch.words.cause import Cause
+from podwatch.words.cause import NO_CAUSE, Cause
 from podwatch.words.snapshot import Part
 from podwatch.words.text import lasted
 from podwatch.words.verdict import Missing, MissingKind, Verdict
@@ -68,6 +68,8 @@ class Incidents:
         nothing is done about what is missing in the next moment.
         """
         missing = {_key(each): each for each in verdict.missing}
+        for each in self._open:
+            self._follow(each, missing, verdict)
         ended: list[Incident] = []
         rest: list[Incident] = []
         for each in list(self._open):
@@ -99,6 +101,21 @@ class Incidents:
                 each.incident.tried.append(told)
                 each.reloaded = outcome.method in (Method.RELOAD, Method.ESCALATE)
 
+    def _follow(self, whole: _Open, missing: Mapping[_Key, Missing], verdict: Verdict) -> None:
+        """A table that is there again with half of its rules is not back: those are lost still."""
+        tables = [key for key in whole.losses if key[0] is MissingKind.TABLE and key not in missing]
+        known = {key for each in self._open for key in each.losses}
+        rest = {
+            key: loss
+            for key, loss in missing.items()
+            if key not in known and key[0] in (MissingKind.RULE, MissingKind.ORDER)
+        }
+        if tables and rest:
+            for key in tables:
+                del whole.losses[key]
+            whole.losses.update(rest)
+            whole.incident.note(_only(verdict, rest.values()))
+
     def _begin(
         self,
         fresh: Mapping[_Key, Missing],
@@ -113,6 +130,8 @@ class Incidents:
             moving[-1].losses.update(fresh)
             moving[-1].incident.note(_only(verdict, moving[-1].losses.values()))
             return ()
+        if cause.writer and all(kind is MissingKind.SYSCTL for kind, _, _ in fresh):
+            cause = NO_CAUSE  # who writes rules sets no sysctl by it
         begun = _Open(Incident(self._name(now), cause), at, dict(fresh))
         begun.incident.note(_only(verdict, fresh.values()))
         self._open.append(begun)

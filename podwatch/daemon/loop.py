@@ -27,6 +27,7 @@ from podwatch.words.cause import (
     by_firewalld,
     by_writer,
     other,
+    why_looked,
 )
 from podwatch.words.errors import PodwatchError, Unreadable
 from podwatch.words.snapshot import Snapshot
@@ -143,7 +144,8 @@ class Loop:
         self._take_census()
 
     def _wake(self, cause: Cause, *, urgent: bool, names_cause: bool = False) -> None:
-        if names_cause or self.hints.cause.kind in (CauseKind.OTHER, CauseKind.UNKNOWN):
+        weak = self.hints.cause.kind in (CauseKind.OTHER, CauseKind.UNKNOWN)
+        if names_cause or not self.hints.cause or (weak and cause):
             self.hints.cause = cause
         self.hints.urgent = self.hints.urgent or urgent
         self.hints.woken.set()
@@ -320,11 +322,20 @@ class Loop:
             self._census_failed = stamp, time.monotonic()
             self.publisher.complain(exc)
             return
-        self._wake(other("podman's containers were listed"), urgent=False)
+        self._wake(why_looked("podman's containers were listed"), urgent=False)
 
     def look_now(self, why: str) -> None:
-        """Look although nothing changed on the host."""
-        self._wake(other(why), urgent=True)
+        """Look although nothing is known to have changed on the host."""
+        self._wake(why_looked(why), urgent=True)
+
+    def on_surroundings(self) -> None:
+        """A setting or a route was changed: what a reload had to wait for may be there now."""
+        self.memory = policy.hinted(self.memory, time.monotonic())
+        self.look_now("a setting or a route was changed")
+
+    def on_sysctl(self) -> None:
+        """Somebody set a sysctl."""
+        self._wake(other("a sysctl was set"), urgent=True)
 
     def is_alive(self) -> bool:
         """Whether a look is not overdue: the loop neither hangs nor has ended."""

@@ -254,7 +254,7 @@ class Publisher:
         self.counters["incidents"] += 1
         log(
             Event.LOSS_FOUND,
-            f"missing: {listed(incident.missing)}; cause: {cause}",
+            f"missing: {listed(incident.missing)}; cause: {cause.text or 'not known'}",
             cause=cause.text,
             missing="\n".join(incident.missing),
             decision=decision.method or "none",

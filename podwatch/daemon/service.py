@@ -154,7 +154,7 @@ class _Service:
         self.publisher.beat()
         # Of some settings and routes nobody tells; to read them while awake costs next to nothing.
         if self.host.looker.is_outdated():
-            self.loop.look_now("a setting or a route was changed")
+            self.loop.on_surroundings()
         for each in no_locks():
             self.publisher.complain(each)
         if held_lock() is not None:  # nothing tells of that, nor do podmans that wait for it
@@ -193,7 +193,7 @@ class _Service:
         self.dhcp.woken.set()
 
     def _on_sysctl(self) -> None:
-        self.loop.look_now("a sysctl was set")
+        self.loop.on_sysctl()
 
     def _on_change(self, change: Change) -> None:
         self.loop.on_change(change)

@@ -80,7 +80,7 @@ def judge(snapshot: Snapshot) -> Verdict:
             missing.extend(_missing_rules(rules, snapshot.rules, snapshot, setup))
             warnings.extend(_duplicates(rules, snapshot.rules))
             warnings.extend(without_events(snapshot.rules))
-            warnings.extend(shut_out(setup, snapshot.drops))
+            warnings.extend(shut_out(setup, snapshot.drops, snapshot.around.named))
             warnings.extend(parted(setup, snapshot))
             known = replace(snapshot, setup=setup)
             if snapshot.inside is None:

@@ -50,8 +50,13 @@ def without_events(observed: Ruleset) -> Iterable[Notice]:
         )
 
 
-def shut_out(setup: Setup, chains: Collection[BaseChain]) -> Iterable[Notice]:
-    """Chains of other firewalls that drop what containers need, and what lets it through."""
+def shut_out(
+    setup: Setup, chains: Collection[BaseChain], named: Collection[str] | None = None
+) -> Iterable[Notice]:
+    """Chains of other firewalls that drop what containers need, and what lets it through.
+
+    `named` are the networks whose containers ask aardvark-dns, None where that is not known.
+    """
     for chain, name, network in forwarding.shut_out(setup, chains):
         yield Notice(
             WarningKind.SHUT_OUT,
@@ -61,6 +66,8 @@ def shut_out(setup: Setup, chains: Collection[BaseChain]) -> Iterable[Notice]:
             forwarding.remedy(chain, network.bridge, setup.driver),
         )
     for chain, network, endpoint in forwarding.unheard(setup, chains):
+        if named is not None and endpoint.network_name not in named:
+            continue
         yield Notice(
             WarningKind.SHUT_OUT,
             f"network {endpoint.network_name} ({network.bridge}): chain {chain.table} {chain.name} "

@@ -127,6 +127,11 @@ NO_CAUSE = Cause()
 WHILE_ABSENT = Cause(CauseKind.ABSENT, "while podwatch was not running")
 
 
+def why_looked(told: str) -> Cause:
+    """What made podwatch look: nobody's doing, and no cause of what it finds."""
+    return Cause(CauseKind.UNKNOWN, short=told)
+
+
 def by_writer(writer: Writer) -> Cause:
     """The cause that is a transaction: the writer, and what is known of it in one sentence."""
     return Cause(CauseKind.TRANSACTION, _about(writer), str(writer), writer)

@@ -11,7 +11,7 @@ from podwatch.daemon.incident import Incident
 from podwatch.daemon.incidents import STORM_S, Changes, Incidents
 from podwatch.daemon.restore import Outcome
 from podwatch.decide.policy import Method
-from podwatch.words.cause import NO_CAUSE, other
+from podwatch.words.cause import NO_CAUSE, Writer, by_writer, other
 from podwatch.words.snapshot import Part, Unknown
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 
@@ -108,6 +108,29 @@ def test_what_a_reload_brings_to_light_is_a_part_of_it() -> None:
     story.look()
     assert story.ended == story.began
     assert story.ended[0].tried == ["reload of 2 in 60 s"]
+
+
+def test_who_writes_rules_set_no_sysctl() -> None:
+    """A sysctl that is found wrong in a look at somebody's transaction is not put down to them."""
+    nft = by_writer(Writer("nft", 7))
+    for missing, told in (((SYSCTL,), ""), ((RULE,), str(nft)), ((SYSCTL, RULE), str(nft))):
+        incidents = Incidents()
+        verdict = Verdict(State.LOST, missing)
+        (began,) = incidents.looked(verdict, nft, now=1.0, at=1.0, at_rest=True).began
+        assert began.cause.text == told
+
+
+def test_a_table_with_half_of_its_rules_is_not_restored() -> None:
+    """Where some container was held back, the loss goes on until its rules are there, too."""
+    story = Story()
+    story.look(TABLE)
+    story.look(OTHER, after=600.0)
+    assert not story.ended
+    assert len(story.began) == 1
+    story.look(OTHER, SYSCTL, after=600.0)
+    assert [each.missing for each in story.began] == [[TABLE.what, OTHER.what], [SYSCTL.what]]
+    story.look(SYSCTL)
+    assert story.ended == story.began[:1]
 
 
 def test_while_the_table_is_gone_no_rule_is_back() -> None:
