@@ -24,7 +24,7 @@ from podwatch.drivers import iptables, iptables_save, nft_script, nftables
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import Repair
 from podwatch.words.errors import RestoreFailed
-from podwatch.words.network import FirewallDriver, Setup
+from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import BaseChain
@@ -145,7 +145,12 @@ class Played:
                 self.stage.nft("delete", "rule", *on, name, "handle", str(chance.choice(handles)))
 
     def look(self) -> Snapshot:
-        """Look once; what is whole is copied."""
+        """Look once, as podman would list what is up; what is whole is copied."""
+        asyncio.run(self.looker.look())
+        ids = [box.container_id for box in self.up.values()]
+        self.looker.take_census(
+            {key: Container(key, key[:12]) for key in ids}, self.looker.asking()
+        )
         snapshot = asyncio.run(self.looker.look())
         verdict = judge(snapshot)
         whole = not (verdict.missing_rules or verdict.has_duplicates)
