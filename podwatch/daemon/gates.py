@@ -75,6 +75,8 @@ def _routes(setup: Setup) -> Iterator[Routed]:
         if kernel.has_master(network.bridge):
             continue  # a VRF, which has tables of its own
         mine = [each for each in setup.endpoints if each.network_id == network_id]
+        if network.internal or any(each.internal for each in mine):
+            continue  # with CNI such a bridge has no address, and the host no route to it
         for version in (4, 6):
             on = [
                 (address, each)
