@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +54,7 @@ class Systemd:
 
     def __init__(self) -> None:
         self._bus = SystemBus(_SYSTEMD, on_signal=self._signal, timeout_s=CALL_TIMEOUT_S)
+        self._manager = partial(self._bus.call, _SYSTEMD, _PATH, _MANAGER)
         self._turn = asyncio.Lock()
         self._batches: list[_Batch] = []
         self._heard_on: object = None
@@ -194,18 +196,6 @@ class Systemd:
 
     async def _match(self, member: str) -> None:
         await self._bus.call(DBUS, DBUS_PATH, DBUS, member, "s", [_ENDS])
-
-    async def _manager(
-        self,
-        member: str,
-        signature: str = "",
-        body: Sequence[Any] = (),
-        *,
-        returns: str | None = None,
-    ) -> list[Any]:
-        return await self._bus.call(
-            _SYSTEMD, _PATH, _MANAGER, member, signature, body, returns=returns
-        )
 
     def _signal(self, _sender: str, _interface: str, member: str, body: list[Any]) -> None:
         if member != "JobRemoved" or len(body) != 4:

@@ -7,6 +7,7 @@ through `podwatch.adapters.systemd`.)
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from podwatch.adapters.dbus import SystemBus
@@ -29,6 +30,7 @@ class UnitWatch:
         self._on_change = on_change
         self._subscribed = False
         self.bus = SystemBus(SYSTEMD, _rules(names), self._signal, self._state)
+        self._manager = partial(self.bus.call, SYSTEMD, _PATH, _MANAGER)
 
     async def run(self) -> None:
         """Keep listening for ever."""
@@ -98,18 +100,6 @@ class UnitWatch:
         if value.signature != kind:
             raise BusUnavailable(f"{SYSTEMD}: {name} is a {value.signature!r}, not a {kind!r}")
         return value.value
-
-    async def _manager(
-        self,
-        member: str,
-        signature: str = "",
-        body: Sequence[Any] = (),
-        *,
-        returns: str | None = None,
-    ) -> list[Any]:
-        return await self.bus.call(
-            SYSTEMD, _PATH, _MANAGER, member, signature, body, returns=returns
-        )
 
     def _signal(self, _sender: str, _interface: str, _member: str, _body: list[Any]) -> None:
         self._on_change()

@@ -170,7 +170,10 @@ class Looker:
         found_neighbours = await self._asking_neighbours.hear(neighbours, left)
         if rules is not None and time.monotonic() > read_at + _WAITED_S:
             # Others were waited for: what is decided is decided from rules and state of one moment.
+            heard = self.expected.stamp
             setup, rules, at, busy = await self._rules(unknown)
+            if self.expected.stamp != heard:  # firewalld has answered for what was set up before
+                busy = busy or "podman is changing a network"
         if setup is not None and self.expected.asks_podman:
             ask = partial(self.ask_firewalld, unknown)
             setup, rules, said = await self.in_use.find(setup, rules, ask, unknown)

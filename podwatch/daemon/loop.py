@@ -267,9 +267,10 @@ class Loop:
             self.host.drain()
         finally:
             self._acting = False
-        if outcome.outdated:
-            return False
         now = time.monotonic()
+        if outcome.outdated:  # somebody else is at it: what has to wait for quiet waits
+            self.memory = policy.hinted(self.memory, now)
+            return False
         self.memory = policy.acted(self.memory, decision, now, self.limits, done=outcome.done)
         # Who else uses iptables does so under the same name: those are told by their number.
         others = self.changes - changes - outcome.transactions

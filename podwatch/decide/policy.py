@@ -14,7 +14,7 @@ The ladder, from the least disruptive means to the most:
 `hinted` and `acted` are the two other inputs: somebody changed something; a means was tried.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -183,9 +183,10 @@ def step(
         decision = _about_duplicates(memory, verdict, now, limits, unknown, held)
         if decision.look_at is not None:
             wake.append(decision.look_at)
-        busy = min(_again_after(held), default=None)
-        if busy is not None:
-            wake.append(now + busy)
+        if BlockedKind.LOCKED in held:
+            wake.append(now + LOCKED_AGAIN_S)
+        elif BlockedKind.BUSY in held:
+            wake.append(now + BUSY_AGAIN_S)
         return memory, replace(decision, look_at=min(wake, default=None))
 
     for kind in (BlockedKind.PAUSED, BlockedKind.PANIC):
@@ -277,14 +278,6 @@ def _about_duplicates(
     if now < ready:
         return Decision(None, "rules are there twice: waiting until it is quiet", ready)
     return Decision(Method.REPLAY, "rules are there more than once", now)
-
-
-def _again_after(held: Collection[BlockedKind]) -> Iterable[float]:
-    """What podman is in the middle of is not copied, and that it has ended nobody tells."""
-    if BlockedKind.LOCKED in held:
-        yield LOCKED_AGAIN_S
-    elif BlockedKind.BUSY in held:
-        yield BUSY_AGAIN_S
 
 
 def _about_sysctls(memory: Memory, verdict: Verdict, now: float, limits: Limits) -> Decision:
