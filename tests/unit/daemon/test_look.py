@@ -224,3 +224,39 @@ def test_a_look_does_not_wait_for_a_busy_bus(monkeypatch: pytest.MonkeyPatch) ->
         assert not untrusted.sources
 
     asyncio.run(body())
+
+
+def test_who_comes_while_others_are_waited_for_is_not_judged_by_old_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The rules are read again after a wait; where somebody came in it, a change is going on."""
+    monkeypatch.setattr(look, "table_exists", lambda *_: False)
+    monkeypatch.setattr(look, "_WAITED_S", -1.0)
+
+    async def body() -> None:
+        firewalld = _Slow()
+        firewalld.let.set()
+        expected: Any = _JustSetUp()
+        expected.driver = FirewallDriver.NFTABLES
+        expected.endpoints = (Endpoint("c" * 64, "n" * 64, "podman", ()),)
+        rules: Any = {FirewallDriver.NFTABLES: _Rules()}
+        looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
+        looker.changes = lambda: 7
+        await looker.look()
+        assert not (await looker.look()).busy
+
+        reads = 0
+
+        async def somebody_comes() -> Setup:
+            nonlocal reads
+            reads += 1
+            expected.stamp = 1 if reads == 1 else 2
+            return Setup(expected.driver, endpoints=expected.endpoints)
+
+        expected.read = somebody_comes
+        found = await looker.look()
+        assert reads == 2
+        assert found.stamp == 2
+        assert found.busy == "podman is changing a network"
+
+    asyncio.run(body())
