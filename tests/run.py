@@ -135,7 +135,7 @@ def run_tests(directory: str, at_once: int = 1) -> Tally:
     if at_once == 1:
         return _run_pytest((directory,), "-q")
     tally = Tally()  # of a stage so long that each test is named as it ends
-    # By name, not by number of tests: one test alone can take longer than a module of thirty, and the
+    # By name, not by number of tests: one test can take longer than a module of thirty, and the
     # longest is among the first.
     spread = ("--dist", "loadscope", "--no-loadscope-reorder")
     together = ("-v", "--numprocesses", str(at_once), *spread)
