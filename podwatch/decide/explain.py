@@ -186,7 +186,7 @@ class _Teller:
                 self.snapshot, self.expected, path, endpoint.container_id, mapping, address
             )
             yield taken or self._present("port forward", path, what, Mark.BROKEN)
-        yield from self._forward_rules(endpoint, address)
+        yield from self._forward_rules(endpoint, address, inward=True)
         yield from self._other_firewalls(endpoint, address, "daddr")
         yield from hops.wire(self.kernel, self.setup, endpoint, known)
         yield hops.process(self.kernel, endpoint, known, mapping)
@@ -281,7 +281,9 @@ class _Teller:
         bridge = firewalld.interfaces.get(network.bridge) if network else None
         return bridge or firewalld.default_zone
 
-    def _forward_rules(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
+    def _forward_rules(
+        self, endpoint: Endpoint, address: Address, *, inward: bool = False
+    ) -> Iterator[Hop]:
         rules = self._about(endpoint, address, RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
         path = self._path("FORWARD", rules)
         if not path and self.observed is not None:
@@ -292,7 +294,13 @@ class _Teller:
             each.table in tables and forwarding.drops(each) for each in self.kernel.others or ()
         )
         if_missing = Mark.BROKEN if drops else Mark.NOTE
-        yield self._present("forward", path, "accepted by its own rules", if_missing)
+        hop = self._present("forward", path, "accepted by its own rules", if_missing)
+        # What comes from outside no rule of netavark's accepts: it passes at the chain's end.
+        if inward and hop.mark is Mark.OPEN and self.observed is not None:
+            chain = path[-1].chain
+            if drop := hidden.drop_of(self.observed, chain):
+                hop = _closed("forward", chain, drop)
+        yield hop
 
     def _masquerade(self, endpoint: Endpoint, address: Address) -> Hop:
         what = "leaves under the host's address"
@@ -388,7 +396,14 @@ class _Teller:
                 return Hop(
                     place, f"missing in {rule.chain}: {self.spelling.of(rule)}", if_missing, advice
                 )
+            if before := hidden.first_end(observed, rule):
+                return _closed(place, rule.chain, before)
         return Hop(place, f"{what}: {self.spelling.of(rules[-1])}")
+
+
+def _closed(place: str, chain: str, text: str) -> Hop:
+    what = f"chain {chain}: “{text}”, which is not Podman's, keeps packets from its rules"
+    return Hop(place, what, Mark.BROKEN, "delete it, unless it is meant so")
 
 
 def _names(endpoint: Endpoint, address: Address) -> set[str]:

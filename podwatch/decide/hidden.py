@@ -23,7 +23,7 @@ from podwatch.decide.leftovers import (
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.iptables_save import BUILT_IN
 from podwatch.words.network import Address, PortMapping, Setup
-from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 from podwatch.words.verdict import Notice, WarningKind
@@ -46,6 +46,7 @@ _TO_PORTS = re.compile(
 )
 _TAKES = re.compile(r"\w (?:dnat|redirect)\b|-j (?:DNAT|REDIRECT)\b")
 _NOT_PODMANS = "delete it, unless it is meant so"
+_ACCEPT = (RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
 
 
 def taken(
@@ -156,6 +157,34 @@ def sent_on(text: str) -> tuple[str, tuple[range, ...]]:
     return found[1], tuple(range(int(low), int(high or low) + 1) for low, _, high in ends)
 
 
+def first_end(observed: Ruleset, rule: Rule) -> str:
+    """The rule of somebody else that lets nothing reach `rule`, as `hidden` tells it; "" for none.
+
+    An accept before a rule that accepts does what that one would.
+    """
+    chain = observed.chains.get(rule.chain)
+    if rule.kind is RuleKind.HOOK or chain is None or not _may_end(rule.chain, chain):
+        return ""
+    first = next(
+        (each for each in chain.rules if each in rule.texts or _ENDS_ALL.fullmatch(each)), ""
+    )
+    accepts = rule.kind in _ACCEPT and first.rpartition(" ")[2].lower() == "accept"
+    return "" if first in rule.texts or accepts else first
+
+
+def drop_of(observed: Ruleset, name: str) -> str:
+    """The rule of somebody else that drops what no rule of a chain accepts; "" for none."""
+    chain = observed.chains.get(name)
+    if chain is None or chain.hook == BUILT_IN:
+        return ""
+    return next((each for each in chain.rules if _DROPS_ALL.fullmatch(each)), "")
+
+
+def _may_end(name: str, chain: Chain) -> bool:
+    """In a filter chain of everybody's accepting is no harm, and what drops is told elsewhere."""
+    return chain.hook != BUILT_IN or " nat " in name
+
+
 def hidden(
     setup: Setup,
     rules: Sequence[Rule],
@@ -178,8 +207,7 @@ def hidden(
         if chain is None or texts.issuperset(chain.rules):
             continue
         last = max((at for at, text in enumerate(chain.rules) if text in texts), default=-1)
-        # In a filter chain of everybody's, accepting is no harm, and what drops is told elsewhere.
-        ends = chain.hook != BUILT_IN or " nat " in name
+        ends = _may_end(name, chain)
         for at, text in enumerate(chain.rules):
             if text in texts or (name, text) in told:
                 continue

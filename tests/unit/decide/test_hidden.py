@@ -30,20 +30,37 @@ from tests.unit.decide.test_leftovers import DRIVERS, installed, setup_of
 NFT, IPTABLES = FirewallDriver.NFTABLES, FirewallDriver.IPTABLES
 
 
-def told(driver: FirewallDriver, chain: str, text: str, at: int = 0) -> list[str]:
-    """What is told of a host in order, with one rule of somebody's put into a chain."""
+def with_rule(driver: FirewallDriver, chain: str, text: str, at: int = 0) -> Snapshot:
+    """A host in order, with one rule of somebody's put into a chain."""
     setup = setup_of(driver, "10.88.0.2")
     rules: Ruleset = installed(setup)
     was = rules.chains[chain]
     end = len(was.rules) if at < 0 else at
     texts = (*was.rules[:end], text, *was.rules[end:])
     found = replace(rules, chains={**rules.chains, chain: replace(was, rules=texts)})
-    verdict = judge(Snapshot(setup, found, ABSENT_FIREWALLD))
-    assert not verdict.missing
     assert expected_rules(setup, found)
+    return Snapshot(setup, found, ABSENT_FIREWALLD)
+
+
+def told(driver: FirewallDriver, chain: str, text: str, at: int = 0) -> list[str]:
+    """What is told of such a host."""
+    verdict = judge(with_rule(driver, chain, text, at))
+    assert not verdict.missing
     notices = [each for each in verdict.warnings if each.kind is WarningKind.HIDDEN]
     assert verdict.state is (State.LOST if verdict.warnings else State.OK)
     return [each.what for each in notices]
+
+
+def closed(driver: FirewallDriver, chain: str, text: str, at: int = 0) -> list[str]:
+    """What `explain` calls broken of the rules on such a host."""
+    by_rules = ("port forward", "forward", "masquerade")
+    snapshot = replace(with_rule(driver, chain, text, at), inside={ip_address("10.88.0.2"): 1})
+    return [
+        hop.what
+        for way in explain(snapshot, Kernel())
+        for hop in way.hops
+        if hop.place in by_rules and hop.mark is Mark.BROKEN
+    ]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +89,9 @@ def test_what_hides_is_told_word_for_word(
     """A rule that keeps packets from Podman's, or from the end of its chain, is named."""
     (what,) = told(driver, chain, text, at)
     assert f"chain {chain}: “{text}”" in what
+    ways = closed(driver, chain, text, at)
+    assert ways, "explain calls every way open"
+    assert all(f"chain {chain}: “{text}”" in each for each in ways)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +111,7 @@ def test_what_hides_nothing_is_left_alone(
 ) -> None:
     """Rules for some packets alone, or behind all of Podman's, or for other ports, are no harm."""
     assert told(driver, chain, text, at) == []
+    assert closed(driver, chain, text, at) == []
 
 
 def forward(setup: Setup, observed: Ruleset, *dead: str, strangers: Sequence[str] = ()) -> Hop:
