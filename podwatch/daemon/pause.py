@@ -12,7 +12,6 @@ it there wanted something, and what they wanted least is a repair.
 import asyncio
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -76,7 +75,11 @@ def end(run_dir: Path) -> bool:
         path = directory
     try:
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            # Here, and not above: it loads libraries for compression, and the daemon has no use
+            # for them.
+            from shutil import rmtree
+
+            rmtree(path)
         else:
             path.unlink()
         if path == directory:

@@ -8,7 +8,6 @@ container each.
 """
 
 import base64
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from podwatch.words.network import (
     Subnet,
 )
 from podwatch.words.rules import Rule, RuleKind, Ruleset
-from podwatch.words.text import printable
+from podwatch.words.text import printable, sha512
 
 PREFIXES = ("CNI-",)
 PLACE = "what CNI put into iptables"
@@ -198,7 +197,7 @@ def _rule(
 def chain_name(prefix: str, endpoint: Endpoint) -> str:
     """A container's own chain (plugins pkg/utils/utils.go, FormatChainName)."""
     named = endpoint.network_name + endpoint.container_id
-    return f"CNI-{prefix}{hashlib.sha512(named.encode()).hexdigest()}"[:28]
+    return f"CNI-{prefix}{sha512(named)}"[:28]
 
 
 def _owner(endpoint: Endpoint) -> str:

@@ -5,7 +5,6 @@ Follows netavark's src/firewall/varktables/types.rs from 1.1 to 1.17 rule for ru
 removed in 2.0. Which version installed the rules shows in the rules themselves (see `_Era`).
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -14,6 +13,7 @@ from podwatch.drivers import iptables_save
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
 from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.text import sha512
 
 PREFIXES = ("NETAVARK",)
 PLACE = "what netavark put into iptables"
@@ -68,7 +68,7 @@ def traits(observed: Ruleset) -> frozenset[str]:
 @lru_cache(maxsize=1024)
 def chain_hash(network_name: str) -> str:
     """The end of the names of a network's chains (netavark src/network/core_utils.rs)."""
-    return hashlib.sha512(network_name.encode()).hexdigest().upper()[:13]
+    return sha512(network_name).upper()[:13]
 
 
 def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:

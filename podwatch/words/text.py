@@ -70,3 +70,11 @@ def ago(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return f"{max(int(seconds), 0)} s"
+
+
+def sha512(text: str) -> str:
+    """The SHA-512 of a text, in hexadecimal digits: chains of iptables' are named by it."""
+    # Loaded at first use: it brings OpenSSL, 2 MB that a daemon with nftables has no use for.
+    from hashlib import sha512
+
+    return sha512(text.encode()).hexdigest()

@@ -6,6 +6,8 @@ daemon, commands. This test reads the imports, so an arrow the wrong way fails b
 """
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -208,3 +210,17 @@ def test_every_test_states_its_fact(path: Path) -> None:
         lacking = [f"{node.name}:{node.lineno}" for node in tests if not ast.get_docstring(node)]
         assert lacking == [], name_of(path)
         assert len({node.name for node in tests}) == len(tests), name_of(path)
+
+
+def test_the_daemon_is_small() -> None:
+    """What watches a host with nftables loads neither OpenSSL nor libraries for compression."""
+    script = (
+        "import sys; sys.modules['ssl'] = None\n"  # as `podwatch run` does
+        "import podwatch.daemon.service\n"
+        "print(*sorted({'hashlib', 'shutil', 'lzma', 'bz2', 'http', 'email'} & {*sys.modules}))"
+    )
+    done = subprocess.run(
+        (sys.executable, "-c", script), cwd=ROOT, check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout.split() == []
