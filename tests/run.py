@@ -62,12 +62,14 @@ class Stage:
     """One step of the tests: commands to run in the top directory, one after the other.
 
     ``obstacle`` says why the stage cannot run here, or nothing. ``tests`` is a folder for pytest.
-    ``at_once`` processes share its modules; then, by themselves, come the tests marked ``alone``.
+    ``at_once`` processes share its modules; then, by themselves, come the tests marked ``alone``,
+    if there are any. Where ``is_long``, each test is named as it ends.
     """
 
     commands: tuple[tuple[str, ...], ...] = ()
     tests: str | None = None
     at_once: int = 1
+    is_long: bool = False
     obstacle: Callable[[], str] = str
 
 
@@ -86,8 +88,12 @@ def _no_root() -> str:
 
 
 PYTHON = sys.executable
+_NO_TESTS = 5  # pytest's exit code
+
 SECOND_TRIES = 3
 """So many files at most are tried a second time: what fails in more of them was not late."""
+
+CPUS = os.cpu_count() or 1
 
 STAGES = {
     "lint": Stage(
@@ -97,7 +103,7 @@ STAGES = {
         )
     ),
     "types": Stage(commands=((PYTHON, "-m", "mypy"),), obstacle=_no_libraries),
-    "unit": Stage(tests="tests/unit", obstacle=_no_libraries),
+    "unit": Stage(tests="tests/unit", at_once=CPUS, obstacle=_no_libraries),
     "package": Stage(
         commands=(
             ("packaging/make-deb",),
@@ -105,9 +111,9 @@ STAGES = {
         ),
         obstacle=_no_build_tools,
     ),
-    "integration": Stage(tests="tests/integration", obstacle=_no_root),
+    "integration": Stage(tests="tests/integration", at_once=CPUS, obstacle=_no_root),
     # A lab host mostly waits: for a boot, for a quiet moment, for a silent server.
-    "e2e": Stage(tests="tests/e2e", at_once=(os.cpu_count() or 1) + 1, obstacle=_no_root),
+    "e2e": Stage(tests="tests/e2e", at_once=CPUS + 1, is_long=True, obstacle=_no_root),
 }
 
 
@@ -130,21 +136,22 @@ def count(report: Path) -> Tally:
     return tally
 
 
-def run_tests(directory: str, at_once: int = 1) -> Tally:
-    """Run pytest over one directory."""
+def run_tests(directory: str, at_once: int = 1, *, is_long: bool = False) -> Tally:
+    """Run pytest over one directory, in so many processes."""
+    words = "-v" if is_long else "-q"
     if at_once == 1:
-        return _run_pytest((directory,), "-q")
-    tally = Tally()  # of a stage so long that each test is named as it ends
+        return _run_pytest((directory,), words)
+    tally = Tally()
     # By name, not by number of tests: one test can take longer than a module of thirty, and the
     # longest is among the first.
     spread = ("--dist", "loadscope", "--no-loadscope-reorder")
-    together = ("-v", "--numprocesses", str(at_once), *spread)
-    for marker, options in (("not alone", together), ("alone", ("-v",))):
-        found = _run_pytest((directory,), *options, "-m", marker)
+    together = (words, "--numprocesses", str(at_once), *spread)
+    for marker, options in (("not alone", together), ("alone", (words,))):
+        found = _run_pytest((directory,), *options, "-m", marker, may_be_none=marker == "alone")
         files = _files(found.failed)
         if 0 < len(files) <= SECOND_TRIES and all((TOP / each).is_file() for each in files):
             print(f"== once more, alone: {' '.join(files)}", flush=True)
-            found.replace(_run_pytest(files, "-v", "-m", marker))
+            found.replace(_run_pytest(files, words, "-m", marker))
         tally.add(found)
     return tally
 
@@ -155,13 +162,13 @@ def _files(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(f"{each.replace('.', '/')}.py" for each in modules))
 
 
-def _run_pytest(paths: Sequence[str], *options: str) -> Tally:
+def _run_pytest(paths: Sequence[str], *options: str, may_be_none: bool = False) -> Tally:
     with tempfile.TemporaryDirectory(prefix="podwatch-tests-") as results:
         report = Path(results) / "report.xml"
         given = ("--durations=10", f"--junit-xml={report}", *options, *paths)
         code = subprocess.run((PYTHON, "-m", "pytest", *given), cwd=TOP, check=False).returncode
         tally = count(report) if report.exists() else Tally()
-    if code != 0 and not tally.failed:
+    if code != 0 and not tally.failed and not (may_be_none and code == _NO_TESTS):
         tally.failed.add(f"{' '.join(paths)}: pytest ended with exit code {code}")
     return tally
 
@@ -178,7 +185,7 @@ def run_stage(name: str, tally: Tally, *, ci: bool) -> bool:
             return False
     if stage.tests is None:
         return True
-    found = run_tests(stage.tests, stage.at_once)
+    found = run_tests(stage.tests, stage.at_once, is_long=stage.is_long)
     tally.add(found)
     return not found.failed
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.lab.containers import ContainerSet, standard_set
 from tests.lab.host import Host, Result
 
@@ -27,6 +29,9 @@ def built_package() -> Path:
         raise AssertionError("no package in dist/: make deb")
     return packages[-1]
 
+
+on_one_suite = pytest.mark.parametrize("there", ["trixie"], indirect=True)
+"""For what is podwatch's own doing, and the same whatever the suite brings."""
 
 PATIENCE = 3
 """How much longer than on a machine that does nothing else a condition is waited for: other tests'

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.installed import Installed, installed
+from tests.e2e.installed import Installed, installed, on_one_suite
 from tests.lab.containers import IMAGE, web, web_command
 from tests.lab.host import Host
 from tests.lab.rootfs import BUSYBOX_IMAGE, containers_conf
@@ -150,6 +150,7 @@ def test_a_container_of_another_storage_is_one_like_others(there: Installed) -> 
     assert (host.nft(*table), there.reloads()) == (before, reloads)
 
 
+@on_one_suite
 def test_a_build_leaves_nothing_unknown(there: Installed) -> None:
     """Neither while it runs nor when it was killed; what a killed one leaves is told, and goes."""
     host, table = there.host, ("list", "table", "inet", "netavark")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.e2e.installed import CONFIG, STATUS, Installed
+from tests.e2e.installed import CONFIG, STATUS, Installed, on_one_suite
 
 pytestmark = pytest.mark.e2e
 
@@ -22,6 +22,7 @@ def _until_another(there: Installed, pid: str) -> None:
     there.until(lambda: _main_pid(there) not in (pid, "0"), "started again")
 
 
+@on_one_suite
 def test_killed(there: Installed) -> None:
     """SIGKILL at any time: systemd starts podwatch again, and what was lost meanwhile heals."""
     for pause in (0.0, 0.01, 0.03, 0.1):
@@ -58,6 +59,7 @@ def test_a_start_ends_with_a_status(there: Installed) -> None:
     there.until_whole()
 
 
+@on_one_suite
 @pytest.mark.parametrize("text", ["", "{", '{"version": 99}', '{"version": 1, "driver": "x"}'])
 def test_a_damaged_copy_is_ignored(there: Installed, text: str) -> None:
     """A copy that is torn or of another version is ignored, and the reload command heals."""
@@ -83,6 +85,7 @@ def test_the_bus_restarted(there: Installed) -> None:
     assert _main_pid(there) == pid
 
 
+@on_one_suite
 def test_a_fight_is_bounded(there: Installed) -> None:
     """Somebody who flushes for 30 s costs a bounded number of repairs; then all heals."""
     before, restored = there.reloads(), there.status()["counters"]["restored"]
@@ -102,6 +105,7 @@ def test_a_fight_is_bounded(there: Installed) -> None:
     assert "nft keeps removing the rules" in told
 
 
+@on_one_suite
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -130,6 +134,7 @@ def test_a_bad_configuration_is_refused(there: Installed, text: str, named: str)
     assert _main_pid(there) == pid
 
 
+@on_one_suite
 def test_a_bad_configuration_at_the_start(there: Installed) -> None:
     """A start with a file that is refused fails once, naming it, and is not tried again."""
     cursor = there.host.journal_cursor()
@@ -147,6 +152,7 @@ def test_a_bad_configuration_at_the_start(there: Installed) -> None:
     assert CONFIG in told
 
 
+@on_one_suite
 def test_an_unreadable_directory_is_unknown(there: Installed) -> None:
     """Where podwatch may not read netavark's state, that is told, and nothing is repaired."""
     before, rules = there.incidents(), there.host.nft("list", "table", "inet", "netavark")
@@ -167,6 +173,7 @@ def test_an_unreadable_directory_is_unknown(there: Installed) -> None:
     )
 
 
+@on_one_suite
 def test_a_corrupt_state_file_is_one_unknown(there: Installed) -> None:
     """A state file that makes no sense makes its container unknown and nobody lost."""
     before = there.incidents()
@@ -185,6 +192,7 @@ def test_a_corrupt_state_file_is_one_unknown(there: Installed) -> None:
     assert there.incidents() == before
 
 
+@on_one_suite
 def test_anybody_may_ask_for_status(there: Installed) -> None:
     """A user without privileges reads the status; `check` and `history` say they need root."""
     there.host.nft("flush", "ruleset")
@@ -199,6 +207,7 @@ def test_anybody_may_ask_for_status(there: Installed) -> None:
         assert (told.code, told.stderr) == (3, hint)
 
 
+@on_one_suite
 def test_usage_and_absence(there: Installed) -> None:
     """Wrong usage exits 64; a daemon that does not run is unknown, with what to do."""
     assert there.host.run(["podwatch", "--nonsense"], check=False).code == 64
@@ -211,6 +220,7 @@ def test_usage_and_absence(there: Installed) -> None:
     assert "systemctl start podwatch" in told.stdout
 
 
+@on_one_suite
 def test_a_stop_amid_a_reload(there: Installed) -> None:
     """SIGTERM while containers are being reloaded: podwatch ends, and waits for no more of them."""
     there.host.write(CONFIG, '[restore]\nmethods = ["reload"]\nquiet = 0\nat_once = 1\n')
@@ -230,6 +240,7 @@ def test_a_stop_amid_a_reload(there: Installed) -> None:
     assert reloads < sum(each["needs_rules"] for each in there.status()["containers"])
 
 
+@on_one_suite
 def test_a_dry_run_changes_nothing(there: Installed) -> None:
     """`podwatch run --dry-run` tells, in the status and at the terminal, what it would do."""
 
@@ -307,3 +318,48 @@ kill $pid; wait $pid
 podman rm -f -t 0 bare
 '
 """
+
+
+@on_one_suite
+def test_a_pause_that_cannot_be_read_is_one(there: Installed) -> None:
+    """A link in place of the pause's directory pauses, is told, and resume ends it at once."""
+    cursor = there.host.journal_cursor()
+    there.host.run(["mkdir", "/etc/victims"])
+    there.host.shell("rm -rf /run/podwatch/pause; ln -s /etc/victims /run/podwatch/pause")
+    there.host.run(["systemctl", "restart", "podwatch"])
+    try:
+        there.host.nft("delete", "table", "inet", "netavark")
+        there.until(lambda: there.status()["state"] == "lost", "told")
+        (held,) = (each for each in there.status()["blocked"] if each["kind"] == "paused")
+        assert "/run/podwatch/pause is a link" in held["what"]
+        assert held["advice"] == "podwatch resume"
+        told = there.host.run(["podwatch", "pause"], check=False)
+        assert told.code == 3
+        assert "not followed" in told.stderr
+        assert "not followed" in there.host.journal("podwatch", since_cursor=cursor)
+        assert there.host.shell("ls /etc/victims").stdout == ""
+    finally:
+        there.host.run(["podwatch", "resume"])
+    there.until_whole()
+
+
+@on_one_suite
+@pytest.mark.parametrize("name", ["run.lock", "restore.lock"])
+def test_a_linked_lock_is_refused(there: Installed, name: str) -> None:
+    """A lock that is a link is not opened, and the error names it; without it all is well."""
+    there.host.run(["systemctl", "stop", "podwatch"])
+    there.host.nft("delete", "table", "inet", "netavark")
+    cursor = there.host.journal_cursor()
+    there.host.run(["ln", "-sfn", "/etc/victim", f"/run/podwatch/{name}"])
+    there.host.run(["systemctl", "--no-block", "start", "podwatch"])
+    try:
+        there.until(
+            lambda: (
+                f"cannot open the lock /run/podwatch/{name}: Too many levels of symbolic links"
+                in there.host.journal("podwatch", since_cursor=cursor)
+            ),
+            "refused",
+        )
+    finally:
+        there.host.run(["rm", f"/run/podwatch/{name}"])
+    there.until_whole()

@@ -3,7 +3,7 @@
 
 import pytest
 
-from tests.e2e.installed import Installed
+from tests.e2e.installed import Installed, on_one_suite
 from tests.lab.containers import many
 
 pytestmark = pytest.mark.e2e
@@ -27,6 +27,7 @@ def test_the_first_containers_are_no_riddle(there: Installed) -> None:
     assert "missing" not in told
 
 
+@on_one_suite
 def test_churn_is_no_loss(there: Installed) -> None:
     """Starting, stopping, restarting and renaming 50 containers is neither loss nor repair."""
     before = there.incidents()
