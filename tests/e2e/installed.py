@@ -16,6 +16,7 @@ import pytest
 
 from tests.lab.containers import ContainerSet, standard_set
 from tests.lab.host import Host, Result
+from tests.lab.machine import until
 
 TOP = Path(__file__).resolve().parent.parent.parent
 STATUS = "/run/podwatch/status.json"
@@ -47,7 +48,8 @@ class Installed:
 
     def status(self) -> dict[str, Any]:
         """The status document as it is now."""
-        document: dict[str, Any] = json.loads(self.host.read(STATUS))
+        text = Path(f"/proc/{self.host.leader}/root{STATUS}").read_text(encoding="utf-8")
+        document: dict[str, Any] = json.loads(text)
         return document
 
     def check(self) -> Result:
@@ -60,14 +62,12 @@ class Installed:
         `limit_s` is what it may take on a machine that does nothing else.
         """
         began = time.monotonic()
-        while not condition():
-            if time.monotonic() - began > PATIENCE * limit_s:
-                told = self.host.run(["podwatch", "status", "--all"], check=False).stdout
-                journal = self.host.journal("podwatch")[-3000:]
-                raise AssertionError(
-                    f"not {what} within {PATIENCE * limit_s:.0f} s:\n{told}\n{journal}"
-                )
-            time.sleep(0.02)
+        if not until(condition, PATIENCE * limit_s):
+            told = self.host.run(["podwatch", "status", "--all"], check=False).stdout
+            journal = self.host.journal("podwatch")[-3000:]
+            raise AssertionError(
+                f"not {what} within {PATIENCE * limit_s:.0f} s:\n{told}\n{journal}"
+            )
         return time.monotonic() - began
 
     def until_whole(self, limit_s: float = 15.0) -> float:

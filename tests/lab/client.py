@@ -203,9 +203,7 @@ class Client:
             kind: SOCK_STREAM or SOCK_DGRAM.
             address: an address of the family the socket is to have.
         """
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with _network_namespace(self._namespace):
-            return socket.socket(family, kind)
+        return socket_in(self._namespace, kind, address)
 
     def close(self) -> None:
         """End the responder and with it the namespace; harmless when repeated."""
@@ -227,6 +225,33 @@ def _check(argv: Sequence[str], given: str = "") -> str:
     if result.returncode != 0:
         raise LabError(f"{' '.join(argv)} failed with {result.returncode}: {result.stderr.strip()}")
     return result.stdout
+
+
+def socket_in(namespace: int, kind: socket.SocketKind, address: str) -> socket.socket:
+    """Return a new socket that lives in a network namespace, given as an open descriptor of it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with _network_namespace(namespace):
+        return socket.socket(family, kind)
+
+
+def greeted_as(namespace: int, address: str, timeout: float = 2.0) -> str | None:
+    """Call the responder from a network namespace; the address it sees its caller under, or None.
+
+    Args:
+        namespace: an open descriptor of the namespace.
+        address: the client's, IPv4 or IPv6.
+        timeout: seconds for each step.
+    """
+    received = b""
+    with socket_in(namespace, socket.SOCK_STREAM, address) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect((address, RESPONDER_PORT))
+            while chunk := connection.recv(65536):
+                received += chunk
+        except OSError:  # refused, unreachable or out of time: no greeting
+            return None
+    return received.decode(errors="replace").strip() or None
 
 
 @contextmanager

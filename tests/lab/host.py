@@ -18,7 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.lab.client import CLIENT_V4, CLIENT_V6, HOST_V4, HOST_V6, RESPONDER_PORT, Client
+from tests.lab.client import (
+    CLIENT_V4,
+    CLIENT_V6,
+    HOST_V4,
+    HOST_V6,
+    RESPONDER_PORT,
+    Client,
+    greeted_as,
+)
 from tests.lab.errors import CommandFailed, LabError, tail
 from tests.lab.machine import Machine, until
 from tests.lab.rootfs import build
@@ -90,6 +98,8 @@ class Host:
         self._binds = dict(binds or {})
         self._machine: Machine | None = None
         self._client: Client | None = None
+        self._pid_files: dict[str, str] = {}
+        """Where the process id of a container is, by its name, relative to the host's root."""
 
     @property
     def machine(self) -> Machine:
@@ -363,10 +373,29 @@ class Host:
 
     def seen_as(self, container: str, *, ipv6: bool = False) -> str | None:
         """Return the address the client sees a container's connection come from, or None."""
-        target = CLIENT_V6 if ipv6 else CLIENT_V4
-        ask = ["/busybox", "nc", "-w", "2", target, str(RESPONDER_PORT)]
-        said = self.run(["podman", "exec", container, *ask], check=False, timeout=20)
-        return said.stdout.strip() or None
+        namespace = self._namespace_of(container)
+        if namespace is None:
+            return None
+        try:
+            return greeted_as(namespace, CLIENT_V6 if ipv6 else CLIENT_V4)
+        finally:
+            os.close(namespace)
+
+    def _namespace_of(self, container: str) -> int | None:
+        """A running container's network namespace, opened; None if it does not run.
+
+        `podman exec` would be four processes for each question, a fifth of all that the tests cost.
+        """
+        root = Path(f"/proc/{self.leader}/root")
+        for _ in range(2):
+            try:
+                pid = (root / self._pid_files[container]).read_text(encoding="ascii").strip()
+                return os.open(root / f"proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            except (KeyError, OSError):  # never asked for, or another one of that name by now
+                ask = ["podman", "container", "inspect", "--format={{.PidFile}}", container]
+                told = self.run(ask, check=False).stdout.strip()
+                self._pid_files[container] = told.lstrip("/")
+        return None
 
     def watch_egress(self, container: str, interval_s: float = 0.01) -> Watch:
         """Watch a container's way out: it reaches the client, seen under the host's address."""

@@ -34,22 +34,27 @@ _REBOOT = 133  # EXIT_FORCE_RESTART, nspawn.c of systemd 252
 _counter = itertools.count(1)
 
 
+LONGEST_STEP_S = 0.5
+"""Asking costs processors, which other hosts want: who has waited long is asked less often."""
+
+
 def until(condition: Callable[[], object], limit_s: float, step_s: float = 0.02) -> bool:
     """Wait until ``condition()`` is true.
 
     Args:
         condition: asked again and again; its first true value ends the wait.
         limit_s: the longest wait in seconds.
-        step_s: the pause between two questions in seconds.
+        step_s: the pause between two questions in seconds, which grows with the wait.
 
     Returns:
         Whether the condition became true within the limit.
     """
-    deadline = time.monotonic() + limit_s
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > limit_s:
             return False
-        time.sleep(step_s)
+        time.sleep(max(step_s, min(waited / 20, LONGEST_STEP_S)))
     return True
 
 
