@@ -471,6 +471,12 @@ def test_netavarks_state_is_spoilt(there: Installed, mess: str) -> None:
     assert _rss_kb(there) <= MOST_RSS_SPOILT_KB
 
 
+def _unknown(there: Installed) -> set[str]:
+    """What is unknown, where that is the state of it all."""
+    status = there.status()
+    return {each["what"] for each in status["unknown"] if status["state"] == "unknown"}
+
+
 @pytest.mark.parametrize(
     "part", ["ports", "networks", "ports/*_$(podman inspect -f {{.Id}} web-b)"]
 )
@@ -479,11 +485,7 @@ def test_a_part_of_netavarks_state_is_away(there: Installed, part: str) -> None:
     there.host.shell(f"mkdir /run/aside; cd {_STATE}; mv {part} /run/aside; nft flush ruleset")
     try:
         # A look amid the move names netavark's state; the next one what it stood for.
-        named = {"web-b", "network podman"}
-        there.until(
-            lambda: any(each["what"] in named for each in there.status()["unknown"]), "named", 10
-        )
-        assert there.status()["state"] == "unknown"
+        there.until(lambda: _unknown(there) & {"web-b", "network podman"} != set(), "named", 10)
         assert there.check().code == 3
     finally:
         kind = part.partition("/")[0]
