@@ -63,13 +63,14 @@ class Stage:
 
     ``obstacle`` says why the stage cannot run here, or nothing. ``tests`` is a folder for pytest.
     ``at_once`` processes share its modules; then, by themselves, come the tests marked ``alone``,
-    if there are any. Where ``is_long``, each test is named as it ends.
+    if there are any. Where it ``boots_hosts``, each test is named as it ends, and the files of the
+    few that failed run once more.
     """
 
     commands: tuple[tuple[str, ...], ...] = ()
     tests: str | None = None
     at_once: int = 1
-    is_long: bool = False
+    boots_hosts: bool = False
     obstacle: Callable[[], str] = str
 
 
@@ -112,8 +113,8 @@ STAGES = {
         obstacle=_no_build_tools,
     ),
     "integration": Stage(tests="tests/integration", at_once=CPUS, obstacle=_no_root),
-    # A lab host mostly waits: for a boot, for a quiet moment, for a silent server.
-    "e2e": Stage(tests="tests/e2e", at_once=CPUS + 1, is_long=True, obstacle=_no_root),
+    # One host of several waits at any time: for a quiet moment, for a silent server.
+    "e2e": Stage(tests="tests/e2e", at_once=CPUS + 1, boots_hosts=True, obstacle=_no_root),
 }
 
 
@@ -136,9 +137,9 @@ def count(report: Path) -> Tally:
     return tally
 
 
-def run_tests(directory: str, at_once: int = 1, *, is_long: bool = False) -> Tally:
+def run_tests(directory: str, at_once: int = 1, *, boots_hosts: bool = False) -> Tally:
     """Run pytest over one directory, in so many processes."""
-    words = "-v" if is_long else "-q"
+    words = "-v" if boots_hosts else "-q"
     if at_once == 1:
         return _run_pytest((directory,), words)
     tally = Tally()
@@ -148,7 +149,7 @@ def run_tests(directory: str, at_once: int = 1, *, is_long: bool = False) -> Tal
     together = (words, "--numprocesses", str(at_once), *spread)
     for marker, options in (("not alone", together), ("alone", (words,))):
         found = _run_pytest((directory,), *options, "-m", marker, may_be_none=marker == "alone")
-        files = _files(found.failed)
+        files = _files(found.failed) if boots_hosts else ()
         if 0 < len(files) <= SECOND_TRIES and all((TOP / each).is_file() for each in files):
             print(f"== once more, alone: {' '.join(files)}", flush=True)
             found.replace(_run_pytest(files, words, "-m", marker))
@@ -185,7 +186,7 @@ def run_stage(name: str, tally: Tally, *, ci: bool) -> bool:
             return False
     if stage.tests is None:
         return True
-    found = run_tests(stage.tests, stage.at_once, is_long=stage.is_long)
+    found = run_tests(stage.tests, stage.at_once, boots_hosts=stage.boots_hosts)
     tally.add(found)
     return not found.failed
 

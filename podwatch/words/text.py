@@ -74,7 +74,7 @@ def ago(seconds: float) -> str:
 
 def sha512(text: str) -> str:
     """The SHA-512 of a text, in hexadecimal digits: chains of iptables' are named by it."""
-    # Loaded at first use: it brings OpenSSL, 2 MB that a daemon with nftables has no use for.
-    from hashlib import sha512
+    # Loaded at first use: it brings OpenSSL, for which a daemon with nftables has no use.
+    import hashlib
 
-    return sha512(text.encode()).hexdigest()
+    return hashlib.sha512(text.encode()).hexdigest()

@@ -48,7 +48,7 @@ class Installed:
 
     def status(self) -> dict[str, Any]:
         """The status document as it is now."""
-        text = Path(f"/proc/{self.host.leader}/root{STATUS}").read_text(encoding="utf-8")
+        text = Path(f"{self.host.root}{STATUS}").read_text(encoding="utf-8")
         document: dict[str, Any] = json.loads(text)
         return document
 

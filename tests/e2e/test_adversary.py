@@ -100,7 +100,7 @@ class _Bus:
     """How long the bus keeps anybody waiting: dbus-daemon is deaf while it checks 31 MB."""
 
     def __init__(self, there: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
-        path = f"/proc/{there.host.leader}/root/run/dbus/system_bus_socket"
+        path = f"{there.host.root}/run/dbus/system_bus_socket"
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={path}")
         self._caller = stranger.Stranger()
         self._calls: list[tuple[float, float]] = []

@@ -238,7 +238,7 @@ def test_each_is_renewed_once_in_turn(lan: Lan, four: dict[str, str]) -> None:
         assert told.count(f"{name}, network lan: the lease of") == 1, told
 
 
-@pytest.mark.parametrize("lan", ["trixie", "bookworm"], indirect=True)
+@pytest.mark.parametrize("lan", ["trixie", "bookworm"], indirect=True)  # netavark's and CNI's
 def test_a_silent_server_costs_one_address(lan: Lan, four: dict[str, str]) -> None:
     """With the server dead one container is tried and three keep their address; then all heal."""
     cursor = lan.host.journal_cursor()

@@ -120,6 +120,11 @@ class Host:
         """The process id, outside, of the host's PID 1."""
         return self.machine.leader
 
+    @property
+    def root(self) -> Path:
+        """The host's root directory as this machine sees it; a link in it may lead out of it."""
+        return Path(f"/proc/{self.leader}/root")
+
     def __enter__(self) -> Self:
         """Build the root file system if need be, boot, connect the client, wait until it is up.
 
@@ -404,7 +409,7 @@ class Host:
         return {
             link["ifname"]: [address["local"] for address in link["addr_info"]]
             for link in json.loads(said)
-            if link
+            if link  # one without an address is {}
         }
 
     def _namespace_of(self, container: str) -> int | None:
@@ -412,11 +417,10 @@ class Host:
 
         `podman exec` would be four processes for each question, a fifth of all that the tests cost.
         """
-        root = Path(f"/proc/{self.leader}/root")
         for _ in range(2):
             try:
-                pid = (root / self._pid_files[container]).read_text(encoding="ascii").strip()
-                return os.open(root / f"proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                pid = (self.root / self._pid_files[container]).read_text(encoding="ascii").strip()
+                return os.open(self.root / f"proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             except (KeyError, OSError):  # never asked for, or another one of that name by now
                 ask = ["podman", "container", "inspect", "--format={{.PidFile}}", container]
                 told = self.run(ask, check=False).stdout.strip()
@@ -427,7 +431,7 @@ class Host:
         """Watch a container's way out: it reaches the client, seen under the host's address."""
         key = "{{.NetworkSettings.SandboxKey}}"
         place = self.podman("inspect", container, "--format", key)
-        enter = ["nsenter", f"--net=/proc/{self.leader}/root{place}"]
+        enter = ["nsenter", f"--net={self.root}{place}"]
         return Watch(enter, [(CLIENT_V4, RESPONDER_PORT)], interval_s, greeting=HOST_V4)
 
     def until_egress(self, container: str, *, limit_s: float = 10.0, reaches: bool = True) -> float:

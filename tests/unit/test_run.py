@@ -104,7 +104,7 @@ def test_second_try(
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = alone\n")
     monkeypatch.setattr(run, "TOP", tmp_path)
-    monkeypatch.setitem(run.STAGES, "e2e", run.Stage(tests="tests", at_once=2))
+    monkeypatch.setitem(run.STAGES, "e2e", run.Stage(tests="tests", at_once=2, boots_hosts=True))
     seen = run.main(["e2e"])
     lines = capfd.readouterr().out.splitlines()
 
@@ -112,3 +112,22 @@ def test_second_try(
     assert "== once more, alone: tests/test_two.py" in lines
     named = "FAILED BESIDE OTHERS, PASSED ALONE:" in lines
     assert named == (code == 0)
+
+
+def test_no_second_try_without_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where no hosts boot beside each other nothing is late: what fails once has failed."""
+    mark = tmp_path / "mark"
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_two.py").write_text(
+        f"from pathlib import Path\nmark = Path({str(mark)!r})\n"
+        "def test_once():\n    good = mark.exists()\n    mark.touch()\n    assert good\n"
+        "def test_good(): pass\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = alone\n")
+    monkeypatch.setattr(run, "TOP", tmp_path)
+    monkeypatch.setitem(run.STAGES, "unit", run.Stage(tests="tests", at_once=2))
+    seen = run.main(["unit"])
+
+    assert (seen, capfd.readouterr().out.splitlines()[-1]) == (1, "1 passed, 1 failed, 0 skipped")
