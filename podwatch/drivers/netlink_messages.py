@@ -12,6 +12,7 @@ Whatever the bytes are, nothing here raises: what cannot be read is left out.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from podwatch.words.cause import Writer
 from podwatch.words.text import clean
@@ -116,10 +117,16 @@ def _parse_message(kind: int, data: bytes | memoryview, at: int, end: int) -> Me
     if code not in _OF_A_TABLE or family not in _FAMILIES:
         return None
     for number, start, stop in attributes(data, at, end):
-        # The table's name is attribute 1 of every kind of object.
+        # The table's name is attribute 1 of every kind of object, and stands first.
         if number == 1:
-            return Touched(f"{_FAMILIES[family]} {text(data, start, stop)}", code in _DELETIONS)
+            return _touched(code, family, bytes(data[start : min(stop, start + _NAME_LIMIT)]))
     return None
+
+
+@lru_cache(maxsize=64)
+def _touched(code: int, family: int, name: bytes) -> Touched:
+    """Kept for the next message: a transaction has one for each of its rules."""
+    return Touched(f"{_FAMILIES[family]} {text(name, 0, len(name))}", code in _DELETIONS)
 
 
 def _generation(data: bytes | memoryview, at: int, end: int) -> Generation | None:
