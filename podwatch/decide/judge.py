@@ -229,6 +229,11 @@ def _misplaced(placed: list[tuple[int, int, Rule]]) -> Iterable[tuple[Rule, Rule
 
 
 def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
+    doubled = {
+        name for name, each in observed.chains.items() if len(each.rules) != len(set(each.rules))
+    }
+    if not doubled:
+        return []
     expected: dict[str, set[str]] = {}
     wanted: Counter[tuple[str, str]] = Counter()
     for rule in rules:
@@ -237,10 +242,9 @@ def _duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
         wanted.update((rule.chain, text) for text in rule.texts)
     extra = 0
     for name, texts in expected.items():
-        chain = observed.chains.get(name)
-        if chain is None or len(chain.rules) == len(set(chain.rules)):
+        if name not in doubled:
             continue
-        counts = Counter(chain.rules)
+        counts = Counter(observed.chains[name].rules)
         extra += sum(
             max(0, counts[text] - max(1, wanted[name, text])) for text in texts if text in counts
         )

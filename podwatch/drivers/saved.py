@@ -10,7 +10,7 @@ damaged ruleset the chains as they have to be.
 
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from podwatch.words.network import FirewallDriver
@@ -57,7 +57,7 @@ def covers(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> bool:
     """
     return any(
         each.rehook or not each.exists or None in each.stays
-        for each in repairs(saved, rules, observed)
+        for each in _repairs(saved, rules, observed, ())
     )
 
 
@@ -75,10 +75,19 @@ def repairs(
     it lost comes back next to the rule that it stood behind in the copy. Chains that hold nothing
     expected are left alone; those that are gone and still jumped to come back empty.
     """
+    return list(_repairs(saved, rules, observed, stale))
+
+
+def _repairs(
+    saved: SavedRules,
+    rules: Iterable[Rule],
+    observed: Ruleset,
+    stale: Collection[tuple[str, str]],
+) -> Iterator[Repair]:
     wanted: dict[str, list[Rule]] = {}
     for rule in rules:
         wanted.setdefault(rule.chain, []).append(rule)
-    found = []
+    jumps: set[str] = set()
     for name in dict.fromkeys(name for name in (*saved.chains, *observed.chains) if name in wanted):
         was, now = saved.chains.get(name), observed.chains.get(name)
         hook = _hook(was, now, wanted[name])
@@ -88,15 +97,14 @@ def repairs(
         if now is None or now != chain:
             rehook = now is not None and now.hook != hook
             stays = tuple(None if rehook else at for _, at in placed)
-            found.append(Repair(name, chain, now is not None, rehook, stays))
-    found.extend(without(observed, [each for each in stale if each[0] not in wanted]))
-    jumps = {text.rpartition("jump ")[2] for each in found for text in each.chain.rules}
-    found.extend(
-        Repair(name, Chain("", ()), exists=False, rehook=False)
-        for name in saved.chains
-        if name in jumps and name not in wanted and name not in observed.chains
-    )
-    return found
+            jumps.update(text.rpartition("jump ")[2] for text in chain.rules)
+            yield Repair(name, chain, now is not None, rehook, stays)
+    for each in without(observed, [each for each in stale if each[0] not in wanted]):
+        jumps.update(text.rpartition("jump ")[2] for text in each.chain.rules)
+        yield each
+    for name in saved.chains:
+        if name in jumps and name not in wanted and name not in observed.chains:
+            yield Repair(name, Chain("", ()), exists=False, rehook=False)
 
 
 def remembered(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> dict[str, Chain]:
