@@ -6,6 +6,7 @@ its state before its rules, so a snapshot is only good when nobody was in the mi
 podman's network lock was free and nobody touched the driver's table while we read.
 """
 
+import asyncio
 import math
 import os
 import time
@@ -22,7 +23,7 @@ from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.asking import Asking
 from podwatch.daemon.expected import Expected
-from podwatch.daemon.firewalls import interferes
+from podwatch.daemon.firewalls import Neighbours
 from podwatch.daemon.gates import around, drops_of_others, is_there
 from podwatch.daemon.in_use import InUse
 from podwatch.daemon.inside import Inside
@@ -44,11 +45,7 @@ from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, HeldLock, Part,
 from podwatch.words.verdict import Verdict
 from podwatch.words.way import BaseChain
 
-NEIGHBOURS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
-"""netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
-
-_FIREWALLS = ("docker.service", "ufw.service", "nftables.service")
-_FIREWALLS_EVERY_S = 60.0
+_OTHERS_EVERY_S = 60.0
 _OTHERS_SOON_S = 5.0
 """A firewall that is switched on is there as a whole so long after its first transaction."""
 
@@ -82,8 +79,7 @@ class Looker:
         """The saved copy of a driver's rules."""
         self.census = Census()
         self._inside = Inside()
-        self._firewalls: tuple[str, ...] = ()
-        self._firewalls_at = -math.inf
+        self._neighbours = Neighbours(systemd)
         self.asking_firewalld: Asking[tuple[Firewalld, list[Unknown]]] = Asking()
         self._asking_neighbours: Asking[tuple[str, ...]] = Asking()
         self._others: Mapping[FirewallDriver, Ruleset] = {}
@@ -140,7 +136,7 @@ class Looker:
             return now
         if self.others_due is not None:
             return None
-        self.others_due = max(now + _OTHERS_SOON_S, self._others_at + _FIREWALLS_EVERY_S)
+        self.others_due = max(now + _OTHERS_SOON_S, self._others_at + _OTHERS_EVERY_S)
         return self.others_due
 
     async def look(self, *, paused: str = "", hurries: bool = False) -> Snapshot:
@@ -151,11 +147,13 @@ class Looker:
         unknown: list[Unknown] = []
         before = self.expected.stamp
         asking = self.asking_firewalld.begin(partial(self._firewalld_says, self.setup))
-        neighbours = self._asking_neighbours.begin(self._neighbours)
+        neighbours = self._asking_neighbours.begin(self._neighbours.active)
+        await asyncio.sleep(0)  # the questions are out; what can be read at once is read meanwhile
         setup, rules, at, busy = await self._rules(unknown)
         read_at = time.monotonic()
-        # Not where the rules themselves are firewalld's.
-        limit = _PATIENCE_S if hurries and rules is not None else None
+        self.settings.read(setup)
+        here, meant = living(self._started), setup
+        limit = self._patience(setup, rules) if hurries else None
         firewalld, unheard = await self.asking_firewalld.hear(asking, limit)
         if self.expected.stamp != before or self.setup is None:
             # firewalld was asked before what is expected now was set up, or was known: too early.
@@ -163,9 +161,7 @@ class Looker:
             firewalld, unheard = await self.asking_firewalld.begin(again, anew=True)
             busy = busy or ("" if self.expected.is_current() else "podman is changing a network")
         unknown.extend(unheard)
-        if firewalld.running and limit is not None:  # what was said earlier may not hold any more
-            reloading = not firewalld.panic and table_exists("inet", "firewalld_policy_drop")
-            firewalld = replace(firewalld, reloading=reloading)
+        firewalld = _with_tables(firewalld, unknown)
         left = limit and max(read_at + limit - time.monotonic(), 0.0)
         found_neighbours = await self._asking_neighbours.hear(neighbours, left)
         if rules is not None and time.monotonic() > read_at + _WAITED_S:
@@ -180,8 +176,10 @@ class Looker:
             firewalld = said or firewalld
         stamp, changes = self.expected.stamp, self._changes_read
         self.setup = setup
-        self.settings.read(setup)
-        containers, listed, inside = self._containers(setup)
+        if setup is not meant or time.monotonic() > read_at + _WAITED_S:
+            self.settings.read(setup)
+            here = living(self._started)
+        containers, listed, inside = self._containers(setup, here)
         lock = self._lock(time.monotonic())
         drops: tuple[BaseChain, ...] = ()
         if setup is not None and rules is not None:
@@ -244,7 +242,7 @@ class Looker:
 
     def running(self, setup: Setup) -> Setup:
         """The setup without containers that do not run, as far as is known now."""
-        return living_of(setup, self._containers(setup)[0])
+        return living_of(setup, self._containers(setup, living(self._started))[0])
 
     def judged(self, snapshot: Snapshot) -> tuple[Snapshot, Verdict]:
         """The verdict on a snapshot; where that takes it, the kernel is asked who is there."""
@@ -266,13 +264,14 @@ class Looker:
         return self._inside.at(object())
 
     def _containers(
-        self, setup: Setup | None
+        self, setup: Setup | None, here: set[int]
     ) -> tuple[Mapping[str, Container], frozenset[str], Mapping[Address, int] | None]:
         """podman's containers, as far as that still holds; those that surely run; who is inside.
 
-        The kernel is asked for the last where somebody has state and is not listed as running.
+        `here` are the processes of containers that have not ended. The kernel is asked for the last
+        where somebody has state and is not listed as running.
         """
-        stamp, here = self.expected.stamp, living(self._started)
+        stamp = self.expected.stamp
         setup = setup or Setup(FirewallDriver.UNKNOWN)
         found, inside = self.census.at(stamp, setup), None
         for key in self.census.ended(stamp, setup, here):
@@ -358,30 +357,34 @@ class Looker:
 
     async def _firewalld_says(self, setup: Setup | None) -> tuple[Firewalld, list[Unknown]]:
         unknown: list[Unknown] = []
-        return await self.ask_firewalld(unknown, setup), unknown
-
-    async def ask_firewalld(self, unknown: list[Unknown], setup: Setup | None = None) -> Firewalld:
-        """What firewalld says, and what the kernel says of its tables; or one more `unknown`.
-
-        Its policies are asked for where the driver of `setup` has its rules in them.
-        """
         if self.firewalld is None:
-            return ABSENT_FIREWALLD
+            return ABSENT_FIREWALLD, unknown
         try:
+            # Its policies, where the driver has its rules in them.
             by_policies = setup is not None and setup.driver is FirewallDriver.FIREWALLD
             found = await self.firewalld.read(POLICIES if by_policies else ())
-            if not found.running:
-                return found
-            self._policies_seen |= found.policies.keys()
-            return replace(
-                found,
-                policies_before=self._policies_seen,
-                in_kernel=not found.in_kernel or table_exists("inet", "firewalld"),
-                reloading=not found.panic and table_exists("inet", "firewalld_policy_drop"),
-            )
         except Unreadable as exc:
             unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
-            return ABSENT_FIREWALLD
+            return ABSENT_FIREWALLD, unknown
+        if found.running:
+            self._policies_seen |= found.policies.keys()
+            found = replace(found, policies_before=self._policies_seen)
+        return found, unknown
+
+    async def ask_firewalld(self, unknown: list[Unknown]) -> Firewalld:
+        """What firewalld says, and what the kernel says of its tables; or one more `unknown`."""
+        said, unheard = await self._firewalld_says(None)
+        unknown.extend(unheard)
+        return _with_tables(said, unknown)
+
+    def _patience(self, setup: Setup | None, rules: Ruleset | None) -> float | None:
+        """How many seconds who hurries waits for firewalld; None where the rules are firewalld's.
+
+        Not at all where rules are lost: each millisecond is one of the outage.
+        """
+        if setup is None or rules is None:
+            return None
+        return _PATIENCE_S if rules.chains == self.copied(setup.driver).chains else 0.0
 
     def _look_further(self, setup: Setup) -> Around:
         try:
@@ -403,7 +406,7 @@ class Looker:
         They are no part of a loss: while the driver's rules change, nobody waits for them.
         """
         now = time.monotonic()
-        is_due = is_quiet and now >= self._others_at + _FIREWALLS_EVERY_S
+        is_due = is_quiet and now >= self._others_at + _OTHERS_EVERY_S
         if is_due or setup.driver != self._others_of:
             is_due = True
             self._others_at, self._others_of, self.others_due = now, setup.driver, None
@@ -425,20 +428,17 @@ class Looker:
             except Unreadable:
                 self._others = {}
 
-    async def _neighbours(self) -> tuple[str, ...]:
-        if self.systemd is None:
-            return ()
-        now = time.monotonic()
-        is_due = now >= self._firewalls_at + _FIREWALLS_EVERY_S
-        asked = NEIGHBOURS + (_FIREWALLS if is_due else self._firewalls)
-        try:
-            states = await self.systemd.active_states(asked)
-        except Unreadable:
-            return ()  # only a courtesy: what they do is seen in the rules anyway
-        active = [name for name in asked if states.get(name) == "active"]
-        if is_due:
-            self._firewalls_at = now
-        self._firewalls = tuple(
-            name for name in active if name in _FIREWALLS and (not is_due or interferes(name))
+
+def _with_tables(said: Firewalld, unknown: list[Unknown]) -> Firewalld:
+    """What firewalld said, and what the kernel says of its tables now; or one more `unknown`."""
+    if not said.running:
+        return said
+    try:
+        return replace(
+            said,
+            in_kernel=not said.in_kernel or table_exists("inet", "firewalld"),
+            reloading=not said.panic and table_exists("inet", "firewalld_policy_drop"),
         )
-        return (*(name for name in active if name in NEIGHBOURS), *self._firewalls)
+    except Unreadable as exc:
+        unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
+        return ABSENT_FIREWALLD

@@ -11,8 +11,9 @@ import pytest
 from podwatch.daemon import firewalls, look
 from podwatch.daemon.firewalls import interferes
 from podwatch.drivers.firewalld import POLICIES
+from podwatch.drivers.saved import SavedRules
 from podwatch.words.network import Endpoint, FirewallDriver, Setup
-from podwatch.words.rules import Ruleset
+from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Firewalld
 from podwatch.words.way import BaseChain
 
@@ -145,7 +146,7 @@ def test_a_look_at_others_waits_while_the_own_rules_change(monkeypatch: pytest.M
     """A loss is not kept waiting by it: it is put off until nothing has changed since a look."""
     looker, setup = look.Looker(Any, {}, None, None, None), Setup(FirewallDriver.NFTABLES)  # type: ignore[arg-type]
     asyncio.run(looker._look_around(setup, is_quiet=False))
-    monkeypatch.setattr(look, "_FIREWALLS_EVERY_S", 0.0)
+    monkeypatch.setattr(look, "_OTHERS_EVERY_S", 0.0)
     now = time.monotonic()
     looker.others_due = now
     asyncio.run(looker._look_around(setup, is_quiet=False))
@@ -258,5 +259,43 @@ def test_who_comes_while_others_are_waited_for_is_not_judged_by_old_answers(
         assert reads == 2
         assert found.stamp == 2
         assert found.busy == "podman is changing a network"
+
+    asyncio.run(body())
+
+
+def test_rules_that_are_lost_wait_for_nobodys_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What firewalld said last counts at once, and what the kernel says of its tables now.
+
+    Where the rules are as in the copy, an answer is waited for.
+    """
+    tables: set[str] = set()
+    monkeypatch.setattr(look, "table_exists", lambda _, name: name in tables)
+    monkeypatch.setattr(look, "_PATIENCE_S", 60.0)
+
+    async def body() -> None:
+        firewalld = _Slow()
+        firewalld.let.set()
+        expected: Any = _JustSetUp()
+        expected.stamp, expected.driver = 1, FirewallDriver.NFTABLES
+        expected.endpoints = (Endpoint("c" * 64, "n" * 64, "podman", ()),)
+        rules: Any = {FirewallDriver.NFTABLES: _Rules()}
+        looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
+        looker.changes = lambda: 7
+        await looker.look(hurries=True)
+
+        firewalld.let.clear()
+        waits = asyncio.ensure_future(looker.look(hurries=True))
+        done, _ = await asyncio.wait([waits], timeout=0.1)
+        assert not done
+        firewalld.let.set()
+        await waits
+
+        firewalld.let.clear()
+        tables.add("firewalld_policy_drop")
+        looker.copied = lambda driver: SavedRules({"FORWARD": Chain("", ("accept",))}, driver)
+        found = await asyncio.wait_for(looker.look(hurries=True), 30)
+        assert found.firewalld is not None
+        assert found.firewalld.sources
+        assert found.firewalld.reloading
 
     asyncio.run(body())
