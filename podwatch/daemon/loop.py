@@ -8,7 +8,8 @@ through the Publisher.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from podwatch.adapters.files import read_proc
@@ -38,11 +39,33 @@ _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 _BY_PODMAN = frozenset({policy.Method.RELOAD, policy.Method.ESCALATE})
 """Means whose transactions netavark commits, under a name of nft's: nobody else's can be told."""
 
+_QUICK = frozenset({policy.Method.SYSCTLS, policy.Method.SOURCES, policy.Method.REPLAY})
+_QUICK_S = 0.1
+"""To tell a loss takes as long as one of these means, and would take a processor from it: it is
+told when that is over, or after so long."""
+
 _ACT_S = 300.0
 """More than a repair can take besides its reloads: a renewal before it, podman and tools asked."""
 
 CENSUS_QUIET_S = 0.5
 """podman is asked for its containers when netavark's state has been the same for so long."""
+
+
+@contextmanager
+def _telling(tell: Callable[[], None], *, after_s: float) -> Iterator[None]:
+    """Call `tell` once: when what is done inside is over, or `after_s` seconds from now."""
+    todo = [tell]
+
+    def tell_once() -> None:
+        while todo:
+            todo.pop()()
+
+    timer = asyncio.get_running_loop().call_later(after_s, tell_once)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        tell_once()
 
 
 @dataclass
@@ -155,51 +178,57 @@ class Loop:
     async def run(self) -> None:
         """Look for ever; ends only by being cancelled."""
         while True:
-            hurries = not self.hints.take()
-            began, worked = time.monotonic(), time.process_time()
-            pause = self.pause()
-            changes = self.changes
-            snapshot = await self.host.looker.look(paused=self._held(pause), hurries=hurries)
-            if not snapshot.paused and self._held(self.pause()):
-                continue  # whoever paused meanwhile breaks what this look has seen
-            snapshot, verdict = self.host.looker.judged(snapshot)
-            now = time.monotonic()
-            took = now - began
-            self._look_cost = time.process_time() - worked
-            self.last_look = now
-            self.memory, decision = policy.step(
-                self.memory,
-                verdict,
-                now,
-                self.limits,
-                can_replay=self._can_replay(snapshot, verdict),
-            )
-            acting: asyncio.Task[bool] | None = None
-            if decision.method is not None and not self.dry_run:
-                # Telling takes longer than a transaction: that is on its way meanwhile.
-                acting = asyncio.create_task(
-                    self._act(decision.method, decision, snapshot, changes)
-                )
-                await asyncio.sleep(0)
-            told, told_at = self._due(verdict, decision, now)
-            if told.missing or not verdict.missing:
-                self.publisher.looked(snapshot, told, decision, cause=self.hints.cause, took_s=took)
-                if now >= told_at:  # what is lost from now on has a cause of its own
-                    self.hints.cause = NO_CAUSE
+            await self._once()
+
+    async def _once(self) -> None:
+        """Look, decide, act, and rest until the next look is due."""
+        hurries = not self.hints.take()
+        began, worked = time.monotonic(), time.process_time()
+        pause = self.pause()
+        changes = self.changes
+        snapshot = await self.host.looker.look(paused=self._held(pause), hurries=hurries)
+        if not snapshot.paused and self._held(self.pause()):
+            return  # whoever paused meanwhile breaks what this look has seen
+        snapshot, verdict = self.host.looker.judged(snapshot)
+        now = time.monotonic()
+        took = now - began
+        self._look_cost = time.process_time() - worked
+        self.last_look = now
+        self.memory, decision = policy.step(
+            self.memory,
+            verdict,
+            now,
+            self.limits,
+            can_replay=self._can_replay(snapshot, verdict),
+        )
+        told, told_at = self._due(verdict, decision, now)
+        tells, cause = bool(told.missing) or not verdict.missing, self.hints.cause
+        if tells and now >= told_at:  # what is lost from now on has a cause of its own
+            self.hints.cause = NO_CAUSE
+
+        def tell() -> None:
+            if tells:
+                self.publisher.looked(snapshot, told, decision, cause=cause, took_s=took, at=now)
             self._keep_copy(snapshot, verdict, decision.method)
             self._take_census()
-            if acting is not None:
-                if not await acting:
-                    await self._rest(now)
+
+        if decision.method is not None and not self.dry_run:
+            with _telling(tell, after_s=_QUICK_S if decision.method in _QUICK else 0.0):
+                outcome = await self._act(decision.method, decision, snapshot, changes)
+            if outcome.outdated:
+                await self._rest(now)
             else:
-                # It may be over since this look began, which nothing else will tell.
-                left = 0.0 if pause is None else max(0.0, pause.until - time.time())
-                pause_ends = None if pause is None else now + left + 0.01
-                looker = self.host.looker
-                again_at = (looker.census.again_at, looker.others_due)
-                at_last = (decision.look_at, told_at, pause_ends, *again_at)
-                due = [at for at in at_last if at is not None and at > now]
-                await self._rest(min(due, default=None))
+                self.publisher.acted(outcome, took_s=outcome.took_s)
+            return
+        tell()
+        # It may be over since this look began, which nothing else will tell.
+        left = 0.0 if pause is None else max(0.0, pause.until - time.time())
+        pause_ends = None if pause is None else now + left + 0.01
+        looker = self.host.looker
+        again_at = (looker.census.again_at, looker.others_due)
+        at_last = (decision.look_at, told_at, pause_ends, *again_at)
+        due = [at for at in at_last if at is not None and at > now]
+        await self._rest(min(due, default=None))
 
     def _held(self, pause: Pause | None) -> str:
         if pause is not None:
@@ -249,18 +278,15 @@ class Loop:
         decision: policy.Decision,
         snapshot: Snapshot,
         changes: int,
-    ) -> bool:
-        """Restore by one means; `changes` is the number of transactions before the look.
-
-        False when the host was another by then, and nothing was tried.
-        """
+    ) -> Outcome:
+        """Restore by one means; `changes` is the number of transactions before the look."""
         self._acting, self._meanwhile = True, NO_CAUSE
         began = time.monotonic()
         restore = self.config.restore
         rounds = len(decision.container_ids) // restore.at_once + 1
         self._act_ends = began + rounds * restore.timeout + _ACT_S
         try:
-            outcome: Outcome = await self.host.restorer.restore(
+            outcome = await self.host.restorer.restore(
                 method, decision, snapshot, self.publisher.progress
             )
             # What we did ourselves is in the socket by now: it is no news.
@@ -270,7 +296,7 @@ class Loop:
         now = time.monotonic()
         if outcome.outdated:  # somebody else is at it: what has to wait for quiet waits
             self.memory = policy.hinted(self.memory, now)
-            return False
+            return outcome
         self.memory = policy.acted(self.memory, decision, now, self.limits, done=outcome.done)
         # Who else uses iptables does so under the same name: those are told by their number.
         others = self.changes - changes - outcome.transactions
@@ -278,8 +304,7 @@ class Loop:
         if undone or (self._meanwhile and method not in _BY_PODMAN):  # somebody else was at it too
             self.memory = policy.hinted(self.memory, now)
             self.hints.cause = self._meanwhile or self.hints.cause
-        self.publisher.acted(outcome, took_s=now - began)
-        return True
+        return replace(outcome, took_s=now - began)
 
     async def _rest(self, look_at: float | None) -> None:
         """Wait for a hint, or until it is time; never look more often than is cheap."""

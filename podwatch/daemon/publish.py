@@ -97,14 +97,17 @@ class Publisher:
         *,
         cause: Cause,
         took_s: float,
+        at: float,
     ) -> None:
-        """A look is over: open or close the incident, and write the status."""
-        now = time.time()
+        """A look is over: open or close the incident, and write the status.
+
+        `at` is when it was over, in seconds of time.monotonic(), and `took_s` how long it took.
+        """
+        now = time.time() - (time.monotonic() - at)
         self.counters["looks"] += 1
         if self._fight and now - self._begun[-1] > FIGHT_S:
             self._fight = ""
         self.has_neighbours = any(each.startswith("netavark-") for each in snapshot.neighbours)
-        at = time.monotonic()
         waits = decision.look_at is None or decision.look_at > at + REST_S
         changes = self.incidents.looked(
             verdict, cause, now=now, at=at, at_rest=decision.method is None and waits
@@ -124,7 +127,7 @@ class Publisher:
         self._paused = snapshot.paused
         self._document = document(snapshot, verdict)
         self._document["next_try"] = self._next_try(decision) if verdict.missing else ""
-        wait = None if decision.look_at is None else decision.look_at - time.monotonic()
+        wait = None if decision.look_at is None else decision.look_at - at
         self._document["next_look_at"] = None if wait is None else now + wait
         self._document["last_look"] = {
             "at": now,

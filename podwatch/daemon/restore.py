@@ -56,12 +56,13 @@ class Outcome:
 
     `transactions` are those of a replay, by which they are told from what others did meanwhile.
     `held` says who was left out, and why, where somebody was. `outdated`: nothing was tried, as the
-    host was another by then.
+    host was another by then. `took_s` is how long it took.
     """
 
     method: Method
     done: bool
     detail: str
+    took_s: float = 0.0
     transactions: int = 0
     held: str = ""
     outdated: bool = False
@@ -158,7 +159,6 @@ class Restorer:
                 if method is Method.SYSCTLS:
                     self._check(snapshot)
                     detail = _set(decision.sysctls)
-                    await asyncio.sleep(0)  # the loss is told before its repair
                 elif method is Method.SOURCES:
                     detail = await self._trust(decision.subnets, snapshot)
                 elif method is Method.REPLAY:

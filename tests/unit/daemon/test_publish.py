@@ -47,7 +47,9 @@ class Stage:
 
     def looked(self, verdict: Verdict, decision: Decision = REST, cause: str = "nft (1)") -> None:
         """A look with this verdict is over."""
-        self.publisher.looked(SNAPSHOT, verdict, decision, cause=other(cause), took_s=0.0042)
+        self.publisher.looked(
+            SNAPSHOT, verdict, decision, cause=other(cause), took_s=0.0042, at=time.monotonic()
+        )
 
     @property
     def events(self) -> list[Event]:
@@ -84,7 +86,9 @@ def test_command_lines_are_not_for_everybody(stage: Stage) -> None:
     cause = by_writer(Writer("nft", 7, nft))
     for _ in range(publish.FIGHT_LOSSES):
         for verdict in (LOST, FINE):
-            stage.publisher.looked(SNAPSHOT, verdict, REST, cause=cause, took_s=0.1)
+            stage.publisher.looked(
+                SNAPSHOT, verdict, REST, cause=cause, took_s=0.1, at=time.monotonic()
+            )
 
     told = [stage.path.read_text(), *stage.notified, str(stage.logged), str(stage.fields)]
     assert Event.FIGHT in stage.events
