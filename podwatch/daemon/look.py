@@ -360,7 +360,6 @@ class Looker:
         if self.firewalld is None:
             return ABSENT_FIREWALLD, unknown
         try:
-            # Its policies, where the driver has its rules in them.
             by_policies = setup is not None and setup.driver is FirewallDriver.FIREWALLD
             found = await self.firewalld.read(POLICIES if by_policies else ())
         except Unreadable as exc:
@@ -371,9 +370,12 @@ class Looker:
             found = replace(found, policies_before=self._policies_seen)
         return found, unknown
 
-    async def ask_firewalld(self, unknown: list[Unknown]) -> Firewalld:
-        """What firewalld says, and what the kernel says of its tables; or one more `unknown`."""
-        said, unheard = await self._firewalld_says(None)
+    async def ask_firewalld(self, unknown: list[Unknown], setup: Setup | None = None) -> Firewalld:
+        """What firewalld says, and what the kernel says of its tables; or one more `unknown`.
+
+        Its policies are asked for where the driver of `setup` has its rules in them.
+        """
+        said, unheard = await self._firewalld_says(setup)
         unknown.extend(unheard)
         return _with_tables(said, unknown)
 

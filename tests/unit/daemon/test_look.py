@@ -3,7 +3,10 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from podwatch.daemon import firewalls, look
 from podwatch.daemon.firewalls import interferes
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.saved import SavedRules
-from podwatch.words.network import Endpoint, FirewallDriver, Setup
+from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Firewalld
 from podwatch.words.way import BaseChain
@@ -52,10 +55,11 @@ class _JustSetUp:
     asks_podman = False
     driver = FirewallDriver.UNKNOWN
     endpoints: tuple[Endpoint, ...] = ()
+    networks: Mapping[str, Network] = MappingProxyType({})
 
     async def read(self) -> Setup:
         self.stamp = 1
-        return Setup(self.driver, endpoints=self.endpoints)
+        return Setup(self.driver, self.networks, self.endpoints)
 
     def is_current(self) -> bool:
         return True
@@ -103,6 +107,29 @@ def test_policies_are_asked_for_where_the_rules_are_in_them(
     for asked in (2, 3):
         asyncio.run(looker.look())
         assert (firewalld.asked, firewalld.policies) == (asked, POLICIES)
+
+
+def test_a_driver_that_no_state_names_is_told_by_what_firewalld_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No rule in iptables, and the network's subnet in netavark's zone: policies are asked for."""
+    monkeypatch.setattr(look, "table_exists", lambda *_: False)
+    network = Network("n" * 64, "podman0", (ip_network("10.88.0.0/16"),))
+    address = (ip_address("10.88.0.2"), network.subnets[0])
+    firewalld, expected = _Slow(), _JustSetUp()
+    firewalld.let.set()
+    firewalld.said = Firewalld(running=True, sources={"10.88.0.0/16": "netavark_zone"})
+    expected.asks_podman, expected.driver = True, FirewallDriver.IPTABLES
+    expected.endpoints = (Endpoint("c" * 64, network.id, "podman", (address,)),)
+    expected.networks = {network.id: network}
+    rules: Any = {FirewallDriver.IPTABLES: _Rules()}
+    looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
+    looker.changes = lambda: 7
+
+    found = asyncio.run(looker.look())
+    assert found.setup is not None
+    assert found.setup.driver is FirewallDriver.FIREWALLD
+    assert firewalld.policies == POLICIES
 
 
 def test_changes_of_others_are_looked_at_once_a_minute_at_most() -> None:
@@ -175,9 +202,10 @@ class _Slow:
         self.said = Firewalld(running=True, sources={"10.88.0.0/16": "trusted"})
         self.let = asyncio.Event()
         self.asked = 0
+        self.policies: tuple[str, ...] = ()
 
-    async def read(self, _policies: tuple[str, ...] = ()) -> Firewalld:
-        self.asked += 1
+    async def read(self, policies: tuple[str, ...] = ()) -> Firewalld:
+        self.asked, self.policies = self.asked + 1, policies
         await self.let.wait()
         return self.said
 
