@@ -78,8 +78,17 @@ def heal_s(there: Installed) -> float:
     return restored_at(there) - struck
 
 
+def is_at_rest(there: Installed) -> bool:
+    """Whether podman's answer, for what has run since the last start, was the last to look for."""
+    ports = (there.host.root / "run/containers/networks/firewall/ports").iterdir()
+    look = there.status()["last_look"]
+    listed = look["cause"] == "podman's containers were listed"
+    return bool(listed and look["at"] > max(each.stat().st_mtime for each in ports))
+
+
 def test_nobodys_word_is_no_cause(there: Installed) -> None:
     """That firewalld has reloaded, or gone, is heard from firewalld and the bus alone."""
+    there.until(lambda: is_at_rest(there), "podman asked for what runs", 30)
     before = there.status()["counters"]["looks"]
     run_stranger(there, "reloaded")
     there.host.run(["systemctl", "reload", "podwatch"])
