@@ -17,7 +17,8 @@ _NETAVARKS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.ser
 """netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
 
 _OTHERS = ("docker.service", "ufw.service", "nftables.service")
-_OTHERS_EVERY_S = 60.0
+OTHERS_EVERY_S = 60.0
+"""Other firewalls, and their rules, are looked at again after so long."""
 
 
 class Neighbours:
@@ -36,7 +37,7 @@ class Neighbours:
         if self._systemd is None:
             return ()
         now = time.monotonic()
-        is_due = now >= self._others_at + _OTHERS_EVERY_S
+        is_due = now >= self._others_at + OTHERS_EVERY_S
         asked = _NETAVARKS + (_OTHERS if is_due else self._others)
         try:
             states = await self._systemd.active_states(asked)

@@ -23,7 +23,7 @@ from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.asking import Asking
 from podwatch.daemon.expected import Expected
-from podwatch.daemon.firewalls import Neighbours
+from podwatch.daemon.firewalls import OTHERS_EVERY_S, Neighbours
 from podwatch.daemon.gates import around, drops_of_others, is_there
 from podwatch.daemon.in_use import InUse
 from podwatch.daemon.inside import Inside
@@ -45,7 +45,6 @@ from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, HeldLock, Part,
 from podwatch.words.verdict import Verdict
 from podwatch.words.way import BaseChain
 
-_OTHERS_EVERY_S = 60.0
 _OTHERS_SOON_S = 5.0
 """A firewall that is switched on is there as a whole so long after its first transaction."""
 
@@ -136,7 +135,7 @@ class Looker:
             return now
         if self.others_due is not None:
             return None
-        self.others_due = max(now + _OTHERS_SOON_S, self._others_at + _OTHERS_EVERY_S)
+        self.others_due = max(now + _OTHERS_SOON_S, self._others_at + OTHERS_EVERY_S)
         return self.others_due
 
     async def look(self, *, paused: str = "", hurries: bool = False) -> Snapshot:
@@ -152,7 +151,7 @@ class Looker:
         setup, rules, at, busy = await self._rules(unknown)
         read_at = time.monotonic()
         self.settings.read(setup)
-        here, meant = living(self._started), setup
+        here, first = living(self._started), setup
         limit = self._patience(setup, rules) if hurries else None
         firewalld, unheard = await self.asking_firewalld.hear(asking, limit)
         if self.expected.stamp != before or self.setup is None:
@@ -176,7 +175,7 @@ class Looker:
             firewalld = said or firewalld
         stamp, changes = self.expected.stamp, self._changes_read
         self.setup = setup
-        if setup is not meant or time.monotonic() > read_at + _WAITED_S:
+        if setup is not first or time.monotonic() > read_at + _WAITED_S:
             self.settings.read(setup)
             here = living(self._started)
         containers, listed, inside = self._containers(setup, here)
@@ -408,7 +407,7 @@ class Looker:
         They are no part of a loss: while the driver's rules change, nobody waits for them.
         """
         now = time.monotonic()
-        is_due = is_quiet and now >= self._others_at + _OTHERS_EVERY_S
+        is_due = is_quiet and now >= self._others_at + OTHERS_EVERY_S
         if is_due or setup.driver != self._others_of:
             is_due = True
             self._others_at, self._others_of, self.others_due = now, setup.driver, None

@@ -213,12 +213,14 @@ class Loop:
             self._take_census()
 
         if decision.method is not None and not self.dry_run:
+            began = time.monotonic()
             with _telling(tell, after_s=_QUICK_S if decision.method in _QUICK else 0.0):
                 outcome = await self._act(decision.method, decision, snapshot, changes)
+                ended = time.monotonic()
             if outcome.outdated:
                 await self._rest(now)
             else:
-                self.publisher.acted(outcome, took_s=outcome.took_s)
+                self.publisher.acted(outcome, took_s=ended - began)
             return
         tell()
         # It may be over since this look began, which nothing else will tell.
@@ -304,7 +306,7 @@ class Loop:
         if undone or (self._meanwhile and method not in _BY_PODMAN):  # somebody else was at it too
             self.memory = policy.hinted(self.memory, now)
             self.hints.cause = self._meanwhile or self.hints.cause
-        return replace(outcome, took_s=now - began)
+        return outcome
 
     async def _rest(self, look_at: float | None) -> None:
         """Wait for a hint, or until it is time; never look more often than is cheap."""

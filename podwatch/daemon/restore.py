@@ -56,13 +56,12 @@ class Outcome:
 
     `transactions` are those of a replay, by which they are told from what others did meanwhile.
     `held` says who was left out, and why, where somebody was. `outdated`: nothing was tried, as the
-    host was another by then. `took_s` is how long it took.
+    host was another by then.
     """
 
     method: Method
     done: bool
     detail: str
-    took_s: float = 0.0
     transactions: int = 0
     held: str = ""
     outdated: bool = False

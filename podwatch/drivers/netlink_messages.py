@@ -117,7 +117,7 @@ def _parse_message(kind: int, data: bytes | memoryview, at: int, end: int) -> Me
     if code not in _OF_A_TABLE or family not in _FAMILIES:
         return None
     for number, start, stop in attributes(data, at, end):
-        # The table's name is attribute 1 of every kind of object, and stands first.
+        # The table's name is attribute 1 of every kind of object.
         if number == 1:
             return _touched(code, family, bytes(data[start : min(stop, start + _NAME_LIMIT)]))
     return None

@@ -173,7 +173,7 @@ def test_a_look_at_others_waits_while_the_own_rules_change(monkeypatch: pytest.M
     """A loss is not kept waiting by it: it is put off until nothing has changed since a look."""
     looker, setup = look.Looker(Any, {}, None, None, None), Setup(FirewallDriver.NFTABLES)  # type: ignore[arg-type]
     asyncio.run(looker._look_around(setup, is_quiet=False))
-    monkeypatch.setattr(look, "_OTHERS_EVERY_S", 0.0)
+    monkeypatch.setattr(look, "OTHERS_EVERY_S", 0.0)
     now = time.monotonic()
     looker.others_due = now
     asyncio.run(looker._look_around(setup, is_quiet=False))
@@ -210,6 +210,17 @@ class _Slow:
         return self.said
 
 
+def _looker(firewalld: _Slow) -> tuple[look.Looker, Any]:
+    """A looker at a host with one container, whose rules are all there; and what it expects."""
+    expected: Any = _JustSetUp()
+    expected.stamp, expected.driver = 1, FirewallDriver.NFTABLES
+    expected.endpoints = (Endpoint("c" * 64, "n" * 64, "podman", ()),)
+    rules: Any = {FirewallDriver.NFTABLES: _Rules()}
+    looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
+    looker.changes = lambda: 7
+    return looker, expected
+
+
 def test_a_look_does_not_wait_for_a_busy_bus(monkeypatch: pytest.MonkeyPatch) -> None:
     """What firewalld said last counts meanwhile; one question is on its way, and news are told.
 
@@ -219,12 +230,7 @@ def test_a_look_does_not_wait_for_a_busy_bus(monkeypatch: pytest.MonkeyPatch) ->
 
     async def body() -> None:
         firewalld, late = _Slow(), asyncio.Event()
-        expected: Any = _JustSetUp()
-        expected.stamp, expected.driver = 1, FirewallDriver.NFTABLES
-        expected.endpoints = (Endpoint("c" * 64, "n" * 64, "podman", ()),)
-        rules: Any = {FirewallDriver.NFTABLES: _Rules()}
-        looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
-        looker.changes = lambda: 7
+        looker, _ = _looker(firewalld)
         looker.asking_firewalld.heard_late = late.set
         first = asyncio.ensure_future(looker.look(hurries=True))
         done, _ = await asyncio.wait([first], timeout=2 * look._PATIENCE_S)
@@ -265,12 +271,8 @@ def test_who_comes_while_others_are_waited_for_is_not_judged_by_old_answers(
     async def body() -> None:
         firewalld = _Slow()
         firewalld.let.set()
-        expected: Any = _JustSetUp()
-        expected.driver = FirewallDriver.NFTABLES
-        expected.endpoints = (Endpoint("c" * 64, "n" * 64, "podman", ()),)
-        rules: Any = {FirewallDriver.NFTABLES: _Rules()}
-        looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
-        looker.changes = lambda: 7
+        looker, expected = _looker(firewalld)
+        expected.stamp = None
         await looker.look()
         assert not (await looker.look()).busy
 
@@ -303,12 +305,7 @@ def test_rules_that_are_lost_wait_for_nobodys_answer(monkeypatch: pytest.MonkeyP
     async def body() -> None:
         firewalld = _Slow()
         firewalld.let.set()
-        expected: Any = _JustSetUp()
-        expected.stamp, expected.driver = 1, FirewallDriver.NFTABLES
-        expected.endpoints = (Endpoint("c" * 64, "n" * 64, "podman", ()),)
-        rules: Any = {FirewallDriver.NFTABLES: _Rules()}
-        looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
-        looker.changes = lambda: 7
+        looker, _ = _looker(firewalld)
         await looker.look(hurries=True)
 
         firewalld.let.clear()

@@ -1,27 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop, on a fake of what it drives."""
+"""The loop tells a loss once, before what came of its repair, and not at the repair's cost."""
 
 import asyncio
-import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from podwatch.daemon.loop import _telling
+from podwatch.daemon.config import Config
+from podwatch.daemon.loop import Loop, _telling
+from podwatch.daemon.restore import Outcome
+from podwatch.decide.policy import Method
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+
+LOST = Verdict(State.LOST, missing=(Missing(MissingKind.TABLE, "table inet netavark is gone", ""),))
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_quick_repair_is_made_then_the_loss_told_then_what_came_of_it(*, done: bool) -> None:
+    """Also where it fails without waiting for anything, as while another podwatch repairs."""
+    happened: list[str] = []
+
+    async def look(**_: Any) -> Snapshot:
+        return Snapshot(None, None, None)
+
+    async def restore(method: Method, *_more: Any) -> Outcome:
+        for _ in range(10 * done):
+            await asyncio.sleep(0)
+        happened.append(method)
+        return Outcome(method, done=done, detail="another podwatch repairs")
+
+    async def body() -> None:
+        looker = SimpleNamespace(
+            look=look,
+            judged=lambda snapshot: (snapshot, LOST),
+            writers=frozenset[str](),
+            wants_census=False,
+        )
+        host: Any = SimpleNamespace(
+            looker=looker,
+            restorer=SimpleNamespace(restore=restore),
+            copy=SimpleNamespace(covers=lambda _: True, take=lambda *_, **__: None),
+            configure=lambda _: None,
+            drain=lambda: None,
+        )
+        publisher: Any = SimpleNamespace(
+            looked=lambda *_, **__: happened.append("looked"),
+            acted=lambda *_, **__: happened.append("acted"),
+            progress=happened.append,
+        )
+        await Loop(host, Config(), publisher)._once()
+
+    asyncio.run(body())
+    assert happened == [Method.REPLAY, "looked", "acted"]
 
 
 @pytest.mark.parametrize(("after_s", "before"), [(0.0, True), (3600.0, False)])
-def test_a_loss_is_told_once_and_before_its_repair(after_s: float, before: bool) -> None:  # noqa: FBT001
-    """Whatever the repair takes: at once, when it is over, or where it fails."""
+def test_a_loss_is_told_once(after_s: float, *, before: bool) -> None:
+    """Whatever the repair takes: when its time has come, when it is over, or where it fails."""
 
     async def body() -> None:
-        told: list[float] = []
-        with _telling(lambda: told.append(time.monotonic()), after_s=after_s):
+        told: list[int] = []
+        with _telling(lambda: told.append(1), after_s=after_s):
             for _ in range(10):
                 await asyncio.sleep(0)
             assert bool(told) is before
-        with pytest.raises(KeyError), _telling(lambda: told.append(0.0), after_s=after_s):
+        with pytest.raises(KeyError), _telling(lambda: told.append(2), after_s=after_s):
             raise KeyError
         await asyncio.sleep(0)
-        assert len(told) == 2
+        assert told == [1, 2]
 
     asyncio.run(body())

@@ -79,6 +79,16 @@ def test_what_is_written_is_what_is_described(stage: Stage) -> None:
     assert document["pid"] == os.getpid()
 
 
+def test_an_outage_counts_from_the_look_that_found_it(stage: Stage) -> None:
+    """However much later it is told, as when the repair had its turn before."""
+    ago = time.monotonic() - 100
+    stage.publisher.looked(SNAPSHOT, LOST, REST, cause=other("nft (1)"), took_s=0.1, at=ago)
+    assert read_status(stage.path)["last_look"]["at"] < time.time() - 99
+    stage.looked(FINE)
+
+    assert read_status(stage.path)["last_incident"]["took_ms"] >= 100_000
+
+
 def test_command_lines_are_not_for_everybody(stage: Stage) -> None:
     """No argument of the writer or its parent is in the status, the journal or systemd's line."""
     shell = Process("sh", 6, "sh deploy --token=secret")
