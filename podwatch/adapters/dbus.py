@@ -2,7 +2,7 @@
 """The system bus, kept connected. The only module that knows dbus_next.
 
 A message counts only from whom it says it is from. Anybody may send anything to a connection, so
-each message is judged by its header (`podwatch.drivers.bus_messages`) before it is unpacked: let in
+each message is judged by its header (`podwatch.formats.bus_messages`) before it is unpacked: let in
 are answers to calls that were made here, and signals to everybody from the bus itself or from the
 owner of the one name that is followed.
 
@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from podwatch.drivers.bus_messages import ERROR, RETURN, SIGNAL, Header, Messages
+from podwatch.formats.bus_messages import ERROR, RETURN, SIGNAL, Header, Messages
 from podwatch.words.errors import BusUnavailable
 
 # dbus_next (0.2.3) loads GLib where it is installed, as on every host with firewalld: 4 MB and

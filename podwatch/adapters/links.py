@@ -4,7 +4,7 @@
 CAP_NET_ADMIN alone is enough: the host's end of a veth tells the number of the namespace in which
 its other end is, and the kernel lists addresses by that number. No /proc, no setns, no podman: a
 container that podman does not list shows here that it lives. What is changed is the host's own;
-`podwatch.drivers.route_messages` says what must never be sent.
+`podwatch.formats.route_messages` says what must never be sent.
 """
 
 import errno
@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 
 from podwatch.adapters.files import read_proc
-from podwatch.drivers.route_messages import (
+from podwatch.formats.route_messages import (
     AddressSeen,
     LinkSeen,
     RouteSeen,

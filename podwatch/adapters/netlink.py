@@ -2,7 +2,7 @@
 """The kernel's nf_tables over raw netlink: who changed the ruleset, and is a table there.
 
 This is how podwatch hears of a loss within milliseconds and without polling. It owns the
-sockets; what the bytes mean is in `podwatch.drivers.netlink_messages`.
+sockets; what the bytes mean is in `podwatch.formats.netlink_messages`.
 
 A receiver that is too slow loses messages: the kernel says so once, with ENOBUFS, and NEWGEN may
 be among the lost (seen: Linux 6.18, 20,000 rules in one transaction). So an overrun means "look,
@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from podwatch.drivers.netlink_messages import (
+from podwatch.formats.netlink_messages import (
     FAMILY_NUMBERS,
     GETCHAIN,
     GETGEN,

@@ -15,9 +15,9 @@ from typing import Protocol
 
 from podwatch.adapters.command import run
 from podwatch.adapters.files import open_regular, read_whole
-from podwatch.drivers.dhcp import parse_network_inspect
-from podwatch.drivers.podman_json import parse_ps
-from podwatch.drivers.podman_setup import parse_setup
+from podwatch.formats.dhcp import parse_network_inspect
+from podwatch.formats.podman_json import parse_ps
+from podwatch.formats.podman_setup import parse_setup
 from podwatch.words.errors import RestoreFailed, StateUnreadable
 from podwatch.words.network import Container, Setup
 from podwatch.words.snapshot import HeldLock

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from podwatch.adapters.files import read_whole
-from podwatch.drivers import dhcp
-from podwatch.drivers.network_files import cni_file, dns_bind_port, netavark_file
+from podwatch.formats import dhcp
+from podwatch.formats.network_files import cni_file, dns_bind_port, netavark_file
 from podwatch.words.dhcp import PROXIES, Backend, Lease, Proxy
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile

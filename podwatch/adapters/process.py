@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from podwatch.adapters.files import open_regular
-from podwatch.drivers.proc_files import (
+from podwatch.formats.proc_files import (
     command_line,
     is_tool,
     is_wrapper,

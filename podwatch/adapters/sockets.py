@@ -3,7 +3,7 @@
 
 import socket
 
-from podwatch.drivers.socket_messages import DATAGRAM_BYTES, bound_request, parse_bound
+from podwatch.formats.socket_messages import DATAGRAM_BYTES, bound_request, parse_bound
 
 _SOCK_DIAG = 4  # NETLINK_SOCK_DIAG, linux/netlink.h
 _TIMEOUT_S = 1.0

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from podwatch.adapters.files import open_regular
-from podwatch.drivers.state import LIMIT_BYTES, is_id, parse_driver, parse_endpoint, parse_network
+from podwatch.formats.state import LIMIT_BYTES, is_id, parse_driver, parse_endpoint, parse_network
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Network, Setup
 

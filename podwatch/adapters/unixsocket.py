@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from podwatch.adapters.files import read_proc
-from podwatch.drivers.socket_messages import (
+from podwatch.formats.socket_messages import (
     DATAGRAM_BYTES,
     Listener,
     listeners_request,

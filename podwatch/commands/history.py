@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from podwatch.adapters.directory import DirectoryChanges
-from podwatch.daemon.history import Told, read
+from podwatch.report.history import Told, read
 from podwatch.words.text import clean, counted, lasted, listed
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d|w)")

@@ -212,8 +212,8 @@ def _run(arguments: argparse.Namespace) -> int:
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     import asyncio
 
-    from podwatch.daemon import logging
     from podwatch.daemon.service import serve
+    from podwatch.report import logging
 
     config, paths = _config_of(arguments)
     logging.configure(config.log.level)
@@ -224,7 +224,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from podwatch.commands import render
-    from podwatch.daemon.status import read_status, why_not_running
+    from podwatch.report.status import read_status, why_not_running
 
     document: dict[str, Any] = {}
     try:
@@ -259,7 +259,7 @@ def _refused() -> str:
 
 def _without_daemon() -> str:
     """A remark where no daemon runs, for who would wait for it to do something."""
-    from podwatch.daemon.status import read_status, why_not_running
+    from podwatch.report.status import read_status, why_not_running
 
     try:
         why = why_not_running(read_status(_run_dir() / "status.json"), time.time())
@@ -358,7 +358,7 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def _history(arguments: argparse.Namespace) -> int:
     from podwatch.commands import history
-    from podwatch.daemon.history import default_path
+    from podwatch.report.history import default_path
 
     path, tell = default_path(), print if arguments.json else _show
     try:

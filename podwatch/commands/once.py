@@ -13,16 +13,16 @@ from podwatch.adapters.podman import list_networks
 from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import DhcpLooker, section
-from podwatch.daemon.document import document, with_dhcp
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.service import look_once
-from podwatch.daemon.status import SCHEMA
 from podwatch.decide import dhcp, policy
 from podwatch.decide.census import living
 from podwatch.decide.leftovers import candidates, leftovers
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import without
+from podwatch.report.document import document, with_dhcp
+from podwatch.report.status import SCHEMA
 from podwatch.words.network import Setup
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean, counted

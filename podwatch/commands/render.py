@@ -8,7 +8,7 @@ tools), so that every text goes through `clean` on its way to a terminal.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from podwatch.daemon.status import ailing, complete, needing_rules
+from podwatch.report.status import ailing, complete, needing_rules
 from podwatch.words.network import ContainerClass
 from podwatch.words.text import ago, clean, listed
 from podwatch.words.verdict import HARMLESS

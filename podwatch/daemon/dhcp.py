@@ -17,14 +17,14 @@ from podwatch.adapters.systemd import Systemd
 from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import UNITS, DhcpLooker, section
-from podwatch.daemon.events import Event
 from podwatch.daemon.heartbeat import lasting
-from podwatch.daemon.logging import log
 from podwatch.daemon.pause import Pause
-from podwatch.daemon.publish import Publisher
 from podwatch.daemon.restore import Restorer
 from podwatch.decide import dhcp
 from podwatch.decide.dhcp import Act, DhcpDecision, DhcpMemory, DhcpVerdict, Fault
+from podwatch.report.events import Event
+from podwatch.report.logging import log
+from podwatch.report.publish import Publisher
 from podwatch.words.dhcp import DhcpSnapshot, Holder
 from podwatch.words.errors import PodwatchError, Unreadable
 from podwatch.words.text import lasted

@@ -19,7 +19,7 @@ from podwatch.adapters.systemd import Systemd
 from podwatch.adapters.units import UnitWatch
 from podwatch.adapters.unixsocket import is_listening, path_exists
 from podwatch.decide.dhcp import DhcpDecision, DhcpVerdict
-from podwatch.drivers.dhcp import holders
+from podwatch.formats.dhcp import holders
 from podwatch.words.dhcp import PROXIES, Backend, DhcpSnapshot, Holder, Lease
 from podwatch.words.errors import Unreadable
 from podwatch.words.verdict import State

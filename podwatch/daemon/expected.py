@@ -17,7 +17,7 @@ from podwatch.adapters.netlink import table_exists
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
 from podwatch.drivers import nftables
-from podwatch.drivers.podman_setup import with_dns_port
+from podwatch.formats.podman_setup import with_dns_port
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container, FirewallDriver, Setup
 

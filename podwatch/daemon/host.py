@@ -21,7 +21,8 @@ from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
-from podwatch.decide.policy import QUIET_CAP_S, Limits, Method
+from podwatch.decide.policy import QUIET_CAP_S, Limits
+from podwatch.words.means import Method
 
 RUN_DIR = Path(os.environ.get("PODWATCH_RUN_DIR", "/run/podwatch"))
 

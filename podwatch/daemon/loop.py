@@ -17,9 +17,8 @@ from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import Pause
-from podwatch.daemon.publish import Publisher
-from podwatch.daemon.restore import Outcome
 from podwatch.decide import policy
+from podwatch.report.publish import Publisher
 from podwatch.words.cause import (
     NO_CAUSE,
     WHILE_ABSENT,
@@ -31,15 +30,16 @@ from podwatch.words.cause import (
     why_looked,
 )
 from podwatch.words.errors import PodwatchError, Unreadable
+from podwatch.words.means import ABOUT_RULES, Method, Outcome
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import BlockedKind, Missing, Verdict
 
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 
-_BY_PODMAN = frozenset({policy.Method.RELOAD, policy.Method.ESCALATE})
+_BY_PODMAN = frozenset({Method.RELOAD, Method.ESCALATE})
 """Means whose transactions netavark commits, under a name of nft's: nobody else's can be told."""
 
-_QUICK = frozenset({policy.Method.SYSCTLS, policy.Method.SOURCES, policy.Method.REPLAY})
+_QUICK = frozenset({Method.SYSCTLS, Method.SOURCES, Method.REPLAY})
 _QUICK_S = 0.1
 """To tell a loss takes as long as one of these means, and would take a processor from it: it is
 told when that is over, or after so long."""
@@ -253,9 +253,9 @@ class Loop:
         due: list[Missing] = []
         later = policy.NEVER
         for missing, since, methods in (
-            (verdict.missing_sysctls, self.memory.sysctls_since, {policy.Method.SYSCTLS}),
-            (verdict.missing_sources, self.memory.sources_since, {policy.Method.SOURCES}),
-            (verdict.missing_rules, self.memory.rules_since, policy.ABOUT_RULES),
+            (verdict.missing_sysctls, self.memory.sysctls_since, {Method.SYSCTLS}),
+            (verdict.missing_sources, self.memory.sources_since, {Method.SOURCES}),
+            (verdict.missing_rules, self.memory.rules_since, ABOUT_RULES),
         ):
             if since is None or decision.method in methods or now >= since + stays:
                 due += missing
@@ -263,12 +263,10 @@ class Loop:
                 later = max(later, since + stays)
         return replace(verdict, missing=tuple(due)), later
 
-    def _keep_copy(
-        self, snapshot: Snapshot, verdict: Verdict, method: policy.Method | None
-    ) -> None:
+    def _keep_copy(self, snapshot: Snapshot, verdict: Verdict, method: Method | None) -> None:
         """Copy the rules, but for those that somebody is in the middle of changing."""
         whole = not (verdict.missing_rules or verdict.has_duplicates)
-        if whole or not (snapshot.busy or method is policy.Method.REPLAY):
+        if whole or not (snapshot.busy or method is Method.REPLAY):
             try:
                 self.host.copy.take(snapshot, whole=whole)
             except PodwatchError as exc:
@@ -276,7 +274,7 @@ class Loop:
 
     async def _act(
         self,
-        method: policy.Method,
+        method: Method,
         decision: policy.Decision,
         snapshot: Snapshot,
         changes: int,
@@ -302,7 +300,7 @@ class Loop:
         self.memory = policy.acted(self.memory, decision, now, self.limits, done=outcome.done)
         # Who else uses iptables does so under the same name: those are told by their number.
         others = self.changes - changes - outcome.transactions
-        undone = method is policy.Method.REPLAY and others > 0
+        undone = method is Method.REPLAY and others > 0
         if undone or (self._meanwhile and method not in _BY_PODMAN):  # somebody else was at it too
             self.memory = policy.hinted(self.memory, now)
             self.hints.cause = self._meanwhile or self.hints.cause

@@ -14,7 +14,7 @@ podman answers at all.
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,11 +30,12 @@ from podwatch.decide.blocked import forbids_renewal
 from podwatch.decide.census import living
 from podwatch.decide.held import held_back, told
 from podwatch.decide.judge import judge
-from podwatch.decide.policy import Decision, Method
+from podwatch.decide.policy import Decision
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.drivers.firewalld import zone_of
 from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFailed, Unreadable
+from podwatch.words.means import Method, Outcome
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot, Unknown
@@ -48,23 +49,6 @@ END_S = 6.0
 left to put rules back."""
 _ASK_S = 2.0
 _TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one means: whether it went through, and what to tell about it.
-
-    `transactions` are those of a replay, by which they are told from what others did meanwhile.
-    `held` says who was left out, and why, where somebody was. `outdated`: nothing was tried, as the
-    host was another by then.
-    """
-
-    method: Method
-    done: bool
-    detail: str
-    transactions: int = 0
-    held: str = ""
-    outdated: bool = False
 
 
 class Restorer:

@@ -19,19 +19,19 @@ from podwatch.adapters.podman import RUNTIMES, held_lock, no_locks
 from podwatch.adapters.process import Processes
 from podwatch.adapters.sysctl import SysctlWatch
 from podwatch.adapters.systemd import Systemd, notify
-from podwatch.daemon import logging
 from podwatch.daemon.config import Config, load
 from podwatch.daemon.dhcp import DhcpLoop
-from podwatch.daemon.events import Event
 from podwatch.daemon.heartbeat import beat, first_error, lasting
-from podwatch.daemon.history import History, default_path
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
-from podwatch.daemon.metrics import CONTENT_TYPE, exposition
 from podwatch.daemon.pause import PauseWatch
-from podwatch.daemon.publish import HEARTBEAT_S, Publisher
 from podwatch.daemon.settings import loopback
 from podwatch.drivers import nftables
+from podwatch.report import logging
+from podwatch.report.events import Event
+from podwatch.report.history import History, default_path
+from podwatch.report.metrics import CONTENT_TYPE, exposition
+from podwatch.report.publish import HEARTBEAT_S, Publisher
 from podwatch.words.errors import ConfigError, PodwatchError
 
 _READY_S = 10.0

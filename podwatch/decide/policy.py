@@ -16,8 +16,8 @@ The ladder, from the least disruptive means to the most:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
+from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import (
     Blocked,
@@ -26,19 +26,6 @@ from podwatch.words.verdict import (
     MissingKind,
     Verdict,
 )
-
-
-class Method(StrEnum):
-    """The means of restoring, the least disruptive first."""
-
-    SYSCTLS = "sysctls"
-    SOURCES = "sources"
-    REPLAY = "replay"
-    RELOAD = "reload"
-    ESCALATE = "escalate"
-
-
-ABOUT_RULES = frozenset({Method.REPLAY, Method.RELOAD, Method.ESCALATE})
 
 BUSY_AGAIN_S = 2.0
 """podman at work, and nothing missing: looked at again after so long, to copy what is new."""

@@ -8,8 +8,8 @@ from tests.lab.host import Host
 INCIDENTS = 10_000
 
 MANY_INCIDENTS = """
-from podwatch.daemon.history import History, default_path
-from podwatch.daemon.incident import Incident
+from podwatch.report.history import History, default_path
+from podwatch.report.incident import Incident
 from podwatch.words.cause import Process, Writer, by_writer
 nft = by_writer(Writer("nft", 7, Process("nft", 7, "nft -f /etc/site.nft")))
 for number in range({count}):

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from podwatch.daemon.history import RECORD
-from podwatch.daemon.status import SHAPE, fit
+from podwatch.report.history import RECORD
+from podwatch.report.status import SHAPE, fit
 from tests.bench.seeing import MANY_INCIDENTS
 from tests.e2e.installed import Installed
 from tests.lab.containers import web

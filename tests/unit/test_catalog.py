@@ -4,7 +4,7 @@
 import re
 from pathlib import Path
 
-from podwatch.daemon.events import Event
+from podwatch.report.events import Event
 
 CATALOG = Path(__file__).parents[2] / "packaging/podwatch.catalog"
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from podwatch.drivers.nftables import FAMILY, TABLE, parse_listing
-from podwatch.drivers.state import parse_driver, parse_endpoint, parse_network
+from podwatch.formats.state import parse_driver, parse_endpoint, parse_network
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 

@@ -16,14 +16,15 @@ import pytest
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.look import Looker
-from podwatch.daemon.restore import Outcome, Restorer
+from podwatch.daemon.restore import Restorer
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.judge import judge
-from podwatch.decide.policy import Decision, Method
+from podwatch.decide.policy import Decision
 from podwatch.drivers import iptables, iptables_save, nft_script, nftables
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import Repair
 from podwatch.words.errors import RestoreFailed
+from podwatch.words.means import Method, Outcome
 from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Snapshot

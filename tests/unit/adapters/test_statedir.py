@@ -11,7 +11,7 @@ import pytest
 
 from podwatch.adapters import statedir
 from podwatch.adapters.statedir import StateDirectory
-from podwatch.drivers.state import parse_endpoint
+from podwatch.formats.state import parse_endpoint
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Setup
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from podwatch.commands.history import lines_of, parse_since
-from podwatch.daemon.history import RECORD, History
-from podwatch.daemon.incident import Incident
-from podwatch.daemon.status import fit
+from podwatch.report.history import RECORD, History
+from podwatch.report.incident import Incident
+from podwatch.report.status import fit
 from podwatch.words.cause import Cause, Process, Writer, by_writer
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 

@@ -148,14 +148,14 @@ def test_status_imports_nothing_heavy() -> None:
     """`podwatch status` has no use for asyncio, structlog, D-Bus or libnftables."""
     code = (
         "import sys; import podwatch.commands.main, podwatch.commands.render; "
-        "import podwatch.daemon.status; print(*sys.modules)"
+        "import podwatch.report.status; print(*sys.modules)"
     )
     result = subprocess.run(
         [sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
     loaded = set(result.stdout.split())
-    assert "podwatch.daemon.status" in loaded
+    assert "podwatch.report.status" in loaded
     assert not loaded & {"asyncio", "structlog", "dbus_next", "nftables", "pystemd", "tomllib"}
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from podwatch.daemon.config import Config
 from podwatch.daemon.loop import Loop, _telling
-from podwatch.daemon.restore import Outcome
-from podwatch.decide.policy import Method
+from podwatch.words.means import Method, Outcome
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 

@@ -13,13 +13,14 @@ import pytest
 from podwatch.adapters import podman
 from podwatch.daemon import restore
 from podwatch.daemon.look import Looker
-from podwatch.daemon.restore import Outcome, Restorer
+from podwatch.daemon.restore import Restorer
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.judge import judge
-from podwatch.decide.policy import Decision, Method
+from podwatch.decide.policy import Decision
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import Repair
 from podwatch.words.errors import BusUnavailable, RestoreFailed
+from podwatch.words.means import Method, Outcome
 from podwatch.words.network import Container, Endpoint, FirewallDriver, Network, PortMapping, Setup
 from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import Snapshot

@@ -12,8 +12,8 @@ import pytest
 from podwatch.daemon.config import Config
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.saved_copy import SavedCopy
-from podwatch.decide.policy import Method
 from podwatch.drivers.driver import expected_rules
+from podwatch.words.means import Method
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import Part, Snapshot, Unknown

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from podwatch.decide.classes import classify
-from podwatch.drivers.podman_json import parse_ps
+from podwatch.formats.podman_json import parse_ps
 from podwatch.words.network import Container, ContainerClass
 
 HOST = "4026531840"

@@ -12,8 +12,8 @@ from podwatch.commands.explain import state_of
 from podwatch.decide.explain import explain
 from podwatch.drivers import cni, iptables
 from podwatch.drivers.iptables_save import parse_save
-from podwatch.drivers.podman_json import parse_ps
-from podwatch.drivers.podman_setup import parse_setup
+from podwatch.formats.podman_json import parse_ps
+from podwatch.formats.podman_setup import parse_setup
 from podwatch.words.network import FirewallDriver, PortMapping, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot

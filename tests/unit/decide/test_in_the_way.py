@@ -8,8 +8,9 @@ from ipaddress import ip_address
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.decide.policy import Limits, Memory, Method, step
+from podwatch.decide.policy import Limits, Memory, step
 from podwatch.drivers.saved import without
+from podwatch.words.means import Method
 from podwatch.words.network import Address, FirewallDriver, PortMapping, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Snapshot

@@ -13,11 +13,11 @@ from podwatch.decide.policy import (
     Decision,
     Limits,
     Memory,
-    Method,
     acted,
     hinted,
     step,
 )
+from podwatch.words.means import Method
 from podwatch.words.snapshot import Part, Unknown
 from podwatch.words.verdict import (
     Blocked,

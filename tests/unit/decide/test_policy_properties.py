@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from podwatch.decide.policy import Limits, Method
+from podwatch.decide.policy import Limits
+from podwatch.words.means import ABOUT_RULES, Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind
 from tests.unit.decide.world import THINGS, Attempt, Entry, Event, World
@@ -15,7 +16,6 @@ ROUNDS = {Method.RELOAD, Method.ESCALATE}
 NO_RELOAD = {BlockedKind.STRICT_FORWARD_PORTS, BlockedKind.BUSY, BlockedKind.LOCKED}
 NO_WORD = {BlockedKind.PAUSED, BlockedKind.PANIC}
 BLIND = {Part.RULES, Part.SETUP}
-ABOUT_RULES = {Method.REPLAY, *ROUNDS}
 ONLY_RELOAD = {BlockedKind.STRICT_FORWARD_PORTS}
 SLACK_S = 0.001
 

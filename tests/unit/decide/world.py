@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
 
-from podwatch.decide.policy import Decision, Limits, Memory, Method, acted, hinted, step
+from podwatch.decide.policy import Decision, Limits, Memory, acted, hinted, step
+from podwatch.words.means import Method
 from podwatch.words.snapshot import Part, Unknown
 from podwatch.words.verdict import (
     Blocked,

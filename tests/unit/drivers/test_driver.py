@@ -10,7 +10,7 @@ from podwatch.drivers.driver import expected_rules, has_any, told_by_firewalld
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.iptables import PREFIXES
 from podwatch.drivers.iptables_save import parse_save
-from podwatch.drivers.podman_setup import parse_setup
+from podwatch.formats.podman_setup import parse_setup
 from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld

@@ -16,8 +16,8 @@ from podwatch.drivers.iptables_save import (
     parse_save,
     restore_scripts,
 )
-from podwatch.drivers.podman_setup import parse_setup
 from podwatch.drivers.saved import Repair, SavedRules, covers, repairs
+from podwatch.formats.podman_setup import parse_setup
 from podwatch.words.errors import RulesUnreadable
 from podwatch.words.network import (
     Endpoint,

@@ -14,15 +14,15 @@ import pytest
 from podwatch.decide.classes import classify
 from podwatch.decide.judge import judge
 from podwatch.drivers.cni import chain_name, expected_rules, parse_result, setup_of
-from podwatch.drivers.dhcp import (
+from podwatch.formats.dhcp import (
     choose_backend,
     cni_network,
     parse_backend,
     parse_cni_result,
 )
-from podwatch.drivers.network_files import cni_file
-from podwatch.drivers.podman_json import parse_ps
-from podwatch.drivers.podman_setup import parse_setup
+from podwatch.formats.network_files import cni_file
+from podwatch.formats.podman_json import parse_ps
+from podwatch.formats.podman_setup import parse_setup
 from podwatch.words.dhcp import Backend
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.rules import Ruleset

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 
 from podwatch.adapters.command import Result
 from podwatch.commands import explain as explaining
-from podwatch.daemon import history
-from podwatch.daemon.document import document
-from podwatch.daemon.incident import Incident
 from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge
 from podwatch.drivers import nftables
-from podwatch.drivers.podman_json import parse_ps
-from podwatch.drivers.proc_files import command_line, parse_command, parse_stat, user_name
-from podwatch.drivers.state import parse_endpoint, parse_network
+from podwatch.formats.podman_json import parse_ps
+from podwatch.formats.proc_files import command_line, parse_command, parse_stat, user_name
+from podwatch.formats.state import parse_endpoint, parse_network
+from podwatch.report import history
+from podwatch.report.document import document
+from podwatch.report.incident import Incident
 from podwatch.words.cause import Process, Writer, by_writer
 from podwatch.words.errors import PodwatchError
 from podwatch.words.network import FirewallDriver, Setup

@@ -26,14 +26,14 @@ from hypothesis import strategies as st
 from podwatch import drivers
 from podwatch.commands import render
 from podwatch.daemon.config import load as load_config
-from podwatch.daemon.document import document
 from podwatch.daemon.settings import SETTINGS
-from podwatch.daemon.status import SHAPE, read_status, why_not_running
 from podwatch.decide.judge import judge
 from podwatch.drivers import nft_script, nftables, saved
-from podwatch.drivers.netlink_messages import Transaction, parse_messages
-from podwatch.drivers.podman_json import parse_ps
-from podwatch.drivers.state import parse_endpoint, parse_network
+from podwatch.formats.netlink_messages import Transaction, parse_messages
+from podwatch.formats.podman_json import parse_ps
+from podwatch.formats.state import parse_endpoint, parse_network
+from podwatch.report.document import document
+from podwatch.report.status import SHAPE, read_status, why_not_running
 from podwatch.words import errors
 from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable
 from podwatch.words.network import FirewallDriver, Setup

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from podwatch.adapters.appended import append, lines
-from podwatch.daemon.incident import Incident
-from podwatch.daemon.status import SHAPE, fit
+from podwatch.report.incident import Incident
+from podwatch.report.status import SHAPE, fit
 from podwatch.words.text import cleaned
 
 SCHEMA = 1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.daemon.metrics import BUCKETS_S, Tally, exposition
 from podwatch.daemon.settings import SETTINGS, loopback
+from podwatch.report.metrics import BUCKETS_S, Tally, exposition
 
 PACKAGING = Path(__file__).resolve().parents[3] / "packaging"
 

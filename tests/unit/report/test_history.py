@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.daemon import history
-from podwatch.daemon.history import RECORD, History, merged, read, record
-from podwatch.daemon.incident import Incident
+from podwatch.report import history
+from podwatch.report.history import RECORD, History, merged, read, record
+from podwatch.report.incident import Incident
 from podwatch.words.cause import Process, Writer, by_writer
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 
-from podwatch.drivers.netlink_messages import attributes, text
+from podwatch.formats.netlink_messages import attributes, text
 from podwatch.words.links import Interface
 from podwatch.words.network import Address
 

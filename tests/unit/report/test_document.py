@@ -6,8 +6,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from podwatch.daemon.document import MOST, document, summary, with_dhcp, with_refused
-from podwatch.daemon.status import needing_rules
+from podwatch.report.document import MOST, document, summary, with_dhcp, with_refused
+from podwatch.report.status import needing_rules
 from podwatch.words.network import (
     Container,
     ContainerClass,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from podwatch.drivers.podman_json import containers_of
+from podwatch.formats.podman_json import containers_of
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import (
     Address,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.daemon import publish
-from podwatch.daemon.events import Event
-from podwatch.daemon.publish import Publisher
-from podwatch.daemon.restore import Outcome
-from podwatch.daemon.status import SHAPE, read_status
-from podwatch.decide.policy import Decision, Method
+from podwatch.decide.policy import Decision
+from podwatch.report import publish
+from podwatch.report.events import Event
+from podwatch.report.publish import Publisher
+from podwatch.report.status import SHAPE, read_status
 from podwatch.words.cause import Process, Writer, by_writer, other
 from podwatch.words.errors import PodwatchError
+from podwatch.words.means import Method, Outcome
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.snapshot import Part, Snapshot, Unknown
 from podwatch.words.verdict import Blocked, BlockedKind, Missing, MissingKind, State, Verdict

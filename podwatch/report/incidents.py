@@ -9,10 +9,9 @@ back is ended by itself. So each loss is told once when it is found, and once wh
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from podwatch.daemon.incident import Incident
-from podwatch.daemon.restore import Outcome
-from podwatch.decide.policy import ABOUT_RULES, Method
+from podwatch.report.incident import Incident
 from podwatch.words.cause import NO_CAUSE, Cause
+from podwatch.words.means import ABOUT_RULES, Method, Outcome
 from podwatch.words.snapshot import Part
 from podwatch.words.text import lasted
 from podwatch.words.verdict import Missing, MissingKind, Verdict

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.daemon.incident import Incident
-from podwatch.daemon.incidents import STORM_S, Changes, Incidents
-from podwatch.daemon.restore import Outcome
-from podwatch.decide.policy import Method
+from podwatch.report.incident import Incident
+from podwatch.report.incidents import STORM_S, Changes, Incidents
 from podwatch.words.cause import NO_CAUSE, Writer, by_writer, other
+from podwatch.words.means import Method, Outcome
 from podwatch.words.snapshot import Part, Unknown
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 

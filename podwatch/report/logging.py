@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from podwatch.adapters.journal import connected_to_journal, send
-from podwatch.daemon.events import Event
+from podwatch.report.events import Event
 from podwatch.words.text import clean
 
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from podwatch.drivers.iptables import expected_rules
-from podwatch.drivers.podman_setup import parse_setup, with_dns_port
+from podwatch.formats.podman_setup import parse_setup, with_dns_port
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Isolation
 from podwatch.words.rules import RuleKind, Ruleset

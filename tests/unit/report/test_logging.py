@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from podwatch.adapters import journal
-from podwatch.daemon import logging
-from podwatch.daemon.events import Event
+from podwatch.report import logging
+from podwatch.report.events import Event
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from podwatch import __version__
-from podwatch.daemon.status import ailing, needing_rules
-from podwatch.decide.policy import Method
+from podwatch.report.status import ailing, needing_rules
+from podwatch.words.means import Method
 from podwatch.words.verdict import BlockedKind, MissingKind, State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

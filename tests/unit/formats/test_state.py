@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.state import parse_driver, parse_endpoint, parse_network
+from podwatch.formats.state import parse_driver, parse_endpoint, parse_network
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Endpoint, FirewallDriver, Isolation, Network, PortMapping
 

@@ -6,7 +6,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.socket_messages import Listener, parse_bound, parse_listeners
+from podwatch.formats.socket_messages import Listener, parse_bound, parse_listeners
 
 
 def message(kind: int, body: bytes = b"") -> bytes:

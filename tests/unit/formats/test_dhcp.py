@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from podwatch.drivers.dhcp import (
+from podwatch.formats.dhcp import (
     cni_network,
     holders,
     netavark_network,

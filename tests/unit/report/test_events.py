@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.daemon.events import Event
+from podwatch.report.events import Event
 
 CATALOG = Path(__file__).parents[3] / "packaging/podwatch.catalog"
 

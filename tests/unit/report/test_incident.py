@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An incident, and the one line that is told of it."""
 
-from podwatch.daemon.incident import MOST, Incident
-from podwatch.daemon.status import SHAPE, fit
+from podwatch.report.incident import MOST, Incident
+from podwatch.report.status import SHAPE, fit
 from podwatch.words.cause import NO_CAUSE, Process, Writer, by_writer, other
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from podwatch.drivers.netlink_messages import attributes, text
+from podwatch.formats.netlink_messages import attributes, text
 
 DATAGRAM_BYTES = 1 << 16
 

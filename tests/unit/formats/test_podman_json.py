@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.podman_json import parse_ps
+from podwatch.formats.podman_json import parse_ps
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
 

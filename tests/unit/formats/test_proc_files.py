@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers import proc_files as proc
+from podwatch.formats import proc_files as proc
 
 
 def test_a_name_may_hold_anything() -> None:

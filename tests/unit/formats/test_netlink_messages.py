@@ -6,7 +6,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.netlink_messages import (
+from podwatch.formats.netlink_messages import (
     GETGEN,
     GETTABLE,
     Change,

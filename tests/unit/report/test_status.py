@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.daemon.status import SHAPE, complete, read_status, why_not_running
+from podwatch.report.status import SHAPE, complete, read_status, why_not_running
 from podwatch.words.errors import StateUnreadable
 
 JSON = st.recursive(

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_interface
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.route_messages import (
+from podwatch.formats.route_messages import (
     NEWADDR,
     NEWLINK,
     NEWROUTE,
@@ -20,7 +20,7 @@ from podwatch.drivers.route_messages import (
     parse_dump,
     route_request,
 )
-from tests.unit.drivers.test_netlink_messages import attribute
+from tests.unit.formats.test_netlink_messages import attribute
 
 QUESTION = 7
 

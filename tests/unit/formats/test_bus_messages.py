@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.bus_messages import FIELDS_LIMIT_BYTES, SIGNAL, Header, Messages
+from podwatch.formats.bus_messages import FIELDS_LIMIT_BYTES, SIGNAL, Header, Messages
 from tests.lab import stranger
 
 import_module("podwatch.adapters.dbus")  # which sees to it that dbus_next does not load GLib

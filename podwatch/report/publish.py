@@ -16,18 +16,18 @@ from typing import Any
 
 from podwatch import __version__
 from podwatch.adapters.files import write_whole
-from podwatch.daemon.document import MOST, document, with_dhcp, with_refused
-from podwatch.daemon.events import Event
-from podwatch.daemon.history import History
-from podwatch.daemon.incident import Incident
-from podwatch.daemon.incidents import Incidents
-from podwatch.daemon.logging import log
-from podwatch.daemon.metrics import Tally
-from podwatch.daemon.restore import Outcome
-from podwatch.daemon.status import SCHEMA, ailing
-from podwatch.decide.policy import Decision, Method
+from podwatch.decide.policy import Decision
+from podwatch.report.document import MOST, document, with_dhcp, with_refused
+from podwatch.report.events import Event
+from podwatch.report.history import History
+from podwatch.report.incident import Incident
+from podwatch.report.incidents import Incidents
+from podwatch.report.logging import log
+from podwatch.report.metrics import Tally
+from podwatch.report.status import SCHEMA, ailing
 from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
+from podwatch.words.means import Method, Outcome
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import lasted, listed
 from podwatch.words.verdict import HARMLESS, BlockedKind, Verdict, WarningKind

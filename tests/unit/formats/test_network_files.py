@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from podwatch.drivers.network_files import (
+from podwatch.formats.network_files import (
     cni_file,
     dns_bind_port,
     netavark_file,
