@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from podwatch.decide import hidden, hops
-from podwatch.decide.judge import trusted_sources
+from podwatch.decide.sources import trusted_sources
 from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, nftables

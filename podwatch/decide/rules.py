@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rules are missing, stand in the wrong place, or are there more than once. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from podwatch.decide.sentences import about_rule
+from podwatch.decide.spelling import Spelling
+from podwatch.drivers import firewalld as policies
+from podwatch.drivers.driver import DRIVERS
+from podwatch.words.network import Container, Setup
+from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.snapshot import Firewalld, Snapshot
+from podwatch.words.text import counted
+from podwatch.words.verdict import (
+    Missing,
+    MissingKind,
+    Notice,
+    WarningKind,
+)
+
+
+def container_ids(setup: Setup) -> Iterable[str]:
+    """The containers of a setup, each once."""
+    return dict.fromkeys(each.container_id for each in setup.endpoints)
+
+
+def not_podmans(setup: Setup, containers: Mapping[str, Container]) -> Iterable[str]:
+    """Who lives, and cannot be reloaded: podman does not list him."""
+    for key in container_ids(setup):
+        if key in containers and containers[key].unlisted:
+            yield key
+
+
+def missing_rules(
+    rules: list[Rule], observed: Ruleset, snapshot: Snapshot, setup: Setup
+) -> list[Missing]:
+    """The rules that are not there, or stand behind one they have to come before."""
+    on_network: dict[str, list[str]] = {}
+    for endpoint in setup.endpoints:
+        on_network.setdefault(endpoint.network_id, []).append(endpoint.container_id)
+    unlisted = frozenset(not_podmans(setup, snapshot.containers))
+    everyone = tuple(sorted(container_ids(setup), key=unlisted.__contains__))
+    spelling = Spelling(rules, observed, snapshot.copied)
+
+    def missing(rule: Rule, kind: MissingKind, what: str) -> Missing:
+        if rule.container_id:
+            ids: tuple[str, ...] = (rule.container_id,)
+        elif rule.network_id:
+            ids = tuple(on_network.get(rule.network_id, ()))
+        else:
+            ids = everyone[:1] if rule.reloadable else everyone
+        # The only container of a network takes the subnet's chain with it when it is reloaded.
+        alone = bool(rule.network_id) and len(ids) == 1
+        container = snapshot.containers.get(rule.container_id)
+        return Missing(
+            kind,
+            what,
+            spelling.of(rule),
+            chain=rule.chain,
+            network=rule.network_name,
+            container=container.title if container else rule.container_id[:12],
+            container_ids=ids,
+            reloadable=(rule.reloadable or alone) and kind is not MissingKind.ORDER,
+        )
+
+    if not observed.present:
+        if not rules:
+            return []
+        table = DRIVERS[setup.driver].PLACE
+        count = f"{counted(len(rules), 'rule')} of {counted(len(everyone), 'container')}"
+        return [
+            Missing(MissingKind.TABLE, f"{table} is gone ({count})", table, container_ids=everyone)
+        ]
+    found: list[Missing] = []
+    positions = {
+        name: {text: at for at, text in reversed(list(enumerate(chain.rules)))}
+        for name, chain in observed.chains.items()
+    }
+    ranks: dict[tuple[str, str], list[tuple[int, int, Rule]]] = {}
+    nothing: dict[str, int] = {}
+    for rule in rules:
+        if rule.kind is RuleKind.HOOK:
+            chain = observed.chains.get(rule.chain)
+            if chain is None or chain.hook not in rule.texts:
+                why = "is gone" if chain is None else f"is not hooked in ({spelling.of(rule)})"
+                what = f"{rule.subject or f'chain {rule.chain}'} {why}"
+                found.append(missing(rule, MissingKind.RULE, what))
+            continue
+        there = positions.get(rule.chain, nothing)
+        at = next((there[text] for text in rule.texts if text in there), None)
+        if at is None:
+            what = about_rule(rule, snapshot.containers, spelling.of(rule))
+            found.append(missing(rule, MissingKind.RULE, what))
+        elif rule.order is not None:
+            ranks.setdefault((rule.chain, rule.order[0]), []).append((rule.order[1], at, rule))
+    for (name, _), placed in ranks.items():
+        for rule, before in _misplaced(placed):
+            what = f"chain {name}: “{spelling.of(rule)}” stands behind “{spelling.of(before)}”"
+            found.append(missing(rule, MissingKind.ORDER, what))
+    return found
+
+
+def _misplaced(placed: list[tuple[int, int, Rule]]) -> Iterable[tuple[Rule, Rule]]:
+    """Rules of a lower rank that stand behind a rule of a higher one."""
+    first: dict[int, tuple[int, Rule]] = {}
+    for rank, at, rule in placed:
+        if rank not in first or at < first[rank][0]:
+            first[rank] = (at, rule)
+    for rank, at, rule in placed:
+        behind = [later for higher, later in first.items() if higher > rank and later[0] < at]
+        if behind:
+            yield rule, min(behind, key=lambda each: each[0])[1]
+
+
+def duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
+    """That rules are there more than once, if any are."""
+    doubled = {
+        name for name, each in observed.chains.items() if len(each.rules) != len(set(each.rules))
+    }
+    if not doubled:
+        return []
+    expected: dict[str, set[str]] = {}
+    wanted: Counter[tuple[str, str]] = Counter()
+    for rule in rules:
+        expected.setdefault(rule.chain, set()).update(rule.texts)
+        # Each spelling counts: netavark < 1.13.1 writes one jump for a port on two host addresses.
+        wanted.update((rule.chain, text) for text in rule.texts)
+    extra = 0
+    for name, texts in expected.items():
+        if name not in doubled:
+            continue
+        counts = Counter(observed.chains[name].rules)
+        extra += sum(
+            max(0, counts[text] - max(1, wanted[name, text])) for text in texts if text in counts
+        )
+    if extra <= 0:
+        return []
+    return [
+        Notice(
+            WarningKind.DUPLICATES,
+            f"{extra} rules are there more than once",
+            "harmless; netavark's own reload units add them at every firewalld reload",
+        )
+    ]
+
+
+def missing_forwards(
+    rules: list[Rule], firewalld: Firewalld, snapshot: Snapshot, setup: Setup
+) -> Iterable[Missing]:
+    """What is missing in the policies of netavark's firewalld driver."""
+    observed = Ruleset(present=True, chains=firewalld.policies)
+    for each in missing_rules(rules, observed, snapshot, setup):
+        yield replace(each, kind=MissingKind.FORWARD)
+
+
+def unmasked(rules: list[Rule], firewalld: Firewalld) -> Iterable[Notice]:
+    """netavark has a policy masquerade when it makes it, and never again: no reload helps."""
+    for each in rules:
+        chain = firewalld.policies.get(each.chain)
+        if each.kind is RuleKind.MASQUERADE and chain and each.text not in chain.rules:
+            yield Notice(
+                WarningKind.MASQUERADE,
+                f"firewalld's policy {each.chain} does not masquerade any more",
+                policies.adding(each),
+            )

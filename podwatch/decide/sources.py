@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is missing in firewalld's zones, and what is odd about firewalld. Pure."""
+
+from collections.abc import Iterable
+
+from podwatch.drivers import firewalld as policies
+from podwatch.words.network import FirewallDriver, Setup
+from podwatch.words.snapshot import Firewalld
+from podwatch.words.verdict import (
+    Missing,
+    MissingKind,
+    Notice,
+    WarningKind,
+)
+
+
+def missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
+    """The subnets that are not sources of the zone they have to be in."""
+    if not firewalld.running:
+        return []
+    found = []
+    zone = policies.zone_of(setup.driver)
+    # Without its policy netavark's own zone may be gone, too: setting up again makes both.
+    is_there = zone == policies.TRUSTED or policies.WAY_OUT in firewalld.policies
+    kind = MissingKind.SOURCE if is_there else MissingKind.FORWARD
+    for network_id, name, subnet in trusted_sources(setup):
+        if subnet not in firewalld.sources:
+            ids = tuple(e.container_id for e in setup.endpoints if e.network_id == network_id)
+            found.append(
+                Missing(
+                    kind,
+                    f"network {name}: {subnet} is not a source of firewalld's zone {zone}",
+                    subnet,
+                    network=name,
+                    container_ids=ids,
+                )
+            )
+    return found
+
+
+def trusted_sources(setup: Setup) -> Iterable[tuple[str, str, str]]:
+    """(network id, network name, trusted subnet) of every network that has a container."""
+    if setup.driver is FirewallDriver.CNI:  # whose firewall plugin trusts each address by itself
+        for endpoint in setup.endpoints:
+            for address, _ in () if endpoint.internal else endpoint.addresses:
+                single = f"{address}/{address.max_prefixlen}"
+                yield endpoint.network_id, endpoint.network_name, single
+        return
+    names = {each.network_id: each.network_name for each in setup.endpoints}
+    for network_id, name in names.items():
+        network = setup.networks.get(network_id)
+        outside = network is not None and network.internal  # of what the firewalld driver does
+        if network is not None and not (outside and setup.driver is FirewallDriver.FIREWALLD):
+            for subnet in network.subnets:
+                yield network_id, name or network.bridge, str(subnet)
+
+
+def firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
+    """What is odd about firewalld, for a person."""
+    if not firewalld.running:
+        if setup.driver is FirewallDriver.FIREWALLD and setup.endpoints:
+            yield Notice(
+                WarningKind.FIREWALLD_STOPPED,
+                "firewalld does not run, and with it no published port is forwarded (netavark's "
+                "driver is firewalld)",
+                "systemctl start firewalld",
+            )
+        return
+    if not firewalld.in_kernel:
+        yield Notice(
+            WarningKind.FIREWALLD_TABLE,
+            "firewalld runs, but its table is not in the kernel: the host is unprotected",
+            "systemctl restart firewalld",
+        )
+    for _, name, subnet in trusted_sources(setup):
+        wanted = policies.zone_of(setup.driver)
+        zone = firewalld.sources.get(subnet, wanted)
+        if zone != wanted:
+            yield Notice(
+                WarningKind.FOREIGN_ZONE,
+                f"network {name}: {subnet} is in firewalld's zone {zone}, not {wanted}",
+                f"firewall-cmd --zone={wanted} --change-source={subnet}, unless it is meant so",
+            )
