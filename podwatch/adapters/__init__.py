@@ -2,6 +2,7 @@
 """One outside thing each: the kernel, libnftables, firewalld, systemd, podman, files, processes.
 
 An adapter turns what its thing says into words and wraps what it throws into an error with a
-hint. Adapters do not import each other, with three exceptions that are their common ground:
-`command` starts processes, `worker` gives a blocking library a thread, `dbus` speaks D-Bus.
+hint. Adapters do not import each other, but for what is their common ground: `paths` says where
+things are, `files` opens them, `command` starts processes, `worker` gives a blocking library a
+thread, `dbus` speaks D-Bus.
 """

@@ -18,21 +18,19 @@ from podwatch.words.gates import NameServer, Served
 from podwatch.words.network import Address
 from podwatch.words.text import clean
 
-DIRECTORY = Path("/run/containers/networks/aardvark-dns")
-"""Root podman's; netavark src/dns/aardvark.rs, beside its own state."""
-
+PROC = Path("/proc")
 PROGRAM = "aardvark-dns"
 _PID_FILE = "aardvark.pid"
 _INTERNAL = "%int"  # behind the name of an internal network's file, since 1.11
-_MOST_FILES = 2000
-_LIMIT_BYTES = 4 * 1024 * 1024
-_SMALL_BYTES = 4096
+MAX_FILES = 2000
+MAX_BYTES = 4 * 1024 * 1024
+MAX_SMALL_BYTES = 4096
 
 
-def read_server(directory: Path = DIRECTORY, proc: Path = Path("/proc")) -> NameServer | None:
+def read_server(directory: Path, proc: Path = PROC) -> NameServer | None:
     """aardvark-dns; None where there is no directory of its files."""
     try:
-        names = sorted(each.name for each in directory.iterdir())[:_MOST_FILES]
+        names = sorted(each.name for each in directory.iterdir())[:MAX_FILES]
     except OSError:
         return None
     served = tuple(
@@ -51,7 +49,7 @@ def read_server(directory: Path = DIRECTORY, proc: Path = Path("/proc")) -> Name
     )
 
 
-def read_names(directory: Path = DIRECTORY) -> frozenset[str]:
+def read_names(directory: Path) -> frozenset[str]:
     """The networks whose containers ask aardvark-dns: none where there is no such directory."""
     try:
         names = {each.name for each in directory.iterdir()}
@@ -63,10 +61,10 @@ def read_names(directory: Path = DIRECTORY) -> frozenset[str]:
 def read_bound() -> frozenset[tuple[Address, int]]:
     """The addresses and ports of the host that are taken for UDP."""
     paths = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
-    return frozenset(each for path in paths for each in parse_bound(_proc(path, _LIMIT_BYTES)))
+    return frozenset(each for path in paths for each in parse_bound(_proc(path, MAX_BYTES)))
 
 
-def serving_port(directory: Path = DIRECTORY, proc: Path = Path("/proc")) -> int | None:
+def serving_port(directory: Path, proc: Path = PROC) -> int | None:
     """The port it was started with: `aardvark-dns --config DIRECTORY -p PORT run`.
 
     None where the process that the pid file names is none of it.
@@ -96,12 +94,12 @@ def _serves(process: Path, directory: Path) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return read_whole(path, limit_bytes=_LIMIT_BYTES) or ""
+        return read_whole(path, limit_bytes=MAX_BYTES) or ""
     except StateUnreadable:
         return ""
 
 
-def _proc(path: Path, limit_bytes: int = _SMALL_BYTES) -> str:
+def _proc(path: Path, limit_bytes: int = MAX_SMALL_BYTES) -> str:
     try:
         return read_proc(path, limit_bytes=limit_bytes).decode("utf-8", "replace")
     except OSError:

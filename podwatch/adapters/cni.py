@@ -17,7 +17,6 @@ from podwatch.drivers.cni import Joined, parse_result, setup_of
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Setup
 
-DEFAULT_PATH = Path("/var/lib/cni/results")
 LIMIT_BYTES = 4 * 1024 * 1024
 MOST_FILES = 20_000
 _MADE_AT_BOOT = Path("/run/systemd/private")
@@ -29,7 +28,7 @@ _Stamp = tuple[int, int, int]
 class CniCache:
     """The cache, with what was parsed of it before. `stamp` is that of the last `read`."""
 
-    def __init__(self, path: Path = DEFAULT_PATH) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.stamp: object = None
         self._booted_ns = _made_at_boot_ns()

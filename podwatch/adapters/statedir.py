@@ -16,9 +16,6 @@ from podwatch.formats.state import LIMIT_BYTES, is_id, parse_driver, parse_endpo
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Network, Setup
 
-DEFAULT_PATH = Path("/run/containers/networks/firewall")
-"""Root podman's; netavark src/firewall/state.rs, constants.rs DEFAULT_CONFIG_DIR."""
-
 MOST_FILES = 20_000
 _TICK_NS = 50_000_000
 
@@ -33,7 +30,7 @@ class StateDirectory:
     `stamp` changes whenever a file does; it is that of the last `read`.
     """
 
-    def __init__(self, path: Path = DEFAULT_PATH) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.stamp: object = None
         self._parsed: dict[str, tuple[_Stamp, _Parsed]] = {}

@@ -5,11 +5,11 @@ import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.kernel import read_kernel
 from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.paths import Paths
 from podwatch.adapters.sockets import bound
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
@@ -31,12 +31,12 @@ _SIGNS = {Mark.OPEN: "✓", Mark.BROKEN: "✗", Mark.NOTE: "–", Mark.UNKNOWN: 
 _COLOURS = {Mark.OPEN: "32", Mark.BROKEN: "31", Mark.NOTE: "33", Mark.UNKNOWN: "35"}
 
 
-async def ways(run_dir: Path, config: Config, target: str = "") -> tuple[list[Way], Containers]:
+async def ways(paths: Paths, config: Config, target: str = "") -> tuple[list[Way], Containers]:
     """Look once, and tell every way, and podman's containers; `target` as for `chosen`.
 
     Raises StateUnreadable where there is no state to tell of.
     """
-    host = await look_once(config, run_dir)
+    host = await look_once(config, paths)
     try:
         snapshot: Snapshot = host.looker.with_inside(await host.looker.look())
         if snapshot.setup is None:

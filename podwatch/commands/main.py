@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from podwatch import __version__
+from podwatch.adapters.paths import Paths
 from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable
 from podwatch.words.verdict import ExitCode, State
 
@@ -171,16 +172,12 @@ def _complain(exc: PodwatchError, code: int) -> int:
     return code
 
 
-def _run_dir() -> Path:
-    return Path(os.environ.get("PODWATCH_RUN_DIR", "/run/podwatch"))
-
-
 def _config_of(arguments: argparse.Namespace) -> "tuple[Config, list[Path]]":
     """The configuration, and the files it was read from."""
-    from podwatch.daemon.config import DEFAULT_PATHS, load
+    from podwatch.daemon.config import load
 
-    paths = [arguments.config] if arguments.config else list(DEFAULT_PATHS)
-    return load(paths, must_exist=bool(arguments.config)), paths
+    files = [arguments.config] if arguments.config else list(Paths.of().configuration)
+    return load(files, must_exist=bool(arguments.config)), files
 
 
 def _need_root(command: str) -> None:
@@ -215,10 +212,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from podwatch.daemon.service import serve
     from podwatch.report import logging
 
-    config, paths = _config_of(arguments)
+    config, files = _config_of(arguments)
     logging.configure(config.log.level)
     _need_root("run")
-    asyncio.run(serve(config, paths, _run_dir(), dry_run=arguments.dry_run))
+    asyncio.run(serve(config, files, Paths.of(), dry_run=arguments.dry_run))
     return 0
 
 
@@ -228,7 +225,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
     document: dict[str, Any] = {}
     try:
-        document = read_status(_run_dir() / "status.json")
+        document = read_status(Paths.of().status)
         why = why_not_running(document, time.time())
     except StateUnreadable as exc:
         why = str(exc)
@@ -248,10 +245,10 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _refused() -> str:
     """Why the configuration would be refused now; "" when it would not."""
-    from podwatch.daemon.config import DEFAULT_PATHS, load
+    from podwatch.daemon.config import load
 
     try:
-        load(list(DEFAULT_PATHS))
+        load(Paths.of().configuration)
     except ConfigError as exc:
         return str(exc)
     return ""
@@ -262,7 +259,7 @@ def _without_daemon() -> str:
     from podwatch.report.status import read_status, why_not_running
 
     try:
-        why = why_not_running(read_status(_run_dir() / "status.json"), time.time())
+        why = why_not_running(read_status(Paths.of().status), time.time())
     except StateUnreadable as exc:
         why = str(exc)
     return f"\n  podwatch does not run, and puts nothing back anyway: {why}" if why else ""
@@ -286,7 +283,7 @@ def _check(arguments: argparse.Namespace) -> int:
         else:
             _show(f"PODWATCH UNKNOWN - {render.in_one_line(summary)}")
         return State.UNKNOWN.exit_code
-    document = asyncio.run(check(_run_dir(), config))
+    document = asyncio.run(check(Paths.of(), config))
     if arguments.json:
         _show_json(document)
     else:
@@ -302,7 +299,7 @@ def _restore(arguments: argparse.Namespace) -> int:
     config, _ = _config_of(arguments)
     _need_root("restore")
     state = asyncio.run(
-        restore(_run_dir(), config, dry_run=arguments.dry_run, stale=arguments.stale)
+        restore(Paths.of(), config, dry_run=arguments.dry_run, stale=arguments.stale)
     )
     return state.exit_code
 
@@ -314,7 +311,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     config, _ = _config_of(arguments)
     _need_root("explain")
-    ways, containers = asyncio.run(explain.ways(_run_dir(), config, arguments.target))
+    ways, containers = asyncio.run(explain.ways(Paths.of(), config, arguments.target))
     found = explain.chosen(ways, arguments.target, containers)
     if arguments.svg:
         from podwatch.adapters.files import write_whole
@@ -342,7 +339,7 @@ def _pause(arguments: argparse.Namespace) -> int:
     now = time.time()
     by = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME", "")
     pause = Pause(now, now + seconds, arguments.reason, by)
-    begin(_run_dir(), pause)
+    begin(Paths.of().pause, pause)
     _show(f"{pause}\n  → podwatch resume{_without_daemon()}")
     return 0
 
@@ -351,16 +348,15 @@ def _resume(arguments: argparse.Namespace) -> int:
     from podwatch.daemon.pause import end
 
     _need_root("resume")
-    said = "the pause has ended" if end(_run_dir()) else "there is no pause"
+    said = "the pause has ended" if end(Paths.of().pause) else "there is no pause"
     _show(f"{said}{_without_daemon()}")
     return 0
 
 
 def _history(arguments: argparse.Namespace) -> int:
     from podwatch.commands import history
-    from podwatch.report.history import default_path
 
-    path, tell = default_path(), print if arguments.json else _show
+    path, tell = Paths.of().history, print if arguments.json else _show
     try:
         since = history.parse_since(arguments.since, time.time()) if arguments.since else 0.0
     except (ValueError, OverflowError):

@@ -4,12 +4,11 @@
 import asyncio
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from podwatch import __version__
 from podwatch.adapters.lock import hold
-from podwatch.adapters.podman import list_networks
+from podwatch.adapters.paths import Paths
 from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import DhcpLooker, section
@@ -32,12 +31,12 @@ PATIENCE_S = 60.0
 """How long `podwatch restore` waits for what it must wait for."""
 
 
-async def check(run_dir: Path, config: Config) -> dict[str, Any]:
+async def check(paths: Paths, config: Config) -> dict[str, Any]:
     """Look once; the status document of what was seen (see daemon/status.py)."""
-    host = await look_once(config, run_dir)
+    host = await look_once(config, paths)
     try:
         began = time.monotonic()
-        paused = PauseWatch(run_dir, lambda: None).now()
+        paused = PauseWatch(paths.pause, lambda: None).now()
         snapshot, verdict = await _settled_look(host, str(paused) if paused else "")
         look = {
             "at": time.time(),
@@ -55,13 +54,13 @@ async def check(run_dir: Path, config: Config) -> dict[str, Any]:
         host.close()
 
 
-async def restore(run_dir: Path, config: Config, *, dry_run: bool, stale: bool) -> State:
+async def restore(paths: Paths, config: Config, *, dry_run: bool, stale: bool) -> State:
     """Look, do what the policy says until nothing is missing, and print each step.
 
     With `stale`, then take away what is left over.
     """
-    run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    host = await look_once(config, run_dir)
+    paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+    host = await look_once(config, paths)
     try:
         state = await _restore(host, config, dry_run=dry_run)
         if stale:
@@ -78,7 +77,10 @@ async def _take_away(host: Host, *, dry_run: bool) -> State:
     those of whoever has an address in a network namespace. Raises StateUnreadable when podman does
     not answer, RestoreFailed while another podwatch repairs.
     """
-    running, _ = await list_networks(host.systemd)  # takes its time: what is looked at is newer
+    (
+        running,
+        _,
+    ) = await host.installed.podman.list_networks()  # takes its time: what is looked at is newer
     with hold(host.restorer.lock):
         return await _take_away_from(host, running, dry_run=dry_run)
 
@@ -132,7 +134,7 @@ async def _dhcp(host: Host, config: Config) -> dict[str, Any]:
     """One look at DHCP, as a part of the document."""
     if not config.dhcp.manage:
         return {}
-    looker = DhcpLooker(UnitWatch((), lambda: None), host.systemd)
+    looker = DhcpLooker(UnitWatch((), lambda: None), host.systemd, host.installed)
     seen = await looker.look(fresh=True)
     verdict = dhcp.judge(seen, dhcp.DhcpMemory())
     return section(seen, verdict, None, looker.since, time.time())

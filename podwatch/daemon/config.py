@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from podwatch.adapters.files import open_regular
+from podwatch.adapters.paths import Paths
 from podwatch.daemon.settings import (
     SECTIONS,
     SETTINGS,
@@ -27,13 +28,6 @@ from podwatch.daemon.settings import (
     duration_text,
 )
 from podwatch.words.errors import ConfigError
-
-DEFAULT_PATHS = (
-    Path("/usr/share/podwatch/podwatch.conf"),
-    Path("/etc/podwatch/podwatch.conf"),
-    Path("/etc/podwatch/podwatch.conf.d"),
-)
-"""Files, and directories of *.conf files, in the order they are read; the last one wins."""
 
 BUILT_IN = "default"
 """The origin of a value that no file sets."""
@@ -62,7 +56,7 @@ class Config:
             yield each.section, each.key, each.form.write(value), origin
 
 
-def load(paths: Sequence[Path] = DEFAULT_PATHS, *, must_exist: bool = False) -> Config:
+def load(paths: Sequence[Path] = Paths().configuration, *, must_exist: bool = False) -> Config:
     """Read the configuration.
 
     `paths` are files, and directories whose *.conf files are read sorted by name. What does not

@@ -64,7 +64,7 @@ class DhcpLoop:
         self.memory = DhcpMemory()
         self.woken = asyncio.Event()
         self.units = UnitWatch(UNITS, self.woken.set)
-        self.looker = DhcpLooker(self.units, systemd)
+        self.looker = DhcpLooker(self.units, systemd, restorer.installed)
         self.files = DirectoryWatch((), self.woken.set)
         self._told: tuple[Fault | None, str] = (None, "")
         self._lost: set[str] = set()

@@ -13,11 +13,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from podwatch.adapters import podman, podman_networks
+from podwatch.adapters.paths import Paths
 from podwatch.adapters.podman_networks import Places
 from podwatch.adapters.systemd import Systemd
 from podwatch.adapters.units import UnitWatch
 from podwatch.adapters.unixsocket import is_listening, path_exists
+from podwatch.daemon.installed import Installed
 from podwatch.decide.dhcp import DhcpDecision, DhcpVerdict
 from podwatch.formats.dhcp import holders
 from podwatch.words.dhcp import PROXIES, Backend, DhcpSnapshot, Holder, Lease
@@ -26,17 +27,19 @@ from podwatch.words.verdict import State
 
 UNITS = tuple(name for each in PROXIES.values() for name in (each.socket, each.service))
 
-_ALWAYS = (*podman_networks.CONF[1:], *podman_networks.DIRECTORIES.values())
 
-
-def watched(backend: Backend, directory: Path, networks: tuple[str, ...]) -> tuple[Path, ...]:
+def watched(
+    paths: Paths, backend: Backend, directory: Path, networks: tuple[str, ...]
+) -> tuple[Path, ...]:
     """The directories in which a change may concern DHCP."""
-    configuration = {each.parent if each.suffix == ".conf" else each for each in _ALWAYS}
+    # The first containers.conf is the distribution's.
+    always = (*paths.containers_conf[1:], paths.netavark_networks, paths.cni_networks)
+    configuration = {path.parent if path.suffix == ".conf" else path for path in always}
     found = sorted({*configuration, directory})
     if networks:
         found.append(Path(PROXIES[backend].path).parent)
         if backend is Backend.CNI:
-            found.append(podman_networks.CNI_RESULTS)
+            found.append(paths.cni_results)
     return tuple(found)
 
 
@@ -52,6 +55,7 @@ class DhcpLooker:
 
     units: UnitWatch
     systemd: Systemd | None
+    installed: Installed
     watch: tuple[Path, ...] = ()
     unclaimed: int = 0
     unasked: bool = False
@@ -61,9 +65,9 @@ class DhcpLooker:
 
     async def look(self, *, fresh: bool = False) -> DhcpSnapshot:
         """Look once; `fresh` asks podman even if nothing seems to have changed. Never raises."""
-        backend, directory = podman_networks.read_backend()
-        networks = podman_networks.read_networks(backend, directory)
-        self.watch = watched(backend, directory, networks)
+        backend, directory = self.installed.networks.read_backend()
+        networks = self.installed.networks.read_networks(backend, directory)
+        self.watch = watched(self.installed.paths, backend, directory, networks)
         if not networks:
             self._stamp, self._holders, self.unclaimed, self.unasked = None, (), 0, False
             return DhcpSnapshot(backend)
@@ -81,15 +85,15 @@ class DhcpLooker:
         leases: Mapping[str, Lease] | None = {}
         places: Mapping[str, Places] = {}
         if backend is Backend.CNI:
-            places = podman_networks.read_cni_places(networks)
-        elif podman_networks.leases_changed() >= service.started > 0:
+            places = self.installed.networks.read_cni_places(networks)
+        elif self.installed.networks.leases_changed() >= service.started > 0:
             # Otherwise they are those of the process before: a new one empties the file at first.
             try:
-                leases = podman_networks.read_leases()
+                leases = self.installed.networks.read_leases()
             except Unreadable as exc:
                 leases, hint = None, str(exc)
         self._remember(leases or {})
-        busy = podman.lock_holder(waited_for=True)  # whatever podman is asked then
+        busy = self.installed.lock.holder(waited_for=True)  # whatever podman is asked then
         stamp = (networks, service.pid, service.started, sorted(leases or ()), places)
         wanted = fresh or stamp != self._stamp
         self.unasked = wanted and bool(busy)
@@ -112,25 +116,25 @@ class DhcpLooker:
             leases,
             self._holders,
             hint=hint,
-            busy=busy or podman.lock_holder(waited_for=True),
+            busy=busy or self.installed.lock.holder(waited_for=True),
         )
 
     async def _ask_podman(
         self, backend: Backend, networks: tuple[str, ...], places: Mapping[str, Places]
     ) -> tuple[Holder, ...]:
-        containers = await podman.list_containers(self.systemd)
+        containers = await self.installed.podman.list_containers()
         if backend is Backend.CNI or self.systemd is None:
             return holders(containers, places)
         found: dict[str, Places] = {}
         for name in networks:
             used = any(name in each.networks and each.up for each in containers.values())
-            seen = await podman.network_places(self.systemd, name) if used else {}
+            seen = await self.installed.podman.network_places(name) if used else {}
             found[name] = {key: (mac, address, 0.0) for key, (mac, address) in seen.items()}
         return holders(containers, found)
 
     def _remember(self, leases: Mapping[str, Lease]) -> None:
         """Keep when each lease was first seen; the file itself has no times."""
-        now = podman_networks.leases_changed()
+        now = self.installed.networks.leases_changed()
         self.since = {each: self.since.get(each, now) for each in leases.items()}
 
 

@@ -10,12 +10,11 @@ is redirected to: its configuration does, as long as aardvark-dns was started wi
 
 import asyncio
 
-from podwatch.adapters import podman, podman_networks
 from podwatch.adapters.aardvark import serving_port
 from podwatch.adapters.cni import CniCache
 from podwatch.adapters.netlink import table_exists
 from podwatch.adapters.statedir import StateDirectory
-from podwatch.adapters.systemd import Systemd
+from podwatch.daemon.installed import Installed
 from podwatch.drivers import nftables
 from podwatch.formats.podman_setup import with_dns_port
 from podwatch.words.errors import StateUnreadable
@@ -33,11 +32,11 @@ class Expected:
     """The setup as it was last read; `stamp` changes whenever it may be another one."""
 
     def __init__(
-        self, state: StateDirectory, systemd: Systemd | None, cni: CniCache | None = None
+        self, state: StateDirectory, installed: Installed, cni: CniCache | None = None
     ) -> None:
         self.state = state
         self.cni = cni
-        self.systemd = systemd
+        self._installed = installed
         self.stamp: object = None
         self.listed: dict[str, Container] | None = None
         """podman's containers, if it was asked since they were last taken from here."""
@@ -52,7 +51,7 @@ class Expected:
     async def read(self) -> Setup:
         """What is set up. Raises StateUnreadable."""
         setup = await self._read_state()
-        networks = podman.networks_stamp()
+        networks = self._installed.podman.networks_stamp()
         if setup.driver is not FirewallDriver.UNKNOWN or networks is None:
             return self._by_state(setup)
         if self._answer is None or self.stamp != networks:
@@ -64,7 +63,7 @@ class Expected:
                     self._answer = None
                     raise self._gone()
                 return self._by_state(setup)
-        return with_dns_port(self._answer, _dns_port())
+        return with_dns_port(self._answer, self._dns_port())
 
     def _by_state(self, setup: Setup) -> Setup:
         """What netavark's state tells, or else CNI's cache.
@@ -84,7 +83,7 @@ class Expected:
         2.1), and its nftables driver, of 1.10, never was without it.
         """
         for _ in range(_TRIES):
-            busy = podman.lock_holder()
+            busy = self._installed.lock.holder()
             setup = self.state.read()
             if setup.driver is not FirewallDriver.UNKNOWN:
                 return setup
@@ -104,7 +103,7 @@ class Expected:
     def is_current(self) -> bool:
         """Whether the setup is still the one that was last read."""
         if self._answer is not None:
-            return self.stamp == podman.networks_stamp()
+            return self.stamp == self._installed.podman.networks_stamp()
         try:
             self.state.read()
             if self.cni is not None and self.cni.stamp is not None:
@@ -119,7 +118,7 @@ class Expected:
     async def list_containers(self) -> dict[str, Container]:
         """podman's containers by id, asked now. Raises StateUnreadable."""
         if self._answer is None:
-            return await podman.list_containers(self.systemd)
+            return await self._installed.podman.list_containers()
         self._answer, containers = await self._ask()
         return containers
 
@@ -127,29 +126,28 @@ class Expected:
         stamp: object = None
         for _ in range(_TRIES):
             for _ in range(_PATIENCE):
-                busy = podman.lock_holder()
-                if stamp == (stamp := podman.networks_stamp()) and not busy:
+                busy = self._installed.lock.holder()
+                if stamp == (stamp := self._installed.podman.networks_stamp()) and not busy:
                     break
                 await asyncio.sleep(QUIET_S)
             else:  # what else is looked at does not wait for it any longer
                 raise StateUnreadable(busy or _TOO_FAST)
             try:
-                answer = await podman.list_networks(self.systemd)
+                answer = await self._installed.podman.list_networks()
             except StateUnreadable:  # it may have been told of a container that came or went
-                if stamp == podman.networks_stamp():
+                if stamp == self._installed.podman.networks_stamp():
                     raise
                 continue
-            if stamp == podman.networks_stamp():
+            if stamp == self._installed.podman.networks_stamp():
                 self.stamp = stamp
                 return answer
         raise StateUnreadable(_TOO_FAST)
 
+    def _dns_port(self) -> int:
+        """Where netavark had, and would have, DNS redirected to; 53 where that is nowhere.
 
-def _dns_port() -> int:
-    """Where netavark had, and would have, DNS redirected to; 53 where that is nowhere.
-
-    Where the two are not the same, podman's configuration was changed since the first container
-    started, and which rules there have to be is not known.
-    """
-    port = serving_port()
-    return port if port is not None and port == podman_networks.read_dns_port() else 53
+        Where the two are not the same, podman's configuration was changed since the first container
+        started, and which rules there have to be is not known.
+        """
+        port = serving_port(self._installed.paths.aardvark)
+        return port if port is not None and port == self._installed.networks.read_dns_port() else 53

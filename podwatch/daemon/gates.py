@@ -4,10 +4,11 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from podwatch.adapters import aardvark, kernel, links, podman_networks
+from podwatch.adapters import aardvark, kernel, links
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import chain_exists
 from podwatch.adapters.unixsocket import is_listening, path_exists
+from podwatch.daemon.installed import Installed
 from podwatch.decide import reload_gates
 from podwatch.drivers import forwarding
 from podwatch.drivers.proc_net import parse_chains
@@ -50,7 +51,7 @@ async def drops_of_others(
     )
 
 
-def around(setup: Setup, *, drops: bool) -> Around:
+def around(setup: Setup, installed: Installed, *, drops: bool) -> Around:
     """What the host's network is like around Podman's; whom a chain that `drops` parts as well.
 
     Raises Unreadable where the kernel does not tell.
@@ -60,10 +61,10 @@ def around(setup: Setup, *, drops: bool) -> Around:
     return Around(
         tuple(_routes(setup)),
         versions,
-        tuple(_internal()) if versions else (),
+        tuple(_internal(installed)) if versions else (),
         deaf,
         not deaf or kernel.has_default_v6(),
-        aardvark.read_names() if drops else None,
+        aardvark.read_names(installed.paths.aardvark) if drops else None,
     )
 
 
@@ -96,9 +97,9 @@ def _routes(setup: Setup) -> Iterator[Routed]:
             yield replace(routed, link=link)
 
 
-def _internal() -> Iterator[Network]:
+def _internal(installed: Installed) -> Iterator[Network]:
     there = links.read().by_name
-    for each in podman_networks.read_files().values():
+    for each in installed.networks.read_files().values():
         if each.kind is ContainerClass.INTERNAL and each.interface in there:
             yield Network(each.name, each.interface, each.subnets, internal=True)
 
@@ -112,33 +113,33 @@ def is_there(chain: BaseChain) -> bool:
         return True
 
 
-def shut_gates(setup: Setup | None) -> Mapping[str, str]:
+def shut_gates(setup: Setup | None, installed: Installed) -> Mapping[str, str]:
     """The networks whose containers must not be reloaded now, by name, each with the reason.
 
     Raises Unreadable where that cannot be told: then nobody is to be reloaded.
     """
-    server = aardvark.read_server()
+    server = aardvark.read_server(installed.paths.aardvark)
     ports = () if setup is None else [each.dns_port for each in setup.endpoints]
     gates = Gates(
         links.read(),
-        podman_networks.read_files(),
+        installed.networks.read_files(),
         server,
         frozenset(ports) or frozenset({53}),
         frozenset() if server is None or server.is_alive else aardvark.read_bound(),
         kernel.default_link(),
-        _without_lease(),
+        _without_lease(installed),
     )
     return reload_gates.shut(gates)
 
 
-def keep_macs(setup: Setup | None) -> None:
+def keep_macs(setup: Setup | None, installed: Installed) -> None:
     """Have Podman's bridges keep their MACs while their containers come and go.
 
     netavark before 1.9 gives a bridge none: it is another one after the reload of one container,
     and the others' packets get lost until they ask for it again (netavark PR 844; seen: 1.4, 13 s).
     Raises PodwatchError where that cannot be done.
     """
-    files = podman_networks.read_files().values()
+    files = installed.networks.read_files().values()
     bridges = {each.bridge for each in setup.networks.values()} if setup else set()
     bridges |= {each.interface for each in files if each.kind in _MANAGED}
     theirs = {each.interface for each in files if each.kind is ContainerClass.UNMANAGED}
@@ -148,9 +149,9 @@ def keep_macs(setup: Setup | None) -> None:
             links.keep_mac(found[name])
 
 
-def _without_lease() -> tuple[str, ...]:
+def _without_lease(installed: Installed) -> tuple[str, ...]:
     """The networks on which a container would get no lease now, as nobody listens for it."""
-    networks, proxy = podman_networks.read_proxy()
+    networks, proxy = installed.networks.read_proxy()
     if networks and path_exists(proxy.path) and is_listening(proxy.path):
         return ()
     return networks

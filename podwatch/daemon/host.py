@@ -5,18 +5,17 @@ The daemon and the one-shot commands use the same host. Whatever is absent (syst
 bus, firewalld) is None or says so itself: podwatch goes on with what there is.
 """
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 from podwatch.adapters.cni import CniCache
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
-from podwatch.adapters.podman import last_listing
+from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.config import Config
 from podwatch.daemon.expected import Expected
+from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
@@ -24,30 +23,31 @@ from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.policy import QUIET_CAP_S, Limits
 from podwatch.words.means import Method
 
-RUN_DIR = Path(os.environ.get("PODWATCH_RUN_DIR", "/run/podwatch"))
-
 
 class Host:
     """The adapters of one host, and what is made of them."""
 
     def __init__(
-        self, config: Config, firewalld: FirewalldWatch, systemd: Systemd | None, run_dir: Path
+        self, config: Config, firewalld: FirewalldWatch, systemd: Systemd | None, paths: Paths
     ) -> None:
-        self.run_dir = run_dir
-        self.expected = Expected(StateDirectory(), systemd, CniCache())
+        self.installed = Installed.at(paths, systemd)
+        state, cni = StateDirectory(paths.netavark_state), CniCache(paths.cni_results)
+        self.expected = Expected(state, self.installed, cni)
         self.nft = Nftables()
         self.firewalld = firewalld
         self.systemd = systemd
         self.drain: Callable[[], None] = lambda: None
-        self.copy = SavedCopy(run_dir / "rules.json")
-        self.looker = Looker(self.expected, known_rules(self.nft), firewalld, systemd, self.nft)
+        self.copy = SavedCopy(paths.rules)
+        self.looker = Looker(
+            self.expected, self.installed, known_rules(self.nft), firewalld, systemd, self.nft
+        )
         self.looker.copied = self.copy.of
         self.restorer = Restorer(
             self.looker,
             firewalld,
-            systemd,
+            self.installed,
             self.copy,
-            lock=run_dir / "restore.lock",
+            lock=paths.restore_lock,
             at_once=config.restore.at_once,
             timeout_s=config.restore.timeout,
         )
@@ -57,7 +57,7 @@ class Host:
         self.copy.load()
         if self.copy.current is not None:
             self.looker.remember(self.copy.current)
-        self.looker.name(last_listing())
+        self.looker.name(self.installed.podman.last_listing())
 
     def configure(self, config: Config) -> None:
         """Take over what a changed configuration says of restoring."""

@@ -17,8 +17,6 @@ from functools import partial
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
-from podwatch.adapters.podman import held_lock, lock_holder, runtime_stamp
-from podwatch.adapters.podman_networks import read_files
 from podwatch.adapters.process import Processes, living, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.asking import Asking
@@ -27,6 +25,7 @@ from podwatch.daemon.firewalls import OTHERS_EVERY_S, Neighbours
 from podwatch.daemon.gates import around, drops_of_others, is_there
 from podwatch.daemon.in_use import InUse
 from podwatch.daemon.inside import Inside
+from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.rules import Rules
 from podwatch.decide.census import Asked, Census, by_kernel, in_doubt
@@ -61,12 +60,14 @@ class Looker:
     def __init__(
         self,
         expected: Expected,
+        installed: Installed,
         rules: Mapping[FirewallDriver, Rules],
         firewalld: FirewalldWatch | None,
         systemd: Systemd | None,
         nft: Nftables | None = None,
     ) -> None:
         self.expected = expected
+        self.installed = installed
         self.rules = rules
         self.firewalld = firewalld
         self.systemd = systemd
@@ -221,7 +222,7 @@ class Looker:
         podman's own, for writing, is another one for each process; for reading, whoever has it
         keeps podman waiting.
         """
-        held = held_lock()
+        held = self.installed.lock.held()
         key = None if held is None else (held.path, held.shared, 0 if held.shared else held.pid)
         if self._locked[0] != key:
             self._locked = (key, now)
@@ -237,7 +238,7 @@ class Looker:
         """
         if self.expected.stamp != snapshot.stamp or not self.expected.is_current():
             return "a container has come or gone"
-        return "" if snapshot.busy else lock_holder()
+        return "" if snapshot.busy else self.installed.lock.holder()
 
     def running(self, setup: Setup) -> Setup:
         """The setup without containers that do not run, as far as is known now."""
@@ -285,12 +286,12 @@ class Looker:
     def asking(self) -> Asked:
         """What is so now, before podman is asked for its containers."""
         stamps = {} if self.setup is None else self.setup.stamps
-        return Asked(self.expected.stamp, stamps, runtime_stamp())
+        return Asked(self.expected.stamp, stamps, self.installed.podman.runtime_stamp())
 
     def take_census(self, containers: Mapping[str, Container], asked: Asked) -> None:
         """Keep podman's containers, listed after `asking` said what was so."""
         host_netns = str(os.stat("/proc/self/ns/net").st_ino)
-        kinds = {name: each.kind for name, each in read_files().items()}
+        kinds = {name: each.kind for name, each in self.installed.networks.read_files().items()}
         containers = classify(containers, kinds, host_netns)
         wired: set[str] = set()
         if self.setup is not None and asked.stamp == self.expected.stamp:
@@ -318,7 +319,7 @@ class Looker:
         asked = self.census.asked
         if asked is None or asked.stamp != self.expected.stamp:
             return True
-        return again_at is None and asked.runtime != runtime_stamp()
+        return again_at is None and asked.runtime != self.installed.podman.runtime_stamp()
 
     async def _rules(self, unknown: list[Unknown]) -> tuple[Setup | None, Ruleset | None, int, str]:
         """Expected and observed of one generation, and who is in the middle of a change."""
@@ -327,7 +328,7 @@ class Looker:
         at = 0
         busy = ""
         for _ in range(_TRIES):
-            busy, runtime = lock_holder(), runtime_stamp()
+            busy, runtime = self.installed.lock.holder(), self.installed.podman.runtime_stamp()
             try:
                 setup = await self.expected.read()
             except Unreadable as exc:
@@ -335,7 +336,7 @@ class Looker:
                 return None, None, 0, busy
             driver = self.rules.get(setup.driver)
             if driver is None or not setup.endpoints:
-                return setup, None, 0, busy or lock_holder()
+                return setup, None, 0, busy or self.installed.lock.holder()
             if self.expected.listed is not None:
                 listed, self.expected.listed = self.expected.listed, None
                 self.take_census(listed, Asked(self.expected.stamp, setup.stamps, runtime))
@@ -349,7 +350,7 @@ class Looker:
             except Unreadable as exc:
                 unknown.append(Unknown(Part.RULES, setup.driver, str(exc), exc.hint))
                 return setup, None, 0, busy
-            busy = busy or lock_holder()
+            busy = busy or self.installed.lock.holder()
             if unchanged and self.expected.is_current():
                 return setup, rules, at, busy
         return setup, rules, at, busy or "the rules change faster than they can be read"
@@ -389,7 +390,7 @@ class Looker:
 
     def _look_further(self, setup: Setup) -> Around:
         try:
-            return around(setup, drops=self._has_drops)
+            return around(setup, self.installed, drops=self._has_drops)
         except Unreadable:
             return Around()
 

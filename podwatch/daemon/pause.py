@@ -26,7 +26,6 @@ from podwatch.words.text import clean
 
 LONGEST_S = 7 * 86400.0
 DEFAULT_S = 3600.0
-_NAME = "pause/pause.json"
 _REASON_MOST = 200
 _HINT = "podwatch resume"
 
@@ -49,17 +48,15 @@ class Pause:
         return f"paused{whom} until {until}{reason}"
 
 
-def _place(run_dir: Path) -> Path:
-    """Where the pause is written. Raises StateUnreadable where its directory is a link."""
-    path = run_dir / _NAME
+def _refuse_link(path: Path) -> None:
+    """Raise StateUnreadable where the pause's directory is a link."""
     if path.parent.is_symlink():
         raise StateUnreadable(f"{path.parent} is a link, and not followed", hint=_HINT)
-    return path
 
 
-def begin(run_dir: Path, pause: Pause) -> None:
+def begin(path: Path, pause: Pause) -> None:
     """Begin a pause, or replace the one there is. Raises PodwatchError."""
-    path = _place(run_dir)
+    _refuse_link(path)
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as exc:
@@ -67,9 +64,8 @@ def begin(run_dir: Path, pause: Pause) -> None:
     write_whole(path, json.dumps(asdict(pause)) + "\n", mode=0o600)
 
 
-def end(run_dir: Path) -> bool:
+def end(path: Path) -> bool:
     """End the pause, whatever is in its place; False when there was none. Raises PodwatchError."""
-    path = run_dir / _NAME
     directory = path.parent
     if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
         path = directory
@@ -91,12 +87,12 @@ def end(run_dir: Path) -> bool:
     return True
 
 
-def read(run_dir: Path, now: float) -> Pause | None:
+def read(path: Path, now: float) -> Pause | None:
     """The pause that is going on at `now`, if one is.
 
     Raises StateUnreadable for what is there and is none that podwatch wrote.
     """
-    path = _place(run_dir)
+    _refuse_link(path)
     text = read_whole(path, limit_bytes=4096, of_root=True)
     if text is None:
         return None
@@ -117,16 +113,16 @@ def read(run_dir: Path, now: float) -> Pause | None:
 class PauseWatch:
     """The pause as the daemon sees it. `on_change` is called whenever the file changed."""
 
-    def __init__(self, run_dir: Path, on_change: Callable[[], None]) -> None:
-        self._run_dir = run_dir
-        self._watch = DirectoryWatch([(run_dir / _NAME).parent], on_change, links=False)
+    def __init__(self, path: Path, on_change: Callable[[], None]) -> None:
+        self._path = path
+        self._watch = DirectoryWatch([path.parent], on_change, links=False)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen, on this loop. Raises PodwatchError."""
         try:
             self._watch.attach(loop)
             with suppress(FileExistsError):
-                (self._run_dir / _NAME).parent.mkdir(mode=0o755)
+                self._path.parent.mkdir(mode=0o755)
         except OSError as exc:
             raise PodwatchError(f"a pause is noticed late: {exc.strerror}") from exc
 
@@ -138,6 +134,6 @@ class PauseWatch:
         """The pause that is going on; what cannot be read is one without end."""
         now = time.time()
         try:
-            return read(self._run_dir, now)
+            return read(self._path, now)
         except StateUnreadable as exc:
             return Pause(now, math.inf, str(exc))

@@ -18,11 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from podwatch.adapters import podman, sysctl
+from podwatch.adapters import sysctl
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.lock import hold
-from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.gates import keep_macs, shut_gates
+from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
@@ -58,7 +58,7 @@ class Restorer:
         self,
         looker: Looker,
         firewalld: FirewalldWatch | None,
-        systemd: Systemd | None,
+        installed: Installed,
         copy: SavedCopy,
         *,
         lock: Path,
@@ -67,7 +67,7 @@ class Restorer:
     ) -> None:
         self.looker = looker
         self.firewalld = firewalld
-        self.systemd = systemd
+        self.installed = installed
         self.copy = copy
         self.lock = lock
         self.at_once = at_once
@@ -111,7 +111,7 @@ class Restorer:
     def _gate(self, container_id: str) -> str:
         """Why a reload now would cost the container its network; "" where it would not."""
         try:
-            shut = shut_gates(self.looker.setup)
+            shut = shut_gates(self.looker.setup, self.installed)
         except Unreadable as exc:
             return str(exc)
         return held_back([container_id], self.looker.census.containers, shut).get(container_id, "")
@@ -232,7 +232,7 @@ class Restorer:
         running = [each for each in decision.container_ids if each in known and known[each].running]
         if not running:
             raise RestoreFailed("none of the containers can be reloaded: not running")
-        held = held_back(running, known, shut_gates(snapshot.setup))
+        held = held_back(running, known, shut_gates(snapshot.setup, self.installed))
         ids = [each for each in running if each not in held]
         if held and (not ids or decision.method is Method.ESCALATE):
             # Cleared with the rest, they would be left without any rule.
@@ -300,20 +300,13 @@ class Restorer:
         Whoever interrupts it waits for those that have begun: a reload that is cut off takes its
         container off the network. The others are not begun any more.
         """
-        keep_macs(self.looker.setup)
+        keep_macs(self.looker.setup, self.installed)
         failed: dict[str, str] = {}
         for at in range(0, len(ids), self.at_once):
-            failed |= await ended(self._reload_some(ids[at : at + self.at_once]))
+            some = ids[at : at + self.at_once]
+            reload = self.installed.podman.reload
+            failed |= await ended(reload(some, at_once=self.at_once, timeout_s=self.timeout_s))
         return failed
-
-    async def _reload_some(self, ids: list[str]) -> dict[str, str]:
-        if self.systemd is None:
-            return await podman.reload_networks(ids, at_once=self.at_once, timeout_s=self.timeout_s)
-        units = {podman.reload_unit(each): each for each in ids}
-        results = await self.systemd.run_units(
-            list(units), at_once=self.at_once, timeout_s=self.timeout_s
-        )
-        return {each: results[unit] for unit, each in units.items() if results[unit] != "done"}
 
     async def refresh_census(self) -> None:
         """Ask podman for its containers. Raises Unreadable when podman does not answer."""

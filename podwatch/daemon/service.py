@@ -15,7 +15,7 @@ from podwatch.adapters.http import Page
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import Change, NftablesWatch
-from podwatch.adapters.podman import RUNTIMES, held_lock, no_locks
+from podwatch.adapters.paths import Paths
 from podwatch.adapters.process import Processes
 from podwatch.adapters.sysctl import SysctlWatch
 from podwatch.adapters.systemd import Systemd, notify
@@ -29,7 +29,7 @@ from podwatch.daemon.settings import loopback
 from podwatch.drivers import nftables
 from podwatch.report import logging
 from podwatch.report.events import Event
-from podwatch.report.history import History, default_path
+from podwatch.report.history import History
 from podwatch.report.metrics import CONTENT_TYPE, exposition
 from podwatch.report.publish import HEARTBEAT_S, Publisher
 from podwatch.words.errors import ConfigError, PodwatchError
@@ -40,20 +40,20 @@ _READY_S = 10.0
 _RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
 
 
-async def serve(config: Config, paths: list[Path], run_dir: Path, *, dry_run: bool) -> None:
+async def serve(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> None:
     """Watch and restore until SIGTERM or SIGINT.
 
-    `paths` are the configuration's files, read again at SIGHUP. Raises PodwatchError when podwatch
+    `files` are the configuration's, read again at SIGHUP. Raises PodwatchError when podwatch
     cannot begin: another one runs, or the kernel refuses to tell of changes.
     """
-    run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with hold(run_dir / "run.lock"):
-        await _Service(config, paths, run_dir, dry_run=dry_run).run()
+    paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with hold(paths.run_lock):
+        await _Service(config, files, paths, dry_run=dry_run).run()
 
 
 class _Service:
-    def __init__(self, config: Config, paths: list[Path], run_dir: Path, *, dry_run: bool) -> None:
-        self.paths = paths
+    def __init__(self, config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> None:
+        self.files = files
         self.firewalld = FirewalldWatch(self._on_firewalld)
         self.netlink = NftablesWatch(
             self._on_change,
@@ -62,24 +62,24 @@ class _Service:
             table=nftables.TABLE,
         )
         systemd = Systemd() if Systemd.is_there() else None
-        self.host = Host(config, self.firewalld, systemd, run_dir)
+        self.host = Host(config, self.firewalld, systemd, paths)
         self.host.drain = self.netlink.drain
         self.publisher = Publisher(
-            run_dir / "status.json",
+            paths.status,
             self._watchers,
             _status,
             dry_run=dry_run,
-            history=History(default_path()),
+            history=History(paths.history),
         )
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
-        self.pause = PauseWatch(run_dir, self._on_pause)
+        self.pause = PauseWatch(paths.pause, self._on_pause)
         self.loop.pause = self.pause.now
         self.host.looker.changes = self._changes
         self.host.looker.asking_firewalld.heard_late = self._on_late_answer
         self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
         self.dhcp.pause = self.pause.now
         self.sysctls = SysctlWatch(self._on_sysctl)
-        self.runtimes = DirectoryWatch(RUNTIMES, self.loop.on_runtime)
+        self.runtimes = DirectoryWatch(paths.runtimes, self.loop.on_runtime)
         self.page = Page("/metrics", CONTENT_TYPE, self._metrics)
         self.publisher.exporter = self._write_metrics
         self.stopping = asyncio.Event()
@@ -155,9 +155,11 @@ class _Service:
         # Of some settings and routes nobody tells; to read them while awake costs next to nothing.
         if self.host.looker.is_outdated():
             self.loop.on_surroundings()
-        for each in no_locks():
+        for each in self.host.installed.lock.strange():
             self.publisher.complain(each)
-        if held_lock() is not None:  # nothing tells of that, nor do podmans that wait for it
+        if (
+            self.host.installed.lock.held() is not None
+        ):  # nothing tells of that, nor do podmans that wait for it
             self.loop.look_now("podman's network lock is held")
 
     def _metrics(self) -> str:
@@ -213,7 +215,7 @@ class _Service:
 
     def _reload_config(self) -> None:
         try:
-            self.loop.configure(load(self.paths))
+            self.loop.configure(load(self.files))
         except ConfigError as exc:
             logging.log(Event.CONFIG_REFUSED, f"keeping the configuration: {exc}")
             self.publisher.refuse(str(exc))
@@ -229,10 +231,10 @@ def _status(text: str) -> None:
     notify(status=text)
 
 
-async def look_once(config: Config, run_dir: Path) -> Host:
+async def look_once(config: Config, paths: Paths) -> Host:
     """A host for one look by hand, with podman's names if podman answers; close it when done."""
     systemd = Systemd() if Systemd.is_there() and os.geteuid() == 0 else None
-    host = Host(config, FirewalldWatch(), systemd, run_dir)
+    host = Host(config, FirewalldWatch(), systemd, paths)
     host.remember()
     await host.looker.look()
     if host.looker.wants_census:

@@ -8,7 +8,6 @@ The schema of a line is RECORD; within a schema fields are only added.
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +41,6 @@ RECORD: Mapping[str, Any] = {
     "methods": [""],
     "verified": False,  # a look after the last attempt found everything there
 }
-
-
-def default_path() -> Path:
-    """Where the history is: in what systemd calls podwatch's StateDirectory=."""
-    return Path(os.environ.get("PODWATCH_STATE_DIR", "/var/lib/podwatch")) / "history.jsonl"
 
 
 class History:

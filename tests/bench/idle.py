@@ -70,21 +70,28 @@ _LOOKS = """
 import asyncio, json, statistics, sys, time
 from pathlib import Path
 from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.daemon.expected import Expected
+from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import known_rules
 from podwatch.decide.judge import judge
+
+def fresh(rules):
+    installed = Installed.at(Paths(), None)
+    expected = Expected(StateDirectory(Path(sys.argv[1])), installed)
+    return Looker(expected, installed, rules, None, None)
 
 async def main():
     rules = known_rules(Nftables())
     times = []
     for _ in range(7):
-        looker = Looker(Expected(StateDirectory(Path(sys.argv[1])), None), rules, None, None)
+        looker = fresh(rules)
         began = time.process_time()
         verdict = judge(await looker.look())
         times.append((time.process_time() - began) * 1000)
-    looker = Looker(Expected(StateDirectory(Path(sys.argv[1])), None), rules, None, None)
+    looker = fresh(rules)
     again = []
     for _ in range(7):
         began = time.process_time()

@@ -8,7 +8,8 @@ from tests.lab.host import Host
 INCIDENTS = 10_000
 
 MANY_INCIDENTS = """
-from podwatch.report.history import History, default_path
+from podwatch.adapters.paths import Paths
+from podwatch.report.history import History
 from podwatch.report.incident import Incident
 from podwatch.words.cause import Process, Writer, by_writer
 nft = by_writer(Writer("nft", 7, Process("nft", 7, "nft -f /etc/site.nft")))
@@ -17,9 +18,9 @@ for number in range({count}):
     each.missing = [f"web-{{number}}: 8080/tcp → 10.88.0.3:80 has no DNAT rule"]
     each.rules = each.containers = 1
     each.tried, each.methods = ["1 chain put right from the verified copy in 4 ms"], ["replay"]
-    History(default_path()).note(each)
+    History(Paths().history).note(each)
     each.end(each.began + 0.012, 0.012)
-    History(default_path()).note(each)
+    History(Paths().history).note(each)
 """
 """A program that writes so many incidents, as the daemon does: at the beginning and at the end."""
 

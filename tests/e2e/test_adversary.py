@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import pytest
 
-from podwatch.adapters.podman import LOCKS
+from podwatch.adapters.paths import Paths
 from tests.e2e.installed import Installed
 from tests.lab import adversary, stranger
 from tests.lab.faults import DEMONSTRATED, Fault
@@ -179,7 +179,7 @@ def test_five_minutes_of_an_adversary(attacked: Installed, monkeypatch: pytest.M
     process, memory = _process(there), _memory_kb(there)
 
     script = ["nice", "-n", "19", "python3", _on_host(str(adversary.__file__))]
-    arguments = [str(SECONDS), process[0], str(_PORT), *LOCKS]
+    arguments = [str(SECONDS), process[0], str(_PORT), *map(str, Paths().locks)]
     took: list[tuple[str, float, float]] = []
     texts: set[str] = set()
     with (

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from podwatch.adapters.podman import LOCKS
+from podwatch.adapters.paths import Paths
 from tests.e2e.installed import Installed
 
 pytestmark = [
@@ -61,9 +61,10 @@ def _heals(there: Installed) -> None:
 def test_nothing_in_the_place_of_a_lock_is_waited_for(there: Installed, make: str) -> None:
     """At every path of podman's locks where he may write he puts something: healed, and told."""
     cursor = there.host.journal_cursor()
-    tried = "; ".join(f"{make} {path} 2>/dev/null" for path in LOCKS)
+    locks = [str(path) for path in Paths().locks]
+    tried = "; ".join(f"{make} {path} 2>/dev/null" for path in locks)
     there.host.run([*_NOBODY, "sh", "-c", f"{tried}; :"])
-    owners = there.host.shell(f"stat -c '%u %n' {' '.join(LOCKS)} 2>/dev/null", check=False)
+    owners = there.host.shell(f"stat -c '%u %n' {' '.join(locks)} 2>/dev/null", check=False)
     made = [line.split()[1] for line in owners.stdout.splitlines() if line.startswith("65534 ")]
     try:
         assert made == ["/run/lock/podman-cni.lock"]

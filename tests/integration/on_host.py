@@ -11,10 +11,14 @@ import threading
 import time
 from pathlib import Path
 
-from podwatch.adapters import journal, podman
+from podwatch.adapters import journal
+from podwatch.adapters.paths import Paths
+from podwatch.adapters.podman import Podman, reload_unit
+from podwatch.adapters.podman_lock import NetworkLock
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
 
+LOCK = NetworkLock(Paths().locks)
 _JOBS = "/run/jobs"
 """A line for each unit ok@N.service that has begun, or ended."""
 
@@ -79,9 +83,9 @@ async def lock() -> object:
         )
         held = 0
         while process.poll() is None:
-            held += bool(podman.lock_holder())
+            held += bool(LOCK.holder())
             time.sleep(0.001)
-        found[" ".join(argv)] = [held, process.returncode, podman.lock_holder()]
+        found[" ".join(argv)] = [held, process.returncode, LOCK.holder()]
     return found
 
 
@@ -89,7 +93,7 @@ async def sandboxed() -> object:
     """Whether podman's lock was seen held within a while, by a process in podwatch's sandbox."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        if podman.lock_holder():
+        if LOCK.holder():
             return True
         await asyncio.sleep(0.001)
     return False
@@ -98,15 +102,15 @@ async def sandboxed() -> object:
 async def containers() -> object:
     """Names by both ways of asking podman, reloads by both ways, and the state directory."""
     systemd = Systemd()
-    by_unit = await podman.list_containers(systemd)
-    by_child = await podman.list_containers(None)
-    units = [podman.reload_unit(each) for each in by_unit]
-    setup = StateDirectory().read()
+    by_unit = await Podman(Paths(), systemd).list_containers()
+    by_child = await Podman(Paths(), None).list_containers()
+    units = [reload_unit(each) for each in by_unit]
+    setup = StateDirectory(Paths().netavark_state).read()
     return {
         "same": by_unit == by_child,
         "names": sorted(each.name for each in by_unit.values()),
         "units": sorted((await systemd.run_units(units, at_once=2, timeout_s=60)).values()),
-        "failed": await podman.reload_networks([*by_unit, "a" * 64], at_once=2, timeout_s=60),
+        "failed": await Podman(Paths(), None).reload([*by_unit, "a" * 64], at_once=2, timeout_s=60),
         "driver": setup.driver,
         "endpoints": sorted(each.container_id for each in setup.endpoints) == sorted(by_unit)
         if setup.endpoints

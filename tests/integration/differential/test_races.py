@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.daemon.expected import Expected
+from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.saved_copy import SavedCopy
@@ -179,11 +181,12 @@ def played(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Played]:
     driver: FirewallDriver = request.param
     with Stage(rootfs.build("trixie")) as stage:
         rules = StageRules(stage, driver)
-        expected = Expected(StateDirectory(stage.state_directory), None)
-        looker = Looker(expected, {driver: rules}, None, None)
+        installed = Installed.at(Paths(), None)
+        expected = Expected(StateDirectory(stage.state_directory), installed)
+        looker = Looker(expected, installed, {driver: rules}, None, None)
         copy = SavedCopy(tmp_path / "rules.json")
         lock = tmp_path / "restore.lock"
-        restorer = Restorer(looker, None, None, copy, lock=lock, at_once=2, timeout_s=10.0)
+        restorer = Restorer(looker, None, installed, copy, lock=lock, at_once=2, timeout_s=10.0)
         made = Played(stage, driver, rules, looker, restorer, copy, {})
         for box in BUSY_HOST.boxes:
             if driver is FirewallDriver.NFTABLES or len(box.name) < 20:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters import podman_networks
 from podwatch.adapters.aardvark import read_server, serving_port
+from podwatch.adapters.paths import Paths
+from podwatch.adapters.podman_networks import PodmanNetworks
 from podwatch.words.gates import NameServer, Served
 
 
@@ -107,17 +108,17 @@ def test_the_port_it_serves(
     assert serving_port(directory, proc) == port
 
 
-def test_the_port_podman_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_port_podman_wants(tmp_path: Path) -> None:
     """The last containers.conf that sets it wins; 0, like none of them, means 53."""
     first, drop_ins = tmp_path / "containers.conf", tmp_path / "containers.conf.d"
-    monkeypatch.setattr(podman_networks, "CONF", (tmp_path / "none.conf", first, drop_ins))
-    assert podman_networks.read_dns_port() == 53
+    networks = PodmanNetworks(Paths(containers_conf=(tmp_path / "none.conf", first, drop_ins)))
+    assert networks.read_dns_port() == 53
     first.write_text("[network]\ndns_bind_port = 1053\n")
-    assert podman_networks.read_dns_port() == 1053
+    assert networks.read_dns_port() == 1053
     drop_ins.mkdir()
     (drop_ins / "10-other.conf").write_text("[network]\ndns_bind_port = 2053\n")
     (drop_ins / "20-not-toml.conf").write_text("[network")
     (drop_ins / "30-no-conf.txt").write_text("[network]\ndns_bind_port = 3053\n")
-    assert podman_networks.read_dns_port() == 2053
+    assert networks.read_dns_port() == 2053
     (drop_ins / "40-own.conf").write_text("[network]\ndns_bind_port = 0\n")
-    assert podman_networks.read_dns_port() == 53
+    assert networks.read_dns_port() == 53

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters import podman
 from podwatch.adapters.appended import append, lines
 from podwatch.adapters.files import open_regular, read_proc, read_whole, write_whole
 from podwatch.adapters.kernel import read_kernel
 from podwatch.adapters.lock import hold
+from podwatch.adapters.podman_lock import NetworkLock
 from podwatch.words.errors import PodwatchError, RestoreFailed, StateUnreadable
 
 
@@ -125,33 +125,31 @@ def test_files_of_proc_are_read_to_their_bound() -> None:
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_a_stranger_in_the_place_of_a_lock_is_told_and_not_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def test_a_stranger_in_the_place_of_a_lock_is_told_and_not_asked(tmp_path: Path, kind: str) -> None:
     """Something else where podman's lock would be is told with path and owner; podman is free."""
     path = tmp_path / "podman-cni.lock"
-    monkeypatch.setattr(podman, "LOCKS", (str(tmp_path / "netavark.lock"), str(path)))
-    assert list(podman.no_locks()) == []
+    lock = NetworkLock([tmp_path / "netavark.lock", path])
+    assert list(lock.strange()) == []
     with odd(path, kind):
-        assert podman.lock_holder() == ""
-        (told,) = podman.no_locks()
+        assert lock.holder() == ""
+        (told,) = lock.strange()
         assert f"{path} of uid {os.geteuid()} is no lock of podman's" in str(told)
         assert f"rm {path}" in told.hint
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_lock_of_somebody_else_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_of_somebody_else_is_none(tmp_path: Path) -> None:
     """A lock that is held counts where root made the file, and nowhere else."""
     path = tmp_path / "podman-cni.lock"
-    monkeypatch.setattr(podman, "LOCKS", (str(path),))
+    lock = NetworkLock([path])
     with path.open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         # Of this very process: a lock of its own is held by somebody else for F_OFD_GETLK.
-        assert podman.lock_holder() == "podman is changing a network"
-        assert list(podman.no_locks()) == []
+        assert lock.holder() == "podman is changing a network"
+        assert list(lock.strange()) == []
         os.chown(path, 65534, 65534)
-        assert podman.lock_holder() == ""
-        (told,) = podman.no_locks()
+        assert lock.holder() == ""
+        (told,) = lock.strange()
     assert "it belongs to uid 65534" in str(told)
 
 

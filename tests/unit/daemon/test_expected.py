@@ -2,11 +2,14 @@
 """What is set up, where podman has to be asked: how long its lock is waited for."""
 
 import asyncio
+import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from podwatch.adapters import podman
+from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.daemon import expected
 from podwatch.daemon.expected import Expected
@@ -16,36 +19,52 @@ from podwatch.words.network import Container, FirewallDriver, Setup
 SETUP = Setup(FirewallDriver.IPTABLES)
 
 
-async def _listed(_: object) -> tuple[Setup, dict[str, Container]]:
-    return SETUP, {}
+class FakePodman:
+    """A podman whose networks never change, and that answers at once."""
+
+    def networks_stamp(self) -> object:
+        """The same at any time."""
+        return 1
+
+    async def list_networks(self) -> tuple[Setup, dict[str, Container]]:
+        """No container."""
+        return SETUP, {}
 
 
-@pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Expected:
-    """A host on which netavark keeps no state, and podman answers at once."""
+class FakeLock:
+    """podman's lock, held by a change for so many questions."""
+
+    def __init__(self, times: float) -> None:
+        self.left = times
+
+    def holder(self) -> str:
+        """podman, until it is done."""
+        self.left -= 1
+        return "podman is changing a network" if self.left >= 0 else ""
+
+
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: FakeLock) -> Setup:
+    """What is set up, on a host where netavark keeps no state, and podman is asked."""
     monkeypatch.setattr(expected, "QUIET_S", 0.0)
-    monkeypatch.setattr(podman, "networks_stamp", lambda: 1)
-    monkeypatch.setattr(podman, "list_networks", _listed)
-    monkeypatch.setattr(podman, "lock_holder", str)
-    return Expected(StateDirectory(tmp_path / "none"), None)
+    installed: Any = SimpleNamespace(
+        paths=Paths(aardvark=tmp_path), podman=FakePodman(), lock=lock, networks=None
+    )
+    return asyncio.run(Expected(StateDirectory(tmp_path / "none"), installed).read())
 
 
 def test_podman_is_asked_when_its_lock_is_free(
-    asked: Expected, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While podman changes a network it is waited for, and asked then."""
-    busy = iter(["podman is changing a network"] * 3)
-    monkeypatch.setattr(podman, "lock_holder", lambda: next(busy, ""))
+    lock = FakeLock(3)
 
-    assert asyncio.run(asked.read()) is SETUP
-    assert next(busy, "") == ""
+    assert asked(tmp_path, monkeypatch, lock) is SETUP
+    assert lock.left < 0
 
 
 def test_a_change_without_end_is_not_waited_for(
-    asked: Expected, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A podman that hangs with its lock makes the setup unknown; the look goes on without it."""
-    monkeypatch.setattr(podman, "lock_holder", lambda: "podman is changing a network")
-
     with pytest.raises(StateUnreadable, match="podman is changing a network"):
-        asyncio.run(asked.read())
+        asked(tmp_path, monkeypatch, FakeLock(math.inf))

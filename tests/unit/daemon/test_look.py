@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
+from podwatch.adapters.paths import Paths
 from podwatch.daemon import firewalls, look
 from podwatch.daemon.firewalls import interferes
+from podwatch.daemon.installed import Installed
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.saved import SavedRules
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Firewalld
 from podwatch.words.way import BaseChain
+
+INSTALLED = Installed.at(Paths(), None)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def test_firewalld_is_not_older_than_what_is_expected(monkeypatch: pytest.Monkey
     monkeypatch.setattr(look, "table_exists", lambda *_: False)
     firewalld: Any = _Firewalld()
     expected: Any = _JustSetUp()
-    looker = look.Looker(expected, {}, firewalld, None, None)
+    looker = look.Looker(expected, INSTALLED, {}, firewalld, None, None)
 
     for asked in (2, 3):  # and once a look where nothing has changed
         found = asyncio.run(looker.look())
@@ -102,7 +106,7 @@ def test_policies_are_asked_for_where_the_rules_are_in_them(
     firewalld: Any = _Firewalld()
     expected: Any = _JustSetUp()
     expected.stamp, expected.driver = 1, FirewallDriver.FIREWALLD
-    looker = look.Looker(expected, {}, firewalld, None, None)
+    looker = look.Looker(expected, INSTALLED, {}, firewalld, None, None)
 
     for asked in (2, 3):
         asyncio.run(looker.look())
@@ -123,7 +127,7 @@ def test_a_driver_that_no_state_names_is_told_by_what_firewalld_has(
     expected.endpoints = (Endpoint("c" * 64, network.id, "podman", (address,)),)
     expected.networks = {network.id: network}
     rules: Any = {FirewallDriver.IPTABLES: _Rules()}
-    looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
+    looker = look.Looker(expected, INSTALLED, rules, firewalld, None, None)  # type: ignore[arg-type]
     looker.changes = lambda: 7
 
     found = asyncio.run(looker.look())
@@ -134,7 +138,8 @@ def test_a_driver_that_no_state_names_is_told_by_what_firewalld_has(
 
 def test_changes_of_others_are_looked_at_once_a_minute_at_most() -> None:
     """However many there are, one look is due: soon, or a minute after the last one."""
-    looker, setup = look.Looker(Any, {}, None, None, None), Setup(FirewallDriver.NFTABLES)  # type: ignore[arg-type]
+    looker = look.Looker(Any, INSTALLED, {}, None, None, None)  # type: ignore[arg-type]
+    setup = Setup(FirewallDriver.NFTABLES)
     assert looker.others_due is None  # an idle host has no timer
     soon = looker.others_changed(100.0)
     assert soon is not None
@@ -155,7 +160,8 @@ def test_a_chain_that_is_gone_drops_nothing_at_the_next_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where its table is deleted a look is due at once, and does not list anybody's rules."""
-    looker, setup = look.Looker(Any, {}, None, None, None), Setup(FirewallDriver.NFTABLES)  # type: ignore[arg-type]
+    looker = look.Looker(Any, INSTALLED, {}, None, None, None)  # type: ignore[arg-type]
+    setup = Setup(FirewallDriver.NFTABLES)
     asyncio.run(looker._look_around(setup, is_quiet=True))
     looker._drops = (BaseChain("inet site", "passing", "forward", "drop"),)
     assert looker.others_changed(100.0, {"inet other"}) != 100.0
@@ -171,7 +177,8 @@ def test_a_chain_that_is_gone_drops_nothing_at_the_next_look(
 
 def test_a_look_at_others_waits_while_the_own_rules_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss is not kept waiting by it: it is put off until nothing has changed since a look."""
-    looker, setup = look.Looker(Any, {}, None, None, None), Setup(FirewallDriver.NFTABLES)  # type: ignore[arg-type]
+    looker = look.Looker(Any, INSTALLED, {}, None, None, None)  # type: ignore[arg-type]
+    setup = Setup(FirewallDriver.NFTABLES)
     asyncio.run(looker._look_around(setup, is_quiet=False))
     monkeypatch.setattr(look, "OTHERS_EVERY_S", 0.0)
     now = time.monotonic()
@@ -216,7 +223,7 @@ def _looker(firewalld: _Slow) -> tuple[look.Looker, Any]:
     expected.stamp, expected.driver = 1, FirewallDriver.NFTABLES
     expected.endpoints = (Endpoint("c" * 64, "n" * 64, "podman", ()),)
     rules: Any = {FirewallDriver.NFTABLES: _Rules()}
-    looker = look.Looker(expected, rules, firewalld, None, None)  # type: ignore[arg-type]
+    looker = look.Looker(expected, INSTALLED, rules, firewalld, None, None)  # type: ignore[arg-type]
     looker.changes = lambda: 7
     return looker, expected
 

@@ -17,27 +17,27 @@ from podwatch.words.errors import StateUnreadable
 def test_a_pause_is_there_until_its_end(tmp_path: Path) -> None:
     """It begins with the file and ends by itself; whoever reads it later is told the same."""
     pause = Pause(1000.0, 1060.0, "new firewall", "alice")
-    begin(tmp_path, pause)
+    begin(tmp_path / "pause/pause.json", pause)
 
-    assert read(tmp_path, 1001.0) == pause
-    assert read(tmp_path, 1059.9) == pause
-    assert read(tmp_path, 1060.0) is None
+    assert read(tmp_path / "pause/pause.json", 1001.0) == pause
+    assert read(tmp_path / "pause/pause.json", 1059.9) == pause
+    assert read(tmp_path / "pause/pause.json", 1060.0) is None
 
 
 def test_a_pause_can_be_ended(tmp_path: Path) -> None:
     """resume ends it, and says so if there was none."""
-    begin(tmp_path, Pause(1000.0, 1060.0))
+    begin(tmp_path / "pause/pause.json", Pause(1000.0, 1060.0))
 
-    assert end(tmp_path) is True
-    assert end(tmp_path) is False
-    assert read(tmp_path, 1001.0) is None
+    assert end(tmp_path / "pause/pause.json") is True
+    assert end(tmp_path / "pause/pause.json") is False
+    assert read(tmp_path / "pause/pause.json", 1001.0) is None
 
 
 def test_a_clock_set_back_makes_no_pause_longer(tmp_path: Path) -> None:
     """A pause that would last longer than any may is none."""
-    begin(tmp_path, Pause(1e9, 1e9 + 60))
+    begin(tmp_path / "pause/pause.json", Pause(1e9, 1e9 + 60))
 
-    assert read(tmp_path, 1e9 - 2 * LONGEST_S) is None
+    assert read(tmp_path / "pause/pause.json", 1e9 - 2 * LONGEST_S) is None
 
 
 GARBAGE: dict[str, str | bytes] = {
@@ -69,7 +69,7 @@ def _put(path: Path, what: str) -> None:
         path.mkdir()
         (path / "in it").write_text("x")
     elif what == "of somebody else":
-        begin(path.parents[1], Pause(1000.0, 1060.0))
+        begin(path, Pause(1000.0, 1060.0))
         os.chown(path, 65534, 65534)
     elif what == "no directory":
         path.parent.rmdir()
@@ -95,7 +95,7 @@ def _put(path: Path, what: str) -> None:
 def test_what_cannot_be_read_is_a_pause(tmp_path: Path, what: str) -> None:
     """It counts, says why, without end; resume removes it, and a new pause can begin then."""
     _put(tmp_path / "pause/pause.json", what)
-    watch = PauseWatch(tmp_path, lambda: None)
+    watch = PauseWatch(tmp_path / "pause/pause.json", lambda: None)
 
     found = watch.now()
     assert found is not None
@@ -103,10 +103,10 @@ def test_what_cannot_be_read_is_a_pause(tmp_path: Path, what: str) -> None:
     assert str(found).startswith("paused until it is ended: ")
     assert str(tmp_path / "pause") in str(found)
 
-    assert end(tmp_path) is True
+    assert end(tmp_path / "pause/pause.json") is True
     assert watch.now() is None
-    assert end(tmp_path) is False
-    begin(tmp_path, Pause(time.time(), time.time() + 60))
+    assert end(tmp_path / "pause/pause.json") is False
+    begin(tmp_path / "pause/pause.json", Pause(time.time(), time.time() + 60))
     assert watch.now() is not None
 
 
@@ -121,10 +121,10 @@ def test_resume_touches_nothing_behind_a_link(tmp_path: Path) -> None:
             (other / "pause.json").write_text("theirs")
         (tmp_path / "pause").mkdir(exist_ok=True)
         (tmp_path / "pause/pause.json").symlink_to(other)
-        assert end(tmp_path) is True
+        assert end(tmp_path / "pause/pause.json") is True
     (tmp_path / "pause").rmdir()
     (tmp_path / "pause").symlink_to(tmp_path / "their directory")
-    assert end(tmp_path) is True
+    assert end(tmp_path / "pause/pause.json") is True
 
     assert (tmp_path / "their file").read_text() == "theirs"
     assert (tmp_path / "their directory/pause.json").read_text() == "theirs"
@@ -132,7 +132,7 @@ def test_resume_touches_nothing_behind_a_link(tmp_path: Path) -> None:
 
 def test_it_is_for_root_alone(tmp_path: Path) -> None:
     """Who paused and why is told by the status; the file itself is nobody else's to read."""
-    begin(tmp_path, Pause(1000.0, 1060.0, "new firewall", "alice"))
+    begin(tmp_path / "pause/pause.json", Pause(1000.0, 1060.0, "new firewall", "alice"))
 
     assert (tmp_path / "pause/pause.json").stat().st_mode & 0o777 == 0o600
 
@@ -143,9 +143,9 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     other.mkdir()
     (tmp_path / "pause").symlink_to(other)
     with pytest.raises(StateUnreadable, match="not followed"):
-        begin(tmp_path, Pause(1.0, 2.0))
+        begin(tmp_path / "pause/pause.json", Pause(1.0, 2.0))
     with pytest.raises(StateUnreadable, match="not followed"):
-        read(tmp_path, 1.0)
+        read(tmp_path / "pause/pause.json", 1.0)
     assert list(other.iterdir()) == []
 
 
@@ -164,22 +164,22 @@ def test_begin_and_end_are_heard_of_at_once(tmp_path: Path, at_first: str) -> No
     if at_first != "nothing":
         _put(path, at_first)
     changes: tuple[Callable[[], object], ...] = (
-        lambda: end(tmp_path),
-        lambda: begin(tmp_path, Pause(1.0, 2.0)),
-        lambda: end(tmp_path),
+        lambda: end(tmp_path / "pause/pause.json"),
+        lambda: begin(tmp_path / "pause/pause.json", Pause(1.0, 2.0)),
+        lambda: end(tmp_path / "pause/pause.json"),
         lambda: os.mkfifo(path),
         lambda: path.rename(tmp_path / "aside"),
         path.mkdir,
-        lambda: end(tmp_path),
+        lambda: end(tmp_path / "pause/pause.json"),
         lambda: path.parent.rename(tmp_path / "moved"),
         lambda: path.parent.symlink_to(tmp_path / "moved"),
-        lambda: end(tmp_path),
-        lambda: begin(tmp_path, Pause(1.0, 2.0)),
+        lambda: end(tmp_path / "pause/pause.json"),
+        lambda: begin(tmp_path / "pause/pause.json", Pause(1.0, 2.0)),
     )
 
     async def follow() -> None:
         heard = asyncio.Event()
-        watch = PauseWatch(tmp_path, heard.set)
+        watch = PauseWatch(tmp_path / "pause/pause.json", heard.set)
         watch.attach(asyncio.get_running_loop())
         try:
             for change in changes[at_first == "nothing" :]:

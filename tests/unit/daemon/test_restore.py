@@ -11,7 +11,9 @@ from typing import Any, cast
 import pytest
 
 from podwatch.adapters import podman
+from podwatch.adapters.paths import Paths
 from podwatch.daemon import restore
+from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.saved_copy import SavedCopy
@@ -197,12 +199,13 @@ async def scene(
     damaged = {**whole, "FORWARD": Chain(forward.hook, forward.rules[1:])}
     rules, setup, units = KernelRules(damaged), ToldSetup(SETUP), Units(reload, hangs)
     known = {FirewallDriver.NFTABLES: rules}
-    looker = Looker(cast("Any", setup), known, None, None)
+    installed = Installed.at(Paths(), cast("Any", units))
+    looker = Looker(cast("Any", setup), installed, known, None, None)
     looker.take_census(await setup.list_containers(), looker.asking())
     restorer = Restorer(
         looker,
         None,
-        cast("Any", units),
+        installed,
         SavedCopy(tmp_path / "rules.json"),
         lock=tmp_path / "restore.lock",
         at_once=1,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters import podman
+from podwatch.adapters.podman_lock import NetworkLock
 from podwatch.adapters.process import Processes
 from podwatch.words.snapshot import HeldLock
 
@@ -30,11 +30,10 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def lock(tmp_path: Path) -> Path:
     """A file in the place of podman's lock."""
     path = tmp_path / "netavark.lock"
     path.touch(0o644)
-    monkeypatch.setattr(podman, "LOCKS", (str(path),))
     return path
 
 
@@ -51,12 +50,12 @@ def held(path: Path, how: str, kind: str) -> Iterator[int]:
 
 def test_podmans_own_lock_is_a_change(lock: Path) -> None:
     """A process' lock for writing, as podman takes it, means a change, and names the process."""
-    assert podman.held_lock() is None
+    assert NetworkLock([lock]).held() is None
     with held(lock, "process", "write") as pid:
-        assert podman.held_lock() == HeldLock(str(lock), shared=False, pid=pid)
-        assert podman.lock_holder() == "podman is changing a network"
+        assert NetworkLock([lock]).held() == HeldLock(str(lock), shared=False, pid=pid)
+        assert NetworkLock([lock]).holder() == "podman is changing a network"
         assert f" (pid {pid}, user " in Processes().describe(pid)
-    assert podman.held_lock() is None
+    assert NetworkLock([lock]).held() is None
     assert Processes().describe(pid) == ""
 
 
@@ -68,19 +67,19 @@ def test_a_read_lock_is_no_change(lock: Path, how: str) -> None:
     """
     with held(lock, how, "read") as pid:
         named = pid if how == "process" else 0
-        assert podman.held_lock() == HeldLock(str(lock), shared=True, pid=named)
-        assert podman.lock_holder() == ""
-        assert podman.lock_holder(waited_for=True) == "somebody holds podman's network lock"
+        assert NetworkLock([lock]).held() == HeldLock(str(lock), shared=True, pid=named)
+        assert NetworkLock([lock]).holder() == ""
+        assert NetworkLock([lock]).holder(waited_for=True) == "somebody holds podman's network lock"
 
 
 def test_a_lock_of_another_kind_is_none(lock: Path) -> None:
     """flock(2) knows nothing of fcntl's locks: podman does not wait for it, nor does podwatch."""
     with held(lock, "flock", "read"):
-        assert podman.held_lock() is None
+        assert NetworkLock([lock]).held() is None
 
 
 def test_asking_takes_nothing(lock: Path) -> None:
     """While podwatch asks, anybody can have the lock."""
-    podman.held_lock()
+    NetworkLock([lock]).held()
     with lock.open("r+") as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where things are on the host: one value, made once and handed to whoever reads or writes there.
+
+Those of root's Podman are the defaults. Another host, or a user's Podman, is another value. What
+the kernel shows (/proc, /sys) is not here: it is in the same place for everybody.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+RUN = Path("/run/podwatch")
+"""The run directory of podwatch.service, to which podwatch's other units write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Every path that differs between hosts or users; `run` and `state` are podwatch's own."""
+
+    run: Path = RUN
+    state: Path = Path("/var/lib/podwatch")
+    configuration: tuple[Path, ...] = (
+        Path("/usr/share/podwatch/podwatch.conf"),
+        Path("/etc/podwatch/podwatch.conf"),
+        Path("/etc/podwatch/podwatch.conf.d"),
+    )
+    """Files, and directories of *.conf files, in the order they are read; the last one wins."""
+
+    netavark_state: Path = Path("/run/containers/networks/firewall")
+    """netavark src/firewall/state.rs, constants.rs DEFAULT_CONFIG_DIR."""
+
+    aardvark: Path = Path("/run/containers/networks/aardvark-dns")
+    """netavark src/dns/aardvark.rs, beside its own state."""
+
+    addresses: Path = Path("/run/containers/networks/ipam.db")
+    """Podman's database of addresses, with netavark (libnetwork/netavark/const.go)."""
+
+    locks: tuple[Path, ...] = (
+        Path("/run/lock/netavark.lock"),  # Podman 4.4 and later (libnetwork/netavark/const.go)
+        Path("/etc/containers/networks/netavark.lock"),  # Podman 4.0 to 4.3
+        Path("/run/lock/podman-cni.lock"),  # CNI, Podman 4.4 and later
+        Path("/etc/cni/net.d/cni.lock"),  # CNI before
+    )
+    runtimes: tuple[Path, ...] = (Path("/run/crun"), Path("/run/runc"))
+    """Where the OCI runtimes keep what runs: an entry comes at each start, and goes at each end."""
+
+    containers_conf: tuple[Path, ...] = (
+        Path("/usr/share/containers/containers.conf"),
+        Path("/etc/containers/containers.conf"),
+        Path("/etc/containers/containers.conf.d"),
+    )
+    """containers.conf(5), in the order podman reads it; the last one wins."""
+
+    chosen_backend: Path = Path("/var/lib/containers/storage/defaultNetworkBackend")
+    """What podman chose when it first ran (common libnetwork/network/interface.go, Podman 4, 5)."""
+
+    netavark_networks: Path = Path("/etc/containers/networks")
+    cni_networks: Path = Path("/etc/cni/net.d")
+    cni_results: Path = Path("/var/lib/cni/results")
+    leases: Path = Path("/run/podman/nv-proxy.lease")
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str] = os.environ) -> "Paths":
+        """Root's host; PODWATCH_RUN_DIR and PODWATCH_STATE_DIR move what is podwatch's own."""
+        own = cls()
+        return cls(
+            run=Path(environment.get("PODWATCH_RUN_DIR", own.run)),
+            state=Path(environment.get("PODWATCH_STATE_DIR", own.state)),
+        )
+
+    @property
+    def status(self) -> Path:
+        """The status document."""
+        return self.run / "status.json"
+
+    @property
+    def rules(self) -> Path:
+        """The saved copy of the rules."""
+        return self.run / "rules.json"
+
+    @property
+    def run_lock(self) -> Path:
+        """What the one daemon holds."""
+        return self.run / "run.lock"
+
+    @property
+    def restore_lock(self) -> Path:
+        """What holds whoever repairs, the daemon or a command."""
+        return self.run / "restore.lock"
+
+    @property
+    def pause(self) -> Path:
+        """The pause, in a directory of its own."""
+        return self.run / "pause" / "pause.json"
+
+    @property
+    def listing(self) -> Path:
+        """podman's containers, as podwatch-inspect.service listed them."""
+        return self.run / "podman.json"
+
+    @property
+    def networks(self) -> Path:
+        """podman's networks, as podwatch-networks.service listed them."""
+        return self.run / "networks.json"
+
+    def network(self, name: str) -> Path:
+        """One network, as podwatch-network@NAME.service asked for it."""
+        return self.run / f"network-{name}.json"
+
+    @property
+    def history(self) -> Path:
+        """The incidents."""
+        return self.state / "history.jsonl"

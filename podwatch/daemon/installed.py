@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is installed of Podman on a host, made from one value of where things are.
+
+Root's Podman is one; a user's is another. Whoever asks podman, or reads its files, is handed this.
+"""
+
+from dataclasses import dataclass
+
+from podwatch.adapters.paths import Paths
+from podwatch.adapters.podman import Podman
+from podwatch.adapters.podman_lock import NetworkLock
+from podwatch.adapters.podman_networks import PodmanNetworks
+from podwatch.adapters.systemd import Systemd
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One Podman: its program, its network lock, and the files of its networks."""
+
+    paths: Paths
+    podman: Podman
+    lock: NetworkLock
+    networks: PodmanNetworks
+
+    @classmethod
+    def at(cls, paths: Paths, systemd: Systemd | None) -> "Installed":
+        """The Podman whose files are at `paths`; `systemd` starts the units that ask it."""
+        return cls(paths, Podman(paths, systemd), NetworkLock(paths.locks), PodmanNetworks(paths))
