@@ -57,6 +57,11 @@ fuzz: need-libraries tools ## every parser on spoilt input, other input each tim
 	@PODWATCH_FUZZ_EXAMPLES=$(or $(FUZZ),5000) $(PYTHON) -m pytest --timeout=0 \
 		--hypothesis-profile=fuzz tests/unit/fuzz
 
+.PHONY: host
+host: need-root setup ## a throw-away host to play with, until Ctrl-C (root); SUITE=forky
+	@packaging/make-deb
+	@$(PYTHON) -m tests.lab host $(SUITE)
+
 .PHONY: soak
 soak: need-root setup ## random faults, churn and kills on one host (root); SOAK="--minutes 30 --kills 200"
 	@packaging/make-deb
