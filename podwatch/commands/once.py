@@ -11,7 +11,7 @@ from podwatch.adapters.lock import hold
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
-from podwatch.daemon.dhcp_look import DhcpLooker, section
+from podwatch.daemon.dhcp_look import DhcpLooker
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.service import look_once
@@ -20,6 +20,7 @@ from podwatch.decide.census import living
 from podwatch.decide.leftovers import candidates, leftovers
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import without
+from podwatch.report.dhcp import section
 from podwatch.report.document import document, with_dhcp
 from podwatch.report.status import SCHEMA
 from podwatch.words.network import Setup
@@ -134,10 +135,9 @@ async def _dhcp(host: Host, config: Config) -> dict[str, Any]:
     """One look at DHCP, as a part of the document."""
     if not config.dhcp.manage:
         return {}
-    looker = DhcpLooker(UnitWatch((), lambda: None), host.systemd, host.installed)
-    seen = await looker.look(fresh=True)
-    verdict = dhcp.judge(seen, dhcp.DhcpMemory())
-    return section(seen, verdict, None, looker.since, time.time())
+    units = None if host.systemd is None else UnitWatch((), lambda: None)
+    seen = await DhcpLooker(units, host.installed).look(fresh=True)
+    return section(seen, dhcp.judge(seen, dhcp.DhcpMemory()), "", time.time())
 
 
 async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:

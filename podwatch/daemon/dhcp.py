@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The DHCP loop: keeps the proxy's socket there and the leases renewed, beside the main loop.
 
-It shares nothing with the main loop but what is told to the world, and one lock: they never reload
-containers at the same time. Like there, events only say "look now".
+It shares nothing with the main loop but what is reported, and one lock: the two never reload
+containers at the same time. As there, events only say "look now". What is done, and what is waited
+for, is decided in `podwatch.decide.dhcp`.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
 
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.journal import last_words
@@ -16,61 +19,119 @@ from podwatch.adapters.podman import reload_unit
 from podwatch.adapters.systemd import Systemd
 from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
-from podwatch.daemon.dhcp_look import UNITS, DhcpLooker, section
+from podwatch.daemon.dhcp_look import UNITS, DhcpLooker, Units
 from podwatch.daemon.heartbeat import lasting
-from podwatch.daemon.pause import Pause
-from podwatch.daemon.restore import Restorer
+from podwatch.daemon.installed import Installed
+from podwatch.daemon.pause import Pause, why_blocked
 from podwatch.decide import dhcp
-from podwatch.decide.dhcp import Act, DhcpDecision, DhcpMemory, DhcpVerdict, Fault
-from podwatch.report.events import Event
-from podwatch.report.logging import log
-from podwatch.report.publish import Publisher
+from podwatch.decide.dhcp import Act, DhcpDecision, DhcpMemory
+from podwatch.report.dhcp import DhcpReport, Document
 from podwatch.words.dhcp import DhcpSnapshot, Holder
 from podwatch.words.errors import PodwatchError, Unreadable
-from podwatch.words.text import lasted
 
-_EVENTS = {
-    Fault.UNREADABLE: Event.UNKNOWN,
-    Fault.MISSING: Event.DHCP_BLOCKED,
-    Fault.MASKED: Event.DHCP_BLOCKED,
-    Fault.NOT_SERVING: Event.DHCP_DOWN,
-    Fault.NOT_ENABLED: Event.DHCP_DOWN,
-    Fault.LEASES: Event.DHCP_LEASES_LOST,
-}
+_BURST_S = 0.05
+"""What comes in a burst, as one start of a container does, is looked at together."""
 
-_STARTING_TRIES = 6
-"""podman is asked so often, at growing pauses, who holds a lease that nobody up holds."""
 
-_OF_DHCP = ("lease", "dhcp")
-"""Words in what podman says when it was DHCP that failed."""
+class Looker(Protocol):
+    """Who looks at DHCP; `watch` are the directories to listen to after a look."""
+
+    watch: tuple[Path, ...]
+
+    async def look(self, *, fresh: bool) -> DhcpSnapshot:
+        """Look once; `fresh` asks podman even if nothing seems to have changed. Never raises."""
+
+
+class Renewer(Protocol):
+    """Who reloads the network of one container, in turn with whoever else reloads."""
+
+    async def holds_back(self, container_id: str) -> str:
+        """Why a container must not be reloaded for its lease now; "" when it may."""
+
+    async def renew(self, container_id: str) -> str:
+        """Reload it; "" when that worked, else the reason. Raises PodwatchError."""
+
+
+class ProxyUnits(Units, Protocol):
+    """The proxies' units, read, enabled and heard of."""
+
+    async def run(self) -> None:
+        """Keep listening for ever."""
+
+    async def enable(self, name: str) -> None:
+        """Have the unit started at every boot. Raises PodwatchError."""
+
+
+class Starter(Protocol):
+    """Who starts units."""
+
+    async def start(self, name: str, *, also_reset: Sequence[str], restart: bool) -> None:
+        """Start or restart a unit; failures before are forgotten. Raises PodwatchError."""
 
 
 class DhcpLoop:
-    """Looks, decides and acts on the DHCP proxy until it is told to stop."""
+    """Looks, decides and acts on the DHCP proxy until it is cancelled.
+
+    Whoever sets `woken` wants a look. `units` and `systemd` are None on a host without systemd.
+    `last_words` asks the journal for what a unit's program wrote last.
+    """
 
     def __init__(
         self,
-        restorer: Restorer,
-        systemd: Systemd | None,
+        woken: asyncio.Event,
+        looker: Looker,
+        files: DirectoryWatch,
+        units: ProxyUnits | None,
+        systemd: Starter | None,
+        renewer: Renewer,
+        report: DhcpReport,
         config: Config,
-        publisher: Publisher,
         *,
+        pause: Callable[[], Pause | None],
         dry_run: bool = False,
+        last_words: Callable[[str, float], Awaitable[str]] = last_words,
     ) -> None:
-        self.restorer = restorer
-        self.publisher = publisher
+        self.woken = woken
+        self.looker = looker
+        self.files = files
+        self.units = units
+        self.systemd = systemd
+        self.renewer = renewer
+        self.report = report
+        self.pause = pause
         self.dry_run = dry_run
-        self.pause: Callable[[], Pause | None] = lambda: None
+        self.last_words = last_words
         self.memory = DhcpMemory()
-        self.woken = asyncio.Event()
-        self.units = UnitWatch(UNITS, self.woken.set)
-        self.looker = DhcpLooker(self.units, systemd, restorer.installed)
-        self.files = DirectoryWatch((), self.woken.set)
-        self._told: tuple[Fault | None, str] = (None, "")
-        self._lost: set[str] = set()
-        self._done = ""
         self._listening: asyncio.Task[None] | None = None
         self.configure(config)
+
+    @classmethod
+    def on_host(
+        cls,
+        installed: Installed,
+        systemd: Systemd | None,
+        renewer: Renewer,
+        config: Config,
+        document: Document,
+        *,
+        pause: Callable[[], Pause | None],
+        dry_run: bool,
+    ) -> "DhcpLoop":
+        """The loop of this host, with systemd's signals to wake it."""
+        woken = asyncio.Event()
+        units = None if systemd is None else UnitWatch(UNITS, woken.set)
+        return cls(
+            woken,
+            DhcpLooker(units, installed),
+            DirectoryWatch((), woken.set),
+            units,
+            systemd,
+            renewer,
+            DhcpReport(document),
+            config,
+            pause=pause,
+            dry_run=dry_run,
+        )
 
     def configure(self, config: Config) -> None:
         """Take over a configuration, and look."""
@@ -78,16 +139,16 @@ class DhcpLoop:
         self.limits = dhcp.Limits(
             backoff=config.dhcp.backoff,
             backoff_max=max(config.dhcp.backoff, config.dhcp.backoff_max),
+            slow=config.look.interval,
         )
         self.woken.set()
 
     async def run(self) -> None:
         """Look for ever; ends only by being cancelled."""
-        loop = asyncio.get_running_loop()
         try:
-            self.files.attach(loop)
+            self.files.attach(asyncio.get_running_loop())
         except OSError as exc:
-            self.publisher.complain(Unreadable(f"networks with DHCP are not noticed: {exc}"))
+            self.report.complain(Unreadable(f"networks with DHCP are not noticed: {exc}"))
         try:
             async with asyncio.TaskGroup() as group:  # whichever dies takes the other along
                 fresh = False
@@ -101,122 +162,81 @@ class DhcpLoop:
         self.woken.clear()
         if not self.config.dhcp.manage:
             self.memory = DhcpMemory()
-            self.publisher.took_dhcp({})
+            self.report.unmanaged()
             await self._rest(None)
             return False
         seen = await self.looker.look(fresh=fresh)
         self.files.follow(self.looker.watch)
-        if seen.networks and self._listening is None and self.looker.systemd is not None:
+        if seen.networks and self._listening is None and self.units is not None:
             # Not before: where no network wants DHCP, systemd has nothing to tell.
             self._listening = group.create_task(lasting("units", self.units.run()), name="units")
-        now = time.monotonic()
-        self.memory, verdict, decision = dhcp.step(self.memory, seen, now, self.limits)
-        self._tell(seen, verdict)
-        pause = self.pause()
-        held = self._held(pause) if decision.act else ""
-        look_at = None if held else decision.look_at
-        if not held and decision.act is Act.RENEW and decision.holder is not None:
-            held = await self.restorer.holds_back(decision.holder.container_id)
-            look_at = now + self.limits.backoff
-        shown = replace(decision, why=held) if held else decision
-        self.publisher.took_dhcp(section(seen, verdict, shown, self.looker.since, time.time()))
-        if decision.act is Act.SERVE and self.looker.systemd is not None and not held:
-            await self._serve(self.looker.systemd, seen, decision)
-        elif decision.act is Act.RENEW and decision.holder is not None and not held:
-            if not fresh:
-                return True  # nobody is reloaded on old news
+        decision = await self._decide(seen)
+        if decision.act is Act.SERVE:
+            await self._serve(seen, decision)
+        elif decision.act is Act.RENEW and decision.holder is not None:
             await self._renew(decision.holder)
-        else:
-            ends = None if pause is None else now + pause.until - time.time() + 0.01
-            tries = self.looker.unclaimed
-            starts = now + 0.25 * 2**tries if 0 < tries <= _STARTING_TRIES else None
-            free = now + self.limits.settle if self.looker.unasked else None
-            at_last = [at for at in (look_at, ends, starts, free) if at is not None]
-            await self._rest(min(at_last, default=None), slow=bool(seen.networks))
-            # Nothing tells when a container is unpaused, or has started, or podman is done.
-            return (
-                self.looker.unasked
-                or tries > 0
-                or any(each.paused and not seen.is_known(each) for each in seen.holders or ())
-            )
-        return False
+        elif decision.act is None:
+            await self._rest(decision.look_at)
+        return decision.fresh
 
-    def _held(self, pause: Pause | None) -> str:
-        if pause is not None:
-            return str(pause)
-        if not self.config.restore.enabled:
-            return "restoring is switched off (restore.enabled)"
-        return "dry run: nothing is repaired" if self.dry_run else ""
+    async def _decide(self, seen: DhcpSnapshot) -> DhcpDecision:
+        """What to do about what was seen; reported, too."""
+        pause, now = self.pause(), time.monotonic()
+        enabled = self.config.restore.enabled
+        self.memory, verdict, decision = dhcp.step(
+            self.memory,
+            seen,
+            now,
+            self.limits,
+            blocked=why_blocked(pause, enabled=enabled, dry_run=self.dry_run),
+            pause_ends=None if pause is None else pause.ends_at(now),
+        )
+        self.report.judged(seen, verdict)
+        if decision.holder is not None:
+            why = await self.renewer.holds_back(decision.holder.container_id)
+            if why:
+                decision = dhcp.held_back(seen, why, now, self.limits)
+        self.report.decided(seen, verdict, decision)
+        return decision
 
-    async def _serve(self, systemd: Systemd, seen: DhcpSnapshot, decision: DhcpDecision) -> None:
-        proxy = seen.proxy
-        done = []
+    async def _serve(self, seen: DhcpSnapshot, decision: DhcpDecision) -> None:
+        """Enable the proxy's socket, and start or restart it, as decided."""
+        proxy, done, error = seen.proxy, list[str](), None
         try:
-            if decision.enable:
+            if decision.enable and self.units is not None:
                 await self.units.enable(proxy.socket)
                 done.append("enabled")
-            if decision.start or decision.restart:
-                await systemd.start(
+            if (decision.start or decision.restart) and self.systemd is not None:
+                await self.systemd.start(
                     proxy.socket, also_reset=(proxy.service,), restart=decision.restart
                 )
                 done.append("restarted" if decision.restart else "started")
         except PodwatchError as exc:
-            log(Event.DHCP_FAILED, f"{exc}; {exc.hint}" if exc.hint else str(exc))
-        self._done = " and ".join(done)
+            error = exc
+        self.report.served(done, error)
         self.memory = dhcp.served(self.memory, time.monotonic(), self.limits)
 
     async def _renew(self, holder: Holder) -> None:
+        """Reload one container for its lease."""
         began = time.monotonic()
         since = time.time()
         try:
-            failure = await self.restorer.renew(holder.container_id)
-            if failure and self.looker.systemd is not None:
+            failure = await self.renewer.renew(holder.container_id)
+            if failure and self.systemd is not None:
                 unit = reload_unit(holder.container_id)
-                failure = await last_words(unit, since) or failure
+                failure = await self.last_words(unit, since) or failure
         except PodwatchError as exc:
             failure = str(exc)
         now = time.monotonic()
-        known = any(word in failure.lower() for word in _OF_DHCP)
         self.memory = dhcp.renewed(
-            self.memory, holder.container_id, now, self.limits, failure=failure, by_dhcp=known
+            self.memory, holder.container_id, now, self.limits, failure=failure
         )
-        what = f"{holder.name}, network {holder.network}"
-        if failure:
-            log(Event.DHCP_FAILED, f"{what}: its lease was not renewed: {failure}")
-        else:
-            took = lasted(now - began)
-            log(
-                Event.DHCP_RENEWED,
-                f"{what}: the lease of {holder.address or 'an address'} renewed in {took}",
-            )
+        self.report.renewed(holder, now - began, failure)
 
-    def _tell(self, seen: DhcpSnapshot, verdict: DhcpVerdict) -> None:
-        """Log what is wrong, and when it no longer is; the same thing, and the same lease, once."""
-        done = self._done if seen.serving else ""
-        if done:
-            self._done = ""
-            log(Event.DHCP_WELL, f"{seen.proxy.socket} listens: podwatch has {done} it")
-        news = (verdict.fault, verdict.what if verdict.fault is not Fault.LEASES else "")
-        before, self._told = self._told, news
-        lost = {each.container_id for each in verdict.lost if verdict.fault is Fault.LEASES}
-        lost_before, self._lost = self._lost, lost
-        if news == before and lost <= lost_before:
-            return
-        if verdict.fault is not None:
-            log(_EVENTS[verdict.fault], verdict.what, advice=verdict.advice)
-        elif before[0] is not None and verdict.state is not None and not done:
-            log(Event.DHCP_WELL, verdict.what)
-
-    async def _rest(self, look_at: float | None, *, slow: bool = False) -> None:
-        """Wait for a hint, or until it is time."""
-        now = time.monotonic()
-        due = [at for at in (look_at, now + self.config.look.interval if slow else None) if at]
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(max(min(due) - now, 0.0), self.woken.set) if due else None
-        try:
-            await self.woken.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
-        # What comes in a burst, as one start of a container does, is looked at together.
-        await asyncio.sleep(0.05)
+    async def _rest(self, look_at: float | None) -> None:
+        """Wait for a hint, or until this moment of time.monotonic()."""
+        wait_s = None if look_at is None else look_at - time.monotonic()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self.woken.wait()
+        await asyncio.sleep(_BURST_S)

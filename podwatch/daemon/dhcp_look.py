@@ -1,31 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking at DHCP: one DhcpSnapshot of networks, proxy, leases and who holds them; and its telling.
+"""Looking at DHCP: one DhcpSnapshot of networks, proxy, leases and who holds them.
 
 On a host without a network that wants DHCP a look reads a directory, and that is all. podman is
 asked for its containers only when the leases or the proxy's process have changed.
 """
 
 import asyncio
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.podman_networks import Places
-from podwatch.adapters.systemd import Systemd
-from podwatch.adapters.units import UnitWatch
 from podwatch.adapters.unixsocket import is_listening, path_exists
 from podwatch.daemon.installed import Installed
-from podwatch.decide.dhcp import DhcpDecision, DhcpVerdict
 from podwatch.formats.dhcp import holders
-from podwatch.words.dhcp import PROXIES, Backend, DhcpSnapshot, Holder, Lease
+from podwatch.words.dhcp import PROXIES, Backend, DhcpSnapshot, Holder, Lease, Unit
 from podwatch.words.errors import Unreadable
-from podwatch.words.verdict import State
 
-UNITS = tuple(name for each in PROXIES.values() for name in (each.socket, each.service))
+UNITS = tuple(unit for proxy in PROXIES.values() for unit in (proxy.socket, proxy.service))
 
 
 def watched(
@@ -43,159 +38,116 @@ def watched(
     return tuple(found)
 
 
+class Units(Protocol):
+    """Who knows systemd's units: the adapter of its bus."""
+
+    async def read(self, name: str) -> Unit:
+        """A unit as it is now. Raises Unreadable."""
+
+
 @dataclass
 class DhcpLooker:
-    """Reads everything a DhcpSnapshot is made of. `watch` is where to listen after a look.
+    """Reads everything a DhcpSnapshot is made of. `units` is None on a host without systemd.
 
-    `unclaimed` is how many times in a row podman knew of nobody up who holds one of the leases: a
-    container has its lease before podman calls it running, and nothing tells when it does.
-    `unasked` says that podman would have been asked, but was changing a network: nothing tells when
-    it has done that either.
+    `watch` are the directories to listen to after a look.
     """
 
-    units: UnitWatch
-    systemd: Systemd | None
+    units: Units | None
     installed: Installed
     watch: tuple[Path, ...] = ()
-    unclaimed: int = 0
-    unasked: bool = False
-    since: dict[tuple[str, Lease], float] = field(default_factory=dict)
     _holders: tuple[Holder, ...] | None = ()
     _stamp: object = None
+    _leased_at: dict[tuple[str, Lease], float] = field(default_factory=dict)
+    _unasked: bool = False
+    _unclaimed: int = 0
 
     async def look(self, *, fresh: bool = False) -> DhcpSnapshot:
         """Look once; `fresh` asks podman even if nothing seems to have changed. Never raises."""
-        backend, directory = self.installed.networks.read_backend()
-        networks = self.installed.networks.read_networks(backend, directory)
+        files = self.installed.networks
+        backend, directory = files.read_backend()
+        networks = files.read_networks(backend, directory)
         self.watch = watched(self.installed.paths, backend, directory, networks)
         if not networks:
-            self._stamp, self._holders, self.unclaimed, self.unasked = None, (), 0, False
+            self._stamp, self._holders, self._unclaimed, self._unasked = None, (), 0, False
             return DhcpSnapshot(backend)
-        if self.systemd is None:
+        seen = DhcpSnapshot(
+            backend, networks, fresh=fresh, unasked=self._unasked, unclaimed=self._unclaimed
+        )
+        if self.units is None:
             why = "systemd does not run this host: nobody keeps the DHCP proxy running"
-            return DhcpSnapshot(backend, networks, problem=why)
-        proxy = PROXIES[backend]
+            return replace(seen, problem=why)
+        proxy = seen.proxy
         try:
             socket, service = await asyncio.gather(
                 self.units.read(proxy.socket), self.units.read(proxy.service)
             )
         except Unreadable as exc:
-            return DhcpSnapshot(backend, networks, problem=str(exc), hint=exc.hint)
-        hint = ""
+            return replace(seen, problem=str(exc), hint=exc.hint)
+        leases, hint = self._read_leases(backend, service)
+        places = files.read_cni_places(networks) if backend is Backend.CNI else {}
+        busy = self.installed.lock.holder(waited_for=True)  # whatever podman is asked then
+        stamp = (networks, service.pid, service.started, sorted(leases or ()), places)
+        wanted = fresh or stamp != self._stamp
+        self._unasked = wanted and bool(busy)
+        if wanted and not busy:
+            try:
+                self._holders = await self._ask_podman(seen, places)
+                self._count_unclaimed({*(leases or ()), *chain(*places.values())}, stamp)
+                self._stamp = stamp
+            except Unreadable as exc:
+                self._holders, self._stamp, hint = None, None, str(exc)
+        return replace(
+            seen,
+            socket=socket,
+            service=service,
+            path_exists=path_exists(proxy.path),
+            listening=is_listening(proxy.path),
+            leases=leases,
+            holders=self._holders,
+            hint=hint,
+            busy=busy or self.installed.lock.holder(waited_for=True),
+            leased_at={mac: at for (mac, _), at in self._leased_at.items()},
+            unasked=self._unasked,
+            unclaimed=self._unclaimed,
+        )
+
+    def _read_leases(
+        self, backend: Backend, service: Unit
+    ) -> tuple[Mapping[str, Lease] | None, str]:
+        """What netavark's running proxy has leased, None if that makes no sense; and a hint.
+
+        The file itself has no times: when each lease was first seen is kept here.
+        """
+        written_at = self.installed.networks.leases_changed()
         leases: Mapping[str, Lease] | None = {}
-        places: Mapping[str, Places] = {}
-        if backend is Backend.CNI:
-            places = self.installed.networks.read_cni_places(networks)
-        elif self.installed.networks.leases_changed() >= service.started > 0:
-            # Otherwise they are those of the process before: a new one empties the file at first.
+        hint = ""
+        # An older file is of the process before: a new one empties it at first.
+        if backend is Backend.NETAVARK and written_at >= service.started > 0:
             try:
                 leases = self.installed.networks.read_leases()
             except Unreadable as exc:
                 leases, hint = None, str(exc)
-        self._remember(leases or {})
-        busy = self.installed.lock.holder(waited_for=True)  # whatever podman is asked then
-        stamp = (networks, service.pid, service.started, sorted(leases or ()), places)
-        wanted = fresh or stamp != self._stamp
-        self.unasked = wanted and bool(busy)
-        if wanted and not busy:
-            try:
-                self._holders = await self._ask_podman(backend, networks, places)
-                leased = {*(leases or ()), *chain.from_iterable(places.values())}
-                leased -= {key for each in self._holders for key in (each.mac, each.container_id)}
-                again = self.unclaimed if stamp == self._stamp else 0
-                self._stamp, self.unclaimed = stamp, again + 1 if leased else 0
-            except Unreadable as exc:
-                self._holders, self._stamp, hint = None, None, str(exc)
-        return DhcpSnapshot(
-            backend,
-            networks,
-            socket,
-            service,
-            path_exists(proxy.path),
-            is_listening(proxy.path),
-            leases,
-            self._holders,
-            hint=hint,
-            busy=busy or self.installed.lock.holder(waited_for=True),
-        )
+        known = (leases or {}).items()
+        self._leased_at = {lease: self._leased_at.get(lease, written_at) for lease in known}
+        return leases, hint
 
     async def _ask_podman(
-        self, backend: Backend, networks: tuple[str, ...], places: Mapping[str, Places]
+        self, seen: DhcpSnapshot, places: Mapping[str, Places]
     ) -> tuple[Holder, ...]:
-        containers = await self.installed.podman.list_containers()
-        if backend is Backend.CNI or self.systemd is None:
+        """Who is on the networks; `places` are what CNI's plugins answered."""
+        podman = self.installed.podman
+        containers = await podman.list_containers()
+        if seen.backend is Backend.CNI:
             return holders(containers, places)
         found: dict[str, Places] = {}
-        for name in networks:
-            used = any(name in each.networks and each.up for each in containers.values())
-            seen = await self.installed.podman.network_places(name) if used else {}
-            found[name] = {key: (mac, address, 0.0) for key, (mac, address) in seen.items()}
+        for name in seen.networks:
+            used = any(name in of.networks and of.up for of in containers.values())
+            answer = await podman.network_places(name) if used else {}
+            found[name] = {key: (mac, address, 0.0) for key, (mac, address) in answer.items()}
         return holders(containers, found)
 
-    def _remember(self, leases: Mapping[str, Lease]) -> None:
-        """Keep when each lease was first seen; the file itself has no times."""
-        now = self.installed.networks.leases_changed()
-        self.since = {each: self.since.get(each, now) for each in leases.items()}
-
-
-def section(
-    seen: DhcpSnapshot,
-    verdict: DhcpVerdict,
-    decision: DhcpDecision | None,
-    since: Mapping[tuple[str, Lease], float],
-    now: float,
-) -> dict[str, Any]:
-    """The part `dhcp` of the status document; `now` is in seconds since the epoch."""
-    if verdict.state is None:
-        return {"state": ""}
-    proxy = seen.proxy
-    return {
-        "state": verdict.state,
-        "summary": verdict.what,
-        "advice": verdict.advice,
-        "next_try": decision.why if decision and verdict.state is not State.OK else "",
-        "backend": seen.backend,
-        "networks": list(seen.networks),
-        "socket": {
-            "unit": proxy.socket,
-            "path": proxy.path,
-            "path_exists": seen.path_exists,
-            "listening": seen.listening,
-            **{key: asdict(seen.socket)[key] for key in ("load", "active", "file", "result")},
-        },
-        "proxy": {
-            "unit": proxy.service,
-            "active": seen.service.active,
-            "pid": seen.service.pid,
-            "started": seen.service.started,
-        },
-        "containers": [_container(each, seen, since, now) for each in seen.holders or ()],
-    }
-
-
-def _container(
-    holder: Holder,
-    seen: DhcpSnapshot,
-    since: Mapping[tuple[str, Lease], float],
-    now: float,
-) -> dict[str, Any]:
-    lease = (seen.leases or {}).get(holder.mac)
-    leased = since.get((holder.mac, lease), 0.0) if lease else holder.leased
-    renewals = 0.0
-    if lease and lease.renew_s and leased:
-        # Each renewal starts the same times anew: the next one is a multiple of them away.
-        times = max(math.ceil((now - leased) / lease.renew_s), 1)
-        renewals = leased + times * lease.renew_s
-    return {
-        "id": holder.container_id,
-        "name": holder.name,
-        "network": holder.network,
-        "mac": holder.mac,
-        "address": lease.address if lease else holder.address,
-        "known": seen.is_known(holder),
-        "paused": holder.paused,
-        "leased": leased,
-        "lease_s": lease.lease_s if lease else 0,
-        "renew_s": lease.renew_s if lease else 0,
-        "renews_at": renewals,
-    }
+    def _count_unclaimed(self, leased: set[str], stamp: object) -> None:
+        """Count the looks at the same leases of which one has no running holder."""
+        keys = {key for holder in self._holders or () for key in (holder.mac, holder.container_id)}
+        before = self._unclaimed if stamp == self._stamp else 0
+        self._unclaimed = before + 1 if leased - keys else 0

@@ -16,7 +16,7 @@ from podwatch.adapters.files import read_proc
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host, limits
-from podwatch.daemon.pause import Pause
+from podwatch.daemon.pause import Pause, why_blocked
 from podwatch.decide import policy
 from podwatch.report.publish import Publisher
 from podwatch.words.cause import (
@@ -186,8 +186,8 @@ class Loop:
         began, worked = time.monotonic(), time.process_time()
         pause = self.pause()
         changes = self.changes
-        snapshot = await self.host.looker.look(paused=self._held(pause), hurries=hurries)
-        if not snapshot.paused and self._held(self.pause()):
+        snapshot = await self.host.looker.look(paused=self._blocked(pause), hurries=hurries)
+        if not snapshot.paused and self._blocked(self.pause()):
             return  # whoever paused meanwhile breaks what this look has seen
         snapshot, verdict = self.host.looker.judged(snapshot)
         now = time.monotonic()
@@ -224,18 +224,15 @@ class Loop:
             return
         tell()
         # It may be over since this look began, which nothing else will tell.
-        left = 0.0 if pause is None else max(0.0, pause.until - time.time())
-        pause_ends = None if pause is None else now + left + 0.01
+        pause_ends = None if pause is None else pause.ends_at(now)
         looker = self.host.looker
         again_at = (looker.census.again_at, looker.others_due)
         at_last = (decision.look_at, told_at, pause_ends, *again_at)
         due = [at for at in at_last if at is not None and at > now]
         await self._rest(min(due, default=None))
 
-    def _held(self, pause: Pause | None) -> str:
-        if pause is not None:
-            return str(pause)
-        return "" if self.config.restore.enabled else "restoring is switched off (restore.enabled)"
+    def _blocked(self, pause: Pause | None) -> str:
+        return why_blocked(pause, enabled=self.config.restore.enabled)
 
     def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:
         return bool(verdict.missing_rules) and self.host.copy.covers(snapshot)

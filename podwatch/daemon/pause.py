@@ -27,6 +27,7 @@ from podwatch.words.text import clean
 LONGEST_S = 7 * 86400.0
 DEFAULT_S = 3600.0
 _REASON_MOST = 200
+_AFTER_S = 0.01
 _HINT = "podwatch resume"
 
 
@@ -46,6 +47,20 @@ class Pause:
         whom = f" by {self.by}" if self.by else ""
         reason = f": {self.reason}" if self.reason else ""
         return f"paused{whom} until {until}{reason}"
+
+    def ends_at(self, now: float) -> float | None:
+        """Just after its end, on the clock of time.monotonic(), which says `now`; None: never."""
+        left_s = max(0.0, self.until - time.time())
+        return now + left_s + _AFTER_S if math.isfinite(left_s) else None
+
+
+def why_blocked(pause: Pause | None, *, enabled: bool, dry_run: bool = False) -> str:
+    """Why nothing may be repaired now; "" when it may. `enabled` is restore.enabled."""
+    if pause is not None:
+        return str(pause)
+    if not enabled:
+        return "restoring is switched off (restore.enabled)"
+    return "dry run: nothing is repaired" if dry_run else ""
 
 
 def _refuse_link(path: Path) -> None:

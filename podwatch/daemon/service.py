@@ -74,10 +74,17 @@ class _Service:
         self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
         self.pause = PauseWatch(paths.pause, self._on_pause)
         self.loop.pause = self.pause.now
+        self.dhcp = DhcpLoop.on_host(
+            self.host.restorer.installed,
+            systemd,
+            self.host.restorer,
+            config,
+            self.publisher,
+            pause=self.pause.now,
+            dry_run=dry_run,
+        )
         self.host.looker.changes = self._changes
         self.host.looker.asking_firewalld.heard_late = self._on_late_answer
-        self.dhcp = DhcpLoop(self.host.restorer, systemd, config, self.publisher, dry_run=dry_run)
-        self.dhcp.pause = self.pause.now
         self.sysctls = SysctlWatch(self._on_sysctl)
         self.runtimes = DirectoryWatch(paths.runtimes, self.loop.on_runtime)
         self.page = Page("/metrics", CONTENT_TYPE, self._metrics)

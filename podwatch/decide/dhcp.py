@@ -1,27 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DHCP: what is wrong with the proxy and the leases, and the one thing to do about it now. Pure.
+"""DHCP: what is wrong with the proxy and the leases, and what to do about it now. Pure.
+
+It owns all waiting of the DHCP loop, too: `step` is handed the time, and says when to look again.
 
 Three facts make a socket that serves: its unit is active, its path exists, and a socket listens
-there. Where one is not so, the unit is started; only then are leases renewed, since a reload while
-the proxy cannot be reached costs a container its networks (podman.md 7.3). Leases that the running
-proxy does not know are renewed one container at a time. A DHCP server that does not answer costs
-the container that asks its address: so the first failure ends the round, and the next one begins,
-after a pause, with the container that has lost its address already.
+there. Where one of them does not hold, the unit is started. Leases are renewed only once all hold:
+`podman network reload` takes a container off all of its networks before it sets them up again
+(Podman libpod/networking_common.go, reloadContainerNetwork), and without the proxy that fails for
+all of them. Leases that the running proxy does not know are renewed one container at a time.
 
-Nothing here keeps the time or touches the host: `step` is handed both.
+A container whose DHCP server does not answer loses its address by the reload. So the first failure
+ends the round; the next round begins after a pause, with the container that lost its address.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from podwatch.words.dhcp import Backend, DhcpSnapshot, Holder
+from podwatch.words.dhcp import Backend, DhcpSnapshot, Fault, Holder
 from podwatch.words.text import counted, listed
 from podwatch.words.verdict import State
 
 NEVER = float("-inf")
 
 _QUICK_TRIES = 3
+
+MAX_STARTING_TRIES = 6
+"""So often podman is asked, at growing intervals, who holds a lease that nobody running holds."""
+
+_FIRST_STARTING_S = 0.5
+
+_OF_DHCP = ("lease", "dhcp")
+"""Words in what podman says when it was DHCP that failed."""
 
 _OFFERED = {
     Backend.CNI: ", or if it does not: cp /usr/share/podwatch/units/cni-dhcp.* "
@@ -38,17 +48,7 @@ class Limits:
     backoff_max: float = 300.0
     socket_backoff: float = 1.0
     calm: float = 60.0  # a socket that served for so long is started at once when it stops
-
-
-class Fault(StrEnum):
-    """What can be wrong; the first that holds is told."""
-
-    UNREADABLE = "unreadable"
-    MISSING = "missing"
-    MASKED = "masked"
-    NOT_SERVING = "not_serving"
-    NOT_ENABLED = "not_enabled"
-    LEASES = "leases"
+    slow: float = 300.0  # the longest between two looks, where a network wants DHCP
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class Act(StrEnum):
 
     SERVE = "serve"
     RENEW = "renew"
+    ASK = "ask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,9 @@ class DhcpDecision:
     """What to do now, and when to look again at the latest (None: when something happens).
 
     SERVE enables the socket where `enable`, and starts it, or restarts it where `restart`;
-    RENEW reloads the network of `holder`.
+    RENEW reloads the network of `holder`; ASK only looks again, since podman has to be asked anew
+    before `holder` is reloaded. After each of them the next look follows at once.
+    `fresh` is whether that look has to ask podman for its containers.
     """
 
     act: Act | None
@@ -84,6 +87,7 @@ class DhcpDecision:
     start: bool = False
     restart: bool = False
     holder: Holder | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ def judge(seen: DhcpSnapshot, memory: DhcpMemory) -> DhcpVerdict:
             State.UNKNOWN, "the proxy's lease file makes no sense", seen.hint, Fault.UNREADABLE
         )
     if lost:
-        names = listed([each.name for each in lost])
+        names = listed([holder.name for holder in lost])
         whose = counted(len(lost), "container")
         return DhcpVerdict(
             State.LOST,
@@ -169,10 +173,60 @@ def _is_masked(seen: DhcpSnapshot) -> bool:
 
 
 def step(
+    memory: DhcpMemory,
+    seen: DhcpSnapshot,
+    now: float,
+    limits: Limits,
+    *,
+    blocked: str = "",
+    pause_ends: float | None = None,
+) -> tuple[DhcpMemory, DhcpVerdict, DhcpDecision]:
+    """Judge what was seen, and decide what to do about it at `now`.
+
+    `blocked` is why nothing may be done, and `pause_ends` when a pause is over that goes on.
+    """
+    memory = _follow_proxy(memory, seen)
+    memory, verdict, decision = _decide(memory, seen, now, limits)
+    if decision.act is not None and blocked:
+        decision = DhcpDecision(None, blocked)
+    elif decision.act is Act.RENEW and not seen.fresh:
+        decision = replace(decision, act=Act.ASK, fresh=True)
+    return memory, verdict, _timed(decision, seen, now, limits, pause_ends)
+
+
+def held_back(seen: DhcpSnapshot, why: str, now: float, limits: Limits) -> DhcpDecision:
+    """What follows where the container to renew must not be reloaded now, for the reason `why`."""
+    return _timed(DhcpDecision(None, why, now + limits.backoff), seen, now, limits)
+
+
+def _timed(
+    decision: DhcpDecision,
+    seen: DhcpSnapshot,
+    now: float,
+    limits: Limits,
+    pause_ends: float | None = None,
+) -> DhcpDecision:
+    """The decision, with the time of the next look and whether podman is asked then.
+
+    Nothing tells podwatch that a container was unpaused or has started, or that podman has done.
+    """
+    if decision.act is not None:
+        return decision
+    due = [at for at in (decision.look_at, pause_ends) if at is not None]
+    if 0 < seen.unclaimed <= MAX_STARTING_TRIES:
+        due.append(now + _FIRST_STARTING_S * 2 ** (seen.unclaimed - 1))
+    if seen.unasked:
+        due.append(now + limits.settle)
+    if seen.networks:
+        due.append(now + limits.slow)
+    waits = any(holder.paused and not seen.is_known(holder) for holder in seen.holders or ())
+    fresh = seen.unasked or seen.unclaimed > 0 or waits
+    return replace(decision, look_at=min(due, default=None), fresh=fresh)
+
+
+def _decide(
     memory: DhcpMemory, seen: DhcpSnapshot, now: float, limits: Limits
 ) -> tuple[DhcpMemory, DhcpVerdict, DhcpDecision]:
-    """Judge what was seen, and decide what to do about it at `now`."""
-    memory = _follow_proxy(memory, seen)
     verdict = judge(seen, memory)
     if verdict.state is None:
         return DhcpMemory(), verdict, DhcpDecision(None)
@@ -208,7 +262,7 @@ def step(
 def served(memory: DhcpMemory, now: float, limits: Limits) -> DhcpMemory:
     """The socket was enabled or started, or could not be; the next look shows what came of it.
 
-    The first few tries follow each other quickly, the next after ever longer pauses.
+    The first few tries follow each other quickly, the next at growing intervals.
     """
     doublings = min(max(memory.tries - _QUICK_TRIES, 0), 20)
     pause = min(limits.socket_backoff * 2.0**doublings, limits.backoff_max)
@@ -222,13 +276,12 @@ def renewed(
     limits: Limits,
     *,
     failure: str = "",
-    by_dhcp: bool = True,
 ) -> DhcpMemory:
-    """A container's network was reloaded; or not, by `failure`.
+    """A container's network was reloaded; or not, for the reason `failure`.
 
-    `by_dhcp` is False where something else than DHCP was the reason: that container alone waits.
+    Where that is another one than DHCP, this container alone waits.
     """
-    refused = {key: each for key, each in memory.refused.items() if key != container_id}
+    refused = {key: tries for key, tries in memory.refused.items() if key != container_id}
     if not failure:
         return replace(
             memory,
@@ -238,7 +291,7 @@ def renewed(
             just_renewed=container_id,
             refused=refused,
         )
-    if by_dhcp:
+    if any(word in failure.lower() for word in _OF_DHCP):
         return replace(
             memory,
             failures=memory.failures + 1,
@@ -279,11 +332,12 @@ def _about_leases(
     if now < ready:
         why = "the DHCP server did not answer: pausing" if memory.failures else "just noticed"
         return memory, DhcpDecision(None, why, ready)
-    due = {each.container_id: memory.refused.get(each.container_id, (0, NEVER))[1] for each in lost}
+    ids = [holder.container_id for holder in lost]
+    due = {key: memory.refused.get(key, (0, NEVER))[1] for key in ids}
     # The one that lost its address already has nothing more to lose.
-    for each in sorted(lost, key=lambda one: one.container_id != memory.canary):
-        if now >= due[each.container_id]:
-            return memory, DhcpDecision(Act.RENEW, "renewing its lease", now, holder=each)
+    for holder in sorted(lost, key=lambda holder: holder.container_id != memory.canary):
+        if now >= due[holder.container_id]:
+            return memory, DhcpDecision(Act.RENEW, "renewing its lease", now, holder=holder)
     return memory, DhcpDecision(None, "podman could not reload it: pausing", min(due.values()))
 
 
@@ -303,9 +357,9 @@ def _lost(seen: DhcpSnapshot, memory: DhcpMemory) -> tuple[Holder, ...]:
     if seen.leases is None and seen.service.pid:
         return ()
     found = {
-        each.container_id: each
-        for each in seen.holders or ()
-        if not seen.is_known(each) and not each.paused and each.container_id not in memory.renewed
+        holder.container_id: holder
+        for holder in seen.holders or ()
+        if not (seen.is_known(holder) or holder.paused or holder.container_id in memory.renewed)
     }
     return tuple(found.values())
 

@@ -97,13 +97,30 @@ class Holder:
     paused: bool = False
 
 
+class Fault(StrEnum):
+    """What can be wrong with DHCP; the first that holds is reported."""
+
+    UNREADABLE = "unreadable"
+    MISSING = "missing"
+    MASKED = "masked"
+    NOT_SERVING = "not_serving"
+    NOT_ENABLED = "not_enabled"
+    LEASES = "leases"
+
+
 @dataclass(frozen=True, slots=True)
 class DhcpSnapshot:
     """What one look at DHCP found, of the backend in use.
 
     `leases` are what the proxy of netavark knows, by MAC; None when its file makes no sense.
+    `leased_at` says when each was first seen, in seconds since the epoch.
     `holders` is None when podman could not be asked. `problem` is what kept podwatch from looking.
     `busy` says that podman is changing a network right now, or waits for its lock.
+
+    `fresh` means that podman was to be asked for the holders in any case, not only for a reason.
+    `unasked` means that podman was not asked although it had to be: it was changing a network.
+    `unclaimed` counts the looks in a row in which podman knew no running container with one of the
+    leases: a container has its lease before podman calls it running.
     """
 
     backend: Backend
@@ -117,6 +134,10 @@ class DhcpSnapshot:
     problem: str = ""
     hint: str = ""
     busy: str = ""
+    leased_at: Mapping[str, float] = field(default_factory=dict)
+    fresh: bool = False
+    unasked: bool = False
+    unclaimed: int = 0
 
     @property
     def proxy(self) -> Proxy:

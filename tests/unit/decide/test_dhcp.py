@@ -12,14 +12,13 @@ from podwatch.decide.dhcp import (
     Act,
     DhcpDecision,
     DhcpMemory,
-    Fault,
     Limits,
     judge,
     renewed,
     served,
     step,
 )
-from podwatch.words.dhcp import Backend, DhcpSnapshot, Holder, Lease, Unit
+from podwatch.words.dhcp import Backend, DhcpSnapshot, Fault, Holder, Lease, Unit
 from podwatch.words.verdict import State
 
 LIMITS = Limits()
@@ -38,6 +37,7 @@ WELL = DhcpSnapshot(
     holders=HOLDERS,
 )
 FORGOTTEN = replace(WELL, leases={}, service=replace(SERVICE, pid=8, started=200.0))
+FRESH = replace(FORGOTTEN, fresh=True)
 STOPPED = replace(WELL, socket=replace(SOCKET, active="inactive"), listening=False)
 
 
@@ -64,7 +64,7 @@ def test_a_failed_socket_says_where_the_reason_is() -> None:
 def test_nothing_to_do_when_all_is_well() -> None:
     """Socket serving and every lease known: ok, nothing done, nothing waited for."""
     assert judge(WELL, DhcpMemory()).state is State.OK
-    assert decide(WELL) == DhcpDecision(None)
+    assert decide(WELL) == DhcpDecision(None, look_at=LIMITS.slow)
 
 
 def test_no_network_no_care() -> None:
@@ -148,7 +148,7 @@ def test_a_loss_is_waited_out_first() -> None:
     _, _, later = step(memory, FORGOTTEN, LIMITS.settle, LIMITS)
 
     assert (first.act, first.look_at) == (None, LIMITS.settle)
-    assert (later.act, later.holder) == (Act.RENEW, HOLDERS[0])
+    assert (later.act, later.holder) == (Act.ASK, HOLDERS[0])
 
 
 def test_no_reload_without_the_socket() -> None:
@@ -201,9 +201,9 @@ def test_a_silent_server_ends_the_round() -> None:
 
 def test_another_failure_stops_nobody_else() -> None:
     """A container that podman cannot reload for another reason waits alone."""
-    memory = renewed(forget(), "id0", 10.0, LIMITS, failure="no such container", by_dhcp=False)
+    memory = renewed(forget(), "id0", 10.0, LIMITS, failure="no such container")
 
-    assert step(memory, FORGOTTEN, 11.0, LIMITS)[2].holder == HOLDERS[1]
+    assert step(memory, FRESH, 11.0, LIMITS)[2].holder == HOLDERS[1]
 
 
 def test_cni_knows_by_time() -> None:
@@ -249,7 +249,7 @@ def test_a_dead_server_costs_one_container(looks: list[tuple[float, bool]]) -> N
     """While every renewal fails for want of a lease, only one container is ever tried."""
     memory, now, tried, times = DhcpMemory(), 0.0, set(), 0
     for pause, busy in looks:
-        seen = replace(FORGOTTEN, busy="podman" if busy else "")
+        seen = replace(FRESH, busy="podman" if busy else "")
         memory, _, decision = step(memory, seen, now, LIMITS)
         if decision.act is Act.RENEW and decision.holder is not None:
             assert not busy
@@ -267,7 +267,7 @@ def test_a_dead_server_costs_one_container(looks: list[tuple[float, bool]]) -> N
 @given(st.permutations(range(4)), st.floats(1, 100))
 def test_all_are_renewed_once(order: list[int], pause: float) -> None:
     """With a server that answers, each container is renewed exactly once, one at a look."""
-    seen = replace(FORGOTTEN, holders=tuple(HOLDERS[n] for n in order))
+    seen = replace(FRESH, holders=tuple(HOLDERS[n] for n in order))
     memory, now, done = DhcpMemory(), 0.0, list[str]()
     for _ in range(12):
         memory, verdict, decision = step(memory, seen, now, LIMITS)
