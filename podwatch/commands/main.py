@@ -327,10 +327,10 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _pause(arguments: argparse.Namespace) -> int:
-    from podwatch.daemon.pause import LONGEST_S, Pause, begin
+    from podwatch.daemon.pause import MAX_PAUSE_S, Pause, begin
     from podwatch.daemon.settings import durations
 
-    form, typed = durations(1, LONGEST_S), arguments.duration
+    form, typed = durations(1, MAX_PAUSE_S), arguments.duration
     try:
         seconds = form.read(f"{typed}s" if typed.replace(".", "", 1).isdecimal() else typed)
     except ValueError:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pause: an administrator at work, who wants nothing put back for a while.
 
-It is a file in a directory of its own below the run directory, so that root can begin and end a
-pause with the daemon running or not, a restart of podwatch keeps it, and a reboot ends it. The
-daemon hears of it by inotify, and its end by the loop's own timer: nothing is polled.
+It is a file in a directory of its own below the run directory: root can begin and end a pause
+whether the daemon runs or not, a restart of podwatch keeps it, and a reboot ends it. The daemon
+hears of the file by inotify, and its loops wait for the pause's end: nothing is polled.
 
 What is there and cannot be read counts as a pause, until `podwatch resume` removes it: whoever put
-it there wanted something, and what they wanted least is a repair.
+it there wanted something, and the last thing they wanted is a repair.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.words.errors import PodwatchError, StateUnreadable
 from podwatch.words.text import clean
 
-LONGEST_S = 7 * 86400.0
+MAX_PAUSE_S = 7 * 86400.0
 DEFAULT_S = 3600.0
-_REASON_MOST = 200
+_MAX_REASON = 200
 _AFTER_S = 0.01
 _HINT = "podwatch resume"
 
@@ -86,8 +86,7 @@ def end(path: Path) -> bool:
         path = directory
     try:
         if path.is_dir() and not path.is_symlink():
-            # Here, and not above: it loads libraries for compression, and the daemon has no use
-            # for them.
+            # Imported only here: it loads libraries for compression, which the daemon never needs.
             from shutil import rmtree
 
             rmtree(path)
@@ -114,13 +113,13 @@ def read(path: Path, now: float) -> Pause | None:
     try:
         found = json.loads(text)
         since, until = float(found["since"]), float(found["until"])
-        reason, by = clean(found["reason"])[:_REASON_MOST], clean(found["by"])[:64]
+        reason, by = clean(found["reason"])[:_MAX_REASON], clean(found["by"])[:64]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
         raise StateUnreadable(f"{path} is not a pause: {clean(str(exc))}", hint=_HINT) from exc
-    if not (math.isfinite(since) and math.isfinite(until)) or until > since + LONGEST_S + 1:
+    if not (math.isfinite(since) and math.isfinite(until)) or until > since + MAX_PAUSE_S + 1:
         raise StateUnreadable(f"{path} is not a pause: longer than any can be", hint=_HINT)
     # It is over; or the clock was set back, which must not make it longer than any can be.
-    if not now < until <= now + LONGEST_S + 1:
+    if not now < until <= now + MAX_PAUSE_S + 1:
         return None
     return Pause(since, until, reason, by)
 

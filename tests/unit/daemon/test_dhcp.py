@@ -12,9 +12,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from podwatch.adapters.inotify import DirectoryWatch
+from podwatch.adapters.paths import Paths
+from podwatch.adapters.systemd import Systemd
+from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.heartbeat import first_error
+from podwatch.daemon.installed import Installed
 from podwatch.daemon.pause import Pause
 from podwatch.daemon.settings import Dhcp, Look, Restore
 from podwatch.words.dhcp import DhcpSnapshot
@@ -287,6 +291,27 @@ def test_directories_are_followed_from_the_look_on(tmp_path: Path) -> None:
         await host.until(lambda: len(host.sections) == 3)
 
     drive(loop, body)
+
+
+@pytest.mark.parametrize("systemd", [Systemd(), None])
+def test_on_a_real_host_it_watches_systemds_units(tmp_path: Path, systemd: Systemd | None) -> None:
+    """Its units are watched where it is there, and not before a network wants DHCP."""
+    paths = Paths(run=tmp_path)
+    host = FakeHost()
+    loop = DhcpLoop.on_host(
+        Installed.at(paths, systemd),
+        systemd,
+        host,
+        Config(),
+        host,
+        pause=lambda: None,
+        dry_run=True,
+    )
+
+    assert loop.dry_run
+    assert loop.systemd is systemd
+    described = loop.units.describe() if isinstance(loop.units, UnitWatch) else None
+    assert described == (None if systemd is None else "not connected yet")
 
 
 def test_without_inotify_it_goes_on_and_says_so() -> None:

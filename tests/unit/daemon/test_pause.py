@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.daemon.pause import LONGEST_S, Pause, PauseWatch, begin, end, read
-from podwatch.words.errors import StateUnreadable
+from podwatch.daemon.pause import MAX_PAUSE_S, Pause, PauseWatch, begin, end, read, why_blocked
+from podwatch.words.errors import PodwatchError, StateUnreadable
 
 
 def test_a_pause_is_there_until_its_end(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_clock_set_back_makes_no_pause_longer(tmp_path: Path) -> None:
     """A pause that would last longer than any may is none."""
     begin(tmp_path / "pause/pause.json", Pause(1e9, 1e9 + 60))
 
-    assert read(tmp_path / "pause/pause.json", 1e9 - 2 * LONGEST_S) is None
+    assert read(tmp_path / "pause/pause.json", 1e9 - 2 * MAX_PAUSE_S) is None
 
 
 GARBAGE: dict[str, str | bytes] = {
@@ -147,6 +147,47 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(StateUnreadable, match="not followed"):
         read(tmp_path / "pause/pause.json", 1.0)
     assert list(other.iterdir()) == []
+
+
+def test_its_end_is_told_on_the_clock_of_the_loops() -> None:
+    """A moment after it, so that the look then finds none; never for one without an end."""
+    ends_at = Pause(0.0, time.time() + 60).ends_at(500.0)
+
+    assert ends_at is not None
+    assert 550.0 < ends_at <= 560.01
+    assert Pause(0.0, time.time() - 60).ends_at(500.0) == 500.01
+    assert Pause(0.0, math.inf).ends_at(500.0) is None
+
+
+def test_what_forbids_repairs_is_one_sentence() -> None:
+    """A pause, the configuration, a dry run: the first that holds is told."""
+    pause = Pause(0.0, math.inf, "new firewall")
+
+    assert why_blocked(None, enabled=True) == ""
+    assert why_blocked(pause, enabled=False, dry_run=True) == str(pause)
+    assert why_blocked(None, enabled=False, dry_run=True).endswith("(restore.enabled)")
+    assert why_blocked(None, enabled=True, dry_run=True) == "dry run: nothing is repaired"
+
+
+def test_a_place_that_cannot_be_is_said(tmp_path: Path) -> None:
+    """Where there is no directory to be made, each of begin, end and listening names it."""
+    path = tmp_path / "file/pause/pause.json"
+    (tmp_path / "file").touch()
+
+    with pytest.raises(PodwatchError, match=f"cannot make {path.parent}: Not a directory"):
+        begin(path, Pause(1.0, 2.0))
+    with pytest.raises(PodwatchError, match=f"cannot remove {path}: Not a directory"):
+        end(path)
+
+    async def listen() -> None:
+        watch = PauseWatch(path, lambda: None)
+        try:
+            watch.attach(asyncio.get_running_loop())
+        finally:
+            watch.close()
+
+    with pytest.raises(PodwatchError, match="a pause is noticed late: Not a directory"):
+        asyncio.run(listen())
 
 
 def test_it_tells_who_until_when_and_why() -> None:

@@ -63,7 +63,7 @@ def test_pause(own: Path, text: str) -> None:
             found = pause.read(own, now)
         except StateUnreadable:
             return
-    assert found is None or now < found.until <= now + pause.LONGEST_S + 1
+    assert found is None or now < found.until <= now + pause.MAX_PAUSE_S + 1
     assert str(found).isprintable()
 
 
