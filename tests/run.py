@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the stages of `make test`, the cheap ones first, and says last what was left out.
 
+Before that it says where the time went.
+
 Without root, or where a tool is missing, what can run is run. With CI=true nothing may be left out:
 a stage that cannot run fails, and so does a test that skips itself.
 
@@ -18,9 +20,10 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 TOP = Path(__file__).resolve().parent.parent
 LIBRARIES = ("dbus_next", "nftables", "pystemd", "structlog")
@@ -36,6 +39,8 @@ class Tally:
     """One sentence for each stage or test that did not run."""
     only_alone: set[str] = field(default_factory=set)
     """Tests that failed beside others and passed without them."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """What the tests of each file took, by its path: of its hosts too, and of second tries."""
 
     @property
     def closing_line(self) -> str:
@@ -48,6 +53,7 @@ class Tally:
         self.only_alone |= self.failed & again.passed
         self.passed = (self.passed - again.failed) | again.passed
         self.failed = (self.failed - again.passed) | again.failed
+        self._add_seconds(again)
 
     def add(self, other: "Tally") -> None:
         """Add what came of other tests."""
@@ -55,6 +61,11 @@ class Tally:
         self.failed |= other.failed
         self.left_out += other.left_out
         self.only_alone |= other.only_alone
+        self._add_seconds(other)
+
+    def _add_seconds(self, other: "Tally") -> None:
+        for file, seconds in other.seconds.items():
+            self.seconds[file] = self.seconds.get(file, 0) + seconds
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,9 @@ _NO_TESTS = 5  # pytest's exit code
 SECOND_TRIES = 3
 """So many files at most are tried a second time: what fails in more of them was not late."""
 
+FILES_SHOWN = 12
+"""So many files of a stage at most are named with their seconds."""
+
 CPUS = os.cpu_count() or 1
 
 STAGES = {
@@ -113,8 +127,8 @@ STAGES = {
         obstacle=_no_build_tools,
     ),
     "integration": Stage(tests="tests/integration", at_once=CPUS, obstacle=_no_root),
-    # One host of several waits at any time: for a quiet moment, for a silent server.
-    "e2e": Stage(tests="tests/e2e", at_once=CPUS + 1, boots_hosts=True, obstacle=_no_root),
+    # Half of the time a host waits: for a quiet moment, for a silent server.
+    "e2e": Stage(tests="tests/e2e", at_once=2 * CPUS, boots_hosts=True, obstacle=_no_root),
 }
 
 
@@ -126,6 +140,8 @@ def count(report: Path) -> Tally:
     tally = Tally()
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 (pytest wrote it a moment ago)
         name = f"{case.get('classname')}.{case.get('name')}"
+        file = _file(name)
+        tally.seconds[file] = tally.seconds.get(file, 0) + float(case.get("time", 0))
         skipped = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:
             tally.failed.add(name)
@@ -137,33 +153,51 @@ def count(report: Path) -> Tally:
     return tally
 
 
-def run_tests(directory: str, at_once: int = 1, *, boots_hosts: bool = False) -> Tally:
-    """Run pytest over one directory, in so many processes."""
+class Pytest(Protocol):
+    """Something that runs tests."""
+
+    def __call__(self, paths: Sequence[str], *options: str, may_be_none: bool = False) -> Tally:
+        """Run the tests in these files or directories with pytest's options.
+
+        Where there ``may_be_none``, that there are none is no failure.
+        """
+
+
+def run_tests(directory: str, at_once: int, pytest: Pytest, *, boots_hosts: bool = False) -> Tally:
+    """Run the tests of one directory in so many processes; those that failed once more.
+
+    Args:
+        directory: where they are, from the top directory.
+        at_once: how many processes share them; the tests marked ``alone`` come afterwards.
+        pytest: what runs them.
+        boots_hosts: whether a test can fail for what runs beside it.
+    """
     words = "-v" if boots_hosts else "-q"
     if at_once == 1:
-        return _run_pytest((directory,), words)
+        return pytest((directory,), words)
     tally = Tally()
     # By name, not by number of tests: one test can take longer than a module of thirty, and the
     # longest is among the first.
     spread = ("--dist", "loadscope", "--no-loadscope-reorder")
     together = (words, "--numprocesses", str(at_once), *spread)
     for marker, options in (("not alone", together), ("alone", (words,))):
-        found = _run_pytest((directory,), *options, "-m", marker, may_be_none=marker == "alone")
-        files = _files(found.failed) if boots_hosts else ()
-        if 0 < len(files) <= SECOND_TRIES and all((TOP / each).is_file() for each in files):
+        found = pytest((directory,), *options, "-m", marker, may_be_none=marker == "alone")
+        files = sorted({_file(name) for name in found.failed}) if boots_hosts else []
+        if 0 < len(files) <= SECOND_TRIES and all((TOP / file).is_file() for file in files):
             print(f"== once more, alone: {' '.join(files)}", flush=True)
-            found.replace(_run_pytest(files, words, "-m", marker))
+            found.replace(pytest(files, words, "-m", marker))
         tally.add(found)
     return tally
 
 
-def _files(names: Iterable[str]) -> tuple[str, ...]:
-    """The files of these tests, by path from the top directory."""
-    modules = {name.partition("[")[0].rpartition(".")[0] for name in names}
-    return tuple(sorted(f"{each.replace('.', '/')}.py" for each in modules))
+def _file(test: str) -> str:
+    """The file of a test, by path from the top directory."""
+    module = test.partition("[")[0].rpartition(".")[0]
+    return f"{module.replace('.', '/')}.py"
 
 
-def _run_pytest(paths: Sequence[str], *options: str, may_be_none: bool = False) -> Tally:
+def run_pytest(paths: Sequence[str], *options: str, may_be_none: bool = False) -> Tally:
+    """Run the real one; see Pytest."""
     with tempfile.TemporaryDirectory(prefix="podwatch-tests-") as results:
         report = Path(results) / "report.xml"
         given = ("--durations=10", f"--junit-xml={report}", *options, *paths)
@@ -186,9 +220,45 @@ def run_stage(name: str, tally: Tally, *, ci: bool) -> bool:
             return False
     if stage.tests is None:
         return True
-    found = run_tests(stage.tests, stage.at_once, boots_hosts=stage.boots_hosts)
+    found = run_tests(stage.tests, stage.at_once, run_pytest, boots_hosts=stage.boots_hosts)
     tally.add(found)
     return not found.failed
+
+
+def where_time_went(stages: dict[str, float], files: dict[str, float]) -> Iterator[str]:
+    """A line for each stage, and below it one for each of its files that took the longest.
+
+    Args:
+        stages: the seconds of each stage, by its name, in its order.
+        files: the seconds of each file's tests. Where processes work side by side their sum is
+            more than the stage's.
+    """
+    for stage, took in stages.items():
+        yield f"  {took:6.0f} s  {stage}"
+        folder = f"{STAGES[stage].tests}/"
+        of_stage = sorted(
+            ((seconds, file) for file, seconds in files.items() if file.startswith(folder)),
+            reverse=True,
+        )
+        shown, others = of_stage[:FILES_SHOWN], of_stage[FILES_SHOWN:]
+        yield from (f"  {seconds:12.0f} s  {file}" for seconds, file in shown)
+        if others:
+            yield f"  {sum(seconds for seconds, _ in others):12.0f} s  {len(others)} more files"
+
+
+def closing_words(tally: Tally, failed: str | None, *, ci: bool) -> Iterator[str]:
+    """The lines that come last: what failed, what was late, what was left out, and the counts."""
+    if failed:
+        yield f"FAILED: {failed}"
+    if tally.only_alone:
+        yield "FAILED BESIDE OTHERS, PASSED ALONE:"
+        yield from (f"  {name}" for name in sorted(tally.only_alone))
+    if tally.left_out:
+        yield "LEFT OUT:"
+        yield from (f"  {sentence}" for sentence in tally.left_out)
+    if tally.left_out and ci and not failed:
+        yield "FAILED: with CI=true nothing may be left out"
+    yield tally.closing_line
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -197,30 +267,22 @@ def main(arguments: Sequence[str]) -> int:
         print(f"usage: python -m tests.run STAGE...; stages: {' '.join(STAGES)}", file=sys.stderr)
         return 64
     ci = os.environ.get("CI") == "true"
-    tally = Tally()
+    tally, stages = Tally(), dict[str, float]()
     failed = None
     for name in arguments:
         start = time.monotonic()
-        if not run_stage(name, tally, ci=ci):
+        whole = run_stage(name, tally, ci=ci)
+        stages[name] = time.monotonic() - start
+        if not whole:
             failed = name
             break
-        print(f"== {name}: {time.monotonic() - start:.0f} s", flush=True)
+        print(f"== {name}: {stages[name]:.0f} s", flush=True)
 
     if failed:
         rest = arguments[list(arguments).index(failed) + 1 :]
         tally.left_out += [f"{name}: {failed} failed before it" for name in rest]
-    print()
-    if failed:
-        print(f"FAILED: {failed}")
-    if tally.only_alone:
-        print("FAILED BESIDE OTHERS, PASSED ALONE:")
-        print("".join(f"  {name}\n" for name in sorted(tally.only_alone)), end="")
-    if tally.left_out:
-        print("LEFT OUT:")
-        print("".join(f"  {sentence}\n" for sentence in tally.left_out), end="")
-    if tally.left_out and ci and not failed:
-        print("FAILED: with CI=true nothing may be left out")
-    print(tally.closing_line)
+    print("", "WHERE THE TIME WENT:", *where_time_went(stages, tally.seconds), "", sep="\n")
+    print(*closing_words(tally, failed, ci=ci), sep="\n")
     return 1 if failed or tally.failed or (ci and tally.left_out) else 0
 
 
