@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """inotify(7): hear of changes in a few directories, whether they exist yet or not.
 
-A directory that is not there is waited for in the nearest one above it that is. The kernel's calls
-are made through libc: no distribution packages bindings for all of its Python versions.
+A directory that does not exist is waited for in the nearest one above it that does. The kernel's
+calls are made through libc: no binding is packaged in all the distributions podwatch runs on.
 """
 
-import asyncio
 import ctypes
 import os
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a command that listens without a loop does not load it
+    from asyncio import AbstractEventLoop
 
 _MODIFY, _CLOSE_WRITE = 0x2, 0x8
 _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x40, 0x80, 0x100, 0x200
@@ -22,13 +25,15 @@ _INSIDE = _MODIFY | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _APPEARS = _MOVED_TO | _CREATE
 _EVENT = struct.Struct("iIII")  # struct inotify_event: wd, mask, cookie, len
 _READ_BYTES = 64 * 1024
-_TRIES = 3
+_MAX_TRIES = 3
 
 
 class DirectoryWatch:
     """Calls `on_change` when something in one of `directories` changed, or one came or went.
 
-    With `links` a link to a directory will do; without, it is waited for that there is a real one.
+    It listens on a loop by `attach`. Without a loop it is opened, waited for as a file is (it has
+    a `fileno`), and read. With `links` a link to a directory counts as one; without, only a real
+    directory does.
     """
 
     def __init__(
@@ -38,18 +43,28 @@ class DirectoryWatch:
         self._always = _GONE | _ONLYDIR | _MASK_ADD | (0 if links else _DONT_FOLLOW)
         self._on_change = on_change
         self._fd = -1
+        self._loop: AbstractEventLoop | None = None
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._waits: dict[int, set[str]] = {}
         """By watch: the names that are waited for in it; empty where every name counts."""
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+    def attach(self, loop: "AbstractEventLoop") -> None:
         """Begin to listen, on this loop. Raises OSError when the kernel grants no instance."""
+        self.open()
+        self._loop = loop
+        loop.add_reader(self._fd, self.read)
+
+    def open(self) -> None:
+        """Begin to listen. Raises OSError when the kernel grants no instance."""
         self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fd < 0:
             error = ctypes.get_errno()
             raise OSError(error, f"inotify_init1: {os.strerror(error)}")
         self._watch_all()
-        loop.add_reader(self._fd, self._readable)
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+        return self._fd
 
     def follow(self, directories: Sequence[Path]) -> None:
         """Listen to these directories from now on; what changed in new ones before may be news."""
@@ -62,7 +77,8 @@ class DirectoryWatch:
     def close(self) -> None:
         """Stop listening."""
         if self._fd >= 0:
-            asyncio.get_running_loop().remove_reader(self._fd)
+            if self._loop is not None:
+                self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
 
@@ -70,30 +86,31 @@ class DirectoryWatch:
         """Watch each directory, or where it would appear; what is no longer wanted is let go."""
         before, self._waits = self._waits, {}
         for directory in self.directories:
-            for _ in range(_TRIES):
+            for _ in range(_MAX_TRIES):
                 if self._watch(directory):
-                    break  # else it appeared while the one above it was being watched
+                    break  # if not, it appeared while the one above it was being watched
         for wd in before.keys() - self._waits.keys():
             self._libc.inotify_rm_watch(self._fd, wd)
 
     def _watch(self, directory: Path) -> bool:
-        """Watch a directory or the nearest above it; False where it has changed meanwhile."""
+        """Watch a directory or the nearest above it; False where it appeared meanwhile."""
         below = ""
-        for each in (directory, *directory.parents):
-            # One directory is one watch, whoever wants it: masks and names add up.
+        for path in (directory, *directory.parents):
+            # The kernel has one watch for a directory, whoever wants it: masks and names add up.
             mask = self._always | (_APPEARS if below else _INSIDE)
-            wd = self._libc.inotify_add_watch(self._fd, os.fsencode(each), ctypes.c_uint32(mask))
+            wd = self._libc.inotify_add_watch(self._fd, os.fsencode(path), ctypes.c_uint32(mask))
             if wd < 0:
-                below = each.name
+                below = path.name
                 continue
             if not below:
                 self._waits[wd] = set()
             elif self._waits.get(wd) != set():
                 self._waits.setdefault(wd, set()).add(below)
-            return not (below and os.path.isdir(each / below))
+            return not (below and os.path.isdir(path / below))
         return True
 
-    def _readable(self) -> None:
+    def read(self) -> None:
+        """Take what the kernel tells, if it tells anything, and call `on_change` for it."""
         try:
             data = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:

@@ -11,8 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from podwatch.adapters.directory import DirectoryChanges
+from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.report.history import Told, read
+from podwatch.words.errors import StateUnreadable
 from podwatch.words.text import clean, counted, lasted, listed
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d|w)")
@@ -48,7 +49,13 @@ def follow(
 
     Raises StateUnreadable when there is no directory to watch.
     """
-    watch = DirectoryChanges(path.parent)
+    if not path.parent.is_dir():
+        raise StateUnreadable(f"cannot watch {path.parent}: No such file or directory")
+    watch = DirectoryWatch([path.parent], lambda: None)
+    try:
+        watch.open()
+    except OSError as exc:
+        raise StateUnreadable(f"cannot watch {path.parent}: {exc.strerror}") from exc
     seen: dict[float, float] = {}
     newest = read(path, since=since, last=last).incidents
     begin = newest[0]["began"] if newest else since or time.time()
@@ -59,7 +66,7 @@ def follow(
                 tell(_as_json(each) if as_json else "\n".join(lines_of(each)))
         sys.stdout.flush()  # whoever reads may be a pipe
         select.select([watch], [], [])
-        watch.drain()
+        watch.read()
 
 
 def lines_of(incident: Mapping[str, Any]) -> Iterator[str]:

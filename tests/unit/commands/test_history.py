@@ -154,3 +154,36 @@ def test_ten_thousand_incidents_are_told(tmp_path: Path) -> None:
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(told) == 10_000
     assert all(each["verified"] for each in told)
+
+
+def test_an_incident_is_followed_as_it_begins_and_ends(tmp_path: Path) -> None:
+    """Whoever follows reads it when it was lost, and again when it was restored; no polling."""
+    fill(tmp_path, 1)
+    history = History(tmp_path / "history.jsonl")
+    command = [sys.executable, "-m", "podwatch.commands.main", "history", "--follow", "--json"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PODWATCH_STATE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as follower:
+        assert follower.stdout is not None
+        try:
+            assert json.loads(follower.stdout.readline())["ended"] > 0
+            incident = Incident(time.time(), by_nft(812))
+            incident.note(Verdict(State.LOST, (RULE,)))
+            history.note(incident)
+            assert json.loads(follower.stdout.readline())["ended"] == 0
+            incident.end(time.time(), 0.05)
+            history.note(incident)
+            assert json.loads(follower.stdout.readline())["verified"] is True
+        finally:
+            follower.kill()
+
+
+def test_a_history_that_cannot_be_followed_says_why(tmp_path: Path) -> None:
+    """Where podwatch never kept one there is nothing to wait for."""
+    done = command(tmp_path / "none", "--follow")
+
+    assert done.returncode not in (0, 64)
+    assert f"cannot watch {tmp_path}/none: No such file or directory" in done.stderr
