@@ -18,7 +18,7 @@ from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Setup
 
 LIMIT_BYTES = 4 * 1024 * 1024
-MOST_FILES = 20_000
+MAX_FILES = 20_000
 _MADE_AT_BOOT = Path("/run/systemd/private")
 """systemd makes this socket when it starts, and never again."""
 
@@ -57,8 +57,8 @@ class CniCache:
                     known = self._parsed.get(entry.name)
                     parsed = known[1] if known and known[0] == stamp else self._parse(entry.name)
                     found[entry.name] = (stamp, parsed)
-                    if len(found) > MOST_FILES:
-                        raise StateUnreadable(f"{self.path} holds more than {MOST_FILES} files")
+                    if len(found) > MAX_FILES:
+                        raise StateUnreadable(f"{self.path} holds more than {MAX_FILES} files")
         except FileNotFoundError:
             return None
         except OSError as exc:

@@ -81,19 +81,27 @@ def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
 def read_whole(path: Path, *, limit_bytes: int, of_root: bool = False) -> str | None:
     """The text of a regular file; None when there is none.
 
-    Raises StateUnreadable for what is not a regular file of at most `limit_bytes` of UTF-8, and
-    with `of_root` for one that belongs to somebody else.
+    Raises StateUnreadable, naming the path, for what is not a regular file of at most `limit_bytes`
+    of UTF-8 (such as a FIFO or a link), and with `of_root` for one that belongs to somebody else.
     """
+    try:
+        return read_text(path, limit_bytes=limit_bytes, of_root=of_root)
+    except StateUnreadable as exc:
+        raise StateUnreadable(f"cannot read {path}: {exc}") from exc
+
+
+def read_text(path: Path, *, limit_bytes: int, of_root: bool = False) -> str | None:
+    """The same, but the error has only the reason, for a caller that names the path itself."""
     try:
         with os.fdopen(open_regular(path, of_root=of_root), "rb") as file:
             data = file.read(limit_bytes + 1)
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise StateUnreadable(f"cannot read {path}: {exc.strerror}") from exc
+        raise StateUnreadable(exc.strerror or str(exc)) from exc
     if len(data) > limit_bytes:
-        raise StateUnreadable(f"cannot read {path}: larger than {limit_bytes} bytes")
+        raise StateUnreadable(f"larger than {limit_bytes} bytes")
     try:
         return data.decode()
     except UnicodeDecodeError as exc:
-        raise StateUnreadable(f"cannot read {path}: not UTF-8") from exc
+        raise StateUnreadable("not UTF-8") from exc

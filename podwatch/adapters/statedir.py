@@ -11,12 +11,12 @@ import re
 import time
 from pathlib import Path
 
-from podwatch.adapters.files import open_regular
+from podwatch.adapters.files import read_text
 from podwatch.formats.state import LIMIT_BYTES, is_id, parse_driver, parse_endpoint, parse_network
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Network, Setup
 
-MOST_FILES = 20_000
+MAX_FILES = 20_000
 _TICK_NS = 50_000_000
 
 _NETWORK_ID = re.compile("[0-9a-f]{64}")
@@ -90,9 +90,9 @@ class StateDirectory:
                     except FileNotFoundError:
                         continue  # a container stopped between the two calls
                     entries.append((entry.name, (info.st_ino, info.st_mtime_ns, info.st_size)))
-                    if len(entries) > MOST_FILES:
+                    if len(entries) > MAX_FILES:
                         raise StateUnreadable(
-                            f"{directory} holds more than {MOST_FILES} files",
+                            f"{directory} holds more than {MAX_FILES} files",
                             hint="remove what netavark did not put there",
                         )
         except FileNotFoundError:
@@ -122,24 +122,12 @@ class StateDirectory:
 def _printable(path: Path) -> str:
     """A path that can be shown: what is in it is anybody's."""
     text = os.fsencode(path).decode("utf-8", "replace")
-    return "".join(each if each.isprintable() else "?" for each in text)
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _text(path: Path) -> str | None:
-    """The text of a regular file of a sensible size; None when it has gone.
-
-    Raises StateUnreadable for anything else.
-    """
+    """The text of a state file; None when it has gone. Raises StateUnreadable."""
     try:
-        with os.fdopen(open_regular(path), "rb") as file:
-            data = file.read(LIMIT_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise StateUnreadable(f"cannot be read: {exc.strerror}") from exc
-    if len(data) > LIMIT_BYTES:
-        raise StateUnreadable(f"not a file of at most {LIMIT_BYTES} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as exc:
-        raise StateUnreadable("not UTF-8") from exc
+        return read_text(path, limit_bytes=LIMIT_BYTES)
+    except StateUnreadable as exc:
+        raise StateUnreadable(f"cannot be read: {exc}") from exc

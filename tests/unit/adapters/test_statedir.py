@@ -11,7 +11,7 @@ import pytest
 
 from podwatch.adapters import statedir
 from podwatch.adapters.statedir import StateDirectory
-from podwatch.formats.state import parse_endpoint
+from podwatch.formats.state import LIMIT_BYTES, parse_endpoint
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Setup
 
@@ -104,7 +104,8 @@ def test_an_oversized_file_is_bad(directory: Path) -> None:
     with (directory / "ports/large").open("wb") as file:
         file.truncate(1 << 32)
 
-    assert "at most" in bad_one(StateDirectory(directory).read()).reason
+    reason = bad_one(StateDirectory(directory).read()).reason
+    assert reason == f"cannot be read: larger than {LIMIT_BYTES} bytes"
 
 
 def test_a_hostile_name_is_made_harmless(directory: Path) -> None:
@@ -118,7 +119,7 @@ def test_a_hostile_name_is_made_harmless(directory: Path) -> None:
 
 def test_too_many_files_are_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More files than netavark could have written are an error that names the directory."""
-    monkeypatch.setattr(statedir, "MOST_FILES", 3)
+    monkeypatch.setattr(statedir, "MAX_FILES", 3)
 
     with pytest.raises(StateUnreadable, match="holds more than 3 files"):
         StateDirectory(directory).read()

@@ -63,6 +63,13 @@ def test_a_failed_socket_says_where_the_reason_is() -> None:
     assert judge(STOPPED, DhcpMemory()).advice == ""
 
 
+def test_the_numbers_and_what_a_decision_leaves_out() -> None:
+    """What is documented of the pauses; and nothing is done that a decision does not name."""
+    assert Limits() == Limits(1.0, 20.0, 300.0, 1.0, 60.0, 300.0)
+    nothing = DhcpDecision(None, "", None, enable=False, start=False, restart=False, fresh=False)
+    assert DhcpDecision(None) == nothing
+
+
 def test_nothing_to_do_when_all_is_well() -> None:
     """Socket serving and every lease known: ok, nothing done, nothing waited for."""
     assert judge(WELL, DhcpMemory()).state is State.OK
