@@ -2,7 +2,7 @@
 """Which rules are missing, stand in the wrong place, or are there more than once. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from podwatch.decide.sentences import about_rule
@@ -34,40 +34,14 @@ def not_podmans(setup: Setup, containers: Mapping[str, Container]) -> Iterable[s
 
 
 def missing_rules(
-    rules: list[Rule], observed: Ruleset, snapshot: Snapshot, setup: Setup
+    rules: Sequence[Rule], observed: Ruleset, snapshot: Snapshot, setup: Setup
 ) -> list[Missing]:
     """The rules that are not there, or stand behind one they have to come before."""
-    on_network: dict[str, list[str]] = {}
-    for endpoint in setup.endpoints:
-        on_network.setdefault(endpoint.network_id, []).append(endpoint.container_id)
-    unlisted = frozenset(not_podmans(setup, snapshot.containers))
-    everyone = tuple(sorted(container_ids(setup), key=unlisted.__contains__))
-    spelling = Spelling(rules, observed, snapshot.copied)
-
-    def missing(rule: Rule, kind: MissingKind, what: str) -> Missing:
-        if rule.container_id:
-            ids: tuple[str, ...] = (rule.container_id,)
-        elif rule.network_id:
-            ids = tuple(on_network.get(rule.network_id, ()))
-        else:
-            ids = everyone[:1] if rule.reloadable else everyone
-        # The only container of a network takes the subnet's chain with it when it is reloaded.
-        alone = bool(rule.network_id) and len(ids) == 1
-        container = snapshot.containers.get(rule.container_id)
-        return Missing(
-            kind,
-            what,
-            spelling.of(rule),
-            chain=rule.chain,
-            network=rule.network_name,
-            container=container.title if container else rule.container_id[:12],
-            container_ids=ids,
-            reloadable=(rule.reloadable or alone) and kind is not MissingKind.ORDER,
-        )
-
+    if not rules:
+        return []
+    teller = _Teller(rules, observed, snapshot, setup)
     if not observed.present:
-        if not rules:
-            return []
+        everyone = teller.everyone
         table = DRIVERS[setup.driver].PLACE
         count = f"{counted(len(rules), 'rule')} of {counted(len(everyone), 'container')}"
         return [
@@ -82,24 +56,74 @@ def missing_rules(
     nothing: dict[str, int] = {}
     for rule in rules:
         if rule.kind is RuleKind.HOOK:
-            chain = observed.chains.get(rule.chain)
-            if chain is None or chain.hook not in rule.texts:
-                why = "is gone" if chain is None else f"is not hooked in ({spelling.of(rule)})"
-                what = f"{rule.subject or f'chain {rule.chain}'} {why}"
-                found.append(missing(rule, MissingKind.RULE, what))
+            found.extend(teller.unhooked(rule))
             continue
         there = positions.get(rule.chain, nothing)
         at = next((there[text] for text in rule.texts if text in there), None)
         if at is None:
-            what = about_rule(rule, snapshot.containers, spelling.of(rule))
-            found.append(missing(rule, MissingKind.RULE, what))
+            found.append(teller.gone(rule))
         elif rule.order is not None:
             ranks.setdefault((rule.chain, rule.order[0]), []).append((rule.order[1], at, rule))
-    for (name, _), placed in ranks.items():
-        for rule, before in _misplaced(placed):
-            what = f"chain {name}: “{spelling.of(rule)}” stands behind “{spelling.of(before)}”"
-            found.append(missing(rule, MissingKind.ORDER, what))
+    for placed in ranks.values():
+        found.extend(teller.behind(rule, before) for rule, before in _misplaced(placed))
     return found
+
+
+class _Teller:
+    """Says of a rule what is missing, and whose network has to be reloaded for it."""
+
+    def __init__(
+        self, rules: Sequence[Rule], observed: Ruleset, snapshot: Snapshot, setup: Setup
+    ) -> None:
+        self._observed = observed
+        self._containers = snapshot.containers
+        self._spelling = Spelling(rules, observed, snapshot.copied)
+        self._on_network: dict[str, list[str]] = {}
+        for endpoint in setup.endpoints:
+            self._on_network.setdefault(endpoint.network_id, []).append(endpoint.container_id)
+        unlisted = frozenset(not_podmans(setup, snapshot.containers))
+        self.everyone = tuple(sorted(container_ids(setup), key=unlisted.__contains__))
+
+    def unhooked(self, rule: Rule) -> Iterable[Missing]:
+        """A chain that is gone, or not where the kernel passes packets to it."""
+        chain = self._observed.chains.get(rule.chain)
+        if chain is None or chain.hook not in rule.texts:
+            hook = self._spelling.of(rule)
+            why = "is gone" if chain is None else f"is not hooked in ({hook})"
+            what = f"{rule.subject or f'chain {rule.chain}'} {why}"
+            yield self._missing(rule, MissingKind.RULE, what)
+
+    def gone(self, rule: Rule) -> Missing:
+        """A rule that is not in its chain."""
+        what = about_rule(rule, self._containers, self._spelling.of(rule))
+        return self._missing(rule, MissingKind.RULE, what)
+
+    def behind(self, rule: Rule, before: Rule) -> Missing:
+        """A rule that stands behind one which it has to come before."""
+        texts = (self._spelling.of(rule), self._spelling.of(before))
+        what = f"chain {rule.chain}: “{texts[0]}” stands behind “{texts[1]}”"
+        return self._missing(rule, MissingKind.ORDER, what)
+
+    def _missing(self, rule: Rule, kind: MissingKind, what: str) -> Missing:
+        if rule.container_id:
+            ids: tuple[str, ...] = (rule.container_id,)
+        elif rule.network_id:
+            ids = tuple(self._on_network.get(rule.network_id, ()))
+        else:
+            ids = self.everyone[:1] if rule.reloadable else self.everyone
+        # The only container of a network takes the subnet's chain with it when it is reloaded.
+        alone = bool(rule.network_id) and len(ids) == 1
+        container = self._containers.get(rule.container_id)
+        return Missing(
+            kind,
+            what,
+            self._spelling.of(rule),
+            chain=rule.chain,
+            network=rule.network_name,
+            container=container.title if container else rule.container_id[:12],
+            container_ids=ids,
+            reloadable=(rule.reloadable or alone) and kind is not MissingKind.ORDER,
+        )
 
 
 def _misplaced(placed: list[tuple[int, int, Rule]]) -> Iterable[tuple[Rule, Rule]]:
