@@ -18,7 +18,6 @@ from podwatch.daemon.service import look_once
 from podwatch.decide import dhcp, policy
 from podwatch.decide.census import living
 from podwatch.decide.leftovers import candidates, leftovers
-from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import without
 from podwatch.report.dhcp import section
 from podwatch.report.document import document, with_dhcp
@@ -98,9 +97,8 @@ async def _take_away_from(host: Host, running: Setup, *, dry_run: bool) -> State
     listed = {address: 1 for each in running.endpoints for address, _ in each.addresses}
     setup = living(snapshot.setup, snapshot.containers)
     snapshot = replace(snapshot, setup=setup, inside={**listed, **snapshot.inside})
-    rules = expected_rules(setup, own)
-    found = leftovers(snapshot, rules, verdict.missing)
-    for each in candidates(snapshot, rules):
+    found = leftovers(snapshot, verdict.rules, verdict.missing)
+    for each in candidates(snapshot, verdict.rules):
         word = "left over" if each in found else "kept, as somebody may need it"
         print(f"{word}: {clean(each.chain)}: {clean(each.text)}")
     if not found:
@@ -148,7 +146,7 @@ async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
         snapshot = await host.looker.look()
         snapshot, verdict = host.looker.judged(snapshot)
         now = time.monotonic()
-        can_replay = bool(verdict.missing_rules) and host.copy.covers(snapshot)
+        can_replay = bool(verdict.missing_rules) and host.copy.covers(snapshot, verdict.rules)
         memory, decision = policy.step(memory, verdict, now, rules, can_replay=can_replay)
         if not verdict.missing and decision.method is None:
             more = "; what closes a way: podwatch status" if verdict.state is State.LOST else ""
@@ -168,7 +166,7 @@ async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
         print(f"{'would ' if dry_run else ''}{decision.method}: {clean(decision.why)}")
         if dry_run:
             return verdict.state
-        outcome = await host.restorer.restore(decision.method, decision, snapshot, print)
+        outcome = await host.restorer.restore(decision.method, decision, snapshot, verdict, print)
         if outcome.outdated:
             print(f"looking again: {clean(outcome.detail)}")
             continue

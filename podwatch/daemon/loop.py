@@ -215,7 +215,7 @@ class Loop:
         if decision.method is not None and not self.dry_run:
             began = time.monotonic()
             with _telling(tell, after_s=_QUICK_S if decision.method in _QUICK else 0.0):
-                outcome = await self._act(decision.method, decision, snapshot, changes)
+                outcome = await self._act(decision.method, decision, snapshot, verdict, changes)
                 ended = time.monotonic()
             if outcome.outdated:
                 await self._rest(now)
@@ -235,7 +235,7 @@ class Loop:
         return why_blocked(pause, enabled=self.config.restore.enabled)
 
     def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:
-        return bool(verdict.missing_rules) and self.host.copy.covers(snapshot)
+        return bool(verdict.missing_rules) and self.host.copy.covers(snapshot, verdict.rules)
 
     def _due(
         self, verdict: Verdict, decision: policy.Decision, now: float
@@ -265,7 +265,7 @@ class Loop:
         whole = not (verdict.missing_rules or verdict.has_duplicates)
         if whole or not (snapshot.busy or method is Method.REPLAY):
             try:
-                self.host.copy.take(snapshot, whole=whole)
+                self.host.copy.take(snapshot, verdict.rules, whole=whole)
             except PodwatchError as exc:
                 self.publisher.complain(exc)
 
@@ -274,6 +274,7 @@ class Loop:
         method: Method,
         decision: policy.Decision,
         snapshot: Snapshot,
+        verdict: Verdict,
         changes: int,
     ) -> Outcome:
         """Restore by one means; `changes` is the number of transactions before the look."""
@@ -284,7 +285,7 @@ class Loop:
         self._act_ends = began + rounds * restore.timeout + _ACT_S
         try:
             outcome = await self.host.restorer.restore(
-                method, decision, snapshot, self.publisher.progress
+                method, decision, snapshot, verdict, self.publisher.progress
             )
             # What we did ourselves is in the socket by now: it is no news.
             self.host.drain()

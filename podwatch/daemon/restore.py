@@ -12,7 +12,7 @@ podman answers at all.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,6 @@ from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.blocked import forbids_renewal
-from podwatch.decide.census import living
 from podwatch.decide.held import held_back, told
 from podwatch.decide.judge import judge
 from podwatch.decide.policy import Decision
@@ -36,11 +35,11 @@ from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.drivers.firewalld import zone_of
 from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFailed, Unreadable
 from podwatch.words.means import Method, Outcome
-from podwatch.words.network import FirewallDriver, Setup
-from podwatch.words.rules import Ruleset
+from podwatch.words.network import FirewallDriver
+from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot, Unknown
 from podwatch.words.text import counted
-from podwatch.words.verdict import MissingKind
+from podwatch.words.verdict import MissingKind, Verdict
 
 T = TypeVar("T")
 
@@ -133,9 +132,13 @@ class Restorer:
         method: Method,
         decision: Decision,
         snapshot: Snapshot,
+        verdict: Verdict,
         progress: Callable[[str], None],
     ) -> Outcome:
-        """Carry out `decision`; `progress` is told what is under way. Never raises on failure."""
+        """Carry out `decision`, which was made of the `verdict` on `snapshot`.
+
+        `progress` is told what is under way. Never raises on failure.
+        """
         transactions = 0
         try:
             with self._alone():
@@ -145,10 +148,10 @@ class Restorer:
                 elif method is Method.SOURCES:
                     detail = await self._trust(decision.subnets, snapshot)
                 elif method is Method.REPLAY:
-                    detail, transactions = await self._replay(decision, snapshot)
+                    detail, transactions = await self._replay(decision, snapshot, verdict.rules)
                 else:
                     async with self.turn:
-                        detail = await self._reload(decision, snapshot, progress)
+                        detail = await self._reload(decision, snapshot, verdict, progress)
         except Outdated as exc:
             return Outcome(method, done=False, detail=str(exc), outdated=True)
         except PodwatchError as exc:
@@ -172,12 +175,13 @@ class Restorer:
         if why := self.looker.outdated(snapshot):
             raise Outdated(f"{why} since the look")
 
-    async def _replay(self, decision: Decision, snapshot: Snapshot) -> tuple[str, int]:
+    async def _replay(
+        self, decision: Decision, snapshot: Snapshot, rules: Sequence[Rule]
+    ) -> tuple[str, int]:
         if snapshot.setup is None or snapshot.rules is None:
             raise RestoreFailed("the rules could not be read")
-        setup = living(snapshot.setup, snapshot.containers)
         stale = self._still_stale(decision, snapshot) if decision.stale else ()
-        todo = self._repairs(setup, snapshot.rules, stale)
+        todo = saved.repairs(self.copy.of(snapshot.setup.driver), rules, snapshot.rules, stale)
         if not todo:
             return "nothing had to be put back", 0
         self._check(snapshot)
@@ -198,12 +202,6 @@ class Restorer:
         }
         return tuple(each for each in decision.stale if each in stale)
 
-    def _repairs(
-        self, setup: Setup, observed: Ruleset, stale: Collection[tuple[str, str]] = ()
-    ) -> list[saved.Repair]:
-        rules = expected_rules(setup, observed)
-        return saved.repairs(self.copy.of(setup.driver), rules, observed, stale)
-
     @staticmethod
     def _driver(snapshot: Snapshot) -> FirewallDriver:
         return FirewallDriver.UNKNOWN if snapshot.setup is None else snapshot.setup.driver
@@ -215,7 +213,11 @@ class Restorer:
         return self.looker.rules[driver]
 
     async def _reload(
-        self, decision: Decision, snapshot: Snapshot, progress: Callable[[str], None]
+        self,
+        decision: Decision,
+        snapshot: Snapshot,
+        verdict: Verdict,
+        progress: Callable[[str], None],
     ) -> str:
         # Where netavark has firewalld make the rules, that has just answered what is missing.
         driver = self._driver(snapshot)
@@ -240,7 +242,7 @@ class Restorer:
         self._check(snapshot)
         progress(f"reloading the network of {counted(len(ids), 'container')}")
         if decision.method is Method.ESCALATE:
-            failed = await self._escalate(snapshot, ids, progress)
+            failed = await self._escalate(snapshot, verdict.rules, ids, progress)
         else:
             failed = await self._reload_each(ids)
         if failed:
@@ -261,14 +263,18 @@ class Restorer:
         return f"{what}podman network reload of {counted(len(ids), 'container')}"
 
     async def _escalate(
-        self, snapshot: Snapshot, ids: list[str], progress: Callable[[str], None]
+        self,
+        snapshot: Snapshot,
+        expected: Sequence[Rule],
+        ids: list[str],
+        progress: Callable[[str], None],
     ) -> dict[str, str]:
         """Clear the rules and reload all; as they were, damaged, is better than gone.
 
         They are kept in the copy first: should podwatch be killed now, the next one puts them back.
         """
         rules = self._rules(snapshot)
-        self.copy.take(snapshot, whole=False)
+        self.copy.take(snapshot, expected, whole=False)
         failed = dict.fromkeys(ids, "it was interrupted")
         try:
             await rules.clear()
@@ -285,9 +291,11 @@ class Restorer:
             try:
                 async with asyncio.timeout(_ASK_S):
                     setup = await self.looker.expected.read()
-                rules.remember(self.copy.of(setup.driver).chains)
+                copy = self.copy.of(setup.driver)
+                rules.remember(copy.chains)
                 now = await rules.read()
-                if todo := self._repairs(self.looker.running(setup), now):
+                expected = expected_rules(self.looker.running(setup), now)
+                if todo := saved.repairs(copy, expected, now):
                     await rules.repair(todo, now)
                 return
             except (PodwatchError, TimeoutError) as exc:  # or somebody changed them meanwhile

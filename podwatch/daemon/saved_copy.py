@@ -6,14 +6,14 @@ decided by `podwatch.drivers.saved`. The file is a convenience: one that is dama
 version or of another driver is ignored with a warning, and the slower means have their turn.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole, write_whole
-from podwatch.decide.census import living
 from podwatch.drivers import saved
-from podwatch.drivers.driver import expected_rules
 from podwatch.words.errors import PodwatchError, StateUnreadable
 from podwatch.words.network import FirewallDriver
+from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -36,15 +36,16 @@ class SavedCopy:
         except (StateUnreadable, ValueError, RecursionError) as exc:
             self.complaint = f"ignoring the saved rules in {self.path}: {exc}"
 
-    def take(self, snapshot: Snapshot, *, whole: bool) -> None:
+    def take(self, snapshot: Snapshot, rules: Sequence[Rule], *, whole: bool) -> None:
         """Copy the rules of a snapshot: as they are where it is `whole`, else as they have to be.
+
+        `rules` are those that are expected.
 
         What is missing stays in the copy, as far as it was there. Raises PodwatchError when the
         file cannot be written; the copy in memory is good all the same.
         """
         if snapshot.setup is None or snapshot.rules is None:
             return
-        rules = expected_rules(living(snapshot.setup, snapshot.containers), snapshot.rules)
         if not rules:
             return
         driver = snapshot.setup.driver
@@ -64,11 +65,10 @@ class SavedCopy:
             self.complaint = str(exc)
             raise
 
-    def covers(self, snapshot: Snapshot) -> bool:
-        """Whether the copy holds something that this snapshot misses."""
+    def covers(self, snapshot: Snapshot, rules: Sequence[Rule]) -> bool:
+        """Whether the copy holds one of the expected `rules` that this snapshot misses."""
         if snapshot.setup is None or snapshot.rules is None:
             return False
-        rules = expected_rules(living(snapshot.setup, snapshot.containers), snapshot.rules)
         return saved.covers(self.of(snapshot.setup.driver), rules, snapshot.rules)
 
     def of(self, driver: FirewallDriver) -> saved.SavedRules:

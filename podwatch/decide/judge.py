@@ -117,7 +117,8 @@ def judge(snapshot: Snapshot) -> Verdict:
         blocked=blocked,
         unknown=tuple(unknown),
         all_container_ids=tuple(container_ids(setup)) if setup else (),
-        expected_rules=len(rules),
+        setup=setup,
+        rules=tuple(rules),
         unlisted=tuple(not_podmans(setup, snapshot.containers)) if setup else (),
         asks_inside=asks_inside,
     )

@@ -4,6 +4,8 @@
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from podwatch.words.network import Setup
+from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Unknown
 from podwatch.words.text import clean_fields
 
@@ -147,11 +149,12 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judge says of one snapshot.
+    """What the judge says of one snapshot, and what that was judged by.
 
-    `unlisted` are those of `all_container_ids` that podman cannot reload: to clear the table would
-    take their rules for good. `asks_inside`: there is something to tell, but only once the kernel
-    has said who is in a network namespace.
+    `setup` is that of the containers that run, None where it is unknown; `rules` are those that
+    have to be there for it. `unlisted` are those of `all_container_ids` that podman cannot reload:
+    to clear the table would take their rules for good. `asks_inside`: there is something to tell,
+    but only once the kernel has said who is in a network namespace.
     """
 
     state: State
@@ -160,9 +163,15 @@ class Verdict:
     blocked: tuple[Blocked, ...] = ()
     unknown: tuple[Unknown, ...] = ()
     all_container_ids: tuple[str, ...] = ()
-    expected_rules: int = 0
+    setup: Setup | None = None
+    rules: tuple[Rule, ...] = ()
     unlisted: tuple[str, ...] = ()
     asks_inside: bool = False
+
+    @property
+    def expected_rules(self) -> int:
+        """How many rules have to be there."""
+        return len(self.rules)
 
     @property
     def missing_sysctls(self) -> tuple[Missing, ...]:

@@ -158,13 +158,17 @@ class Played:
         verdict = judge(snapshot)
         whole = not (verdict.missing_rules or verdict.has_duplicates)
         if whole:
-            self.copy.take(snapshot, whole=True)
+            self.copy.take(snapshot, verdict.rules, whole=True)
         return snapshot
 
     def replay(self, snapshot: Snapshot) -> Outcome:
         """Carry out the replay that was decided from a look."""
         decision = Decision(Method.REPLAY, "")
-        return asyncio.run(self.restorer.restore(Method.REPLAY, decision, snapshot, lambda _: None))
+        return asyncio.run(
+            self.restorer.restore(
+                Method.REPLAY, decision, snapshot, judge(snapshot), lambda _: None
+            )
+        )
 
     def now(self) -> tuple[dict[str, list[str]], dict[str, set[str]]]:
         """The rules that are there by chain, and every spelling of those that are expected."""

@@ -40,7 +40,7 @@ def test_a_quick_repair_is_made_then_the_loss_told_then_what_came_of_it(*, done:
         host: Any = SimpleNamespace(
             looker=looker,
             restorer=SimpleNamespace(restore=restore),
-            copy=SimpleNamespace(covers=lambda _: True, take=lambda *_, **__: None),
+            copy=SimpleNamespace(covers=lambda *_: True, take=lambda *_, **__: None),
             configure=lambda _: None,
             drain=lambda: None,
         )

@@ -176,7 +176,10 @@ class Scene:
     async def run(self, method: Method) -> Outcome:
         """Carry out a means for all containers."""
         decision = Decision(method, "", container_ids=IDS)
-        return await self.restorer.restore(method, decision, self.snapshot, self.told.append)
+        verdict = judge(self.snapshot)
+        return await self.restorer.restore(
+            method, decision, self.snapshot, verdict, self.told.append
+        )
 
     def still_there(self) -> bool:
         """Whether every rule that was there before the repair, and is expected, is there."""
@@ -331,9 +334,9 @@ def test_nothing_is_done_on_an_old_look(tmp_path: Path, method: Method) -> None:
 
     async def body() -> None:
         there = await scene(tmp_path)
+        whole = Ruleset(present=True, chains=chains_of(SETUP))
         there.restorer.copy.take(
-            replace(there.snapshot, rules=Ruleset(present=True, chains=chains_of(SETUP))),
-            whole=True,
+            replace(there.snapshot, rules=whole), expected_rules(SETUP, whole), whole=True
         )
         there.setup.change(replace(SETUP, endpoints=SETUP.endpoints[:2]))
         before = dict(there.rules.chains)
@@ -354,7 +357,9 @@ def test_a_commit_that_fails_as_the_rules_changed_is_no_failure(
     async def body() -> None:
         there = await scene(tmp_path)
         whole = Ruleset(present=True, chains=chains_of(SETUP))
-        there.restorer.copy.take(replace(there.snapshot, rules=whole), whole=True)
+        there.restorer.copy.take(
+            replace(there.snapshot, rules=whole), expected_rules(SETUP, whole), whole=True
+        )
         there.snapshot = replace(there.snapshot, changes=changes[0])
         there.restorer.looker.changes = lambda: changes[1]
         there.rules.refuses = ["No such file or directory"]

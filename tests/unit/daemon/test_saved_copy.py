@@ -55,6 +55,9 @@ def keep(
     copy: SavedCopy, verdict: Verdict, snapshot: Snapshot, method: Method | None = None
 ) -> None:
     """What the loop does with the copy after a look."""
+    assert snapshot.setup is not None
+    rules = expected_rules(snapshot.setup, snapshot.rules or Ruleset(present=False))
+    verdict = replace(verdict, rules=tuple(rules))
     host = SimpleNamespace(copy=copy, configure=lambda _: None)
     Loop(cast("Any", host), Config(), cast("Any", None))._keep_copy(snapshot, verdict, method)
 

@@ -123,7 +123,8 @@ def test_all_is_well() -> None:
     assert judge(snapshot()) == Verdict(
         State.OK,
         all_container_ids=(WEB.container_id, QUIET.container_id, LONE.container_id),
-        expected_rules=len(rules),
+        setup=SETUP,
+        rules=tuple(rules),
     )
 
 
@@ -134,7 +135,7 @@ def test_all_is_well() -> None:
 def test_a_host_without_containers_is_well(setup: Setup, rules: Ruleset | None) -> None:
     """Where no container runs nothing is expected, whatever is installed."""
     verdict = judge(snapshot(setup=setup, rules=rules, firewalld=ABSENT_FIREWALLD))
-    assert verdict == Verdict(State.OK)
+    assert verdict == Verdict(State.OK, setup=setup)
 
 
 SENTENCES = {

@@ -4,6 +4,7 @@
 from podwatch.report.incident import MOST, Incident
 from podwatch.report.status import SHAPE, fit
 from podwatch.words.cause import NO_CAUSE, Process, Writer, by_writer, other
+from podwatch.words.rules import Rule, RuleKind
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 
 RULE = Missing(
@@ -17,7 +18,8 @@ TABLE = Missing(
 
 def verdict(*missing: Missing, expected: int = 42) -> Verdict:
     """A verdict with these missing things."""
-    return Verdict(State.LOST, missing=missing, expected_rules=expected)
+    rule = Rule("INPUT", ("accept",), RuleKind.HOST)
+    return Verdict(State.LOST, missing=missing, rules=(rule,) * expected)
 
 
 def test_the_line_tells_what_who_how_and_how_long() -> None:
