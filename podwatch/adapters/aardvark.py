@@ -30,7 +30,7 @@ MAX_SMALL_BYTES = 4096
 def read_server(directory: Path, proc: Path = PROC) -> NameServer | None:
     """aardvark-dns; None where there is no directory of its files."""
     try:
-        names = sorted(each.name for each in directory.iterdir())[:MAX_FILES]
+        names = sorted(path.name for path in directory.iterdir())[:MAX_FILES]
     except OSError:
         return None
     served = tuple(
@@ -52,7 +52,7 @@ def read_server(directory: Path, proc: Path = PROC) -> NameServer | None:
 def read_names(directory: Path) -> frozenset[str]:
     """The networks whose containers ask aardvark-dns: none where there is no such directory."""
     try:
-        names = {each.name for each in directory.iterdir()}
+        names = {path.name for path in directory.iterdir()}
     except OSError:
         return frozenset()
     return frozenset(name.removesuffix(_INTERNAL) for name in names if name != _PID_FILE)
@@ -61,7 +61,7 @@ def read_names(directory: Path) -> frozenset[str]:
 def read_bound() -> frozenset[tuple[Address, int]]:
     """The addresses and ports of the host that are taken for UDP."""
     paths = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
-    return frozenset(each for path in paths for each in parse_bound(_proc(path, MAX_BYTES)))
+    return frozenset(bound for path in paths for bound in parse_bound(_proc(path, MAX_BYTES)))
 
 
 def serving_port(directory: Path, proc: Path = PROC) -> int | None:
@@ -82,7 +82,7 @@ def _running(directory: Path, proc: Path, named: int) -> list[int]:
     """The processes of that name that serve this directory; the one named first, and alone."""
     if named and _serves(proc / str(named), directory):
         return [named]
-    pids = sorted(int(each) for each in os.listdir(proc) if each.isdecimal())
+    pids = sorted(int(entry) for entry in os.listdir(proc) if entry.isdecimal())
     return [pid for pid in pids if _serves(proc / str(pid), directory)]
 
 

@@ -58,7 +58,7 @@ def lines(path: Path, *, limit_bytes: int) -> list[bytes]:
 
     Raises StateUnreadable when a file is there but cannot be read.
     """
-    return [line for each in (old(path), path) for line in _lines(each, limit_bytes)]
+    return [line for file in (old(path), path) for line in _lines(file, limit_bytes)]
 
 
 def _lines(path: Path, limit_bytes: int) -> Iterator[bytes]:

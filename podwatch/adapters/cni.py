@@ -17,7 +17,7 @@ from podwatch.drivers.cni import Joined, parse_result, setup_of
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Setup
 
-LIMIT_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 MAX_FILES = 20_000
 _MADE_AT_BOOT = Path("/run/systemd/private")
 """systemd makes this socket when it starts, and never again."""
@@ -84,7 +84,7 @@ class CniCache:
     def _parse(self, name: str) -> Joined | BadFile | None:
         path = self.path / name
         try:
-            text = read_whole(path, limit_bytes=LIMIT_BYTES)
+            text = read_whole(path, limit_bytes=MAX_BYTES)
             return None if text is None else parse_result(text)
         except StateUnreadable as exc:
             return BadFile(str(path), str(exc))

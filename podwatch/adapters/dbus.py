@@ -38,7 +38,7 @@ if not _had_gi:
     del sys.modules["gi"]
 
 CALL_TIMEOUT_S = 2.0
-BODY_LIMIT_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 20
 """More than firewalld says of 10,000 sources, and not a second to unpack."""
 
 _RETRY_S = 30.0
@@ -285,9 +285,9 @@ class _Connection(MessageBus):
             pass
         self._finalize()
         # disconnect() leaves closing to the garbage collector, whose time may be far off.
-        for each in (self._stream, self._sock):
+        for closable in (self._stream, self._sock):
             try:
-                each.close()
+                closable.close()
             except (OSError, ValueError):
                 pass  # what was not flushed went nowhere
 
@@ -297,13 +297,13 @@ class _Connection(MessageBus):
                 not header.destination
                 and header.sender != ""
                 and header.sender in (DBUS, self.owner)
-                and header.body_bytes <= BODY_LIMIT_BYTES
+                and header.body_bytes <= MAX_BODY_BYTES
             )
         if header.kind not in (RETURN, ERROR):
             return False
         if header.reply_serial not in self._method_return_handlers:
             return False
-        if header.body_bytes > BODY_LIMIT_BYTES:
+        if header.body_bytes > MAX_BODY_BYTES:
             self._refuse(header, f"an answer of {header.body_bytes} bytes is not read")
             return False
         return True
@@ -360,5 +360,5 @@ def _socket_path() -> str:
     if not address:
         return str(_SOCKET)
     kind, _, options = address.partition(":")
-    paths = [each[5:] for each in options.split(",") if each.startswith("path=")]
+    paths = [option[5:] for option in options.split(",") if option.startswith("path=")]
     return paths[0] if kind == "unix" and paths else ""

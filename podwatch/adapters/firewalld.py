@@ -149,7 +149,7 @@ class FirewalldWatch:
                 f"{NAME}.policy", "getPolicySettings", "s", [name], returns="a{sv}"
             )
             ingress, egress = (
-                tuple(map(clean, zones.get(each, ()))) for each in ("ingress_zones", "egress_zones")
+                tuple(map(clean, zones.get(ends, ()))) for ends in ("ingress_zones", "egress_zones")
             )
             found.append(Policy(clean(name), ingress, egress, _text(settings, "target")))
         return tuple(found)
@@ -207,7 +207,7 @@ class FirewalldWatch:
 
 
 def _by_member(zones: dict[str, dict[str, list[str]]], kind: str) -> dict[str, str]:
-    return {each: clean(zone) for zone, found in zones.items() for each in found.get(kind, [])}
+    return {member: clean(zone) for zone, found in zones.items() for member in found.get(kind, [])}
 
 
 def _text(settings: dict[str, Any], key: str) -> str:

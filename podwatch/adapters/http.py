@@ -13,7 +13,7 @@ from collections.abc import Callable
 from podwatch.words.errors import PodwatchError
 
 _REQUEST_BYTES = 8192
-_LIMIT_S = 5.0
+MAX_REQUEST_S = 5.0
 _AT_ONCE = 64
 _TURN = 8
 """So many connections are accepted before the loop has another turn. asyncio reads a request some
@@ -67,7 +67,7 @@ class Page:
             oldest.transport.abort()
         self._open[writer] = False
         try:
-            async with asyncio.timeout(_LIMIT_S):
+            async with asyncio.timeout(MAX_REQUEST_S):
                 head = await reader.readuntil(b"\r\n\r\n")
                 if writer in self._open:
                     self._open[writer] = True

@@ -18,7 +18,7 @@ from podwatch.words.text import clean
 
 SOCKET = "/run/systemd/journal/socket"
 _READ_TIMEOUT_S = 5.0
-LIMIT_BYTES = 48 * 1024
+MAX_FIELD_BYTES = 48 * 1024
 """The longest value sent; journald itself cuts fields when it forwards them to syslog."""
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -41,7 +41,7 @@ def encode(fields: Mapping[str, str | int]) -> bytes:
     for name, value in fields.items():
         if _NAME.fullmatch(name) is None:
             continue
-        data = str(value).encode("utf-8", "replace")[:LIMIT_BYTES]
+        data = str(value).encode("utf-8", "replace")[:MAX_FIELD_BYTES]
         if b"\n" in data:
             parts += [name.encode(), b"\n", _LENGTH.pack(len(data)), data, b"\n"]
         else:

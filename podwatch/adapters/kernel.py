@@ -16,7 +16,7 @@ from podwatch.drivers.proc_net import advertised, default_gateways, default_rout
 from podwatch.words.text import clean
 from podwatch.words.way import Inside, Kernel, Link
 
-_LIMIT_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 _FORWARDING = {
     4: "/proc/sys/net/ipv4/ip_forward",
     6: "/proc/sys/net/ipv6/conf/all/forwarding",
@@ -99,7 +99,9 @@ def bridged() -> frozenset[int]:
     """The IP versions of which a bridge hands packets to iptables' and nftables' chains."""
     names = {4: "iptables", 6: "ip6tables"}
     base = "/proc/sys/net/bridge/bridge-nf-call-"
-    return frozenset(each for each, name in names.items() if _text(base + name).strip() == "1")
+    return frozenset(
+        version for version, name in names.items() if _text(base + name).strip() == "1"
+    )
 
 
 def _links() -> tuple[dict[str, Link], dict[int, str]]:
@@ -172,6 +174,6 @@ def _listdir(path: str) -> list[str]:
 
 def _text(path: str) -> str:
     try:
-        return read_proc(path, limit_bytes=_LIMIT_BYTES).decode("utf-8", "replace")
+        return read_proc(path, limit_bytes=MAX_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -48,22 +48,22 @@ def read() -> Links:
     with _Questions() as questions:
         seen = questions.links()
         of_links = questions.addresses()
-    names = {each.index: each.name for each in seen}
+    names = {link.index: link.name for link in seen}
     addresses: dict[str, tuple[Interface, ...]] = {}
-    for each in of_links:
-        if name := names.get(each.index):
-            addresses[name] = (*addresses.get(name, ()), each.address)
+    for address in of_links:
+        if name := names.get(address.index):
+            addresses[name] = (*addresses.get(name, ()), address.address)
     links = {
-        each.name: Link(
-            each.name,
-            each.index,
-            each.is_up,
-            names.get(each.master, ""),
-            each.kind,
-            each.netns_id,
-            each.mac,
+        link.name: Link(
+            link.name,
+            link.index,
+            link.is_up,
+            names.get(link.master, ""),
+            link.kind,
+            link.netns_id,
+            link.mac,
         )
-        for each in seen
+        for link in seen
     }
     return Links(links, addresses)
 
@@ -82,8 +82,8 @@ def inside() -> Mapping[int, frozenset[Address]] | None:
                 if seen is None:
                     gone.add(number)
                 else:
-                    addresses = (each.address.ip for each in seen)
-                    found[number] = frozenset(each for each in addresses if not each.is_loopback)
+                    addresses = (address.address.ip for address in seen)
+                    found[number] = frozenset(ip for ip in addresses if not ip.is_loopback)
             if gone and gone & _namespaces(questions.links()):
                 return None  # it is there, and the kernel does not list it
     except LinksUnreadable:
@@ -133,7 +133,7 @@ def keep_mac(link: Link) -> None:
 
 
 def _namespaces(ports: Iterable[LinkSeen]) -> set[int]:
-    return {each.netns_id for each in ports if each.netns_id is not None and each.netns_id >= 0}
+    return {port.netns_id for port in ports if port.netns_id is not None and port.netns_id >= 0}
 
 
 class _Questions:
@@ -165,12 +165,12 @@ class _Questions:
     def links(self) -> list[LinkSeen]:
         """All links of the host."""
         found = self._ask(links_request, "list links")
-        return [each for each in found if isinstance(each, LinkSeen)]
+        return [message for message in found if isinstance(message, LinkSeen)]
 
     def addresses(self) -> list[AddressSeen]:
         """All addresses of the host."""
         found = self._ask(addresses_request, "list addresses")
-        return [each for each in found if isinstance(each, AddressSeen)]
+        return [message for message in found if isinstance(message, AddressSeen)]
 
     def addresses_in(self, netns_id: int) -> list[AddressSeen] | None:
         """All addresses in the namespace with that number; None if there is none.
@@ -185,7 +185,7 @@ class _Questions:
             if exc.errno == errno.EACCES and _is_capable():
                 return []  # where the host is a container itself: its own uplink leads there
             raise
-        return [each for each in found if isinstance(each, AddressSeen)]
+        return [message for message in found if isinstance(message, AddressSeen)]
 
     def route(self, to: Address, source: Address | None, index: int) -> int | None:
         """The index of the link by which a packet goes, 0 for none; None if it is not told."""
@@ -197,7 +197,7 @@ class _Questions:
             # A blackhole says EINVAL; so does what comes in by a link that it cannot come in by.
             ends = exc.errno in _GO_NOWHERE or (exc.errno == errno.EINVAL and not index)
             return 0 if ends else None
-        return next((each.index for each in found if isinstance(each, RouteSeen)), None)
+        return next((message.index for message in found if isinstance(message, RouteSeen)), None)
 
     def order(self, order: Callable[[int], bytes]) -> None:
         """Change something. Raises LinksUnreadable where the kernel refuses."""

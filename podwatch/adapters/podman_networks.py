@@ -75,7 +75,7 @@ class PodmanNetworks:
         backend, directory = self.read_backend()
         parse = cni_file if backend is Backend.CNI else netavark_file
         found = (_parsed(path, parse) for path in _files(directory, *_ENDINGS[backend]))
-        return {each.name: each for each in found if each is not None}
+        return {network.name: network for network in found if network is not None}
 
     def read_proxy(self) -> tuple[tuple[str, ...], Proxy]:
         """The networks that want DHCP, and the proxy that asks for their leases."""
@@ -127,7 +127,7 @@ def _parsed(path: Path, parse: Callable[[str], T]) -> T | None:
 
 def _files(directory: Path, *endings: str) -> Iterator[Path]:
     try:
-        names = sorted(each.name for each in directory.iterdir())[:MAX_FILES]
+        names = sorted(path.name for path in directory.iterdir())[:MAX_FILES]
     except OSError:
         return
     for name in names:

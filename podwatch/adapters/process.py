@@ -31,7 +31,7 @@ from podwatch.words.cause import Process, Writer
 from podwatch.words.text import clean
 
 _FIRST_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO, linux/proc_ns.h
-_LIMIT_BYTES = 4096
+MAX_BYTES = 4096
 _PASSWD_BYTES = 1 << 20
 _ANCESTORS = 6
 _NEWEST = 64
@@ -43,7 +43,7 @@ def started(pids: Iterable[int]) -> dict[int, int]:
 
     A number is used again when its process has ended: only both together are one process.
     """
-    found = {pid: parse_start(_read(f"/proc/{pid}/stat", _LIMIT_BYTES)) for pid in pids}
+    found = {pid: parse_start(_read(f"/proc/{pid}/stat", MAX_BYTES)) for pid in pids}
     return {pid: at for pid, at in found.items() if at is not None}
 
 
@@ -108,11 +108,11 @@ class Processes:
     def _by_name(self, name: str) -> int:
         """The one process of this name among the newest; 0 if there is none, or several."""
         try:
-            pids = sorted(int(each) for each in os.listdir(self._proc) if each.isdecimal())
+            pids = sorted(int(entry) for entry in os.listdir(self._proc) if entry.isdecimal())
         except OSError:
             return 0
         names = ((pid, self._text(pid, "comm")) for pid in pids[: -_NEWEST - 1 : -1])
-        found = [pid for pid, each in names if clean(each.removesuffix("\n")) == name]
+        found = [pid for pid, comm in names if clean(comm.removesuffix("\n")) == name]
         return found[0] if len(found) == 1 else 0
 
     def _user(self, uid: int) -> str:
@@ -123,7 +123,7 @@ class Processes:
         return self._bytes(pid, name).decode("utf-8", "replace")
 
     def _bytes(self, pid: int, name: str) -> bytes:
-        return _read(f"{self._proc}/{pid}/{name}", _LIMIT_BYTES)
+        return _read(f"{self._proc}/{pid}/{name}", MAX_BYTES)
 
 
 def _read(path: str, limit_bytes: int) -> bytes:

@@ -33,8 +33,8 @@ def _ask(family: int) -> list[tuple[int, str]]:
         sock.settimeout(_TIMEOUT_S)
         sock.sendto(bound_request(family), (0, 0))
         for _ in range(_DATAGRAMS):
-            for each in parse_bound(sock.recv(DATAGRAM_BYTES)):
-                if each is None:
+            for bound in parse_bound(sock.recv(DATAGRAM_BYTES)):
+                if bound is None:
                     return found
-                found.append(each)
+                found.append(bound)
     return found

@@ -81,9 +81,9 @@ class Systemd:
         `also_reset` are others whose start limit may stand in its way. Raises BusUnavailable, or
         RestoreFailed with systemd's word for how the job ended.
         """
-        for each in (name, *also_reset):
+        for unit in (name, *also_reset):
             try:
-                await self._manager("ResetFailedUnit", "s", [each])
+                await self._manager("ResetFailedUnit", "s", [unit])
             except BusUnavailable:
                 continue  # not loaded: it has not failed
         member = "RestartUnit" if restart else "StartUnit"

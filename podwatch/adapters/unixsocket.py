@@ -18,7 +18,7 @@ from podwatch.formats.socket_messages import (
 _SOCK_DIAG = 4  # NETLINK_SOCK_DIAG, linux/netlink.h
 _TIMEOUT_S = 1.0
 _DATAGRAMS = 4096
-_LIMIT_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 _LISTENS = 0x10000  # __SO_ACCEPTCON, net/unix/af_unix.c unix_seq_show
 
 
@@ -72,7 +72,7 @@ def _listeners() -> Iterator[Listener]:
 def _is_named(path: str) -> bool:
     """Lines of /proc/net/unix: Num: RefCount Protocol Flags Type St Inode Path (proc(5))."""
     try:
-        lines = read_proc("/proc/net/unix", limit_bytes=_LIMIT_BYTES).decode("utf-8", "replace")
+        lines = read_proc("/proc/net/unix", limit_bytes=MAX_BYTES).decode("utf-8", "replace")
     except OSError:
         return False
     for line in lines.splitlines()[1:]:

@@ -32,7 +32,7 @@ from podwatch.words.errors import ConfigError
 BUILT_IN = "default"
 """The origin of a value that no file sets."""
 
-_MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 _HINT = "correct it; every setting is explained by: podwatch config --default"
 
 
@@ -50,10 +50,10 @@ class Config:
 
     def effective(self) -> Iterator[tuple[str, str, str, str]]:
         """(section, key, value as TOML, origin) of every setting, in the table's order."""
-        for each in SETTINGS:
-            value = getattr(getattr(self, each.section), each.key)
-            origin = self.origins.get(each.name, BUILT_IN)
-            yield each.section, each.key, each.form.write(value), origin
+        for setting in SETTINGS:
+            value = getattr(getattr(self, setting.section), setting.key)
+            origin = self.origins.get(setting.name, BUILT_IN)
+            yield setting.section, setting.key, setting.form.write(value), origin
 
 
 def load(paths: Sequence[Path] = Paths().configuration, *, must_exist: bool = False) -> Config:
@@ -79,9 +79,9 @@ def load(paths: Sequence[Path] = Paths().configuration, *, must_exist: bool = Fa
     sections = {
         section: owner(
             **{
-                each.key: values[each.name]
-                for each in SETTINGS
-                if each.section == section and each.name in values
+                setting.key: values[setting.name]
+                for setting in SETTINGS
+                if setting.section == section and setting.name in values
             }
         )
         for section, owner in SECTIONS.items()
@@ -127,10 +127,10 @@ def _parse(file: Path, *, must_exist: bool) -> dict[str, Any]:
 def _read(file: Path) -> bytes:
     if os.path.realpath(file) == os.devnull:  # how one switches a file of the distribution's off
         return b""
-    with os.fdopen(open_regular(file, follow=True), "rb") as each:
-        content = each.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise OSError(0, f"it is larger than {_MOST_BYTES} bytes")
+    with os.fdopen(open_regular(file, follow=True), "rb") as opened:
+        content = opened.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise OSError(0, f"it is larger than {MAX_BYTES} bytes")
     return content
 
 
@@ -138,7 +138,7 @@ def _settings(
     file: Path, document: Mapping[str, Any], wrong: list[str]
 ) -> Iterator[tuple[str, Any]]:
     """(name, value) of every setting in a file that is allowed; appends to `wrong` what is not."""
-    table = {each.name: each for each in SETTINGS}
+    table = {setting.name: setting for setting in SETTINGS}
     for section, content in document.items():
         if section not in SECTIONS:
             wrong.append(f"{file}: {_unknown_section(section, content)}")
@@ -161,15 +161,15 @@ def _settings(
 
 def _unknown_section(section: str, content: object) -> str:
     if not isinstance(content, dict):
-        owners = [each.name for each in SETTINGS if each.key == section]
+        owners = [setting.name for setting in SETTINGS if setting.key == section]
         there = f" (is {owners[0]} meant?)" if owners else ""
         return f"{section}: a setting must stand below its [section]{there}"
     return f"[{section}]: no such section{_meant(section, list(SECTIONS))}"
 
 
 def _unknown_key(section: str, key: str) -> str:
-    keys = [each.key for each in SETTINGS if each.section == section]
-    elsewhere = [each.name for each in SETTINGS if each.key == key]
+    keys = [setting.key for setting in SETTINGS if setting.section == section]
+    elsewhere = [setting.name for setting in SETTINGS if setting.key == key]
     hint = f"; is {elsewhere[0]} meant?" if elsewhere else _meant(key, keys)
     return f"{section}.{key}: no such setting{hint}"
 

@@ -138,7 +138,7 @@ def some_of(words: tuple[str, ...]) -> Form[tuple[str, ...]]:
     def read(value: object) -> tuple[str, ...]:
         if not isinstance(value, list) or not value:
             raise ValueError("not a list of words")
-        if any(each not in words for each in value) or len(set(value)) != len(value):
+        if any(word not in words for word in value) or len(set(value)) != len(value):
             raise ValueError("a word that is not allowed, or the same one twice")
         return tuple(value)
 
@@ -349,14 +349,14 @@ def _table() -> tuple[Setting, ...]:
     return tuple(
         Setting(
             section,
-            each.name,
-            each.metadata["form"],
-            each.default,
-            each.metadata["help"],
-            each.metadata["since"],
+            known.name,
+            known.metadata["form"],
+            known.default,
+            known.metadata["help"],
+            known.metadata["since"],
         )
         for section, owner in SECTIONS.items()
-        for each in fields(owner)
+        for known in fields(owner)
     )
 
 
@@ -383,10 +383,10 @@ def documented_defaults() -> str:
     lines = [_HEAD]
     for section, owner in SECTIONS.items():
         lines.append(f"\n# {owner.__doc__}\n[{section}]\n")
-        for each in SETTINGS:
-            if each.section == section:
-                about = wrap(each.help, 97) + wrap(f"Allowed: {each.form.allowed}.", 97)
+        for entry in SETTINGS:
+            if entry.section == section:
+                about = wrap(entry.help, 97) + wrap(f"Allowed: {entry.form.allowed}.", 97)
                 lines.extend(f"# {line}\n" for line in about)
-                lines.append(f"#{each.key} = {each.default_text}\n\n")
+                lines.append(f"#{entry.key} = {entry.default_text}\n\n")
         lines[-1] = lines[-1][:-1]
     return "".join(lines)

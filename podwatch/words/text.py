@@ -26,9 +26,9 @@ def clean_lines(value: object) -> str:
 def cleaned(value: Any) -> Any:
     """JSON's values with every text in them clean."""
     if isinstance(value, dict):
-        return {clean(key): cleaned(each) for key, each in value.items()}
+        return {clean(key): cleaned(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [cleaned(each) for each in value]
+        return [cleaned(inner) for inner in value]
     return clean(value) if isinstance(value, str) else value
 
 

@@ -59,8 +59,8 @@ class Way:
     @property
     def mark(self) -> Mark:
         """Broken if any hop is; unknown if any hop is; else open."""
-        marks = {each.mark for each in self.hops}
-        return next((each for each in (Mark.BROKEN, Mark.UNKNOWN) if each in marks), Mark.OPEN)
+        marks = {hop.mark for hop in self.hops}
+        return next((mark for mark in (Mark.BROKEN, Mark.UNKNOWN) if mark in marks), Mark.OPEN)
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -70,7 +70,7 @@ class Way:
     @property
     def first_broken(self) -> Hop | None:
         """The hop to repair first."""
-        return next((each for each in self.hops if each.mark is Mark.BROKEN), None)
+        return next((hop for hop in self.hops if hop.mark is Mark.BROKEN), None)
 
 
 @dataclass(frozen=True, slots=True)

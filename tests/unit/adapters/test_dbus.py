@@ -133,7 +133,7 @@ def answering(fields: dict[int, str | int], body: bytes) -> Talk:
 @pytest.mark.parametrize(
     ("fields", "body", "told"),
     [
-        ({stranger.SIGNATURE: "av"}, bytes(dbus.BODY_LIMIT_BYTES + 4), "is not read"),
+        ({stranger.SIGNATURE: "av"}, bytes(dbus.MAX_BODY_BYTES + 4), "is not read"),
         ({stranger.SIGNATURE: "s", 100: "unheard of"}, stranger.string("x"), "cannot be read"),
     ],
     ids=["too large", "of a later D-Bus"],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.journal import LIMIT_BYTES, connected_to_journal, encode, send
+from podwatch.adapters.journal import MAX_FIELD_BYTES, connected_to_journal, encode, send
 
 
 def test_a_simple_field_is_one_line() -> None:
@@ -37,7 +37,7 @@ def test_names_the_journal_would_refuse_are_left_out() -> None:
 
 def test_a_long_value_is_cut() -> None:
     """A value longer than the limit is cut to it."""
-    assert len(encode({"MESSAGE": "x" * 1_000_000})) == len("MESSAGE=\n") + LIMIT_BYTES
+    assert len(encode({"MESSAGE": "x" * 1_000_000})) == len("MESSAGE=\n") + MAX_FIELD_BYTES
 
 
 def test_an_entry_reaches_the_socket(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_an_entry_reaches_the_socket(tmp_path: Path) -> None:
 def test_an_entry_too_large_for_a_datagram_goes_as_a_file(tmp_path: Path) -> None:
     """Where the datagram is refused for its size a sealed file with the entry is passed."""
     path = str(tmp_path / "socket")
-    fields = {f"PODWATCH_{number}": "x" * LIMIT_BYTES for number in range(20)}
+    fields = {f"PODWATCH_{number}": "x" * MAX_FIELD_BYTES for number in range(20)}
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         journal.bind(path)
         assert send(fields, path=path)
