@@ -2,9 +2,6 @@
 """firewalld and systemd as whoever owns their names may play them: any types in their answers."""
 
 import asyncio
-import io
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +11,7 @@ from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.units import UnitWatch
 from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
-
-# Behind the adapter, which sees to it that dbus_next does not load GLib.
-Message: Any = import_module("dbus_next.message").Message
-MessageType: Any = import_module("dbus_next.constants").MessageType
-Variant: Any = import_module("dbus_next.signature").Variant
-Unmarshaller: Any = import_module("dbus_next._private.unmarshaller").Unmarshaller
-
-Reply = tuple[str, list[Any]]
+from tests.unit.adapters.system_bus import FakeBus, Reply, Variant
 
 GOOD: dict[str, Reply] = {
     "Hello": ("s", [":1.7"]),
@@ -64,56 +54,27 @@ ODD: list[Reply] = [
 ]
 
 
-async def _message(reader: asyncio.StreamReader) -> Any:
-    head = await reader.readexactly(16)
-    body, fields = int.from_bytes(head[4:8], "little"), int.from_bytes(head[12:16], "little")
-    rest = await reader.readexactly(fields + -fields % 8 + body)
-    return Unmarshaller(io.BytesIO(head + rest)).unmarshall()
-
-
-def bus_of(replies: dict[str, Reply]) -> Callable[..., Any]:
+def bus_of(replies: dict[str, Reply]) -> FakeBus:
     """A bus on which every call, or every property asked for, has one of these answers."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readline()
-        writer.write(b"OK 0123456789abcdef0123456789abcdef\r\n")
-        await reader.readline()
-        try:
-            for serial in range(1, 1000):
-                asked = await _message(reader)
-                name = asked.body[1] if asked.member == "Get" else asked.member
-                signature, body = replies[name]
-                reply = Message(
-                    message_type=MessageType.METHOD_RETURN,
-                    reply_serial=asked.serial,
-                    serial=serial,
-                    sender=":1.8",
-                    signature=signature,
-                    body=body,
-                )
-                writer.write(reply._marshall())
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+    def answer(asked: Any) -> Reply:
+        return replies[asked.body[1] if asked.member == "Get" else asked.member]
 
-    return talk
+    return FakeBus(answer)
 
 
 async def ask(path: Path, replies: dict[str, Reply]) -> tuple[object, object]:
     """What both adapters read on such a bus; an error where they raised BusUnavailable."""
-    server = await asyncio.start_unix_server(bus_of(replies), path)
     found: list[object] = []
     firewalld, units = FirewalldWatch(), UnitWatch((), lambda: None)
-    for asking in (firewalld.read(["netavark_portfwd", "other"]), units.read("some.service")):
-        try:
-            found.append(await asyncio.wait_for(asking, 10))
-        except BusUnavailable as exc:
-            found.append(exc)
-    for bus in (firewalld.bus, units.bus):
-        if bus._bus is not None:
-            bus._drop(bus._bus)
-    server.close()
+    async with bus_of(replies).at(path):
+        for asking in (firewalld.read(["netavark_portfwd", "other"]), units.read("some.service")):
+            try:
+                found.append(await asyncio.wait_for(asking, 10))
+            except BusUnavailable as exc:
+                found.append(exc)
+        firewalld.bus.close()
+        units.bus.close()
     return found[0], found[1]
 
 
