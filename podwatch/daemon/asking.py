@@ -18,8 +18,8 @@ class Asking(Generic[T]):
     `heard_late` is called for an answer that nobody waited for, if it is another than the last.
     """
 
-    def __init__(self) -> None:
-        self.heard_late: Callable[[], None] = lambda: None
+    def __init__(self, heard_late: Callable[[], None] = lambda: None) -> None:
+        self._heard_late = heard_late
         self._task: asyncio.Task[T] | None = None
         self._said: list[T] = []
         self._is_late = False
@@ -53,5 +53,5 @@ class Asking(Generic[T]):
         is_news = self._is_late and self._said != [answer]
         self._said, self._is_late = [answer], False
         if is_news:
-            self.heard_late()
+            self._heard_late()
         return answer

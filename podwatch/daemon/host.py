@@ -10,6 +10,7 @@ from collections.abc import Callable
 from podwatch.adapters.cni import CniCache
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.netlink import generation
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
@@ -25,10 +26,21 @@ from podwatch.words.means import Method
 
 
 class Host:
-    """The adapters of one host, and what is made of them."""
+    """The adapters of one host, and what is made of them.
+
+    `changes` counts the transactions on the networks' tables; `heard_late` is called when firewalld
+    answers a question for which no look waited any more.
+    """
 
     def __init__(
-        self, config: Config, firewalld: FirewalldWatch, systemd: Systemd | None, paths: Paths
+        self,
+        config: Config,
+        firewalld: FirewalldWatch,
+        systemd: Systemd | None,
+        paths: Paths,
+        *,
+        changes: Callable[[], int] = generation,
+        heard_late: Callable[[], None] = lambda: None,
     ) -> None:
         self.installed = Installed.at(paths, systemd)
         state, cni = StateDirectory(paths.netavark_state), CniCache(paths.cni_results)
@@ -36,10 +48,16 @@ class Host:
         self.nft = Nftables()
         self.firewalld = firewalld
         self.systemd = systemd
-        self.drain: Callable[[], None] = lambda: None
         self.copy = SavedCopy(paths.rules)
         self.looker = Looker(
-            self.expected, self.installed, known_rules(self.nft), firewalld, systemd, self.nft
+            self.expected,
+            self.installed,
+            known_rules(self.nft),
+            firewalld,
+            systemd,
+            self.nft,
+            changes=changes,
+            heard_late=heard_late,
         )
         self.looker.copied = self.copy.of
         self.restorer = Restorer(

@@ -65,6 +65,9 @@ class Looker:
         firewalld: FirewalldWatch | None,
         systemd: Systemd | None,
         nft: Nftables | None = None,
+        *,
+        changes: Callable[[], int] = generation,
+        heard_late: Callable[[], None] = lambda: None,
     ) -> None:
         self.expected = expected
         self.installed = installed
@@ -72,7 +75,7 @@ class Looker:
         self.firewalld = firewalld
         self.systemd = systemd
         self.nft = nft
-        self.changes: Callable[[], int] = generation
+        self.changes = changes
         """A number that is another one after each transaction on the driver's table. Who listens to
         the kernel knows it; the generation, which counts everybody's, will do."""
         self.copied: Callable[[FirewallDriver], SavedRules] = partial(SavedRules, {})
@@ -80,7 +83,7 @@ class Looker:
         self.census = Census()
         self._inside = Inside()
         self._neighbours = Neighbours(systemd)
-        self.asking_firewalld: Asking[tuple[Firewalld, list[Unknown]]] = Asking()
+        self.asking_firewalld: Asking[tuple[Firewalld, list[Unknown]]] = Asking(heard_late)
         self._asking_neighbours: Asking[tuple[str, ...]] = Asking()
         self._others: Mapping[FirewallDriver, Ruleset] = {}
         self._others_at = -math.inf

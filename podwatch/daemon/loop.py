@@ -1,40 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop: something happened, or it is time → look → judge → policy → restore → look again.
 
-Watchers only say "look now". Everything else happens here, one look and one repair at a time, so
-that there is never a second opinion on the state of the host. What is told to the world goes
-through the Publisher.
+Watchers only say "look now", by the Hints. Everything else happens here, one look and one repair at
+a time, so that there is never a second opinion on the state of the host. What the watchers said is
+taken over before a step of the policy, after a repair, and while nothing is done: never in the
+middle of a look. What is told to the world goes through the Publisher.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from podwatch.adapters.files import read_proc
-from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
+from podwatch.daemon.hints import Hints
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import Pause, why_blocked
 from podwatch.decide import policy
 from podwatch.report.publish import Publisher
-from podwatch.words.cause import (
-    NO_CAUSE,
-    WHILE_ABSENT,
-    Cause,
-    CauseKind,
-    by_firewalld,
-    by_writer,
-    other,
-    why_looked,
-)
+from podwatch.words.cause import NO_CAUSE
 from podwatch.words.errors import PodwatchError, Unreadable
 from podwatch.words.means import ABOUT_RULES, Method, Outcome
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import BlockedKind, Missing, Verdict
-
-_FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 
 _BY_PODMAN = frozenset({Method.RELOAD, Method.ESCALATE})
 """Means whose transactions netavark commits, under a name of nft's: nobody else's can be told."""
@@ -68,44 +57,33 @@ def _telling(tell: Callable[[], None], *, after_s: float) -> Iterator[None]:
         tell_once()
 
 
-@dataclass
-class Hints:
-    """What the watchers said since the last look."""
-
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
-    urgent: bool = False
-    of_firewalld: bool = False
-    cause: Cause = NO_CAUSE
-
-    def take(self) -> bool:
-        """Forget the hints: the look that begins now sees what they were about.
-
-        Whether it has to hear firewalld for that.
-        """
-        self.woken.clear()
-        of_firewalld, self.of_firewalld = self.of_firewalld, False
-        self.urgent = False
-        return of_firewalld
-
-
 class Loop:
-    """Looks, decides and restores until it is told to stop."""
+    """Looks, decides and restores until it is cancelled.
+
+    `pause` says which pause is going on. `clock` counts seconds, as the running event loop does.
+    """
 
     def __init__(
-        self, host: Host, config: Config, publisher: Publisher, *, dry_run: bool = False
+        self,
+        host: Host,
+        hints: Hints,
+        config: Config,
+        publisher: Publisher,
+        *,
+        pause: Callable[[], Pause | None] = lambda: None,
+        dry_run: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.host = host
+        self.hints = hints
         self.publisher = publisher
+        self.pause = pause
         self.dry_run = dry_run
-        self.hints = Hints(cause=WHILE_ABSENT)
+        self.clock = clock
         self.memory = policy.Memory()
         self.last_look = policy.NEVER
-        self.pause: Callable[[], Pause | None] = lambda: None
-        self.changes = 0  # transactions on our table
-        self._acting = False
-        self._act_ends = policy.NEVER
-        self._meanwhile = NO_CAUSE
-        self._own_name = read_proc("/proc/self/comm").decode().strip()
+        self._act_ends: float | None = None
+        """When a repair that is under way is overdue; None while there is none."""
         self._look_cost = 0.0
         self._census: asyncio.Task[None] | None = None
         self._census_failed: tuple[object, float] = (None, policy.NEVER)
@@ -117,64 +95,6 @@ class Loop:
         self.limits = limits(config)
         self.host.configure(config)
 
-    # What the watchers call.
-
-    def on_change(self, change: Change) -> None:
-        """Somebody committed an nftables transaction."""
-        tables = self.host.looker.tables
-        if not change.tables <= _FIREWALLD_TABLES | tables:
-            self._others_changed(change.deleted)
-        if not change.tables & (_FIREWALLD_TABLES | tables):
-            return
-        ours = not change.tables.isdisjoint(tables)
-        self.changes += ours
-        deleted = not change.deleted.isdisjoint(tables)
-        if self._acting:
-            if ours and change.writer.name not in self.host.looker.writers | {self._own_name}:
-                self._meanwhile = by_writer(change.writer)
-            return
-        if ours:
-            now = time.monotonic()
-            self.memory = policy.hinted(self.memory, now)
-            self.host.looker.census = self.host.looker.census.doubted(now)
-        self._wake(by_writer(change.writer), urgent=deleted or not ours, names_cause=deleted)
-
-    def _others_changed(self, deleted: frozenset[str] = frozenset()) -> None:
-        """Somebody else's rules may shut the networks out: look when the looker wants to."""
-        now = time.monotonic()
-        due = self.host.looker.others_changed(now, deleted)
-        if due is not None:
-            asyncio.get_running_loop().call_later(due - now, self.hints.woken.set)
-
-    def on_overrun(self) -> None:
-        """The kernel had more to tell than we could read: anything may have changed."""
-        self.changes += 1
-        self._others_changed()
-        self._wake(other("more changes than could be followed"), urgent=True)
-
-    def on_firewalld(self, told: str, *, restarts: bool) -> None:
-        """firewalld said something; `restarts` where netavark's own units start their work."""
-        if restarts:
-            now = time.monotonic()
-            works = self.publisher.has_neighbours
-            settle_until = now + self.limits.settle if works else policy.NEVER
-            self.memory = policy.hinted(self.memory, now, settle_until=settle_until)
-        self.hints.of_firewalld = True
-        self._wake(by_firewalld(told), urgent=True, names_cause=restarts)
-
-    def on_runtime(self) -> None:
-        """A container started or ended, on whatever network."""
-        self._take_census()
-
-    def _wake(self, cause: Cause, *, urgent: bool, names_cause: bool = False) -> None:
-        weak = self.hints.cause.kind in (CauseKind.OTHER, CauseKind.UNKNOWN)
-        if names_cause or not self.hints.cause or (weak and cause):
-            self.hints.cause = cause
-        self.hints.urgent = self.hints.urgent or urgent
-        self.hints.woken.set()
-
-    # The loop.
-
     async def run(self) -> None:
         """Look for ever; ends only by being cancelled."""
         while True:
@@ -182,25 +102,18 @@ class Loop:
 
     async def _once(self) -> None:
         """Look, decide, act, and rest until the next look is due."""
-        hurries = not self.hints.take()
-        began, worked = time.monotonic(), time.process_time()
+        hurries = not self.hints.begin_look()
+        began, worked = self.clock(), time.process_time()
         pause = self.pause()
-        changes = self.changes
+        transactions = self.hints.transactions
         snapshot = await self.host.looker.look(paused=self._blocked(pause), hurries=hurries)
         if not snapshot.paused and self._blocked(self.pause()):
             return  # whoever paused meanwhile breaks what this look has seen
         snapshot, verdict = self.host.looker.judged(snapshot)
-        now = time.monotonic()
-        took = now - began
+        self.hints.follow(self.host.looker.tables)
+        now = self.last_look = self.clock()
         self._look_cost = time.process_time() - worked
-        self.last_look = now
-        self.memory, decision = policy.step(
-            self.memory,
-            verdict,
-            now,
-            self.limits,
-            can_replay=self._can_replay(snapshot, verdict),
-        )
+        decision = self._step(snapshot, verdict, now)
         told, told_at = self._due(verdict, decision, now)
         tells, cause = bool(told.missing) or not verdict.missing, self.hints.cause
         if tells and now >= told_at:  # what is lost from now on has a cause of its own
@@ -208,19 +121,14 @@ class Loop:
 
         def tell() -> None:
             if tells:
-                self.publisher.looked(snapshot, told, decision, cause=cause, took_s=took, at=now)
+                self.publisher.looked(
+                    snapshot, told, decision, cause=cause, took_s=now - began, at=now
+                )
             self._keep_copy(snapshot, verdict, decision.method)
             self._take_census()
 
         if decision.method is not None and not self.dry_run:
-            began = time.monotonic()
-            with _telling(tell, after_s=_QUICK_S if decision.method in _QUICK else 0.0):
-                outcome = await self._act(decision.method, decision, snapshot, verdict, changes)
-                ended = time.monotonic()
-            if outcome.outdated:
-                await self._rest(now)
-            else:
-                self.publisher.acted(outcome, took_s=ended - began)
+            await self._act(decision.method, decision, snapshot, verdict, transactions, tell)
             return
         tell()
         # It may be over since this look began, which nothing else will tell.
@@ -230,6 +138,32 @@ class Loop:
         at_last = (decision.look_at, told_at, pause_ends, *again_at)
         due = [at for at in at_last if at is not None and at > now]
         await self._rest(min(due, default=None))
+
+    def _step(self, snapshot: Snapshot, verdict: Verdict, now: float) -> policy.Decision:
+        """What to do, after all that was said until now."""
+        self._take_hints()
+        self.memory, decision = policy.step(
+            self.memory, verdict, now, self.limits, can_replay=self._can_replay(snapshot, verdict)
+        )
+        return decision
+
+    def _take_hints(self) -> None:
+        """Take over what the watchers said."""
+        heard, looker = self.hints.take(), self.host.looker
+        if heard.changed_at is not None:
+            settle_until = policy.NEVER
+            if heard.restarted_at is not None and self.publisher.has_neighbours:
+                settle_until = heard.restarted_at + self.limits.settle
+            self.memory = policy.hinted(self.memory, heard.changed_at, settle_until=settle_until)
+        if heard.rules_at is not None:
+            looker.census = looker.census.doubted(heard.rules_at)
+        if heard.others_at is not None:
+            due = looker.others_changed(heard.others_at, heard.deleted)
+            if due is not None:
+                wait_s = due - self.clock()
+                asyncio.get_running_loop().call_later(wait_s, self.hints.want_look)
+        if heard.runtime:
+            self._take_census()
 
     def _blocked(self, pause: Pause | None) -> str:
         return why_blocked(pause, enabled=self.config.restore.enabled)
@@ -275,50 +209,74 @@ class Loop:
         decision: policy.Decision,
         snapshot: Snapshot,
         verdict: Verdict,
-        changes: int,
+        transactions: int,
+        tell: Callable[[], None],
+    ) -> None:
+        """Restore by one means, and tell: first the loss, then what came of it.
+
+        `transactions` is their number before the look.
+        """
+        began = self.clock()
+        with _telling(tell, after_s=_QUICK_S if method in _QUICK else 0.0):
+            outcome = await self._restore(method, decision, snapshot, verdict)
+            ended = self.clock()
+            self._take_hints()
+            if outcome.outdated:  # somebody else is at it: what has to wait for quiet waits
+                self.memory = policy.hinted(self.memory, ended)
+            else:
+                self._acted(method, decision, outcome, transactions, ended)
+        if outcome.outdated:
+            await self._rest(self.last_look)
+        else:
+            self.publisher.acted(outcome, took_s=ended - began)
+
+    async def _restore(
+        self, method: Method, decision: policy.Decision, snapshot: Snapshot, verdict: Verdict
     ) -> Outcome:
-        """Restore by one means; `changes` is the number of transactions before the look."""
-        self._acting, self._meanwhile = True, NO_CAUSE
-        began = time.monotonic()
         restore = self.config.restore
         rounds = len(decision.container_ids) // restore.at_once + 1
-        self._act_ends = began + rounds * restore.timeout + _ACT_S
+        self._act_ends = self.clock() + rounds * restore.timeout + _ACT_S
         try:
-            outcome = await self.host.restorer.restore(
-                method, decision, snapshot, verdict, self.publisher.progress
-            )
-            # What we did ourselves is in the socket by now: it is no news.
-            self.host.drain()
+            with self.hints.repairing(self.host.looker.writers):
+                outcome = await self.host.restorer.restore(
+                    method, decision, snapshot, verdict, self.publisher.progress
+                )
+                # What we did ourselves is in the socket by now: it is no news.
+                self.host.looker.changes()
         finally:
-            self._acting = False
-        now = time.monotonic()
-        if outcome.outdated:  # somebody else is at it: what has to wait for quiet waits
-            self.memory = policy.hinted(self.memory, now)
-            return outcome
-        self.memory = policy.acted(self.memory, decision, now, self.limits, done=outcome.done)
-        # Who else uses iptables does so under the same name: those are told by their number.
-        others = self.changes - changes - outcome.transactions
-        undone = method is Method.REPLAY and others > 0
-        if undone or (self._meanwhile and method not in _BY_PODMAN):  # somebody else was at it too
-            self.memory = policy.hinted(self.memory, now)
-            self.hints.cause = self._meanwhile or self.hints.cause
+            self._act_ends = None
         return outcome
+
+    def _acted(
+        self,
+        method: Method,
+        decision: policy.Decision,
+        outcome: Outcome,
+        transactions: int,
+        now: float,
+    ) -> None:
+        """Remember what came of a repair, and whether somebody else was at it, too."""
+        self.memory = policy.acted(self.memory, decision, now, self.limits, done=outcome.done)
+        meanwhile = self.hints.meanwhile
+        # Who else uses iptables does so under the same name: those are told by their number.
+        others = self.hints.transactions - transactions - outcome.transactions
+        undone = method is Method.REPLAY and others > 0
+        if undone or (meanwhile and method not in _BY_PODMAN):
+            self.memory = policy.hinted(self.memory, now)
+            self.hints.cause = meanwhile or self.hints.cause
 
     async def _rest(self, look_at: float | None) -> None:
         """Wait for a hint, or until it is time; never look more often than is cheap."""
         due = self.last_look + self.config.look.interval
         if look_at is not None:
             due = min(due, look_at)
-        loop = asyncio.get_running_loop()
-        timer = loop.call_at(loop.time() + max(0.0, due - time.monotonic()), self.hints.woken.set)
-        try:
-            await self.hints.woken.wait()
-        finally:
-            timer.cancel()
+        while not self.hints.wants_look and (wait_s := due - self.clock()) > 0:
+            await self.hints.rung(wait_s)
+            self._take_hints()
         # By CPU time: while a look waits for a firewalld that reloads, it costs nothing.
         spacing = self._look_cost if self.hints.urgent else 4 * self._look_cost
-        pause = self.last_look + min(spacing, 1.0) - time.monotonic()
-        if pause > 0 and time.monotonic() < due:
+        pause = self.last_look + min(spacing, 1.0) - self.clock()
+        if pause > 0 and self.clock() < due:
             await asyncio.sleep(pause)
 
     # podman's containers: names, and who is not running any more.
@@ -330,7 +288,7 @@ class Loop:
             return
         stamp, failed_at = self._census_failed
         again_at = failed_at + self.config.look.interval / 2
-        if looker.expected.stamp == stamp and time.monotonic() < again_at:
+        if looker.expected.stamp == stamp and self.clock() < again_at:
             return
         self._census = asyncio.create_task(self._ask_podman(), name="census")
 
@@ -343,29 +301,16 @@ class Loop:
         try:
             await self.host.restorer.refresh_census()
         except Unreadable as exc:
-            self._census_failed = stamp, time.monotonic()
+            self._census_failed = stamp, self.clock()
             self.publisher.complain(exc)
             return
-        self._wake(why_looked("podman's containers were listed"), urgent=False)
-
-    def look_now(self, why: str) -> None:
-        """Look although nothing is known to have changed on the host."""
-        self._wake(why_looked(why), urgent=True)
-
-    def on_surroundings(self) -> None:
-        """A setting or a route was changed: what a reload had to wait for may be there now."""
-        self.memory = policy.hinted(self.memory, time.monotonic())
-        self.look_now("a setting or a route was changed")
-
-    def on_sysctl(self) -> None:
-        """Somebody set a sysctl."""
-        self._wake(other("a sysctl was set"), urgent=True)
+        self.hints.on_census()
 
     def is_alive(self) -> bool:
         """Whether a look is not overdue: the loop neither hangs nor has ended."""
-        if self._acting:
-            return time.monotonic() < self._act_ends
-        return time.monotonic() - self.last_look < self.config.look.interval + 60
+        if self._act_ends is not None:
+            return self.clock() < self._act_ends
+        return self.clock() - self.last_look < self.config.look.interval + 60
 
     def stop(self) -> None:
         """Stop what runs beside the loop."""

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from podwatch import __version__
-from podwatch.adapters.files import write_whole
-from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
+from podwatch.adapters.files import read_proc, write_whole
+from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.http import Page
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.lock import hold
-from podwatch.adapters.netlink import Change, NftablesWatch
+from podwatch.adapters.netlink import NftablesWatch
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.process import Processes
 from podwatch.adapters.sysctl import SysctlWatch
@@ -22,6 +22,7 @@ from podwatch.adapters.systemd import Systemd, notify
 from podwatch.daemon.config import Config, load
 from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.heartbeat import beat, first_error, lasting
+from podwatch.daemon.hints import Hints
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.pause import PauseWatch
@@ -36,8 +37,6 @@ from podwatch.words.errors import ConfigError, PodwatchError
 
 _READY_S = 10.0
 """So long a start waits for the first status: where podman has to be asked, it takes its time."""
-
-_RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
 
 
 async def serve(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> None:
@@ -54,16 +53,23 @@ async def serve(config: Config, files: list[Path], paths: Paths, *, dry_run: boo
 class _Service:
     def __init__(self, config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> None:
         self.files = files
-        self.firewalld = FirewalldWatch(self._on_firewalld)
+        self.hints = hints = Hints(read_proc("/proc/self/comm").decode().strip())
+        self.firewalld = FirewalldWatch(hints.on_firewalld)
         self.netlink = NftablesWatch(
-            self._on_change,
-            self._on_overrun,
+            hints.on_change,
+            hints.on_overrun,
             identify=Processes().identify,
             table=nftables.TABLE,
         )
         systemd = Systemd() if Systemd.is_there() else None
-        self.host = Host(config, self.firewalld, systemd, paths)
-        self.host.drain = self.netlink.drain
+        self.host = Host(
+            config,
+            self.firewalld,
+            systemd,
+            paths,
+            changes=self._changes,
+            heard_late=hints.on_late_answer,
+        )
         self.publisher = Publisher(
             paths.status,
             self._watchers,
@@ -71,9 +77,10 @@ class _Service:
             dry_run=dry_run,
             history=History(paths.history),
         )
-        self.loop = Loop(self.host, config, self.publisher, dry_run=dry_run)
         self.pause = PauseWatch(paths.pause, self._on_pause)
-        self.loop.pause = self.pause.now
+        self.loop = Loop(
+            self.host, hints, config, self.publisher, pause=self.pause.now, dry_run=dry_run
+        )
         self.dhcp = DhcpLoop.on_host(
             self.host.restorer.installed,
             systemd,
@@ -83,10 +90,8 @@ class _Service:
             pause=self.pause.now,
             dry_run=dry_run,
         )
-        self.host.looker.changes = self._changes
-        self.host.looker.asking_firewalld.heard_late = self._on_late_answer
-        self.sysctls = SysctlWatch(self._on_sysctl)
-        self.runtimes = DirectoryWatch(paths.runtimes, self.loop.on_runtime)
+        self.sysctls = SysctlWatch(hints.on_sysctl)
+        self.runtimes = DirectoryWatch(paths.runtimes, hints.on_runtime)
         self.page = Page("/metrics", CONTENT_TYPE, self._metrics)
         self.publisher.exporter = self._write_metrics
         self.stopping = asyncio.Event()
@@ -161,13 +166,13 @@ class _Service:
         self.publisher.beat()
         # Of some settings and routes nobody tells; to read them while awake costs next to nothing.
         if self.host.looker.is_outdated():
-            self.loop.on_surroundings()
+            self.hints.on_surroundings()
         for each in self.host.installed.lock.strange():
             self.publisher.complain(each)
         if (
             self.host.installed.lock.held() is not None
         ):  # nothing tells of that, nor do podmans that wait for it
-            self.loop.look_now("podman's network lock is held")
+            self.hints.look_now("podman's network lock is held")
 
     def _metrics(self) -> str:
         return exposition(
@@ -198,27 +203,12 @@ class _Service:
         }
 
     def _on_pause(self) -> None:
-        self.loop.look_now("a pause began or ended")
+        self.hints.look_now("a pause began or ended")
         self.dhcp.woken.set()
-
-    def _on_sysctl(self) -> None:
-        self.loop.on_sysctl()
-
-    def _on_change(self, change: Change) -> None:
-        self.loop.on_change(change)
 
     def _changes(self) -> int:
         self.netlink.drain()
-        return self.loop.changes
-
-    def _on_overrun(self) -> None:
-        self.loop.on_overrun()
-
-    def _on_firewalld(self, event: FirewalldEvent) -> None:
-        self.loop.on_firewalld(str(event), restarts=event in _RESTARTS)
-
-    def _on_late_answer(self) -> None:
-        self.loop.look_now("firewalld answered late")
+        return self.hints.transactions
 
     def _reload_config(self) -> None:
         try:
@@ -231,7 +221,7 @@ class _Service:
         self.dhcp.configure(self.loop.config)
         logging.configure(self.loop.config.log.level)
         logging.log(Event.CONFIG_RELOADED, "the configuration was read again")
-        self.loop.look_now("the configuration changed")
+        self.hints.look_now("the configuration changed")
 
 
 def _status(text: str) -> None:

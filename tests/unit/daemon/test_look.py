@@ -3,7 +3,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import MappingProxyType
@@ -120,15 +120,15 @@ def test_a_driver_that_no_state_names_is_told_by_what_firewalld_has(
     monkeypatch.setattr(look, "table_exists", lambda *_: False)
     network = Network("n" * 64, "podman0", (ip_network("10.88.0.0/16"),))
     address = (ip_address("10.88.0.2"), network.subnets[0])
-    firewalld, expected = _Slow(), _JustSetUp()
+    firewalld: Any = _Slow()
+    expected: Any = _JustSetUp()
     firewalld.let.set()
     firewalld.said = Firewalld(running=True, sources={"10.88.0.0/16": "netavark_zone"})
     expected.asks_podman, expected.driver = True, FirewallDriver.IPTABLES
     expected.endpoints = (Endpoint("c" * 64, network.id, "podman", (address,)),)
     expected.networks = {network.id: network}
     rules: Any = {FirewallDriver.IPTABLES: _Rules()}
-    looker = look.Looker(expected, INSTALLED, rules, firewalld, None, None)  # type: ignore[arg-type]
-    looker.changes = lambda: 7
+    looker = look.Looker(expected, INSTALLED, rules, firewalld, None, changes=lambda: 7)
 
     found = asyncio.run(looker.look())
     assert found.setup is not None
@@ -217,14 +217,23 @@ class _Slow:
         return self.said
 
 
-def _looker(firewalld: _Slow) -> tuple[look.Looker, Any]:
+def _looker(
+    firewalld: _Slow, heard_late: Callable[[], None] = lambda: None
+) -> tuple[look.Looker, Any]:
     """A looker at a host with one container, whose rules are all there; and what it expects."""
     expected: Any = _JustSetUp()
     expected.stamp, expected.driver = 1, FirewallDriver.NFTABLES
     expected.endpoints = (Endpoint("c" * 64, "n" * 64, "podman", ()),)
     rules: Any = {FirewallDriver.NFTABLES: _Rules()}
-    looker = look.Looker(expected, INSTALLED, rules, firewalld, None, None)  # type: ignore[arg-type]
-    looker.changes = lambda: 7
+    looker = look.Looker(
+        expected,
+        INSTALLED,
+        rules,
+        firewalld,  # type: ignore[arg-type]
+        None,
+        changes=lambda: 7,
+        heard_late=heard_late,
+    )
     return looker, expected
 
 
@@ -237,8 +246,7 @@ def test_a_look_does_not_wait_for_a_busy_bus(monkeypatch: pytest.MonkeyPatch) ->
 
     async def body() -> None:
         firewalld, late = _Slow(), asyncio.Event()
-        looker, _ = _looker(firewalld)
-        looker.asking_firewalld.heard_late = late.set
+        looker, _ = _looker(firewalld, late.set)
         first = asyncio.ensure_future(looker.look(hurries=True))
         done, _ = await asyncio.wait([first], timeout=2 * look._PATIENCE_S)
         assert not done

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from podwatch.daemon.config import Config
+from podwatch.daemon.hints import Hints
 from podwatch.daemon.loop import Loop, _telling
 from podwatch.words.means import Method, Outcome
 from podwatch.words.snapshot import Snapshot
@@ -36,20 +37,21 @@ def test_a_quick_repair_is_made_then_the_loss_told_then_what_came_of_it(*, done:
             judged=lambda snapshot: (snapshot, LOST),
             writers=frozenset[str](),
             wants_census=False,
+            tables=frozenset[str](),
+            changes=lambda: 0,
         )
         host: Any = SimpleNamespace(
             looker=looker,
             restorer=SimpleNamespace(restore=restore),
             copy=SimpleNamespace(covers=lambda *_: True, take=lambda *_, **__: None),
             configure=lambda _: None,
-            drain=lambda: None,
         )
         publisher: Any = SimpleNamespace(
             looked=lambda *_, **__: happened.append("looked"),
             acted=lambda *_, **__: happened.append("acted"),
             progress=happened.append,
         )
-        await Loop(host, Config(), publisher)._once()
+        await Loop(host, Hints(), Config(), publisher)._once()
 
     asyncio.run(body())
     assert happened == [Method.REPLAY, "looked", "acted"]

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from podwatch.daemon.config import Config
+from podwatch.daemon.hints import Hints
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.drivers.driver import expected_rules
@@ -59,7 +60,9 @@ def keep(
     rules = expected_rules(snapshot.setup, snapshot.rules or Ruleset(present=False))
     verdict = replace(verdict, rules=tuple(rules))
     host = SimpleNamespace(copy=copy, configure=lambda _: None)
-    Loop(cast("Any", host), Config(), cast("Any", None))._keep_copy(snapshot, verdict, method)
+    Loop(cast("Any", host), Hints(), Config(), cast("Any", None))._keep_copy(
+        snapshot, verdict, method
+    )
 
 
 def lose(*names: str) -> Snapshot:

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hints: what the watchers said, gathered until the loop takes it.
+
+A watcher rings at any moment, also in the middle of a look. It changes nothing that the loop goes
+by: the loop waits here, and takes what was gathered at moments of its own. The one thing that a
+look asks for while it looks is the number of transactions, which says whether its rules are of one
+moment.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from podwatch.adapters.firewalld import FirewalldEvent
+from podwatch.adapters.netlink import Change
+from podwatch.drivers.driver import DRIVERS
+from podwatch.words.cause import (
+    NO_CAUSE,
+    WHILE_ABSENT,
+    Cause,
+    CauseKind,
+    by_firewalld,
+    by_writer,
+    other,
+    why_looked,
+)
+
+_FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
+_ALL_TABLES = frozenset(table for driver in DRIVERS.values() for table in driver.TABLES)
+
+_RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
+"""Events at which netavark's own units start their work."""
+
+
+@dataclass
+class Heard:
+    """What was said since the loop took it last; moments of the clock, None where nothing was.
+
+    `changed_at`: somebody else changed something that a repair depends on. `rules_at`: it was the
+    networks' rules. `restarted_at`: firewalld was loaded anew. `others_at`: rules of others were
+    changed, of the tables `deleted` some were deleted. `runtime`: a container started or ended.
+    """
+
+    changed_at: float | None = None
+    rules_at: float | None = None
+    restarted_at: float | None = None
+    others_at: float | None = None
+    deleted: frozenset[str] = frozenset()
+    runtime: bool = False
+
+
+class Hints:
+    """Rung by every watcher, waited for by the loop.
+
+    `own_name` is the name under which the kernel knows this process as a writer of rules; `clock`
+    counts seconds and never goes back. `cause` is to blame for the next loss that is found,
+    `transactions` counts those on the networks' tables.
+    """
+
+    def __init__(self, own_name: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self.cause = WHILE_ABSENT
+        self.urgent = False
+        self.transactions = 0
+        self.meanwhile = NO_CAUSE
+        """Who else changed the networks' rules during the last repair."""
+        self._tables = _ALL_TABLES
+        self._own_name = own_name
+        self._repairs_as: frozenset[str] | None = None
+        self._clock = clock
+        self._rung = asyncio.Event()
+        self._wants_look = False
+        self._of_firewalld = False
+        self._heard = Heard()
+
+    # What the watchers call.
+
+    def on_change(self, change: Change) -> None:
+        """Somebody committed an nftables transaction."""
+        if not change.tables <= _FIREWALLD_TABLES | self._tables:
+            self._others_changed(change.deleted)
+        if not change.tables & (_FIREWALLD_TABLES | self._tables):
+            return
+        ours = not change.tables.isdisjoint(self._tables)
+        self.transactions += ours
+        if self._repairs_as is not None:
+            if ours and change.writer.name not in self._repairs_as:
+                self.meanwhile = by_writer(change.writer)
+            return
+        if ours:
+            self._heard.changed_at = self._heard.rules_at = self._clock()
+        deleted = not change.deleted.isdisjoint(self._tables)
+        self._wake(by_writer(change.writer), urgent=deleted or not ours, names_cause=deleted)
+
+    def on_overrun(self) -> None:
+        """The kernel had more to tell than we could read: anything may have changed."""
+        self.transactions += 1
+        self._others_changed()
+        self._wake(other("more changes than could be followed"), urgent=True)
+
+    def on_firewalld(self, event: FirewalldEvent) -> None:
+        """firewalld said something."""
+        restarts = event in _RESTARTS
+        if restarts:
+            self._heard.changed_at = self._heard.restarted_at = self._clock()
+        self._of_firewalld = True
+        self._wake(by_firewalld(str(event)), urgent=True, names_cause=restarts)
+
+    def on_runtime(self) -> None:
+        """A container started or ended, on whatever network."""
+        self._heard.runtime = True
+        self._rung.set()
+
+    def on_sysctl(self) -> None:
+        """Somebody set a sysctl."""
+        self._wake(other("a sysctl was set"), urgent=True)
+
+    def on_surroundings(self) -> None:
+        """A setting or a route was changed: what a reload had to wait for may be there now."""
+        self._heard.changed_at = self._clock()
+        self.look_now("a setting or a route was changed")
+
+    def on_census(self) -> None:
+        """podman's containers were listed: those that do not run miss nothing."""
+        self._wake(why_looked("podman's containers were listed"), urgent=False)
+
+    def on_late_answer(self) -> None:
+        """firewalld answered a question for which no look waited any more."""
+        self.look_now("firewalld answered late")
+
+    def look_now(self, why: str) -> None:
+        """Look although nothing is known to have changed on the host."""
+        self._wake(why_looked(why), urgent=True)
+
+    def _others_changed(self, deleted: frozenset[str] = frozenset()) -> None:
+        """Somebody else's rules may shut the networks out."""
+        self._heard.others_at = self._clock()
+        self._heard.deleted |= deleted
+        self._rung.set()
+
+    def _wake(self, cause: Cause, *, urgent: bool, names_cause: bool = False) -> None:
+        weak = self.cause.kind in (CauseKind.OTHER, CauseKind.UNKNOWN)
+        if names_cause or not self.cause or (weak and cause):
+            self.cause = cause
+        self.urgent = self.urgent or urgent
+        self.want_look()
+
+    # What the loop calls.
+
+    @property
+    def wants_look(self) -> bool:
+        """Whether something was said since `begin_look` for which a look is due."""
+        return self._wants_look
+
+    def want_look(self) -> None:
+        """Have the loop look, for the cause that is known."""
+        self._wants_look = True
+        self._rung.set()
+
+    def begin_look(self) -> bool:
+        """The look that begins now sees what was said so far; what is said from now on is for the
+        next one.
+
+        Whether it has to hear firewalld for that.
+        """
+        of_firewalld, self._of_firewalld = self._of_firewalld, False
+        self._wants_look = self.urgent = False
+        return of_firewalld
+
+    def take(self) -> Heard:
+        """What the loop has to take over, once."""
+        heard, self._heard = self._heard, Heard()
+        self._rung.clear()
+        return heard
+
+    def follow(self, tables: frozenset[str]) -> None:
+        """The networks' rules are in these tables, each "family name"."""
+        self._tables = tables
+
+    async def rung(self, limit_s: float) -> None:
+        """Wait until a watcher rings, `limit_s` seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._rung.wait()
+
+    @contextmanager
+    def repairing(self, writers: Collection[str]) -> Iterator[None]:
+        """What is committed meanwhile is no news; `writers` are the names of who repairs.
+
+        Whoever else changes the rules is in `meanwhile` afterwards.
+        """
+        self.meanwhile, self._repairs_as = NO_CAUSE, frozenset({self._own_name, *writers})
+        try:
+            yield
+        finally:
+            self._repairs_as = None

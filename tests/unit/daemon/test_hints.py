@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hints: what each watcher's word becomes, who is to blame, and what is no news."""
+
+import asyncio
+
+import pytest
+
+from podwatch.adapters.firewalld import FirewalldEvent
+from podwatch.adapters.netlink import Change
+from podwatch.daemon.hints import Heard, Hints
+from podwatch.words.cause import NO_CAUSE, WHILE_ABSENT, CauseKind, Writer
+
+OURS, FIREWALLD, OTHERS = "inet netavark", "inet firewalld", "inet site"
+NFT = Writer("nft", 7)
+NOW = 100.0
+
+
+def change(*tables: str, deletes: bool = False, writer: Writer = NFT) -> Change:
+    """A transaction on these tables, of which it deletes something or not."""
+    return Change(1, writer, frozenset(tables), frozenset(tables if deletes else ()))
+
+
+@pytest.fixture
+def hints() -> Hints:
+    """Hints of networks whose rules are in one table, with nobody to blame yet, at one moment."""
+    found = Hints("podwatch", lambda: NOW)
+    found.follow(frozenset({OURS}))
+    found.cause = NO_CAUSE
+    return found
+
+
+def test_at_first_podwatch_was_absent_and_any_driver_s_table_counts() -> None:
+    """What the first look finds happened before it; the driver is not known yet."""
+    hints = Hints()
+    assert hints.cause is WHILE_ABSENT
+    for table in (OURS, "ip nat", "ip6 filter"):
+        hints.on_change(change(table))
+    assert hints.transactions == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "urgent"),
+    [
+        (change(OURS), Heard(changed_at=NOW, rules_at=NOW), False),
+        (change(OURS, deletes=True), Heard(changed_at=NOW, rules_at=NOW), True),
+        (change(FIREWALLD), Heard(), True),
+        (change("inet firewalld_policy_drop"), Heard(), True),
+        (change(OTHERS, OURS), Heard(NOW, NOW, others_at=NOW), False),
+    ],
+)
+def test_a_transaction_on_the_networks_rules_or_firewalld_s_wants_a_look(
+    hints: Hints, said: Change, heard: Heard, *, urgent: bool
+) -> None:
+    """Somebody is at it where the networks' rules changed; a deletion cannot wait."""
+    hints.on_change(said)
+    assert (hints.wants_look, hints.urgent) == (True, urgent)
+    assert hints.transactions == (OURS in said.tables)
+    assert hints.cause.writer == NFT
+    assert hints.take() == heard
+    assert hints.take() == Heard()
+
+
+def test_a_transaction_on_the_rules_of_others_wants_none_yet(hints: Hints) -> None:
+    """The loop is told of it, and of each table of which something was deleted."""
+    hints.on_change(change(OTHERS, deletes=True))
+    hints.on_change(change("ip x", deletes=True))
+    hints.on_change(change("ip y"))
+    assert (hints.wants_look, hints.cause, hints.transactions) == (False, NO_CAUSE, 0)
+    assert hints.take() == Heard(others_at=NOW, deleted=frozenset({OTHERS, "ip x"}))
+
+
+def test_lost_messages_may_have_been_of_anything(hints: Hints) -> None:
+    """The rules read meanwhile are not of one moment, and those of others may have changed."""
+    hints.on_overrun()
+    assert (hints.wants_look, hints.urgent, hints.transactions) == (True, True, 1)
+    assert hints.cause.text == "more changes than could be followed"
+    assert hints.take() == Heard(others_at=NOW)
+
+
+@pytest.mark.parametrize("event", FirewalldEvent)
+def test_a_look_for_firewalld_has_to_hear_it(hints: Hints, event: FirewalldEvent) -> None:
+    """And only the look after it; where firewalld was loaded anew netavark's units are at work."""
+    restarts = event in (FirewalldEvent.RELOADED, FirewalldEvent.STARTED)
+    hints.on_firewalld(event)
+    assert (hints.wants_look, hints.urgent, hints.cause.text) == (True, True, str(event))
+    assert hints.take() == (Heard(changed_at=NOW, restarted_at=NOW) if restarts else Heard())
+    assert hints.begin_look()
+    assert (hints.wants_look, hints.urgent) == (False, False)
+    assert not hints.begin_look()
+
+
+def test_the_other_watchers_words(hints: Hints) -> None:
+    """A sysctl can be to blame; why a look was taken by podwatch itself is nobody's doing."""
+    hints.on_runtime()
+    assert not hints.wants_look
+    assert hints.take() == Heard(runtime=True)
+    for ring, urgent, short, kind in (
+        (hints.on_census, False, "podman's containers were listed", CauseKind.UNKNOWN),
+        (hints.on_late_answer, True, "firewalld answered late", CauseKind.UNKNOWN),
+        (hints.on_sysctl, True, "a sysctl was set", CauseKind.OTHER),
+    ):
+        hints.cause = NO_CAUSE
+        hints.begin_look()
+        ring()
+        assert (hints.wants_look, hints.urgent) == (True, urgent)
+        assert (hints.cause.short, hints.cause.kind) == (short, kind)
+        assert hints.take() == Heard()
+    hints.on_surroundings()
+    assert hints.cause.short == "a sysctl was set"
+    assert hints.take() == Heard(changed_at=NOW)
+
+
+def test_who_is_to_blame(hints: Hints) -> None:
+    """The first who may be, until somebody deletes something; what is weak yields to any."""
+    hints.look_now("the configuration changed")
+    assert not hints.cause
+    hints.on_sysctl()
+    hints.on_change(change(OURS, writer=Writer("first", 1)))
+    assert hints.cause.short == "first (pid 1)"
+    hints.on_change(change(OURS, writer=Writer("second", 2)))
+    hints.look_now("the configuration changed")
+    hints.on_firewalld(FirewalldEvent.SOURCES)
+    assert hints.cause.short == "first (pid 1)"
+    hints.on_change(change(OURS, deletes=True, writer=Writer("third", 3)))
+    assert hints.cause.short == "third (pid 3)"
+    hints.on_change(change(FIREWALLD, deletes=True))
+    assert hints.cause.short == "third (pid 3)"
+    hints.on_firewalld(FirewalldEvent.RELOADED)
+    assert hints.cause.text == "firewalld reloaded"
+
+
+def test_urgent_stays_urgent(hints: Hints) -> None:
+    """What can wait makes nothing wait that cannot."""
+    hints.on_sysctl()
+    hints.on_census()
+    assert hints.urgent
+
+
+def test_a_repair_of_one_s_own_is_no_news(hints: Hints) -> None:
+    """Its transactions are counted; who else changed the networks' rules is remembered apart."""
+    with hints.repairing({"iptables"}):
+        for name in ("podwatch", "iptables"):
+            hints.on_change(change(OURS, deletes=True, writer=Writer(name, 1)))
+        assert hints.meanwhile is NO_CAUSE
+        hints.on_change(change(FIREWALLD))
+        assert hints.meanwhile is NO_CAUSE
+        hints.on_change(change(OURS))
+        hints.on_change(change(OTHERS))
+    assert hints.meanwhile.writer == NFT
+    assert (hints.transactions, hints.wants_look, hints.cause) == (3, False, NO_CAUSE)
+    assert hints.take() == Heard(others_at=NOW)
+
+    with pytest.raises(KeyError), hints.repairing(()):
+        raise KeyError
+    assert hints.meanwhile is NO_CAUSE
+    hints.on_change(change(OURS, writer=Writer("podwatch", 1)))
+    assert hints.wants_look
+
+
+def test_the_loop_waits_until_somebody_rings() -> None:
+    """For so long at most; and anew once it has taken what was said."""
+
+    async def body() -> None:
+        hints = Hints()
+        await asyncio.wait_for(hints.rung(0.001), 10)
+        assert not hints.wants_look
+        for ring in (hints.on_runtime, hints.want_look, hints.on_overrun):
+            waiting = asyncio.ensure_future(hints.rung(3600.0))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            ring()
+            await asyncio.wait_for(waiting, 10)
+            hints.take()
+
+    asyncio.run(body())
