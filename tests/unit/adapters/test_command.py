@@ -10,9 +10,6 @@ import pytest
 
 from podwatch.adapters.command import Result, run
 
-pytestmark = pytest.mark.integration
-
-
 SOON_S = 30.0
 """Long for any machine, and half of what the programs here take when they are waited for."""
 
