@@ -2,6 +2,7 @@
 """Journal entries as datagrams, and where they end up."""
 
 import array
+import asyncio
 import os
 import socket
 import struct
@@ -11,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.journal import MAX_FIELD_BYTES, connected_to_journal, encode, send
+from podwatch.adapters.journal import (
+    MAX_FIELD_BYTES,
+    connected_to_journal,
+    encode,
+    last_words,
+    send,
+)
 
 
 def test_a_simple_field_is_one_line() -> None:
@@ -89,3 +96,62 @@ def test_stderr_is_compared_with_what_systemd_told(tmp_path: Path, told: str) ->
             env={"JOURNAL_STREAM": stream, "PYTHONPATH": os.getcwd()},
         )
     assert done.returncode == (told == "right")
+
+
+def test_without_a_stream_stderr_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started by hand there is no JOURNAL_STREAM; under systemd it is stderr's own."""
+    info = os.fstat(2)
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    assert not connected_to_journal()
+    monkeypatch.setenv("JOURNAL_STREAM", f"{info.st_dev}:{info.st_ino}")
+    assert connected_to_journal()
+    monkeypatch.setenv("JOURNAL_STREAM", f"{info.st_dev}:{info.st_ino + 1}")
+    assert not connected_to_journal()
+
+
+def test_an_entry_that_is_not_taken_holds_nobody_up(tmp_path: Path) -> None:
+    """A journal whose queue is full gets no more, large or small; nothing is waited for."""
+    path = str(tmp_path / "socket")
+    large = {f"PODWATCH_{number}": "x" * MAX_FIELD_BYTES for number in range(20)}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(path)
+        for _ in range(100_000):
+            if not send({"MESSAGE": "x"}, path=path):
+                break
+        assert not send({"MESSAGE": "x"}, path=path)
+        assert not send(large, path=path)
+
+
+_JOURNALCTL = """#!/bin/sh
+echo "$*" >> {0}/asked
+case "$*" in
+--sync) ;;
+*) printf '%s' {1} ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "words"),
+    [
+        ("'first\nlast \033[31m line\n'", "last \ufffd[31m line"),
+        ("''", ""),
+        ("\"$(head -c 1000 /dev/zero | tr '\\0' x)\"", "x" * 400),
+    ],
+    ids=["several lines", "nothing", "a long one"],
+)
+def test_the_last_words_of_a_unit_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: str, words: str
+) -> None:
+    """What its program wrote last, clean and of a bounded length, once the journal has it all."""
+    program = tmp_path / "journalctl"
+    program.write_text(_JOURNALCTL.format(tmp_path, printed).replace("%s", "%b"))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    assert asyncio.run(last_words("x.service", 1000.9)) == words
+    sync, asked = (tmp_path / "asked").read_text().splitlines()
+    assert sync == "--sync"
+    assert (
+        asked == "_SYSTEMD_UNIT=x.service --since=@1000 --lines=5 --output=cat --quiet --no-pager"
+    )
