@@ -231,6 +231,7 @@ def test_an_administrators_change_is_followed_at_once() -> None:
     masked = replace(STOPPED, socket=Unit("masked", "inactive", "masked"))
     memory, _, _ = step(memory, masked, 10.0, LIMITS)
 
+    assert memory.tries == 0
     assert step(memory, STOPPED, 11.0, LIMITS)[2].act is Act.SERVE
 
 
