@@ -122,10 +122,13 @@ class Stage:
         command = [*self.enter_network, "nft", "list", "table", FAMILY, TABLE]
         return _unless_absent(lambda: _run(command, "", None))
 
+    def numbered_listing(self) -> str:
+        """The table as `listing` has it, with the handle of everything in it."""
+        return _unless_absent(lambda: self.nft("--handle", "list", "table", FAMILY, TABLE))
+
     def observed(self) -> Ruleset:
         """The table as podwatch reads it."""
-        numbered = _unless_absent(lambda: self.nft("--handle", "list", "table", FAMILY, TABLE))
-        return parse_listing(numbered)
+        return parse_listing(self.numbered_listing())
 
     @property
     def enter_network(self) -> list[str]:

@@ -78,9 +78,10 @@ class Played:
         self.seen.update(traits(found))
         return replace(found, traits=found.traits | self.seen)
 
-    def judge(self) -> Verdict:
-        """The verdict on what is there now."""
-        return judge(Snapshot(self.setup(), self.observed(), ABSENT_FIREWALLD))
+    def judge(self, observed: Ruleset | None = None) -> Verdict:
+        """The verdict on what is there now, or as given."""
+        now = self.observed() if observed is None else observed
+        return judge(Snapshot(self.setup(), now, ABSENT_FIREWALLD))
 
     def commit(self, scripts: dict[str, str]) -> None:
         """What podwatch does with its scripts."""
@@ -223,7 +224,7 @@ def test_each_rule_is_missed_and_put_back(busy: Played) -> None:
             command = COMMANDS[family]
             busy.stage.run(command, "-t", table, "-D", short, str(number))
             observed, setup = busy.observed(), busy.setup()
-            (missing,) = busy.judge().missing
+            (missing,) = busy.judge(observed).missing
             rules = expected_rules(setup, observed)
             spellings = {each: rule.texts for rule in rules for each in rule.texts}
             assert missing.chain == name

@@ -12,16 +12,22 @@ from podwatch.drivers.nft_script import repair_script
 from podwatch.drivers.nftables import FAMILY, TABLE, expected_rules, traits
 from podwatch.drivers.saved import SavedRules, covers, repairs
 from podwatch.words.network import Setup
-from podwatch.words.rules import Ruleset
+from podwatch.words.rules import RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import State, Verdict
 from tests.integration.differential.configurations import BUSY_HOST
 from tests.integration.differential.stage import Stage
-from tests.integration.differential.test_mutations import as_netavark_2_1, handles
+from tests.integration.differential.test_mutations import (
+    as_netavark_2_1,
+    assert_names,
+    handles_of,
+    rule_of,
+)
 
 pytestmark = pytest.mark.integration
 
 ON = f"{FAMILY} {TABLE}"
+_HANDLE = re.compile(r" # handle \d+")
 DAMAGES = {
     "the ruleset flushed": "flush ruleset",
     "the table deleted": f"delete table {ON}",
@@ -49,16 +55,20 @@ class Copied:
     setup: Setup
     copy: SavedRules
 
-    def judge(self) -> Verdict:
-        """The verdict on the table as it is now."""
-        return judge(Snapshot(self.setup, self.stage.observed(), ABSENT_FIREWALLD))
+    def judge(self, observed: Ruleset | None = None) -> Verdict:
+        """The verdict on the table as it is now, or as given."""
+        now = self.stage.observed() if observed is None else observed
+        return judge(Snapshot(self.setup, now, ABSENT_FIREWALLD))
 
     def put_back(self, seen: frozenset[str] = frozenset()) -> None:
         """What podwatch does: one transaction made of the copy and of what is there.
 
         `seen` are the traits it remembers.
         """
-        observed = replace(self.stage.observed(), traits=seen)
+        self.repair(replace(self.stage.observed(), traits=seen))
+
+    def repair(self, observed: Ruleset) -> None:
+        """Put back what is missing in a table that was read already."""
         todo = repairs(self.copy, expected_rules(self.setup, observed), observed)
         self.stage.nft("-f", "-", text=repair_script(todo, observed))
 
@@ -115,15 +125,28 @@ def test_a_copy_covers_each_lost_rule(copied: Copied) -> None:
         assert copied.judge().state is State.OK
 
 
-def test_each_rule_comes_back_in_its_place(copied: Copied) -> None:
-    """Whatever single rule is deleted, the table is afterwards as it was, byte for byte."""
-    whole = copied.stage.listing()
-    for chain, text, _ in handles(copied.stage):
+def test_each_rule_is_missed_and_comes_back_in_its_place(copied: Copied) -> None:
+    """Whatever single rule is deleted, it alone is named, and put back the table is as it was."""
+    rules = expected_rules(copied.setup, copied.stage.observed())
+    numbered = copied.stage.numbered_listing()
+    whole, there = _HANDLE.sub("", numbered), handles_of(numbered)
+    assert len(there) > 100
+    named = set()
+    for chain, text, _ in there:
         # Each repair gives what it puts back a new handle.
-        found = (h for c, t, h in handles(copied.stage) if (c, t) == (chain, text))
+        found = (h for c, t, h in handles_of(numbered) if (c, t) == (chain, text))
         copied.stage.nft("delete", "rule", FAMILY, TABLE, chain, "handle", next(found))
-        copied.put_back()
-        assert copied.stage.listing() == whole, (chain, text)
+        observed = copied.stage.observed()
+        verdict = copied.judge(observed)
+        assert len(verdict.missing) == 1, (chain, text, verdict.missing)
+        rule = rule_of(verdict.missing[0], rules)
+        assert (rule.chain, verdict.state) == (chain, State.LOST)
+        assert_names(verdict.missing[0], rule)
+        named.add((rule.chain, rule.text))
+        copied.repair(observed)
+        numbered = copied.stage.numbered_listing()
+        assert _HANDLE.sub("", numbered) == whole, (chain, text)
+    assert named == {(r.chain, r.text) for r in rules if r.kind is not RuleKind.HOOK}
 
 
 def test_a_whole_table_is_left_as_it_is(copied: Copied) -> None:
