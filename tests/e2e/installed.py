@@ -34,6 +34,9 @@ def built_package() -> Path:
 on_one_suite = pytest.mark.parametrize("there", ["trixie"], indirect=True)
 """For what is podwatch's own doing, and the same whatever the suite brings."""
 
+LOSSES_AT_ONCE = 6
+"""So many losses within seconds are no flapping yet: the next repair is as quick as the first."""
+
 PATIENCE = 3
 """How much longer than on a machine that does nothing else a condition is waited for: other tests'
 hosts boot beside. Where a time is the promise, it is asserted."""
@@ -75,6 +78,23 @@ class Installed:
         return self.until(
             lambda: not self.containers.probe_all() and self.check().code == 0, "whole", limit_s
         )
+
+    def start_anew(self) -> None:
+        """Restart podwatch: it forgets how often it has repaired, and slows down for nobody."""
+        self.host.run(["systemctl", "restart", "podwatch"])
+        self.until(lambda: self.status()["state"] == "ok", "ok after a restart")
+
+    def pace_s(self) -> float:
+        """What a listing of netavark's table takes root at this moment, in seconds.
+
+        By how much it grows, anything slows down that other processes alone hold up.
+        """
+        took = []
+        for _ in range(3):
+            began = time.monotonic()
+            self.host.nft("list", "table", "inet", "netavark")
+            took.append(time.monotonic() - began)
+        return min(took)
 
     def incidents(self) -> int:
         """How many losses podwatch has seen since it started."""

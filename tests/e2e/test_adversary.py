@@ -33,8 +33,8 @@ SECONDS = 300
 EVERY_S = 4.0
 """From one loss to the next."""
 CALM_ROUNDS = 3
-SLOWER_S = 1.0
-"""So much more than in the calm a loss may take."""
+MAX_TIMES = 5
+"""So many times as long as in the calm nine losses of ten may take, on a machine as busy."""
 CALLS = 3
 """So many messages that wait for the bus a lost source takes: heard of, asked for, called."""
 MORE_MEMORY = 1.2
@@ -165,22 +165,28 @@ def _told(there: Installed) -> Iterator[str]:
 
 @pytest.mark.timeout(1200)
 def test_five_minutes_of_an_adversary(attacked: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each loss heals within a second of the calm time, by the same process in the same memory.
+    """Losses heal about as fast as in the calm, by the same process in the same memory.
 
-    What goes over the bus has in addition the time for which the bus hears nobody.
+    What goes over the bus has in addition the time for which the bus hears nobody. How busy the
+    machine is shows in what a listing of the table takes before each loss.
     """
     there = attacked
-    calm: dict[str, list[float]] = {str(each): [] for each, _ in LOSSES}
+    calm: dict[str, list[float]] = {str(loss): [] for loss, _ in LOSSES}
+    calm_paces = []
     for loss, shows in LOSSES * CALM_ROUNDS:
+        calm_paces.append(there.pace_s())
         calm[str(loss)].append(_took_s(there, loss, shows))
         time.sleep(1.0)
     there.until_whole()
     usual = {name: statistics.median(times) for name, times in calm.items()}
+    calm_pace = statistics.median(calm_paces)
     process, memory = _process(there), _memory_kb(there)
 
     script = ["nice", "-n", "19", "python3", _on_host(str(adversary.__file__))]
     arguments = [str(SECONDS), process[0], str(_PORT), *map(str, Paths().locks)]
     took: list[tuple[str, float, float]] = []
+    times: list[float] = []
+    """What each loss took, less what the bus kept it waiting, in what it takes in the calm."""
     texts: set[str] = set()
     with (
         there.host.popen(
@@ -192,20 +198,22 @@ def test_five_minutes_of_an_adversary(attacked: Installed, monkeypatch: pytest.M
         for loss, shows in cycle(LOSSES):
             if time.monotonic() - began > SECONDS or bad.poll() is not None:
                 break
+            slowed = max(1.0, there.pace_s() / calm_pace)
             struck = time.monotonic()
             seconds = _took_s(there, loss, shows)
             deaf = CALLS * bus.longest_s(struck) if loss.name == _OVER_THE_BUS else 0.0
-            took.append((loss.name, seconds, usual[loss.name] + SLOWER_S + deaf))
+            took.append((loss.name, seconds, deaf))
+            times.append((seconds - deaf) / (slowed * usual[loss.name]))
             texts.update(_texts(there.status()))
             time.sleep(EVERY_S)
         did = bad.communicate(timeout=60)[0]
     now = _memory_kb(there)
-    print(did, memory, now, usual, took, sep="\n")  # shown where it fails
+    print(did, memory, now, usual, took, sorted(times), sep="\n")  # shown where it fails
 
     assert did.endswith("ended\n")
     assert "Traceback" not in did
     assert all(f"\n{way.__name__}: " in f"\n{did}" for way in adversary.WAYS)
-    assert not [each for each in took if each[1] > each[2]]
+    assert statistics.quantiles(times, n=10)[-1] <= MAX_TIMES, sorted(times)
     assert len(took) >= SECONDS / (2 * EVERY_S)
     assert _process(there) == process
     assert all(now[each] <= MORE_MEMORY * memory[each] for each in memory)

@@ -21,7 +21,10 @@ from tests.lab.machine import until
 
 pytestmark = pytest.mark.e2e
 
-RUNS = 5
+LEAST_RUNS = 2
+MOST_RUNS = 5
+"""So many pairs are measured if the first ones do not show it: the machine may be busy."""
+MEDIAN_OF = 3
 TIMES = 3
 """Half of podwatch's time is Python's, most of the limit's is the kernel's, and machines differ in
 how much of the one they do in the time of the other: 1.1 to 2.1 were seen of the same podwatch."""
@@ -56,21 +59,26 @@ def hundred(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("fault", FAULTS[:3], ids=str)
+@pytest.mark.parametrize(
+    ("hundred", "fault"),
+    [*(("trixie", fault) for fault in FAULTS[:3]), ("forky", FAULTS[0])],
+    indirect=["hundred"],
+    ids=str,
+)
 def test_an_outage_is_at_most_thrice_the_shortest_possible(hundred: Bench, fault: Fault) -> None:
     """With 100 containers podwatch needs at most thrice as long as `nft -f` run at once.
 
-    The best of five each: whatever else the machine does only adds to a time, and adds more to
+    The best of a few each: whatever else the machine does only adds to a time, and adds more to
     podwatch, which listens, looks and repairs, than to a single command. `make bench` has the rest.
     """
     _rest()
-    found = [
-        (hundred.measure(fault, PODWATCH).port_ms, hundred.measure(fault, LIMIT).port_ms)
-        for _ in range(RUNS)
-    ]
-    ours, limit = (min(column) for column in zip(*found, strict=True))
+    ours: list[float] = []
+    limit: list[float] = []
+    while len(ours) < LEAST_RUNS or (len(ours) < MOST_RUNS and min(ours) > TIMES * min(limit)):
+        ours.append(hundred.measure(fault, PODWATCH).port_ms)
+        limit.append(hundred.measure(fault, LIMIT).port_ms)
 
-    assert ours <= TIMES * limit, found
+    assert min(ours) <= TIMES * min(limit), (ours, limit)
     units = "journalctl --no-pager --quiet _PID=1 | grep -c 'Starting podwatch-reload@'"
     assert hundred.host.shell(units, check=False).stdout.strip() == "0"
 
@@ -84,8 +92,10 @@ def test_the_way_out_is_back_right_after_firewalld_lets_it(hundred: Bench) -> No
     """
     ours: list[float] = []
     limit: list[float] = []
-    while len(ours) < RUNS or (len(ours) < 3 * RUNS and not _at_most_thrice(ours, limit)):
-        if len(ours) % RUNS == 0:
+    while len(ours) < MEDIAN_OF or (
+        len(ours) < MOST_RUNS * MEDIAN_OF and not _at_most_thrice(ours, limit)
+    ):
+        if len(ours) % MEDIAN_OF == 0:
             _rest()
         limit.append(_late(hundred, trusts=True))
         hundred.start()
@@ -98,7 +108,8 @@ def test_the_way_out_is_back_right_after_firewalld_lets_it(hundred: Bench) -> No
 
 
 def _at_most_thrice(ours: list[float], limit: list[float]) -> bool:
-    return statistics.median(ours[-RUNS:]) <= TIMES * statistics.median(limit[-RUNS:])
+    last = slice(-MEDIAN_OF, None)
+    return statistics.median(ours[last]) <= TIMES * statistics.median(limit[last])
 
 
 def _late(bench: Bench, *, trusts: bool) -> float:
@@ -156,7 +167,7 @@ def _end_of_drop_window(host: Host, *, trusts: bool) -> Iterator[Callable[[], st
 
 
 _CHURN = """
-end=$(($(date +%s) + 60))
+end=$(($(date +%s) + 30))
 while [ $(date +%s) -lt $end ]; do
     podman stop -t 0 churned >/dev/null
     podman start churned && podman restart -t 0 churned
@@ -169,12 +180,12 @@ podman start churned
 
 @on_one_suite
 def test_a_container_that_comes_and_goes_during_a_fight(there: Installed) -> None:
-    """After 60 s of starts, stops and flushes all is right, nothing is left, nothing is twice."""
+    """After 30 s of starts, stops and flushes all is right, nothing is left, nothing is twice."""
     web(there.host, "churned", publish=["8190:80"])
     started = there.host.shell(_CHURN, check=False, timeout=150).stdout.count("churned")
     churned = Probe("churned", HOST_V4, 8190)
     there.until(lambda: churned.ask(there.host.client) is None, "the churned one answering", 60)
-    assert started >= 10
+    assert started >= 5
     there.host.podman("rm", "--force", "--time=0", "churned")
     there.until(lambda: not there.containers.probe_all(), "answering", 60)
     there.until(lambda: not there.status()["missing"], "whole", 60)
