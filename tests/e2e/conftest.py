@@ -31,3 +31,10 @@ def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
     """A host with podwatch installed and the standard containers running."""
     with installed(request.param) as host:
         yield host
+
+
+@pytest.fixture
+def whole_afterwards(there: Installed) -> Iterator[None]:
+    """A test that breaks something ends with a host on which everything works."""
+    yield
+    there.until_whole(40)

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.lab.containers import ContainerSet, standard_set
-from tests.lab.host import Host, Result
+from tests.lab.host import Host
+from tests.lab.inside import Result
 from tests.lab.machine import until
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -78,6 +79,23 @@ class Installed:
         return self.until(
             lambda: not self.containers.probe_all() and self.check().code == 0, "whole", limit_s
         )
+
+    def main_pid(self) -> str:
+        """The process of podwatch.service; 0 where it does not run."""
+        return self.host.unit_show("podwatch", "MainPID")["MainPID"]
+
+    def until_another(self, pid: str) -> None:
+        """Wait until podwatch.service has another process than this one."""
+        self.until(lambda: self.main_pid() not in (pid, "0"), "started again", 20)
+
+    def rss_kb(self) -> int:
+        """The resident memory of podwatch.service's process."""
+        status = self.host.read(f"/proc/{self.main_pid()}/status")
+        return int(status.split("VmRSS:")[1].split()[0])
+
+    def lose_the_table(self) -> None:
+        """Delete netavark's table."""
+        self.host.nft("delete", "table", "inet", "netavark")
 
     def start_anew(self) -> None:
         """Restart podwatch: it forgets how often it has repaired, and slows down for nobody."""

@@ -14,23 +14,15 @@ pytestmark = pytest.mark.e2e
 _PORTS = "/run/containers/networks/firewall/ports"
 
 
-def _main_pid(there: Installed) -> str:
-    return there.host.unit_show("podwatch", "MainPID")["MainPID"]
-
-
-def _until_another(there: Installed, pid: str) -> None:
-    there.until(lambda: _main_pid(there) not in (pid, "0"), "started again")
-
-
 @on_one_suite
 def test_killed(there: Installed) -> None:
     """SIGKILL at any time: systemd starts podwatch again, and what was lost meanwhile heals."""
     for pause in (0.0, 0.01, 0.03, 0.1):
-        pid = _main_pid(there)
+        pid = there.main_pid()
         there.host.nft("delete", "table", "inet", "netavark")
         time.sleep(pause)  # the moment of the kill is what varies
         there.host.run(["kill", "-KILL", pid])
-        _until_another(there, pid)
+        there.until_another(pid)
         there.until_whole()
 
 
@@ -53,7 +45,7 @@ def test_a_start_ends_with_a_status(there: Installed) -> None:
 
     try:
         assert told.code == 2, told.stdout
-        assert str(there.status()["pid"]) == _main_pid(there)
+        assert str(there.status()["pid"]) == there.main_pid()
     finally:
         there.host.run(["podwatch", "resume"])
     there.until_whole()
@@ -76,13 +68,13 @@ def test_a_damaged_copy_is_ignored(there: Installed, text: str) -> None:
 
 def test_the_bus_restarted(there: Installed) -> None:
     """After a restart of dbus podwatch is connected again, and a lost source comes back."""
-    pid = _main_pid(there)
+    pid = there.main_pid()
     there.host.shell("systemctl restart dbus; systemctl restart firewalld", timeout=60)
     there.until(lambda: there.status()["watchers"].get("firewalld") == "connected", "connected", 40)
     there.host.run(["firewall-cmd", "--reload"])
     there.until_whole(20)
 
-    assert _main_pid(there) == pid
+    assert there.main_pid() == pid
 
 
 @on_one_suite
@@ -118,7 +110,7 @@ def test_a_fight_is_bounded(there: Installed) -> None:
 )
 def test_a_bad_configuration_is_refused(there: Installed, text: str, named: str) -> None:
     """A bad file is named with its setting, and the configuration in effect stays."""
-    pid = _main_pid(there)
+    pid = there.main_pid()
     cursor = there.host.journal_cursor()
     with there.configured(text):
         there.until(
@@ -131,7 +123,7 @@ def test_a_bad_configuration_is_refused(there: Installed, text: str, named: str)
         assert (check.code, check.stdout.startswith("PODWATCH UNKNOWN - ")) == (3, True)
     there.until_whole()
 
-    assert _main_pid(there) == pid
+    assert there.main_pid() == pid
 
 
 @on_one_suite

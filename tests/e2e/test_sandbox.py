@@ -19,10 +19,6 @@ _SECCOMP_MODE_FILTER = "2"
 _RELOAD_ONLY = '[restore]\nmethods = ["reload"]\nquiet = 0\n'
 
 
-def _main_pid(there: Installed) -> str:
-    return there.host.unit_show("podwatch", "MainPID")["MainPID"]
-
-
 def _lose(there: Installed) -> None:
     flush = "nft delete table inet netavark"
     there.host.shell("iptables -t nat -F" if there.host.suite == "bookworm" else flush)
@@ -44,7 +40,7 @@ def _proc_status(there: Installed, pid: str) -> dict[str, str]:
 )
 def test_writes_nowhere(there: Installed, directory: str) -> None:
     """In the daemon's view of the file system even an almighty root writes to none of these."""
-    enter = ["nsenter", "--target", _main_pid(there), "--mount"]
+    enter = ["nsenter", "--target", there.main_pid(), "--mount"]
     tried = there.host.run([*enter, "touch", f"{directory}/podwatch-was-here"], check=False)
 
     assert tried.code != 0, "written"
@@ -54,7 +50,7 @@ def test_writes_nowhere(there: Installed, directory: str) -> None:
 
 def test_writes_its_own_directories(there: Installed) -> None:
     """It writes to /run/podwatch and /var/lib/podwatch; its /tmp and its /dev are its own."""
-    enter = ["nsenter", "--target", _main_pid(there), "--mount"]
+    enter = ["nsenter", "--target", there.main_pid(), "--mount"]
     for directory in ("/run/podwatch", "/var/lib/podwatch", "/tmp"):
         there.host.run([*enter, "touch", f"{directory}/probe"])
         there.host.run([*enter, "rm", f"{directory}/probe"])
@@ -66,7 +62,7 @@ def test_writes_its_own_directories(there: Installed) -> None:
 
 def test_capabilities(there: Installed) -> None:
     """Every thread has CAP_NET_ADMIN alone, can gain none, and runs under a system call filter."""
-    pid = _main_pid(there)
+    pid = there.main_pid()
     threads = there.host.run(["ls", f"/proc/{pid}/task"]).stdout.split()
 
     assert threads
@@ -109,7 +105,7 @@ def test_nothing_of_podman_is_in_the_sandbox(
     there: Installed, dns_started_by_a_repair: str
 ) -> None:
     """After a repair no process of podman is in podwatch's cgroup, or bound by its limits."""
-    podwatch = _main_pid(there)
+    podwatch = there.main_pid()
     inside = there.host.run(["systemctl", "show", "--value", "-p", "ControlGroup", "podwatch"])
     group = inside.stdout.strip()
     pids = _pids(there, "aardvark-dns|conmon|busybox")

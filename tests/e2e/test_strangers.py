@@ -30,17 +30,12 @@ def memory_kb(there: Installed, pid: str) -> tuple[int, int]:
     return int(now), int(most)
 
 
-def main_pid(there: Installed) -> str:
-    """The process of podwatch.service."""
-    return there.host.unit_show("podwatch", "MainPID")["MainPID"]
-
-
 def run_stranger(there: Installed, what: str, *, seconds: int = 0, wait: bool = True) -> None:
     """Have uid nobody do something to podwatch's connections; see tests/lab/stranger.py."""
     if not there.host.exists(SCRIPT):
         there.host.write(SCRIPT, Path(stranger.__file__).read_text())
     unit = ["--unit=stranger", "--uid=nobody", "--collect", "--quiet"]
-    argv = ["python3", "-u", SCRIPT, what, str(seconds), main_pid(there)]
+    argv = ["python3", "-u", SCRIPT, what, str(seconds), there.main_pid()]
     there.host.run(["systemd-run", *unit, *(["--wait"] if wait else []), *argv], timeout=100)
 
 
@@ -127,12 +122,12 @@ def test_nobodys_jobs_have_not_ended(there: Installed) -> None:
 
 def test_large_signals_are_passed_over(there: Installed) -> None:
     """62 MB to each of podwatch's connections take no memory, and the next loss is healed."""
-    pid = main_pid(there)
+    pid = there.main_pid()
     before, _ = memory_kb(there, pid)
     run_stranger(there, "large")
     heal_s(there)
 
-    assert main_pid(there) == pid
+    assert there.main_pid() == pid
     assert memory_kb(there, pid)[1] - before < MAX_MORE_KB
     there.until_whole()
 
@@ -142,7 +137,7 @@ def test_a_flood_delays_no_repair(there: Installed) -> None:
 
     The bus itself is deaf for seconds after each large one: what needs no bus does not wait.
     """
-    pid = main_pid(there)
+    pid = there.main_pid()
     calm = statistics.median(heal_s(there) for _ in range(ROUNDS))
     there.until_whole()
     calm_pace = there.pace_s()
@@ -153,6 +148,6 @@ def test_a_flood_delays_no_repair(there: Installed) -> None:
         slowed = max(1.0, there.pace_s() / calm_pace)
 
     assert statistics.median(flooded) <= MAX_TIMES * slowed * calm, (calm, slowed, flooded)
-    assert main_pid(there) == pid
+    assert there.main_pid() == pid
     assert memory_kb(there, pid)[1] - before < MAX_MORE_KB
     there.until_whole()
