@@ -5,13 +5,15 @@ They run from a lab root file system under a throw-away overlay, without systemd
 stop and restart either within milliseconds. For use inside `@in_private_network`.
 """
 
+import asyncio
 import os
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.lab import rootfs
 
@@ -113,6 +115,20 @@ class FirewallStage:
     def log(self) -> str:
         """What the bus and firewalld printed."""
         return (self._top / "log").read_text()
+
+
+def on_stage(
+    body: Callable[[FirewallStage], Coroutine[Any, Any, None]],
+    suite: str = "trixie",
+    *,
+    firewalld: bool = True,
+) -> None:
+    """Run a test's body where a bus runs, and firewalld if it is wanted from the start."""
+    with FirewallStage(suite) as stage:
+        stage.start_bus()
+        if firewalld:
+            stage.start_firewalld()
+        asyncio.run(body(stage))
 
 
 def mount(kind: str, source: str, target: Path, *options: str) -> None:

@@ -24,7 +24,7 @@ P = ParamSpec("P")
 _CLONE_NEWNET = 0x40000000
 _CLONE_NEWNS = 0x00020000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 
 def unshare(flags: int) -> None:

@@ -15,7 +15,7 @@ from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD
 from podwatch.words.way import Policy
-from tests.integration.firewall_stage import SUITES, FirewallStage
+from tests.integration.firewall_stage import SUITES, FirewallStage, on_stage
 from tests.integration.namespace import in_private_network
 
 pytestmark = pytest.mark.integration
@@ -89,10 +89,7 @@ def test_a_reload_is_heard_and_takes_the_trusted_source(suite: str) -> None:
             await watch.trust(SUBNET)
             assert (await watch.read()).sources == {SUBNET: "trusted"}
 
-    with FirewallStage(suite) as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body, suite)
 
 
 @in_private_network
@@ -110,10 +107,7 @@ def test_a_source_moves_from_another_zone() -> None:
             with pytest.raises(BusUnavailable, match="INVALID_ADDR"):
                 await listener.watch.trust("not a subnet")
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body)
 
 
 @in_private_network
@@ -130,10 +124,7 @@ def test_panic_mode_is_heard_and_read() -> None:
             await listener.hear(FirewalldEvent.PANIC)
             assert not (await listener.watch.read()).panic
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body)
 
 
 @in_private_network
@@ -164,10 +155,7 @@ def test_a_direct_rule_is_heard() -> None:
             stage.firewall_cmd(*rule)
             await listener.hear(FirewalldEvent.DIRECT)
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body)
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -230,9 +218,7 @@ def test_a_start_is_told_when_its_rules_are_there(suite: str) -> None:
             await listener.hear(FirewalldEvent.STOPPED)
             assert await listener.watch.read() == ABSENT_FIREWALLD
 
-    with FirewallStage(suite) as stage:
-        stage.start_bus()
-        asyncio.run(body(stage))
+    on_stage(body, suite, firewalld=False)
 
 
 @in_private_network
@@ -268,10 +254,7 @@ def test_a_firewalld_that_hangs_is_unknown() -> None:
             stage.freeze_firewalld(frozen=False)
             assert (await listener.watch.read()).running
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body)
 
 
 @in_private_network
@@ -295,10 +278,7 @@ def test_a_firewalld_that_ends_while_it_is_asked_is_absent() -> None:
             stage.stop_firewalld(signal.SIGKILL)
             assert await reading == ABSENT_FIREWALLD
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body)
 
 
 @in_private_network
@@ -325,9 +305,7 @@ def test_the_bus_comes_and_goes() -> None:
                     descriptors = len(os.listdir("/proc/self/fd"))
             assert len(os.listdir("/proc/self/fd")) <= descriptors
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        asyncio.run(body(stage))
+    on_stage(body, firewalld=False)
 
 
 @in_private_network
@@ -347,10 +325,7 @@ def test_signals_are_heard_after_the_bus_was_restarted() -> None:
             await asyncio.to_thread(stage.firewall_cmd, "--reload")
             await listener.hear(FirewalldEvent.RELOADED)
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body)
 
 
 @in_private_network
@@ -365,10 +340,7 @@ def test_reloaded_from_somebody_else_is_not_heard() -> None:
             await listener.hear(FirewalldEvent.SOURCES)
             assert FirewalldEvent.RELOADED not in listener.events
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body)
 
 
 @in_private_network

@@ -13,7 +13,7 @@ import pytest
 
 from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.units import SYSTEMD, UnitWatch
-from tests.integration.firewall_stage import SUITES, FirewallStage
+from tests.integration.firewall_stage import SUITES, FirewallStage, on_stage
 from tests.integration.namespace import in_private_network
 from tests.integration.test_firewalld import SUBNET, listening
 from tests.lab import stranger
@@ -63,17 +63,14 @@ def test_strangers_are_not_heard(suite: str) -> None:
             await asyncio.to_thread(stage.firewall_cmd, "--reload")
             await listener.hear(FirewalldEvent.RELOADED)  # by the owner that came afterwards
 
-    with FirewallStage(suite) as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body, suite)
 
 
 @in_private_network
 def test_who_owns_no_unit_is_not_heard() -> None:
     """Where nobody owns systemd's name, its signals are nobody's: a hint is not even given."""
 
-    async def body() -> None:
+    async def body(_: FirewallStage) -> None:
         hints: list[float] = []
         units = UnitWatch(["a.socket"], lambda: hints.append(time.monotonic()))
         task = asyncio.ensure_future(units.run())
@@ -87,9 +84,7 @@ def test_who_owns_no_unit_is_not_heard() -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        asyncio.run(body())
+    on_stage(body, firewalld=False)
 
 
 @in_private_network
@@ -106,17 +101,14 @@ def test_large_signals_take_no_memory() -> None:
             assert resident_kb("VmHWM") - before < MOST_MORE_KB
             assert FirewalldEvent.BUS_LOST not in listener.events
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body(stage))
+    on_stage(body)
 
 
 @in_private_network
 def test_a_flood_leaves_the_loop_and_the_bus_usable() -> None:
     """Beside thousands of signals a second firewalld answers, the loop runs, memory stays."""
 
-    async def body() -> None:
+    async def body(_: FirewallStage) -> None:
         async with listening() as listener:
             watch = listener.watch
             await watch.read()
@@ -137,10 +129,7 @@ def test_a_flood_leaves_the_loop_and_the_bus_usable() -> None:
             # Both share a machine and a bus with whoever floods it; deaf is a hundred times more.
             assert beside < 30 * max(calm, 0.001)
 
-    with FirewallStage("trixie") as stage:
-        stage.start_bus()
-        stage.start_firewalld()
-        asyncio.run(body())
+    on_stage(body)
 
 
 async def _asked(owner: "object") -> float:
