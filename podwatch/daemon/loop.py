@@ -11,27 +11,23 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from podwatch.daemon.config import Config
 from podwatch.daemon.hints import Hints
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import Pause, why_blocked
 from podwatch.decide import policy
+from podwatch.decide.kinds import is_quick
 from podwatch.report.publish import Publisher
 from podwatch.words.cause import NO_CAUSE
 from podwatch.words.errors import PodwatchError, Unreadable
-from podwatch.words.means import ABOUT_RULES, Method, Outcome
+from podwatch.words.means import BY_PODMAN, Method, Outcome
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.verdict import BlockedKind, Missing, Verdict
+from podwatch.words.verdict import Verdict
 
-_BY_PODMAN = frozenset({Method.RELOAD, Method.ESCALATE})
-"""Means whose transactions netavark commits, under a name of nft's: nobody else's can be told."""
-
-_QUICK = frozenset({Method.SYSCTLS, Method.SOURCES, Method.REPLAY})
 _QUICK_S = 0.1
-"""To tell a loss takes as long as one of these means, and would take a processor from it: it is
-told when that is over, or after so long."""
+"""To report a loss takes as long as a quick means, and would take a processor from it: it is
+reported when that is over, or after so long."""
 
 _ACT_S = 300.0
 """More than a repair can take besides its reloads: a renewal before it, podman and tools asked."""
@@ -114,7 +110,7 @@ class Loop:
         now = self.last_look = self.clock()
         self._look_cost = time.process_time() - worked
         decision = self._step(snapshot, verdict, now)
-        told, told_at = self._due(verdict, decision, now)
+        told, told_at = policy.due(self.memory, verdict, decision, now, self.limits)
         tells, cause = bool(told.missing) or not verdict.missing, self.hints.cause
         if tells and now >= told_at:  # what is lost from now on has a cause of its own
             self.hints.cause = NO_CAUSE
@@ -171,30 +167,7 @@ class Loop:
     def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:
         return bool(verdict.missing_rules) and self.host.copy.covers(snapshot, verdict.rules)
 
-    def _due(
-        self, verdict: Verdict, decision: policy.Decision, now: float
-    ) -> tuple[Verdict, float]:
-        """What may be told of a verdict now, and when the rest may: a time past if all may.
-
-        netavark writes its state before its rules, so for some milliseconds at each start of a
-        container something is missing. It is a loss once it is acted on, or stays.
-        """
-        busy = any(each.kind is BlockedKind.BUSY for each in verdict.blocked)
-        stays = self.limits.busy_cap if busy else self.limits.quiet
-        due: list[Missing] = []
-        later = policy.NEVER
-        for missing, since, methods in (
-            (verdict.missing_sysctls, self.memory.sysctls_since, {Method.SYSCTLS}),
-            (verdict.missing_sources, self.memory.sources_since, {Method.SOURCES}),
-            (verdict.missing_rules, self.memory.rules_since, ABOUT_RULES),
-        ):
-            if since is None or decision.method in methods or now >= since + stays:
-                due += missing
-            else:
-                later = max(later, since + stays)
-        return replace(verdict, missing=tuple(due)), later
-
-    def _keep_copy(self, snapshot: Snapshot, verdict: Verdict, method: Method | None) -> None:
+    def _keep_copy(self, snapshot: Snapshot, verdict: Verdict, method: str | None) -> None:
         """Copy the rules, but for those that somebody is in the middle of changing."""
         whole = not (verdict.missing_rules or verdict.has_duplicates)
         if whole or not (snapshot.busy or method is Method.REPLAY):
@@ -205,7 +178,7 @@ class Loop:
 
     async def _act(
         self,
-        method: Method,
+        method: str,
         decision: policy.Decision,
         snapshot: Snapshot,
         verdict: Verdict,
@@ -217,7 +190,7 @@ class Loop:
         `transactions` is their number before the look.
         """
         began = self.clock()
-        with _telling(tell, after_s=_QUICK_S if method in _QUICK else 0.0):
+        with _telling(tell, after_s=_QUICK_S if is_quick(method) else 0.0):
             outcome = await self._restore(method, decision, snapshot, verdict)
             ended = self.clock()
             self._take_hints()
@@ -231,7 +204,7 @@ class Loop:
             self.publisher.acted(outcome, took_s=ended - began)
 
     async def _restore(
-        self, method: Method, decision: policy.Decision, snapshot: Snapshot, verdict: Verdict
+        self, method: str, decision: policy.Decision, snapshot: Snapshot, verdict: Verdict
     ) -> Outcome:
         restore = self.config.restore
         rounds = len(decision.container_ids) // restore.at_once + 1
@@ -249,7 +222,7 @@ class Loop:
 
     def _acted(
         self,
-        method: Method,
+        method: str,
         decision: policy.Decision,
         outcome: Outcome,
         transactions: int,
@@ -261,7 +234,8 @@ class Loop:
         # Who else uses iptables does so under the same name: those are told by their number.
         others = self.hints.transactions - transactions - outcome.transactions
         undone = method is Method.REPLAY and others > 0
-        if undone or (meanwhile and method not in _BY_PODMAN):
+        # What netavark commits for podman is under a name of nft's: nobody else's can be told.
+        if undone or (meanwhile and method not in BY_PODMAN):
             self.memory = policy.hinted(self.memory, now)
             self.hints.cause = meanwhile or self.hints.cause
 

@@ -5,16 +5,19 @@ Nothing here decides or repeats. What a repair is decided from is compared once 
 it is carried out, with nothing waited for in between: where a container has come or gone since, the
 repair is Outdated and nothing is done. What is begun is ended, whatever ends podwatch.
 
-Before `podman network reload` two things are made sure of, since
-a reload that fails half-way takes a container off the network for good (podman.md 3.5: its address
-is given back while its interface stays): the firewall tool that netavark will call works, and
-podman answers at all.
+Before `podman network reload` two things are made sure of: the firewall tool that netavark will
+call works, and podman answers at all. A reload is a teardown and a setup (libpod
+networking_common.go, reloadContainerNetwork). One that fails between the two has given the
+container's address back while its interface stays, and takes the container off the network for
+good.
+
+Each means is a coroutine in the table `Restorer.means`, by its word.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,19 +30,18 @@ from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.blocked import forbids_renewal
+from podwatch.decide.decision import Decision
 from podwatch.decide.held import held_back, told
 from podwatch.decide.judge import judge
-from podwatch.decide.policy import Decision
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules
 from podwatch.drivers.firewalld import zone_of
 from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFailed, Unreadable
 from podwatch.words.means import Method, Outcome
 from podwatch.words.network import FirewallDriver
-from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot, Unknown
 from podwatch.words.text import counted
-from podwatch.words.verdict import MissingKind, Verdict
+from podwatch.words.verdict import Missing, MissingKind, Verdict
 
 T = TypeVar("T")
 
@@ -50,8 +52,30 @@ _ASK_S = 2.0
 _TRIES = 3
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One decision to carry out, and the look it was made of.
+
+    `progress` is told what is under way.
+    """
+
+    method: str
+    decision: Decision
+    snapshot: Snapshot
+    verdict: Verdict
+    progress: Callable[[str], None]
+
+    def done(self, detail: str, transactions: int = 0) -> Outcome:
+        """The outcome where it went through."""
+        return Outcome(self.method, done=True, detail=detail, transactions=transactions)
+
+
 class Restorer:
-    """Knows how each means of restoring is carried out on this host."""
+    """Knows how each means of restoring is carried out on this host.
+
+    `means` has each by its word: a coroutine that raises PodwatchError where it does not go
+    through, and Outdated where the host is another by then.
+    """
 
     def __init__(
         self,
@@ -72,6 +96,13 @@ class Restorer:
         self.at_once = at_once
         self.timeout_s = timeout_s
         self.turn = asyncio.Lock()  # of whoever reloads containers
+        self.means: dict[str, Callable[[Job], Awaitable[Outcome]]] = {
+            Method.SYSCTLS: self._set,
+            Method.SOURCES: self._trust,
+            Method.REPLAY: self._replay,
+            Method.RELOAD: self._reload,
+            Method.ESCALATE: self._reload,
+        }
         self._locked = ExitStack()
         self._lockers = 0
 
@@ -129,7 +160,7 @@ class Restorer:
 
     async def restore(
         self,
-        method: Method,
+        method: str,
         decision: Decision,
         snapshot: Snapshot,
         verdict: Verdict,
@@ -139,51 +170,51 @@ class Restorer:
 
         `progress` is told what is under way. Never raises on failure.
         """
-        transactions = 0
         try:
             with self._alone():
-                if method is Method.SYSCTLS:
-                    self._check(snapshot)
-                    detail = _set(decision.sysctls)
-                elif method is Method.SOURCES:
-                    detail = await self._trust(decision.subnets, snapshot)
-                elif method is Method.REPLAY:
-                    detail, transactions = await self._replay(decision, snapshot, verdict.rules)
-                else:
-                    async with self.turn:
-                        detail = await self._reload(decision, snapshot, verdict, progress)
+                return await self.means[method](Job(method, decision, snapshot, verdict, progress))
         except Outdated as exc:
             return Outcome(method, done=False, detail=str(exc), outdated=True)
         except PodwatchError as exc:
             detail = f"{exc}; {exc.hint}" if exc.hint else str(exc)
             held = str(exc) if isinstance(exc, HeldBack) else ""
             return Outcome(method, done=False, detail=detail, held=held)
-        return Outcome(method, done=True, detail=detail, transactions=transactions)
 
-    async def _trust(self, subnets: Iterable[str], snapshot: Snapshot) -> str:
-        if self.firewalld is None or snapshot.setup is None:
+    async def _set(self, job: Job) -> Outcome:
+        """Write each sysctl that is missing."""
+        self._check(job.snapshot)
+        done = []
+        for loss in job.decision.missing:
+            sysctl.write(loss.place, loss.value)
+            done.append(f"{loss.place.replace('/', '.')} = {loss.value}")
+        return job.done(f"{', '.join(done)} set again")
+
+    async def _trust(self, job: Job) -> Outcome:
+        """Make each subnet a source of firewalld's zone again."""
+        if self.firewalld is None or job.snapshot.setup is None:
             raise RestoreFailed("firewalld is not there to take a trusted source")
-        done, zone = [], zone_of(snapshot.setup.driver)
-        for subnet in subnets:
-            self._check(snapshot)
-            await self.firewalld.trust(subnet, zone)
-            done.append(subnet)
-        return f"firewalld's zone {zone} has {', '.join(done)} again"
+        done, zone = [], zone_of(job.snapshot.setup.driver)
+        for loss in job.decision.missing:
+            self._check(job.snapshot)
+            await self.firewalld.trust(loss.detail, zone)
+            done.append(loss.detail)
+        return job.done(f"firewalld's zone {zone} has {', '.join(done)} again")
 
     def _check(self, snapshot: Snapshot) -> None:
         """Raise Outdated where the snapshot is not what would be seen now."""
         if why := self.looker.outdated(snapshot):
             raise Outdated(f"{why} since the look")
 
-    async def _replay(
-        self, decision: Decision, snapshot: Snapshot, rules: Sequence[Rule]
-    ) -> tuple[str, int]:
+    async def _replay(self, job: Job) -> Outcome:
+        """Put back what the copy has of the missing rules, and take away what closes a way."""
+        snapshot = job.snapshot
         if snapshot.setup is None or snapshot.rules is None:
             raise RestoreFailed("the rules could not be read")
-        stale = self._still_stale(decision, snapshot) if decision.stale else ()
-        todo = saved.repairs(self.copy.of(snapshot.setup.driver), rules, snapshot.rules, stale)
+        stale = self._still_stale(job)
+        copy = self.copy.of(snapshot.setup.driver)
+        todo = saved.repairs(copy, job.verdict.rules, snapshot.rules, stale)
         if not todo:
-            return "nothing had to be put back", 0
+            return job.done("nothing had to be put back")
         self._check(snapshot)
         try:
             transactions = await self._rules(snapshot).repair(todo, snapshot.rules)
@@ -192,15 +223,16 @@ class Restorer:
                 raise Outdated(f"somebody changed the rules since the look ({exc})") from exc
             raise
         how = ", what was left over taken away" if stale else " from the verified copy"
-        return f"{counted(len(todo), 'chain')} put right{how}", transactions
+        return job.done(f"{counted(len(todo), 'chain')} put right{how}", transactions)
 
-    def _still_stale(self, decision: Decision, snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    def _still_stale(self, job: Job) -> tuple[tuple[str, str], ...]:
         """What is to be taken away, and is nobody's at this moment: the kernel is asked anew."""
-        verdict = judge(replace(snapshot, inside=self.looker.ask_inside()))
-        stale = {
-            (each.chain, each.detail) for each in verdict.missing if each.kind is MissingKind.STALE
-        }
-        return tuple(each for each in decision.stale if each in stale)
+        before = _stale(job.decision.missing)
+        if not before:
+            return ()
+        verdict = judge(replace(job.snapshot, inside=self.looker.ask_inside()))
+        now = _stale(verdict.missing)
+        return tuple(rule for rule in before if rule in now)
 
     @staticmethod
     def _driver(snapshot: Snapshot) -> FirewallDriver:
@@ -212,13 +244,13 @@ class Restorer:
             raise RestoreFailed(f"podwatch cannot put back rules of the driver {driver}")
         return self.looker.rules[driver]
 
-    async def _reload(
-        self,
-        decision: Decision,
-        snapshot: Snapshot,
-        verdict: Verdict,
-        progress: Callable[[str], None],
-    ) -> str:
+    async def _reload(self, job: Job) -> Outcome:
+        """Have podman set up anew the networks of those that miss something."""
+        async with self.turn:
+            return await self._reload_in_turn(job)
+
+    async def _reload_in_turn(self, job: Job) -> Outcome:
+        snapshot, is_escalation = job.snapshot, job.method == Method.ESCALATE
         # Where netavark has firewalld make the rules, that has just answered what is missing.
         driver = self._driver(snapshot)
         rules = self.looker.rules.get(driver)
@@ -231,18 +263,20 @@ class Restorer:
             )
         await self.refresh_census()
         known = self.looker.census.containers
-        running = [each for each in decision.container_ids if each in known and known[each].running]
+        running = [
+            each for each in job.decision.container_ids if each in known and known[each].running
+        ]
         if not running:
             raise RestoreFailed("none of the containers can be reloaded: not running")
         held = held_back(running, known, shut_gates(snapshot.setup, self.installed))
         ids = [each for each in running if each not in held]
-        if held and (not ids or decision.method is Method.ESCALATE):
+        if held and (not ids or is_escalation):
             # Cleared with the rest, they would be left without any rule.
             raise HeldBack(told(held, known))
         self._check(snapshot)
-        progress(f"reloading the network of {counted(len(ids), 'container')}")
-        if decision.method is Method.ESCALATE:
-            failed = await self._escalate(snapshot, verdict.rules, ids, progress)
+        job.progress(f"reloading the network of {counted(len(ids), 'container')}")
+        if is_escalation:
+            failed = await self._escalate(job, ids)
         else:
             failed = await self._reload_each(ids)
         if failed:
@@ -258,30 +292,23 @@ class Restorer:
             raise HeldBack(
                 f"podman network reload of {counted(len(ids), 'container')}, {told(held, known)}"
             )
-        cleared = decision.method is Method.ESCALATE
-        what = f"{DRIVERS[driver].PLACE} was cleared and " if cleared else ""
-        return f"{what}podman network reload of {counted(len(ids), 'container')}"
+        what = f"{DRIVERS[driver].PLACE} was cleared and " if is_escalation else ""
+        return job.done(f"{what}podman network reload of {counted(len(ids), 'container')}")
 
-    async def _escalate(
-        self,
-        snapshot: Snapshot,
-        expected: Sequence[Rule],
-        ids: list[str],
-        progress: Callable[[str], None],
-    ) -> dict[str, str]:
+    async def _escalate(self, job: Job, ids: list[str]) -> dict[str, str]:
         """Clear the rules and reload all; as they were, damaged, is better than gone.
 
         They are kept in the copy first: should podwatch be killed now, the next one puts them back.
         """
-        rules = self._rules(snapshot)
-        self.copy.take(snapshot, expected, whole=False)
+        rules = self._rules(job.snapshot)
+        self.copy.take(job.snapshot, job.verdict.rules, whole=False)
         failed = dict.fromkeys(ids, "it was interrupted")
         try:
             await rules.clear()
             failed = await self._reload_each(ids)
         finally:
             if failed:
-                await ended(self._put_back(rules, progress))
+                await ended(self._put_back(rules, job.progress))
         return failed
 
     async def _put_back(self, rules: Rules, progress: Callable[[str], None]) -> None:
@@ -336,11 +363,6 @@ async def ended(begun: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def _set(todo: Iterable[str]) -> str:
-    """Write each "path=value". Raises RestoreFailed."""
-    done = []
-    for each in todo:
-        path, _, value = each.partition("=")
-        sysctl.write(path, value)
-        done.append(f"{path.replace('/', '.')} = {value}")
-    return f"{', '.join(done)} set again"
+def _stale(missing: Iterable[Missing]) -> tuple[tuple[str, str], ...]:
+    """(chain, rule) of each rule that closes a way."""
+    return tuple((loss.chain, loss.detail) for loss in missing if loss.kind == MissingKind.STALE)

@@ -6,23 +6,18 @@ makes the verdict unknown for that part, and what is merely too much (duplicates
 is at most a warning.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from podwatch.decide.blocked import blocked_by
 from podwatch.decide.census import living
 from podwatch.decide.hidden import hidden
 from podwatch.decide.in_the_way import in_the_way
+from podwatch.decide.kinds import KINDS, RULES, Kind, reported
 from podwatch.decide.leftovers import candidates, leftovers, notices
-from podwatch.decide.rules import (
-    container_ids,
-    duplicates,
-    missing_forwards,
-    missing_rules,
-    not_podmans,
-    unmasked,
-)
-from podwatch.decide.settings import missing_sysctls
-from podwatch.decide.sources import firewalld_warnings, missing_sources
+from podwatch.decide.rules import container_ids, duplicates, not_podmans, rules_of, unmasked
+from podwatch.decide.sources import NOT_IN_FIREWALLD, firewalld_warnings
 from podwatch.decide.state_files import (
     about_nobodys,
     by_their_owners,
@@ -39,10 +34,9 @@ from podwatch.decide.surroundings import (
     unforwarded,
     without_events,
 )
-from podwatch.drivers import firewalld as policies
-from podwatch.drivers.driver import DRIVERS, expected_rules
-from podwatch.words.network import FirewallDriver
-from podwatch.words.rules import Rule
+from podwatch.drivers.driver import DRIVERS
+from podwatch.words.network import FirewallDriver, Setup
+from podwatch.words.rules import Rule, Ruleset
 from podwatch.words.snapshot import Snapshot, Unknown
 from podwatch.words.verdict import (
     CLOSING,
@@ -55,15 +49,13 @@ from podwatch.words.verdict import (
     Verdict,
 )
 
-_NOT_IN_FIREWALLD = (FirewallDriver.NONE, FirewallDriver.UNKNOWN)
 
-
-def judge(snapshot: Snapshot) -> Verdict:
+def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
     """Say what is missing, what is odd, what is unknown, and what forbids a repair."""
     unknown = list(snapshot.unknown)
-    missing: list[Missing] = []
+    lost: dict[str, list[Missing]] = {}
     warnings: list[Notice] = []
-    rules: list[Rule] = []
+    rules: Sequence[Rule] = ()
     asks_inside = False
     setup = snapshot.setup
     if setup is not None:
@@ -71,48 +63,33 @@ def judge(snapshot: Snapshot) -> Verdict:
         setup = living(setup, snapshot.containers)
         useless = nobodys(setup, snapshot)
         warnings.extend(about_nobodys(useless))
-        bad_files = tuple(each for each in setup.bad_files if each not in useless)
+        bad_files = tuple(bad for bad in setup.bad_files if bad not in useless)
         setup = replace(setup, bad_files=bad_files)
         asks_inside = bool(bad_files) and snapshot.inside is None
-        unknown.extend(unreadable(setup, each) for each in bad_files)
+        unknown.extend(unreadable(setup, bad) for bad in bad_files)
         unknown.extend(stateless(setup, snapshot))
         unknown.extend(unheard(setup, snapshot))
+        rules = rules_of(setup, snapshot)
+        for kind in reported(kinds):
+            lost[kind.name] = list(kind.judge(setup, snapshot, rules))
         if setup.driver in DRIVERS and snapshot.rules is not None:
-            rules = expected_rules(setup, snapshot.rules)
-            missing.extend(missing_rules(rules, snapshot.rules, snapshot, setup))
-            warnings.extend(duplicates(rules, snapshot.rules))
-            warnings.extend(without_events(snapshot.rules))
-            warnings.extend(shut_out(setup, snapshot.drops, snapshot.around.named))
-            warnings.extend(parted(setup, snapshot))
             known = replace(snapshot, setup=setup)
             if snapshot.inside is None:
                 asks_inside = asks_inside or bool(candidates(known, rules))
-            left = leftovers(known, rules, missing)
-            stale = in_the_way(setup, rules, snapshot.rules, left, snapshot.containers)
-            closes = {(each.chain, each.detail) for each in stale}
-            others = [each for each in left if (each.chain, each.text) not in closes]
-            warnings.extend(notices(others, setup, snapshot.containers))
-            if snapshot.rules.present and not snapshot.busy:
-                told = {(each.chain, each.text) for each in left}
-                damaged = {each.chain for each in missing}
-                missing.extend(stale)
-                warnings.extend(hidden(setup, rules, snapshot.rules, told, damaged))
-        missing.extend(missing_sysctls(setup, snapshot))
+            of_rules = lost.setdefault(RULES.name, [])
+            warnings.extend(_about_observed(known, setup, snapshot.rules, rules, of_rules))
         warnings.extend(unforwarded(setup, snapshot))
         warnings.extend(astray(setup, snapshot))
-        if snapshot.firewalld is not None and setup.driver not in _NOT_IN_FIREWALLD:
-            if setup.driver is FirewallDriver.FIREWALLD and snapshot.firewalld.running:
-                rules = policies.expected_rules(setup, snapshot.firewalld.policies_seen)
-                lost = missing_forwards(rules, snapshot.firewalld, snapshot, setup)
-                missing.extend(each for each in lost if each.reloadable)
+        if snapshot.firewalld is not None and setup.driver not in NOT_IN_FIREWALLD:
+            if setup.driver is FirewallDriver.FIREWALLD:
                 warnings.extend(unmasked(rules, snapshot.firewalld))
-            missing.extend(missing_sources(setup, snapshot.firewalld))
             warnings.extend(firewalld_warnings(setup, snapshot.firewalld))
     warnings.extend(neighbours(snapshot))
     blocked = tuple(blocked_by(snapshot, setup))
+    missing = tuple(chain.from_iterable(lost.values()))
     return Verdict(
         state=_state(missing, warnings, blocked, unknown),
-        missing=tuple(missing),
+        missing=missing,
         warnings=tuple(warnings),
         blocked=blocked,
         unknown=tuple(unknown),
@@ -124,8 +101,35 @@ def judge(snapshot: Snapshot) -> Verdict:
     )
 
 
+def _about_observed(
+    snapshot: Snapshot,
+    setup: Setup,
+    observed: Ruleset,
+    rules: Sequence[Rule],
+    lost: list[Missing],
+) -> Iterator[Notice]:
+    """What is odd about the rules that are there.
+
+    Those that close a running container's way are added to what is `lost`.
+    """
+    yield from duplicates(rules, observed)
+    yield from without_events(observed)
+    yield from shut_out(setup, snapshot.drops, snapshot.around.named)
+    yield from parted(setup, snapshot)
+    left = leftovers(snapshot, rules, lost)
+    stale = in_the_way(setup, rules, observed, left, snapshot.containers)
+    closes = {(loss.chain, loss.detail) for loss in stale}
+    others = [rule for rule in left if (rule.chain, rule.text) not in closes]
+    yield from notices(others, setup, snapshot.containers)
+    if observed.present and not snapshot.busy:
+        told = {(rule.chain, rule.text) for rule in left}
+        damaged = {loss.chain for loss in lost}
+        lost.extend(stale)
+        yield from hidden(setup, rules, observed, told, damaged)
+
+
 def _state(
-    missing: list[Missing],
+    missing: Sequence[Missing],
     warnings: list[Notice],
     blocked: tuple[Blocked, ...],
     unknown: list[Unknown],

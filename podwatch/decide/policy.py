@@ -3,396 +3,252 @@
 
 A pure step function. It is handed the time (seconds of any clock that never goes back), what it
 remembers, and a verdict; it answers with what to do now and when to look again at the latest.
-The ladder, from the least disruptive means to the most:
-
-    sysctls    the kernel's settings are written; touches no container
-    sources    firewalld's trusted sources over D-Bus; touches no container
-    replay     a verified copy of the rules in one transaction; touches no container
-    reload     `podman network reload` of the containers that miss something
-    escalate   delete the table and reload all its containers (nftables only)
+Each kind of thing is decided on by itself, in the order of `kinds`: one that stays missing, is
+unknown or has to wait delays no other. For the rules there is a ladder of means (ladder.py); for
+every other kind one means, tried at growing intervals as its row says.
 
 `hinted` and `acted` are the two other inputs: somebody changed something; a means was tried.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from podwatch.decide.decision import (
+    NEVER,
+    QUIET_CAP_S,
+    Case,
+    Decision,
+    Limits,
+    Memory,
+    Tries,
+)
+from podwatch.decide.kinds import KINDS, RULES, Kind
+from podwatch.decide.ladder import about_duplicates, about_rules, climbed
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
-from podwatch.words.verdict import (
-    Blocked,
-    BlockedKind,
-    Missing,
-    MissingKind,
-    Verdict,
-)
+from podwatch.words.verdict import BlockedKind, Missing, Verdict
+
+__all__ = [
+    "NEVER",
+    "QUIET_CAP_S",
+    "Decision",
+    "Limits",
+    "Memory",
+    "Tries",
+    "acted",
+    "due",
+    "hinted",
+    "step",
+]
 
 BUSY_AGAIN_S = 2.0
 """podman at work, and nothing missing: looked at again after so long, to copy what is new."""
 
 LOCKED_AGAIN_S = 20.0
-"""podman's lock held, which was told: looked at again after so long, to tell its end."""
+"""podman's lock held, which was reported: looked at again after so long, to report its end."""
 
-QUIET_CAP_S = 30.0
-"""A reload that somebody flushes away half-way can take its container off the network for good, so
-while somebody is at it a reload waits this long."""
+_ALMOST_S = 0.05
+"""Looked at again after so long while podman is about to finish."""
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The policy's numbers; times in seconds."""
-
-    methods: frozenset[Method] = frozenset(Method)
-    quiet: float = 0.3  # nobody changes anything for so long before a reload
-    quiet_cap: float = QUIET_CAP_S  # but a loss waits no longer than this for it
-    settle: float = 1.5  # netavark's own reload units get so long to do their work
-    hold_cap: float = 10.0  # a firewalld reload that takes longer is stuck
-    busy_cap: float = 2.0  # podman's lock held longer than this does not stop a replay
-    calm: float = 3.0  # a fight is over when nothing was undone for so long
-    backoff: float = 1.0
-    backoff_max: float = 300.0
-    duplicates: bool = True  # put right what is there twice, when it has been quiet for `calm`
-    limit: int = 10  # reloads and escalations in any window
-    replay_limit: int = 100
-    replay_burst: int = 5
-    window: float = 300.0
-
-
-NEVER = float("-inf")
+_BY_WORD = (BlockedKind.PAUSED, BlockedKind.PANIC)
+"""The administrator's word: it forbids for as long as it holds."""
 
 _PASSING = {BlockedKind.FIREWALLD_RELOADING, BlockedKind.BUSY, BlockedKind.LOCKED}
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What the policy remembers between steps. Moments are -inf where there was none."""
-
-    rules_since: float | None = None  # since when each kind of thing is missing
-    sources_since: float | None = None
-    sysctls_since: float | None = None
-    held_since: float | None = None
-    foreign_at: float = NEVER  # somebody else changed something
-    settle_until: float = NEVER
-    tried: tuple[Method, ...] = ()  # in this incident, since somebody else last changed anything
-    rounds: tuple[float, ...] = ()  # reloads and escalations
-    vain: int = 0  # reloads and escalations since no rule was missing
-    reloaded: frozenset[str] = frozenset()  # by them
-    replays: tuple[float, ...] = ()
-    sysctl_tries: int = 0
-    source_tries: int = 0
-    unknowns: int = 0
-    next_sysctls: float = NEVER
-    next_sources: float = NEVER
-    next_replay: float = NEVER
-    next_reload: float = NEVER
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do now, and when to look again at the latest (None: when something happens)."""
-
-    method: Method | None
-    why: str
-    look_at: float | None = None
-    container_ids: tuple[str, ...] = ()
-    subnets: tuple[str, ...] = ()
-    sysctls: tuple[str, ...] = ()
-    stale: tuple[tuple[str, str], ...] = ()  # (chain, rule) of what is to be taken away
-
-
-def hinted(memory: Memory, now: float, *, settle_until: float = NEVER) -> Memory:
+def hinted(
+    memory: Memory,
+    now: float,
+    *,
+    settle_until: float = NEVER,
+    kinds: Sequence[Kind] = KINDS,
+) -> Memory:
     """Somebody else changed the rules; netavark's own units may be at it until `settle_until`."""
-    return replace(
-        memory,
-        foreign_at=now,
-        settle_until=max(memory.settle_until, settle_until),
-        tried=(),
-        next_sources=min(memory.next_sources, now + 1.0),
-    )
+    for kind in kinds:
+        tries = memory.of(kind)
+        soon = min(tries.next_at, now + kind.after_hint_s)
+        memory = memory.noting(kind, replace(tries, next_at=soon))
+    settle_until = max(memory.settle_until, settle_until)
+    return replace(memory, foreign_at=now, settle_until=settle_until, tried=())
 
 
-def acted(memory: Memory, decision: Decision, now: float, limits: Limits, *, done: bool) -> Memory:
+def acted(
+    memory: Memory,
+    decision: Decision,
+    now: float,
+    limits: Limits,
+    *,
+    done: bool,
+    kinds: Sequence[Kind] = KINDS,
+) -> Memory:
     """What was decided was tried, and came to its end at `now`; `done`: it went through."""
-    method = decision.method
-    since = now - limits.window
-    if method is Method.SYSCTLS:
-        tries = memory.sysctl_tries + 1
-        pause = min(0.05 * 2 ** min(tries, 20), limits.backoff_max)
-        return replace(memory, sysctl_tries=tries, next_sysctls=now + pause)
-    if method is Method.SOURCES:
-        tries = memory.source_tries + 1
-        pause = min(0.2 * 2 ** min(tries, 20), limits.backoff_max)
-        return replace(memory, source_tries=tries, next_sources=now + pause)
-    tried = (*memory.tried, method) if done and method is not None else memory.tried
-    if method is Method.REPLAY:
-        replays = (*(at for at in memory.replays if at > since), now)
-        recent = sum(at > now - 10 for at in replays) - limits.replay_burst
-        pause = min(0.05 * 2 ** min(recent, 7), 5.0) if recent > 0 else 0.0
-        # A copy that cannot be put back is not tried twice: the next means has its turn.
-        return replace(
-            memory, tried=(*memory.tried, method), replays=replays, next_replay=now + pause
-        )
-    rounds = (*(at for at in memory.rounds if at > since), now)
-    # After a reload the rules are others than those the copy did not help with; and after an
-    # escalation that failed the ladder begins anew, when the pause is over.
-    again = {Method.REPLAY} if done or method is Method.RELOAD else set(Method)
-    tried = tuple(each for each in tried if each not in again)
-    vain = memory.vain + 1
-    doublings = max(len(rounds), vain) - 1  # those of the window alone would never reach the cap
-    pause = min(limits.backoff * 2 ** min(doublings, 20), limits.backoff_max)
-    reloaded = memory.reloaded.union(decision.container_ids)
-    return replace(
-        memory, tried=tried, rounds=rounds, vain=vain, reloaded=reloaded, next_reload=now + pause
-    )
+    kind = next((kind for kind in kinds if decision.method in kind.means), RULES)
+    if kind.name == RULES.name:
+        return climbed(memory, decision, now, limits, done=done)
+    tries = memory.of(kind)
+    pause = min(kind.first_pause_s * 2 ** min(tries.count, 20), limits.backoff_max)
+    return memory.noting(kind, replace(tries, count=tries.count + 1, next_at=now + pause))
 
 
 def step(
-    memory: Memory, verdict: Verdict, now: float, limits: Limits, *, can_replay: bool = False
+    memory: Memory,
+    verdict: Verdict,
+    now: float,
+    limits: Limits,
+    *,
+    can_replay: bool = False,
+    kinds: Sequence[Kind] = KINDS,
 ) -> tuple[Memory, Decision]:
     """Decide what to do about `verdict` at `now`; `can_replay` says there is a usable copy.
 
     What stands in the way is taken away together with a replay, and needs no copy.
-
-    Each kind of thing is decided on by itself: one that stays missing, is unknown or has to wait
-    delays no other.
     """
-    unknown = {each.part for each in verdict.unknown}
-    if Part.SETUP in unknown:
-        return _again(memory, "could not look: unknown is not lost", now, limits)
-    memory = _noted(memory, verdict, unknown, now, limits)
-    held = {each.kind: each for each in verdict.blocked}
+    case = Case.of(verdict, now, limits, can_replay=can_replay, kinds=kinds)
+    if Part.SETUP in case.unknown:
+        memory, look_at = _again(memory, case)
+        return memory, Decision(None, "could not look: unknown is not lost", look_at)
+    memory = _noted(memory, case, kinds)
     wake: list[float] = []
-    if unknown:
-        memory, looks = _again(memory, "a part is unknown", now, limits)
-        wake.append(now if looks.look_at is None else looks.look_at)
+    if case.unknown:
+        memory, look_at = _again(memory, case)
+        wake.append(look_at)
     if not verdict.missing:
-        memory = replace(memory, held_since=None)
-        decision = _about_duplicates(memory, verdict, now, limits, unknown, held)
-        if decision.look_at is not None:
-            wake.append(decision.look_at)
-        if BlockedKind.LOCKED in held:
-            wake.append(now + LOCKED_AGAIN_S)
-        elif BlockedKind.BUSY in held:
-            wake.append(now + BUSY_AGAIN_S)
-        return memory, replace(decision, look_at=min(wake, default=None))
+        return replace(memory, blocked_since=None), _at_rest(memory, case, wake)
+    if not any(word in case.blocked for word in _BY_WORD):
+        passing = case.blocked.keys() & _PASSING
+        since = case.since(memory.blocked_since) if passing else None
+        memory = replace(memory, blocked_since=since)
+    lost = [kind for kind in kinds if case.missing[kind.name]]
+    forbidden = [answer for kind in lost if (answer := _forbidden(kind, memory, case))]
+    if lost and len(forbidden) == len(lost):  # the end of what forbids everything is an event
+        if (last := forbidden[-1]).look_at is not None:
+            return memory, last
+        return memory, replace(last, look_at=min(wake, default=None))
+    return memory, _first(_decisions(memory, case, kinds), case, wake)
 
-    for kind in (BlockedKind.PAUSED, BlockedKind.PANIC):
-        if kind in held:
-            return memory, Decision(None, held[kind].what, min(wake, default=None))
-    waits = held.keys() & _PASSING
-    since = now if memory.held_since is None else memory.held_since
-    memory = replace(memory, held_since=since if waits else None)
-    if BlockedKind.FIREWALLD_RELOADING in held and now < since + limits.hold_cap:
-        return memory, Decision(
-            None, held[BlockedKind.FIREWALLD_RELOADING].what, since + limits.hold_cap
-        )
 
-    about_rules = (
-        _about_rules(memory, verdict, now, limits, unknown, held, can_replay=can_replay)
-        if verdict.missing_rules and Part.RULES not in unknown
-        else _about_duplicates(memory, verdict, now, limits, unknown, held)
-    )
-    decisions = [
-        _about_sysctls(memory, verdict, now, limits),
-        _about_sources(memory, verdict, now, limits, unknown, held),
-        about_rules,
-    ]
-    if about_rules.method is Method.REPLAY:  # waits for nobody
-        decisions.insert(1, about_rules)
+def due(
+    memory: Memory,
+    verdict: Verdict,
+    decision: Decision,
+    now: float,
+    limits: Limits,
+    kinds: Sequence[Kind] = KINDS,
+) -> tuple[Verdict, float]:
+    """What may be reported of a verdict now, and when the rest may: a time past if all may.
+
+    netavark writes its state before its rules, so for some milliseconds at each start of a
+    container something is missing. It is a loss once it is acted on, or stays.
+    """
+    is_busy = any(reason.kind is BlockedKind.BUSY for reason in verdict.blocked)
+    stays = limits.busy_cap if is_busy else limits.quiet
+    told: list[Missing] = []
+    later = NEVER
+    for kind in kinds:
+        since = memory.of(kind).since
+        if since is None or decision.method in kind.means or now >= since + stays:
+            told += kind.of(verdict.missing)
+        else:
+            later = max(later, since + stays)
+    return replace(verdict, missing=tuple(told)), later
+
+
+def _noted(memory: Memory, case: Case, kinds: Sequence[Kind]) -> Memory:
+    """The memory with what this look says of each kind of thing, where it is not unknown."""
+    if not case.unknown:
+        memory = replace(memory, unknowns=0)
+    for kind in kinds:
+        if kind.part in case.unknown:
+            continue
+        tries = memory.of(kind)
+        is_lost = bool(case.missing[kind.name])
+        if kind.name == RULES.name:
+            begins = is_lost and tries.since is None
+            memory = replace(
+                memory,
+                tried=() if begins else memory.tried,
+                reloaded=memory.reloaded if is_lost else frozenset(),
+            )
+        if is_lost:
+            tries = replace(tries, since=case.since(tries.since))
+        elif not kind.needs_calm or case.now >= tries.next_at + case.limits.calm:
+            tries = replace(tries, since=None, count=0)
+        else:
+            tries = replace(tries, since=None)
+        memory = memory.noting(kind, tries)
+    return memory
+
+
+def _again(memory: Memory, case: Case) -> tuple[Memory, float]:
+    """Look again, at growing intervals: nothing tells when what is unknown can be read."""
+    limits = case.limits
+    pause = min(limits.backoff * 2 ** min(memory.unknowns, 20), limits.backoff_max)
+    return replace(memory, unknowns=memory.unknowns + 1), case.now + pause
+
+
+def _at_rest(memory: Memory, case: Case, wake: list[float]) -> Decision:
+    """What is done while nothing is missing; `wake` are moments to look again at."""
+    decision = about_duplicates(memory, case)
+    if decision.look_at is not None:
+        wake = [*wake, decision.look_at]
+    if BlockedKind.LOCKED in case.blocked:
+        wake = [*wake, case.now + LOCKED_AGAIN_S]
+    elif BlockedKind.BUSY in case.blocked:
+        wake = [*wake, case.now + BUSY_AGAIN_S]
+    return replace(decision, look_at=min(wake, default=None))
+
+
+def _forbidden(kind: Kind, memory: Memory, case: Case) -> Decision | None:
+    """The decision to leave a kind alone; None where nothing forbids its repair."""
+    for reason in _BY_WORD:
+        if reason in kind.forbidden_by and reason in case.blocked:
+            return Decision(None, case.blocked[reason].what)
+    reason = BlockedKind.FIREWALLD_RELOADING
+    until = case.since(memory.blocked_since) + case.limits.hold_cap
+    if reason in kind.forbidden_by and reason in case.blocked and case.now < until:
+        return Decision(None, case.blocked[reason].what, until)
+    return None
+
+
+def _decisions(memory: Memory, case: Case, kinds: Sequence[Kind]) -> list[Decision]:
+    """What to do about each kind, in the order of repair."""
+    decisions = [_about(kind, memory, case) for kind in kinds]
+    # A replay waits for nobody: it goes before what does.
+    at = next((at for at, kind in enumerate(kinds) if kind.waits), len(kinds))
+    decisions[at:at] = [each for each in decisions if each.method is Method.REPLAY]
+    return decisions
+
+
+def _about(kind: Kind, memory: Memory, case: Case) -> Decision:
+    """What to do about one kind of thing."""
+    now, limits, missing = case.now, case.limits, case.missing[kind.name]
+    if kind.name == RULES.name and not (missing and kind.part not in case.unknown):
+        return about_duplicates(memory, case)
+    if not missing:
+        return Decision(None, "")
+    if forbidden := _forbidden(kind, memory, case):
+        return forbidden
+    if kind.name == RULES.name:
+        return about_rules(memory, case)
+    is_busy = BlockedKind.BUSY in kind.forbidden_by and case.is_changing
+    if is_busy and now < case.since(memory.blocked_since) + limits.busy_cap:
+        return Decision(None, "", now + _ALMOST_S)
+    if kind.means[0] not in limits.methods or kind.part in case.unknown:
+        return Decision(None, "")
+    next_at = memory.of(kind).next_at
+    if now < next_at:
+        return Decision(None, "", next_at)
+    return Decision(kind.means[0], kind.why, now, missing=missing)
+
+
+def _first(decisions: list[Decision], case: Case, wake: list[float]) -> Decision:
+    """The first of the decisions to do something; else to look again when the first is due."""
     for decision in decisions:
         if decision.method is not None:
-            return memory, decision
+            return decision
         if decision.look_at is not None:
-            wake.append(decision.look_at)
-    why = next((each.why for each in reversed(decisions) if each.why), "waiting to try again")
+            wake = [*wake, decision.look_at]
+    whys = [decision.why for decision in reversed(decisions) if decision.why]
     # Where nothing may be done, somebody's setting may change without an event that tells.
-    return memory, Decision(None, why, min(wake, default=now + limits.backoff_max))
-
-
-def _noted(
-    memory: Memory, verdict: Verdict, unknown: set[Part], now: float, limits: Limits
-) -> Memory:
-    """The memory with what this look says of each kind of thing, where it is not unknown."""
-
-    def since(before: float | None, missing: Sequence[Missing]) -> float | None:
-        return None if not missing else now if before is None else before
-
-    if not unknown:
-        memory = replace(memory, unknowns=0)
-    if Part.RULES not in unknown:
-        begins = memory.rules_since is None and bool(verdict.missing_rules)
-        memory = replace(
-            memory,
-            rules_since=since(memory.rules_since, verdict.missing_rules),
-            tried=() if begins else memory.tried,
-        )
-        if not verdict.missing_rules:
-            memory = replace(memory, vain=0, reloaded=frozenset())
-    if Part.FIREWALLD not in unknown:
-        memory = replace(memory, sources_since=since(memory.sources_since, verdict.missing_sources))
-        if not verdict.missing_sources:
-            memory = replace(memory, source_tries=0)
-    if not verdict.missing_sysctls and now >= memory.next_sysctls + limits.calm:
-        memory = replace(memory, sysctl_tries=0)
-    return replace(memory, sysctls_since=since(memory.sysctls_since, verdict.missing_sysctls))
-
-
-def _again(memory: Memory, why: str, now: float, limits: Limits) -> tuple[Memory, Decision]:
-    """Look again, ever rarer: nothing tells when what is unknown can be read."""
-    pause = min(limits.backoff * 2 ** min(memory.unknowns, 20), limits.backoff_max)
-    return replace(memory, unknowns=memory.unknowns + 1), Decision(None, why, now + pause)
-
-
-def _about_duplicates(
-    memory: Memory,
-    verdict: Verdict,
-    now: float,
-    limits: Limits,
-    unknown: set[Part],
-    held: dict[BlockedKind, Blocked],
-) -> Decision:
-    """What is there twice is put right in a quiet moment, and once."""
-    twice = verdict.has_duplicates and limits.duplicates and Method.REPLAY in limits.methods
-    forbidden = any(not each.only_reload for each in held.values()) or Part.RULES in unknown
-    if not twice or forbidden or Method.REPLAY in memory.tried:
-        return Decision(None, "" if verdict.missing else "nothing is missing")
-    ready = max(
-        memory.foreign_at + limits.calm,
-        memory.settle_until,
-        memory.next_replay,
-        _window_opens(memory.replays, limits.replay_limit, now, limits),
-    )
-    if now < ready:
-        return Decision(None, "rules are there twice: waiting until it is quiet", ready)
-    return Decision(Method.REPLAY, "rules are there more than once", now)
-
-
-def _about_sysctls(memory: Memory, verdict: Verdict, now: float, limits: Limits) -> Decision:
-    if not verdict.missing_sysctls or Method.SYSCTLS not in limits.methods:
-        return Decision(None, "")
-    if now < memory.next_sysctls:
-        return Decision(None, "", memory.next_sysctls)
-    todo = tuple(each.detail for each in verdict.missing_sysctls)
-    return Decision(Method.SYSCTLS, "sysctls were set back", now, sysctls=todo)
-
-
-def _about_sources(
-    memory: Memory,
-    verdict: Verdict,
-    now: float,
-    limits: Limits,
-    unknown: set[Part],
-    held: dict[BlockedKind, Blocked],
-) -> Decision:
-    if not verdict.missing_sources:
-        return Decision(None, "")
-    # netavark adds its sources after it has written its state: while it works they are not lost.
-    if _changes(held) and now < (memory.held_since or now) + limits.busy_cap:
-        return Decision(None, "", now + 0.05)
-    if Method.SOURCES not in limits.methods or Part.FIREWALLD in unknown:
-        return Decision(None, "")
-    if now < memory.next_sources:
-        return Decision(None, "", memory.next_sources)
-    subnets = tuple(each.detail for each in verdict.missing_sources)
-    return Decision(Method.SOURCES, "trusted sources are missing", now, subnets=subnets)
-
-
-def _changes(held: dict[BlockedKind, Blocked]) -> bool:
-    """Whether podman is in the middle of a change, and not only kept from one."""
-    busy = held.get(BlockedKind.BUSY)
-    return busy is not None and not busy.only_reload
-
-
-def _about_rules(
-    memory: Memory,
-    verdict: Verdict,
-    now: float,
-    limits: Limits,
-    unknown: set[Part],
-    held: dict[BlockedKind, Blocked],
-    *,
-    can_replay: bool,
-) -> Decision:
-    held_for = 0.0 if memory.held_since is None else now - memory.held_since
-    busy = held.get(BlockedKind.LOCKED) or held.get(BlockedKind.BUSY)
-    again = now + min(max(held_for / 2, 0.05), 1.0)
-    lost = tuple(each for each in verdict.missing_rules if each.kind is not MissingKind.STALE)
-    stale = tuple((e.chain, e.detail) for e in verdict.missing_rules if e.kind is MissingKind.STALE)
-    can_replay = (can_replay and bool(lost)) or bool(stale)
-    if Method.REPLAY in limits.methods and can_replay and Method.REPLAY not in memory.tried:
-        if busy and _changes(held) and held_for < limits.busy_cap:
-            return Decision(None, busy.what, again)
-        ready = _after_fight(memory, memory.next_replay, memory.replays, 1.0)
-        ready = max(ready, _window_opens(memory.replays, limits.replay_limit, now, limits))
-        if now < ready:
-            return Decision(None, "somebody keeps removing the rules", ready)
-        why = "a verified copy is at hand" if lost else "a rule left over closes a way"
-        return Decision(Method.REPLAY, why, now, stale=stale)
-
-    if not lost:
-        return Decision(None, "a rule left over closes a way: podwatch restore --stale")
-    if Method.RELOAD not in limits.methods:
-        return Decision(None, "the reload command is switched off (restore.methods)")
-    if BlockedKind.STRICT_FORWARD_PORTS in held:
-        return Decision(None, held[BlockedKind.STRICT_FORWARD_PORTS].what)
-    if busy:
-        return Decision(None, busy.what, again)
-    if Part.FIREWALLD in unknown:
-        return Decision(None, "firewalld does not answer", now + limits.backoff)
-
-    method, ids, why = _reload_or_escalate(memory, verdict, limits, unknown)
-    if not ids:
-        return Decision(None, "podman does not list the containers whose rules are missing")
-    since = now if memory.rules_since is None else memory.rules_since
-    quiet = max(since, memory.foreign_at) + limits.quiet
-    follows = method is Method.ESCALATE and Method.RELOAD in memory.tried
-    again = _after_fight(memory, memory.next_reload, memory.rounds, limits.calm)
-    fresh = tuple(each for each in ids if each not in memory.reloaded)
-    if fresh and memory.reloaded and method is Method.RELOAD and now < again:
-        ids, again = fresh, NEVER  # those that were reloaded in vain wait, these have not had a try
-    ready, waiting = max(
-        (min(quiet, since + limits.quiet_cap), "waiting until nobody changes the rules"),
-        (min(memory.settle_until, since + limits.hold_cap), "netavark's own units are at it"),
-        (NEVER if follows else again, "the last try was in vain: pausing"),
-        (
-            _window_opens(memory.rounds, limits.limit, now, limits),
-            f"{limits.limit} reloads in {limits.window:.0f} s are enough",
-        ),
-    )
-    if now < ready:
-        return Decision(None, waiting, ready)
-    return Decision(method, why, now, container_ids=ids)
-
-
-def _after_fight(memory: Memory, due: float, done: tuple[float, ...], calm: float) -> float:
-    """When the next try is due: what somebody else undid need not wait out the whole pause."""
-    if done and memory.foreign_at > done[-1]:
-        return min(due, memory.foreign_at + calm)
-    return due
-
-
-def _window_opens(done: tuple[float, ...], limit: int, now: float, limits: Limits) -> float:
-    recent = [at for at in done if at > now - limits.window]
-    return recent[-limit] + limits.window if len(recent) >= limit else NEVER
-
-
-def _reload_or_escalate(
-    memory: Memory, verdict: Verdict, limits: Limits, unknown: set[Part]
-) -> tuple[Method, tuple[str, ...], str]:
-    rules = tuple(each for each in verdict.missing_rules if each.kind is not MissingKind.STALE)
-    ids = tuple(each for each in _union(rules) if each not in verdict.unlisted)
-    uncleared = (MissingKind.TABLE, MissingKind.FORWARD)
-    gone = any(each.kind in uncleared for each in rules)
-    may_escalate = Method.ESCALATE in limits.methods and not unknown and not gone
-    may_escalate = may_escalate and not verdict.unlisted  # nobody would set their rules up again
-    if may_escalate and Method.ESCALATE not in memory.tried:
-        if Method.RELOAD in memory.tried:
-            return Method.ESCALATE, verdict.all_container_ids, "the reload left rules missing"
-        if not all(each.reloadable for each in rules):
-            why = "a reload alone would not bring these rules back"
-            return Method.ESCALATE, verdict.all_container_ids, why
-    return Method.RELOAD, ids, "rules are missing"
-
-
-def _union(missing: tuple[Missing, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for each in missing for name in each.container_ids))
+    look_at = min(wake, default=case.now + case.limits.backoff_max)
+    return Decision(None, whys[0] if whys else "waiting to try again", look_at)

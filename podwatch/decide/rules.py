@@ -8,8 +8,8 @@ from dataclasses import replace
 from podwatch.decide.sentences import about_rule
 from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
-from podwatch.drivers.driver import DRIVERS
-from podwatch.words.network import Container, Setup
+from podwatch.drivers.driver import DRIVERS, expected_rules
+from podwatch.words.network import Container, FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.text import counted
@@ -31,6 +31,25 @@ def not_podmans(setup: Setup, containers: Mapping[str, Container]) -> Iterable[s
     for key in container_ids(setup):
         if key in containers and containers[key].unlisted:
             yield key
+
+
+def rules_of(setup: Setup, snapshot: Snapshot) -> Sequence[Rule]:
+    """The rules that have to be there, as far as it is known what is."""
+    if setup.driver in DRIVERS and snapshot.rules is not None:
+        return expected_rules(setup, snapshot.rules)
+    firewalld = snapshot.firewalld
+    if setup.driver is FirewallDriver.FIREWALLD and firewalld is not None and firewalld.running:
+        return policies.expected_rules(setup, firewalld.policies_seen)
+    return ()
+
+
+def lost_rules(setup: Setup, snapshot: Snapshot, rules: Sequence[Rule]) -> Iterable[Missing]:
+    """Which of these rules are missing, wherever the setup's driver has them."""
+    if setup.driver in DRIVERS and snapshot.rules is not None:
+        yield from missing_rules(rules, snapshot.rules, snapshot, setup)
+    elif rules and snapshot.firewalld is not None:
+        lost = missing_forwards(rules, snapshot.firewalld, snapshot, setup)
+        yield from (forward for forward in lost if forward.reloadable)
 
 
 def missing_rules(
@@ -138,7 +157,7 @@ def _misplaced(placed: list[tuple[int, int, Rule]]) -> Iterable[tuple[Rule, Rule
             yield rule, min(behind, key=lambda each: each[0])[1]
 
 
-def duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
+def duplicates(rules: Sequence[Rule], observed: Ruleset) -> list[Notice]:
     """That rules are there more than once, if any are."""
     doubled = {
         name for name, each in observed.chains.items() if len(each.rules) != len(set(each.rules))
@@ -171,7 +190,7 @@ def duplicates(rules: list[Rule], observed: Ruleset) -> list[Notice]:
 
 
 def missing_forwards(
-    rules: list[Rule], firewalld: Firewalld, snapshot: Snapshot, setup: Setup
+    rules: Sequence[Rule], firewalld: Firewalld, snapshot: Snapshot, setup: Setup
 ) -> Iterable[Missing]:
     """What is missing in the policies of netavark's firewalld driver."""
     observed = Ruleset(present=True, chains=firewalld.policies)
@@ -179,7 +198,7 @@ def missing_forwards(
         yield replace(each, kind=MissingKind.FORWARD)
 
 
-def unmasked(rules: list[Rule], firewalld: Firewalld) -> Iterable[Notice]:
+def unmasked(rules: Sequence[Rule], firewalld: Firewalld) -> Iterable[Notice]:
     """netavark has a policy masquerade when it makes it, and never again: no reload helps."""
     for each in rules:
         chain = firewalld.policies.get(each.chain)

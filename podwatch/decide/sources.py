@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is missing in firewalld's zones, and what is odd about firewalld. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from podwatch.drivers import firewalld as policies
 from podwatch.words.network import FirewallDriver, Setup
-from podwatch.words.snapshot import Firewalld
+from podwatch.words.rules import Rule
+from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.verdict import (
     Missing,
     MissingKind,
@@ -13,10 +14,14 @@ from podwatch.words.verdict import (
     WarningKind,
 )
 
+NOT_IN_FIREWALLD = (FirewallDriver.NONE, FirewallDriver.UNKNOWN)
+"""Drivers of which nothing has to be in firewalld."""
 
-def missing_sources(setup: Setup, firewalld: Firewalld) -> list[Missing]:
+
+def missing_sources(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = ()) -> list[Missing]:
     """The subnets that are not sources of the zone they have to be in."""
-    if not firewalld.running:
+    firewalld = snapshot.firewalld
+    if firewalld is None or not firewalld.running or setup.driver in NOT_IN_FIREWALLD:
         return []
     found = []
     zone = policies.zone_of(setup.driver)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from podwatch.adapters.appended import append, lines
+from podwatch.decide.kinds import reported
 from podwatch.report.incident import Incident
 from podwatch.report.status import SHAPE, fit
 from podwatch.words.text import cleaned
@@ -33,9 +34,7 @@ RECORD: Mapping[str, Any] = {
     "process": SHAPE["last_incident"]["process"],
     "missing": [""],
     "missing_count": 0,  # `missing` holds no more than the first 20
-    "rules": 0,
-    "sources": 0,
-    "sysctls": 0,
+    **{kind.name: 0 for kind in reported()},  # how much of each kind of thing was missing
     "containers": 0,
     "how": [""],  # what was tried, in order
     "methods": [""],
@@ -70,9 +69,7 @@ def record(incident: Incident) -> dict[str, Any]:
         "process": incident.cause.facts_for_root,
         "missing": incident.missing[:MOST_MISSING],
         "missing_count": len(incident.missing),
-        "rules": incident.rules,
-        "sources": incident.sources,
-        "sysctls": incident.sysctls,
+        **incident.counts,
         "containers": incident.containers,
         "how": incident.attempts[:MOST_MISSING],
         "methods": list(dict.fromkeys(incident.methods)),

@@ -7,12 +7,14 @@ command lines stand in the history alone.
 """
 
 import itertools
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from podwatch.decide.kinds import KINDS, Kind, reported
 from podwatch.words.cause import Cause, CauseKind
 from podwatch.words.text import counted, lasted, listed
-from podwatch.words.verdict import MissingKind, Verdict
+from podwatch.words.verdict import Verdict
 
 MOST = 2000
 """Sentences of an incident at most, so that a store of them stays bounded."""
@@ -22,18 +24,16 @@ MOST = 2000
 class Incident:
     """What was missing (in sentences and in numbers), why, what was tried, and how it ended.
 
-    `methods` are the means tried.
-    `began` and `restored_at` are seconds since the epoch. `missing`, `rules`, `sources`, `sysctls`
-    and `containers` grow when a later look finds more of it. `verified` is True when a look after
-    the last attempt found everything there.
+    `counts` says how much of each kind of thing was missing, by the kind's name. `methods` are the
+    means tried. `began` and `restored_at` are seconds since the epoch. `missing`, `counts` and
+    `containers` grow when a later look finds more of it. `verified` is True when a look after the
+    last attempt found everything there.
     """
 
     began: float
     cause: Cause
     missing: list[str] = field(default_factory=list)
-    rules: int = 0
-    sources: int = 0
-    sysctls: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
     containers: int = 0
     tried: list[str] = field(default_factory=list)
     methods: list[str] = field(default_factory=list)
@@ -41,25 +41,32 @@ class Incident:
     verified: bool = False
     took_ms: int = 0
     line: str = ""
+    kinds: Sequence[Kind] = KINDS
+
+    def __post_init__(self) -> None:
+        self.counts = {kind.name: 0 for kind in reported(self.kinds)} | self.counts
 
     def note(self, verdict: Verdict) -> None:
         """Take in what a look found missing; what was known already is not counted twice."""
         known = set(self.missing)
         fresh = dict.fromkeys(each.what for each in verdict.missing)
         self.missing += [what for what in fresh if what not in known][: MOST - len(known)]
-        rules = verdict.missing_rules
-        gone = any(each.kind is MissingKind.TABLE for each in rules)
-        self.rules = max(self.rules, verdict.expected_rules if gone else len(rules))
-        self.sources = max(self.sources, len(verdict.missing_sources))
-        self.sysctls = max(self.sysctls, len(verdict.missing_sysctls))
-        touched = {name for each in rules for name in each.container_ids}
-        if any(not each.container and not each.network for each in rules):
-            touched |= set(verdict.all_container_ids)  # of use to all
+        touched: set[str] = set()
+        for kind in self.kinds:
+            lost = kind.of(verdict.missing)
+            is_whole = any(loss.kind == kind.whole for loss in lost)
+            number = verdict.expected_rules if is_whole else len(lost)
+            self.counts[kind.name] = max(self.counts[kind.name], number)
+            if kind.is_of_containers:
+                touched.update(key for loss in lost for key in loss.container_ids)
+                if any(not loss.container and not loss.network for loss in lost):
+                    touched.update(verdict.all_container_ids)  # of use to all
         self.containers = max(self.containers, len(touched))
 
     def only(self, verdict: Verdict) -> None:
-        """Be told with no more than this: the rest is another incident's from now on."""
-        self.missing, self.rules, self.sources, self.sysctls, self.containers = [], 0, 0, 0, 0
+        """Be reported with no more than this: the rest is another incident's from now on."""
+        self.missing, self.containers = [], 0
+        self.counts = dict.fromkeys(self.counts, 0)
         self.note(verdict)
 
     def end(self, now: float, took_s: float) -> None:
@@ -78,7 +85,8 @@ class Incident:
     def public(self) -> dict[str, Any]:
         """What everybody may know of it, as status.SHAPE["last_incident"] describes it."""
         cause = {"cause": self.cause.text, "by": self.cause.label, "process": self.cause.facts}
-        return {**asdict(self), **cause}
+        own = {key: value for key, value in vars(self).items() if key not in ("counts", "kinds")}
+        return {**own, **self.counts, **cause}
 
     @property
     def attempts(self) -> list[str]:
@@ -90,11 +98,9 @@ class Incident:
     def amount(self) -> str:
         """How much was missing: "42 rules of 8 containers and 1 trusted source"."""
         parts = []
-        if self.rules:
-            whose = f" of {counted(self.containers, 'container')}" if self.containers else ""
-            parts.append(counted(self.rules, "rule") + whose)
-        if self.sources:
-            parts.append(counted(self.sources, "trusted source"))
-        if self.sysctls:
-            parts.append(counted(self.sysctls, "sysctl"))
+        for kind in reported(self.kinds):
+            if number := self.counts[kind.name]:
+                whose = kind.is_of_containers and self.containers
+                of = f" of {counted(self.containers, 'container')}" if whose else ""
+                parts.append(kind.counted(number) + of)
         return " and ".join(parts)

@@ -6,15 +6,16 @@ has come to rest is one of its own, and of an incident whose rest nobody is at a
 back is ended by itself. So each loss is told once when it is found, and once when it is over.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from podwatch.decide.kinds import KINDS, Kind, kind_of
 from podwatch.report.incident import Incident
 from podwatch.words.cause import NO_CAUSE, Cause
-from podwatch.words.means import ABOUT_RULES, Method, Outcome
+from podwatch.words.means import BY_PODMAN, Outcome
 from podwatch.words.snapshot import Part
 from podwatch.words.text import lasted
-from podwatch.words.verdict import Missing, MissingKind, Verdict
+from podwatch.words.verdict import Missing, Verdict
 
 STORM_S = 5.0
 """What is lost so soon after an incident began is a part of it."""
@@ -22,7 +23,8 @@ STORM_S = 5.0
 _APART_S = 0.001
 """`began` names an incident in the history: two of one moment are told apart."""
 
-_Key = tuple[MissingKind, str, str]
+_Key = tuple[str, str, str]
+"""A loss by its word, chain and detail: what is the same at the next look."""
 
 
 @dataclass
@@ -48,7 +50,8 @@ class Changes:
 class Incidents:
     """The incidents that are going on; `newest` is the one that began last, over or not."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Sequence[Kind] = KINDS) -> None:
+        self.kinds = kinds
         self.newest: Incident | None = None
         self._open: list[_Open] = []
         self._named = 0.0
@@ -72,7 +75,7 @@ class Incidents:
         ended: list[Incident] = []
         rest: list[Incident] = []
         for each in list(self._open):
-            back = {key for key in each.losses if _is_back(each.losses[key], missing, verdict)}
+            back = {key for key in each.losses if self._is_back(each.losses[key], missing, verdict)}
             if len(back) == len(each.losses):
                 self._open.remove(each)
                 ended.append(each.incident)
@@ -95,19 +98,21 @@ class Incidents:
         if not outcome.done:
             told = outcome.held or f"{outcome.method} failed"
         for each in self._open:
-            if any(_is_for(outcome.method, loss) for loss in each.losses.values()):
+            if any(outcome.method in self._kind(key).means for key in each.losses):
                 each.incident.methods.append(outcome.method)
                 each.incident.tried.append(told)
-                each.reloaded = outcome.method in (Method.RELOAD, Method.ESCALATE)
+                each.reloaded = outcome.method in BY_PODMAN
 
     def _follow(self, whole: _Open, missing: Mapping[_Key, Missing], verdict: Verdict) -> None:
         """A table that is there again with half of its rules is not back: those are lost still."""
-        tables = [key for key in whole.losses if key[0] is MissingKind.TABLE and key not in missing]
+        tables = [
+            key for key in whole.losses if key not in missing and key[0] == self._kind(key).whole
+        ]
         known = {key for each in self._open for key in each.losses}
         rest = {
             key: loss
             for key, loss in missing.items()
-            if key not in known and key[0] in (MissingKind.RULE, MissingKind.ORDER)
+            if key not in known and key[0] in self._kind(key).in_whole
         }
         if tables and rest:
             for key in tables:
@@ -129,9 +134,9 @@ class Incidents:
             moving[-1].losses.update(fresh)
             moving[-1].incident.note(_only(verdict, moving[-1].losses.values()))
             return ()
-        if cause.writer and all(kind is MissingKind.SYSCTL for kind, _, _ in fresh):
-            cause = NO_CAUSE  # who writes rules sets no sysctl by it
-        begun = _Open(Incident(self._name(now), cause), at, dict(fresh))
+        if cause.writer and not any(self._kind(key).is_by_writers for key in fresh):
+            cause = NO_CAUSE
+        begun = _Open(Incident(self._name(now), cause, kinds=self.kinds), at, dict(fresh))
         begun.incident.note(_only(verdict, fresh.values()))
         self._open.append(begun)
         self.newest = begun.incident
@@ -141,12 +146,29 @@ class Incidents:
         """Let what is not back go on as an incident of its own, and return that."""
         before = whole.incident
         stays = {key: loss for key, loss in whole.losses.items() if key not in back}
-        goes_on = Incident(self._name(before.began), before.cause)
+        goes_on = Incident(self._name(before.began), before.cause, kinds=self.kinds)
         goes_on.tried, goes_on.methods = list(before.tried), list(before.methods)
         goes_on.note(_only(verdict, stays.values()))
         before.only(_only(verdict, [whole.losses[key] for key in back]))
         self._open[self._open.index(whole)] = _Open(goes_on, whole.since, stays)
         return goes_on
+
+    def _is_back(self, loss: Missing, missing: Mapping[_Key, Missing], verdict: Verdict) -> bool:
+        """Whether a look has found what was lost, or that nobody needs it any more."""
+        unknown = {part.part for part in verdict.unknown}
+        kind = self._kind(_key(loss))
+        if _key(loss) in missing or unknown & {Part.SETUP, kind.part_of(loss.kind)}:
+            return False
+        if not kind.is_of_containers or loss.kind in kind.parts:
+            return True
+        if any(word == kind.whole for word, _, _ in missing):
+            return False
+        # What is not known of a container may be missing all the same.
+        expected = verdict.all_container_ids
+        return Part.CONTAINER not in unknown or all(key in expected for key in loss.container_ids)
+
+    def _kind(self, key: _Key) -> Kind:
+        return kind_of(key[0], self.kinds)
 
     def _name(self, began: float) -> float:
         """The moment, or one just behind it where that is another incident's name."""
@@ -159,30 +181,6 @@ class Incidents:
 
 def _key(loss: Missing) -> _Key:
     return loss.kind, loss.chain, loss.detail
-
-
-def _is_for(method: Method, loss: Missing) -> bool:
-    if loss.kind is MissingKind.SYSCTL:
-        return method is Method.SYSCTLS
-    if loss.kind is MissingKind.SOURCE:
-        return method is Method.SOURCES
-    return method in ABOUT_RULES
-
-
-def _is_back(loss: Missing, missing: Mapping[_Key, Missing], verdict: Verdict) -> bool:
-    """Whether a look has found what was lost, or that nobody needs it any more."""
-    unknown = {each.part for each in verdict.unknown}
-    if _key(loss) in missing or Part.SETUP in unknown:
-        return False
-    if loss.kind is MissingKind.SYSCTL:
-        return True
-    if loss.kind in (MissingKind.SOURCE, MissingKind.FORWARD):
-        return Part.FIREWALLD not in unknown
-    if Part.RULES in unknown or any(kind is MissingKind.TABLE for kind, _, _ in missing):
-        return False
-    # What is not known of a container may be missing all the same.
-    expected = verdict.all_container_ids
-    return Part.CONTAINER not in unknown or all(each in expected for each in loss.container_ids)
 
 
 def _only(verdict: Verdict, losses: Iterable[Missing]) -> Verdict:

@@ -8,13 +8,13 @@ costs memory. Names follow Prometheus' conventions; no label takes values from c
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from podwatch import __version__
+from podwatch.decide.kinds import KINDS, Kind, reported
 from podwatch.report.status import ailing, needing_rules
-from podwatch.words.means import Method
-from podwatch.words.verdict import BlockedKind, MissingKind, State
+from podwatch.words.verdict import BlockedKind, State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -45,7 +45,14 @@ class Tally:
         self.duration_sum += seconds
 
 
-def exposition(document: Mapping[str, Any], tally: Tally, *, now: float, overruns: int) -> str:
+def exposition(
+    document: Mapping[str, Any],
+    tally: Tally,
+    *,
+    now: float,
+    overruns: int,
+    kinds: Sequence[Kind] = KINDS,
+) -> str:
     """The metrics of a status document and a tally, as text.
 
     `now` is in seconds since the epoch; `overruns` how often the kernel lost notifications.
@@ -91,7 +98,11 @@ def exposition(document: Mapping[str, Any], tally: Tally, *, now: float, overrun
             "podwatch_missing",
             "gauge",
             "Things that are expected and missing now.",
-            [("", {"kind": each}, missing[each]) for each in MissingKind],
+            [
+                ("", {"kind": word}, missing[word])
+                for kind in reported(kinds)
+                for word in kind.words
+            ],
         ),
         (
             "podwatch_blocked",
@@ -147,7 +158,8 @@ def exposition(document: Mapping[str, Any], tally: Tally, *, now: float, overrun
             "Means of restoring that were tried, by how they ended.",
             [
                 ("", {"method": method, "result": result}, tally.attempts[method, result])
-                for method in Method
+                for kind in kinds
+                for method in kind.means
                 for result in ("done", "failed")
             ],
         ),

@@ -27,7 +27,7 @@ from podwatch.report.metrics import Tally
 from podwatch.report.status import SCHEMA, ailing
 from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
-from podwatch.words.means import Method, Outcome
+from podwatch.words.means import Outcome
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import lasted, listed
 from podwatch.words.verdict import HARMLESS, BlockedKind, Verdict, WarningKind
@@ -76,7 +76,7 @@ class Publisher:
         self._restoring = ""
         self._refused = ""
         self._intent = ""
-        self._failures: dict[Method, str] = {}
+        self._failures: dict[str, str] = {}
         self._state: object = None
         self._line = ""
         self._started = self._since = time.time()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from podwatch.adapters.files import read_proc, read_whole
+from podwatch.decide.kinds import reported
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.verdict import State
 
@@ -72,9 +73,7 @@ SHAPE: Mapping[str, Any] = {
             "parent_pid": 0,
         },
         "missing": [""],
-        "rules": 0,
-        "sources": 0,
-        "sysctls": 0,
+        **{kind.name: 0 for kind in reported()},  # how much of each kind of thing was missing
         "containers": 0,
         "tried": [""],
         "methods": [""],

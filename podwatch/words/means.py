@@ -15,19 +15,22 @@ class Method(StrEnum):
     ESCALATE = "escalate"
 
 
-ABOUT_RULES = frozenset({Method.REPLAY, Method.RELOAD, Method.ESCALATE})
+BY_PODMAN = frozenset({Method.RELOAD, Method.ESCALATE})
+"""Means for which podman sets containers' networks up anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one means: whether it went through, and what to tell about it.
+    """What became of one means (a Method, or that of another row of `decide/kinds.py`).
+
+    `done` says whether it went through, `detail` what is reported of it.
 
     `transactions` are those of a replay, by which they are told from what others did meanwhile.
     `held` says who was left out, and why, where somebody was. `outdated`: nothing was tried, as the
     host was another by then.
     """
 
-    method: Method
+    method: str
     done: bool
     detail: str
     transactions: int = 0

@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
 
 
 class MissingKind(StrEnum):
-    """What kind of thing is missing; each kind has its own means of restoring."""
+    """The words for what is missing; which kind of thing each is of says `decide/kinds.py`."""
 
     TABLE = "table"
     RULE = "rule"
@@ -42,15 +42,27 @@ class MissingKind(StrEnum):
     STALE = "stale"  # there is a rule too many: it closes somebody's way
 
 
+OF_RULES: tuple[str, ...] = (
+    MissingKind.TABLE,
+    MissingKind.RULE,
+    MissingKind.ORDER,
+    MissingKind.FORWARD,
+    MissingKind.STALE,
+)
+"""What is missing in the firewall driver's rules, in these words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Missing:
     """One thing that is expected and was not observed, or a way that a stale rule closes.
 
-    `what` is a sentence for a person; `detail` the exact rule or source. `container_ids` are those
-    whose `podman network reload` would set it up again; `reloadable` is False where it would not.
+    `kind` is a MissingKind, or the word of another row of `decide/kinds.py`. `what` is a sentence
+    for a person; `detail` the exact rule or source. `place` and `value` are for the means that
+    restores it: a sysctl's path, and what has to be written there. `container_ids` are those whose
+    `podman network reload` would set it up again; `reloadable` is False where it would not.
     """
 
-    kind: MissingKind
+    kind: str
     what: str
     detail: str
     chain: str = ""
@@ -58,6 +70,8 @@ class Missing:
     container: str = ""
     container_ids: tuple[str, ...] = ()
     reloadable: bool = True
+    place: str = ""
+    value: str = ""
 
     def __post_init__(self) -> None:
         clean_fields(self, "what", "detail", "network", "container")
@@ -174,20 +188,9 @@ class Verdict:
         return len(self.rules)
 
     @property
-    def missing_sysctls(self) -> tuple[Missing, ...]:
-        """The kernel's settings that are not what they have to be."""
-        return tuple(each for each in self.missing if each.kind is MissingKind.SYSCTL)
-
-    @property
-    def missing_sources(self) -> tuple[Missing, ...]:
-        """What is missing in firewalld's zones."""
-        return tuple(each for each in self.missing if each.kind is MissingKind.SOURCE)
-
-    @property
     def missing_rules(self) -> tuple[Missing, ...]:
         """What is missing in the firewall driver's rules."""
-        others = (MissingKind.SOURCE, MissingKind.SYSCTL)
-        return tuple(each for each in self.missing if each.kind not in others)
+        return tuple(loss for loss in self.missing if loss.kind in OF_RULES)
 
     @property
     def has_duplicates(self) -> bool:

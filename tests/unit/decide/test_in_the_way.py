@@ -112,7 +112,8 @@ def test_it_is_taken_away_at_once_and_reloads_nobody() -> None:
     setup, observed, chain, rule = stale_first(NFT)
     verdict = judge(seen(setup, observed))
     _, decision = step(Memory(), verdict, 100.0, Limits())
-    assert (decision.method, decision.stale) == (Method.REPLAY, ((chain, rule),))
+    assert decision.method is Method.REPLAY
+    assert [(loss.chain, loss.detail) for loss in decision.missing] == [(chain, rule)]
     without_replay = Limits(methods=frozenset({Method.RELOAD, Method.ESCALATE}))
     memory, decision = step(Memory(), verdict, 100.0, without_replay)
     for now in (101.0, 1000.0):

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from podwatch.decide.kinds import RULES, SOURCES
 from podwatch.decide.policy import (
     BUSY_AGAIN_S,
     NEVER,
     Decision,
     Limits,
     Memory,
+    Tries,
     acted,
     hinted,
     step,
@@ -77,7 +79,7 @@ def since(case: Verdict, at: float = 100.0) -> Memory:
     return step(Memory(), case, at, LIMITS)[0]
 
 
-def after(method: Method, memory: Memory, now: float, *, done: bool = True) -> Memory:
+def after(method: str, memory: Memory, now: float, *, done: bool = True) -> Memory:
     """The memory after a means was tried."""
     return acted(memory, Decision(method, "", container_ids=EVERYONE), now, LIMITS, done=done)
 
@@ -97,14 +99,15 @@ def test_rest_ends_the_incident() -> None:
     """Once nothing is missing, how long it took and how often sources were tried is forgotten."""
     memory = after(Method.SOURCES, since(verdict(SOURCE)), 100.0)
     rested, _ = step(memory, verdict(), 101.0, LIMITS)
-    assert (rested.sources_since, rested.held_since, rested.source_tries) == (None, None, 0)
+    assert rested.of(SOURCES) == Tries(None, 0, 100.4)
+    assert rested.blocked_since is None
 
 
 def test_missing_sources_come_at_once() -> None:
     """Trusted sources are put back over D-Bus without waiting, before anything is reloaded."""
     assert decide(verdict(RULE, SOURCE), can_replay=True).method is Method.REPLAY
     decision = decide(verdict(RULE, SOURCE))
-    assert (decision.method, decision.subnets) == (Method.SOURCES, ("10.88.0.0/16",))
+    assert (decision.method, decision.missing) == (Method.SOURCES, (SOURCE,))
     assert decision.container_ids == ()
 
 
@@ -356,13 +359,13 @@ def test_the_pauses_reach_the_longest_one() -> None:
     memory, now = since(verdict(TABLE)), 100.0
     pauses: list[float] = []
     while len(pauses) < 14:
-        now = max(now, memory.next_reload, *(at + LIMITS.window for at in memory.rounds[:-9]))
+        now = max(now, memory.of(RULES).next_at, *(at + LIMITS.window for at in memory.rounds[:-9]))
         memory = after(Method.RELOAD, memory, now)
-        pauses.append(memory.next_reload - now)
+        pauses.append(memory.of(RULES).next_at - now)
     assert pauses == sorted(pauses)
     assert pauses[-1] == LIMITS.backoff_max
     rested, _ = step(memory, verdict(), now, LIMITS)
-    assert rested.vain == 0
+    assert rested.of(RULES).count == 0
 
 
 def test_what_somebody_undid_is_repaired_after_a_calm_moment() -> None:
@@ -579,5 +582,6 @@ def test_duplicates_wait_while_anything_holds(kind: BlockedKind) -> None:
 def test_a_fresh_memory_has_no_past() -> None:
     """A policy that just started owes no waiting to what happened before."""
     memory = Memory()
-    assert memory.next_reload == memory.next_replay == memory.next_sources == NEVER
+    assert memory.next_replay == NEVER
+    assert memory.of(RULES) == memory.of(SOURCES) == Tries(None, 0, NEVER)
     assert decide(verdict(SOURCE), -1e9, memory).method is Method.SOURCES

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from podwatch.decide.kinds import RULES, SOURCES, SYSCTLS
 from podwatch.decide.policy import Limits
-from podwatch.words.means import ABOUT_RULES, Method
+from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind
 from tests.unit.decide.world import THINGS, Attempt, Entry, Event, World
@@ -121,7 +122,7 @@ def test_what_must_not_be_done_is_never_done(
             continue
         assert method in limits.methods
         assert Part.SETUP not in unknown, "unknown never repairs"
-        assert method not in ABOUT_RULES or Part.RULES not in unknown, "nor what depends on it"
+        assert method not in RULES.means or Part.RULES not in unknown, "nor what depends on it"
         assert not holds & NO_WORD, "nothing in panic mode or while paused"
         if not entry.verdict.missing:
             assert method is Method.REPLAY, "nothing missing: at most what is there twice"
@@ -129,11 +130,9 @@ def test_what_must_not_be_done_is_never_done(
             assert limits.duplicates
             assert not holds & NO_WORD
         if method is Method.SYSCTLS:
-            assert entry.verdict.missing_sysctls
-            assert entry.decision.sysctls
+            assert entry.decision.missing == SYSCTLS.of(entry.verdict.missing) != ()
         if method is Method.SOURCES:
-            assert entry.verdict.missing_sources
-            assert entry.decision.subnets
+            assert entry.decision.missing == SOURCES.of(entry.verdict.missing) != ()
             assert Part.FIREWALLD not in unknown
         if method in ROUNDS:
             assert entry.verdict.missing_rules
@@ -167,13 +166,13 @@ def may_do(entry: Entry, limits: Limits) -> set[Method]:
     holds, unknown = holds_of(entry), unknown_of(entry)
     if Part.SETUP in unknown or holds & NO_WORD:
         return set()
-    means: set[Method] = {Method.SYSCTLS} if entry.verdict.missing_sysctls else set()
-    if entry.verdict.missing_sources and Part.FIREWALLD not in unknown:
+    means = {Method.SYSCTLS} if SYSCTLS.of(entry.verdict.missing) else set[Method]()
+    if SOURCES.of(entry.verdict.missing) and Part.FIREWALLD not in unknown:
         means.add(Method.SOURCES)
     held = holds & NO_RELOAD
     if entry.verdict.missing_rules and not held and Part.FIREWALLD not in unknown:
         means.add(Method.RELOAD)
-    return means & limits.methods
+    return {method for method in means if method in limits.methods}
 
 
 @many

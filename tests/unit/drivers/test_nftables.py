@@ -220,7 +220,7 @@ UPDATED = NEWEST.replace("\t\tct mark & 0x00001000 == 0x00001000 accept\n", "").
 """What 2.1 makes of a table of 2.0 at the first container it starts (nft.rs, setup_network)."""
 
 
-def lost(observed: Ruleset) -> list[tuple[MissingKind, str]]:
+def lost(observed: Ruleset) -> list[tuple[str, str]]:
     """What the judge misses in the table."""
     verdict = judge(Snapshot(SETUP, observed, ABSENT_FIREWALLD))
     return [(each.kind, each.detail) for each in verdict.missing]

@@ -57,7 +57,7 @@ def test_a_loss_that_grows_is_one_incident_with_all_of_it() -> None:
     incident.note(verdict(RULE))
 
     assert incident.missing == [SOURCE.what, RULE.what]
-    assert (incident.rules, incident.sources, incident.containers) == (1, 1, 1)
+    assert (incident.counts, incident.containers) == ({"rules": 1, "sources": 1, "sysctls": 0}, 1)
 
 
 def test_an_incident_is_bounded() -> None:
@@ -69,7 +69,7 @@ def test_an_incident_is_bounded() -> None:
     incident.note(verdict(*reversed(many)))
 
     assert len(incident.missing) == MOST
-    assert incident.rules == MOST + 500
+    assert incident.counts["rules"] == MOST + 500
 
 
 def test_what_everybody_reads_holds_no_command_line() -> None:

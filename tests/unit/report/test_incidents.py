@@ -91,7 +91,8 @@ def test_what_came_back_is_ended_beside_what_did_not() -> None:
     story.look(SYSCTL, after=0.1)
     (whole,) = story.began
     assert story.ended == [whole]
-    assert (whole.missing, whole.rules, whole.sysctls) == ([RULE.what], 1, 0)
+    assert whole.missing == [RULE.what]
+    assert (whole.counts["rules"], whole.counts["sysctls"]) == (1, 0)
     assert [each.missing for each in story.rest] == [[SYSCTL.what]]
     assert story.rest[0].began != whole.began
     story.look()
