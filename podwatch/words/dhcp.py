@@ -97,17 +97,6 @@ class Holder:
     paused: bool = False
 
 
-class Fault(StrEnum):
-    """What can be wrong with DHCP; the first that holds is reported."""
-
-    UNREADABLE = "unreadable"
-    MISSING = "missing"
-    MASKED = "masked"
-    NOT_SERVING = "not_serving"
-    NOT_ENABLED = "not_enabled"
-    LEASES = "leases"
-
-
 @dataclass(frozen=True, slots=True)
 class DhcpSnapshot:
     """What one look at DHCP found, of the backend in use.
@@ -161,3 +150,14 @@ class DhcpSnapshot:
         if self.backend is Backend.CNI:
             return holder.leased >= self.service.started
         return self.leases is not None and holder.mac in self.leases
+
+
+class Fault(StrEnum):
+    """What can be wrong with DHCP; the first that holds is reported."""
+
+    UNREADABLE = "unreadable"
+    MISSING = "missing"
+    MASKED = "masked"
+    NOT_SERVING = "not_serving"
+    NOT_ENABLED = "not_enabled"
+    LEASES = "leases"
