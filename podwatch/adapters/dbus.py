@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The system bus, kept connected. The only module that knows dbus_next.
 
-A message counts only from whom it says it is from. Anybody may send anything to a connection, so
-each message is judged by its header (`podwatch.formats.bus_messages`) before it is unpacked: let in
-are answers to calls that were made here, and signals to everybody from the bus itself or from the
-owner of the one name that is followed.
+Anybody may send anything to a connection, so each message is judged by its header
+(`podwatch.formats.bus_messages`) before it is unpacked. Only two kinds are let in: answers to calls
+that were made here, and signals to everybody that come from the bus itself or from the owner of the
+one name that is followed.
 
-dbus_next's traps, absorbed here: it unpacks whatever comes, of any size, on the loop; a call on a
-bus that died waits for ever (every call has a time limit); a dead bus must be disconnected before
-the next is made or it leaks its descriptor; and proxies introspect firewalld's very large
-interfaces (plain messages are sent instead).
+What dbus_next does badly is dealt with here. It unpacks whatever comes, of any size, on the loop. A
+call on a dead bus waits for ever: every call has a time limit. A dead bus leaks its descriptor
+unless it is disconnected before the next connection is made. Proxy objects introspect firewalld's
+very large interfaces: plain messages are sent instead.
 """
 
 import asyncio
@@ -53,8 +53,9 @@ class SystemBus:
     """A connection to the system bus that comes back by itself.
 
     `on_signal` gets (sender, interface, member, body) of every signal that one of `rules` matches
-    and that the owner of the name `follow` sent; and of the bus's own, when the name changes hands.
-    `on_state` is told when the bus is there and when it has gone. `timeout_s` limits each call.
+    and the owner of the name `follow` sent, and of the bus's own signal when the name changes
+    hands. `on_state` gets True when the bus is connected, False when it has gone. `timeout_s`
+    limits each call.
     """
 
     def __init__(
@@ -76,11 +77,11 @@ class SystemBus:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a living connection."""
+        """Whether there is a connection that works."""
         return self._bus is not None and self._bus.connected
 
     async def run(self) -> None:
-        """Stay connected for ever; an absent bus is normal and asked for again, ever rarer."""
+        """Stay connected for ever; an absent bus is normal, and tried at growing intervals."""
         pause = 0.2
         while True:
             try:
@@ -229,8 +230,8 @@ class SystemBus:
         if reply is None:
             return []
         if reply.message_type is MessageType.ERROR:
-            told = reply.body[0] if reply.body else ""
-            raise BusUnavailable(f"{destination}: {member}: {told}", hint=str(reply.error_name))
+            said = reply.body[0] if reply.body else ""
+            raise BusUnavailable(f"{destination}: {member}: {said}", hint=str(reply.error_name))
         if returns is not None and reply.signature != returns:
             raise BusUnavailable(
                 f"{destination}: {member}: answered {reply.signature!r}, not {returns!r}"

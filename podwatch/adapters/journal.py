@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The journal, in its native protocol, so that entries keep their fields.
 
-One datagram for each entry (systemd docs/JOURNAL_NATIVE_PROTOCOL.md): `NAME=value` and a newline,
-or, for a value of several lines, the name, a newline, its length as 64 bits little endian, the
+Each entry is one datagram (systemd docs/JOURNAL_NATIVE_PROTOCOL.md). A field is `NAME=value` and a
+newline; a value of several lines is the name, a newline, the length as 64 bits little endian, the
 value and a newline.
 """
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/proc: what can be told of a process while it lives.
+"""/proc: what can be said of a process while it is alive.
 
-An nft that has committed its transaction ends within a millisecond, so it is asked at once and
-about little: some ten small files, the process' own first. Nothing here waits or raises.
+An nft that has committed its transaction ends within a millisecond. So little is read, and at once:
+some ten small files, the process' own first. Nothing here waits or raises.
 
-The kernel names writers as the first pid namespace counts. In another one (a container that runs
-systemd) that number means somebody else, and nothing translates it: there the newest process of
-that name is meant, if there is only one of it.
+The kernel names a writer by its number in the first pid namespace. In another namespace, as in a
+container that runs systemd, that number means another process, and nothing translates it. There the
+newest process of the writer's name is taken, if only one has the name.
 """
 
 import os
@@ -39,16 +39,16 @@ _NEWEST = 64
 
 
 def started(pids: Iterable[int]) -> dict[int, int]:
-    """When each of the processes that are there started, in clock ticks since the host booted.
+    """When each of these processes that is alive started, in clock ticks since the host booted.
 
-    A number is used again when its process has ended: only both together are one process.
+    A number is used again once its process has ended: only number and start name a process.
     """
     found = {pid: parse_start(_read(f"/proc/{pid}/stat", MAX_BYTES)) for pid in pids}
     return {pid: at for pid, at in found.items() if at is not None}
 
 
 def living(processes: Mapping[int, int]) -> set[int]:
-    """Those of the processes, each with its start, that are there still."""
+    """Those of these processes, by number and start, that have not ended."""
     return {pid for pid, at in started(processes).items() if at == processes[pid]}
 
 
@@ -70,7 +70,7 @@ class Processes:
         return replace(writer, pid=pid, process=process) if process else writer
 
     def describe(self, pid: int) -> str:
-        """A process' name, number and user; "" when it has ended."""
+        """A process' name, number and user; "" once it has ended."""
         stat, uid = parse_stat(self._text(pid, "stat")), parse_uid(self._text(pid, "status"))
         if stat is None or uid is None:
             return ""

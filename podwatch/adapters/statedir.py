@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""netavark's state directory, read so that a look at a thousand containers costs a directory scan.
+"""netavark's state directory: a look at a thousand containers costs no more than scanning it.
 
-Files are parsed once and again only when their inode, size or time changed. Everything in the
-directory is treated as hostile: only regular files of a bounded size and number are read, links
-are not followed. A file that makes no sense stands for itself alone: its container is unknown.
+A file is parsed once, and again only when its inode, size or time has changed. Whatever is in the
+directory may be hostile: only regular files of a bounded size and number are read, and links are
+not followed. A file that makes no sense makes only its own container unknown.
 """
 
 import os

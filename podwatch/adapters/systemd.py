@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """systemd: units started and waited for, states asked, and sd_notify through pystemd.
 
-How a job ends is told by a signal, JobRemoved, and a signal is a hint: a job has ended when systemd
-says that it does not know it any more. Where no hint comes it is asked all the same, now and then.
+The signal JobRemoved says how a job ended, but a signal is only a hint: a job has ended when
+systemd no longer knows it. Signals may be lost, so systemd is asked about a job now and then, too.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ _ASK_AGAIN_S = 1.0
 
 @dataclass
 class _Batch:
-    """Units that somebody waits for, and what was heard of their jobs, by the jobs' paths."""
+    """Units that somebody waits for, and how their jobs ended as far as heard, by job path."""
 
     units: frozenset[str]
-    told: dict[str, str] = field(default_factory=dict)
+    heard: dict[str, str] = field(default_factory=dict)
     hint: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait(self, limit_s: float) -> None:
@@ -72,7 +72,7 @@ class Systemd:
         Returns systemd's word for how each job ended: "done", "failed", "timeout", ...; "timeout"
         too for what did not end `timeout_s` seconds after its start. Raises BusUnavailable.
         """
-        async with self._turn:  # who asks for a unit that runs already wants a run of its own
+        async with self._turn:  # whoever asks for a unit that runs already wants another run of it
             return await self._run("StartUnit", names, at_once, timeout_s)
 
     async def start(self, name: str, *, also_reset: Sequence[str] = (), restart: bool) -> None:
@@ -113,7 +113,7 @@ class Systemd:
     async def _run(
         self, member: str, names: Sequence[str], at_once: int, timeout_s: float
     ) -> dict[str, str]:
-        """Have systemd do something with units, wait for their jobs; how each ended."""
+        """Call this method of systemd for each unit, wait for the jobs; how each job ended."""
         waiting = deque(names)
         started: dict[str, tuple[str, float]] = {}
         results: dict[str, str] = {}
@@ -134,7 +134,7 @@ class Systemd:
         return results
 
     async def _ended(self, batch: _Batch, started: dict[str, tuple[str, float]]) -> dict[str, str]:
-        """Wait for the next hint; units whose jobs have ended, which are no longer in `started`."""
+        """Wait for the next hint; take ended jobs out of `started`, and return how each ended."""
         if not started:
             return {}
         asked_at = time.monotonic() + _ASK_AGAIN_S
@@ -143,10 +143,10 @@ class Systemd:
         now = time.monotonic()
         ended = {}
         for job, (name, limit) in list(started.items()):
-            if not (job in batch.told or now >= min(limit, asked_at)):
+            if not (job in batch.heard or now >= min(limit, asked_at)):
                 continue
             if await self._is_over(job):
-                ended[name] = batch.told.get(job, "ended, and nobody heard how")
+                ended[name] = batch.heard.get(job, "ended, and nobody heard how")
             elif now >= limit:
                 ended[name] = "timeout"
             else:
@@ -169,7 +169,7 @@ class Systemd:
 
     @asynccontextmanager
     async def _listening(self, units: frozenset[str]) -> AsyncIterator[_Batch]:
-        """Hear of jobs meanwhile, and only then: on some hosts jobs end all the time."""
+        """Hear of jobs while the body runs, and only then: on some hosts jobs end all the time."""
         batch = _Batch(units)
         connection = await self._bus.connect()
         if self._heard_on is not connection:
@@ -191,7 +191,7 @@ class Systemd:
             self._batches.remove(batch)
         if not self._batches:
             self._heard_on = None
-            with suppress(BusUnavailable):  # who has lost the bus is not told either
+            with suppress(BusUnavailable):  # a lost bus sends no signals anyway
                 await self._match("RemoveMatch")
 
     async def _match(self, member: str) -> None:
@@ -203,7 +203,7 @@ class Systemd:
         _, job, unit, result = map(str, body)
         for batch in self._batches:
             if unit in batch.units:
-                batch.told[job] = result
+                batch.heard[job] = result
                 batch.hint.set()
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A few of systemd's units, watched and read over D-Bus: the DHCP proxies' sockets.
 
-systemd tells of every change by signals, so nothing polls. (Jobs, such as the start of a unit, run
-through `podwatch.adapters.systemd`.)
+systemd sends a signal for every change, so nothing is polled. Jobs, such as the start of a unit,
+run through `podwatch.adapters.systemd`.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ _PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
 class UnitWatch:
-    """Hears of `names`, and of unit files that come, go, or are enabled and masked.
+    """Hears of changes of the units `names`, and of unit files that are added, removed or masked.
 
-    `on_change` is called for anything that may have changed one of them; it is only a hint.
+    `on_change` is called for whatever may have changed one of the units: it is only a hint.
     """
 
     def __init__(self, names: Sequence[str], on_change: Callable[[], None]) -> None:
@@ -74,7 +74,7 @@ class UnitWatch:
         return "connected" if self.bus.connected else self.bus.problem
 
     async def _subscribe(self) -> None:
-        """Ask systemd to send signals at all; it forgets that with the connection."""
+        """Ask systemd to send signals at all: it forgets that when the connection ends."""
         await self.bus.connect()
         if self._subscribed:
             return

@@ -33,9 +33,10 @@ def path_exists(path: str) -> bool:
 def is_listening(path: str) -> bool:
     """Whether a listening socket was bound to this path, even if the path itself is gone since.
 
-    Whoever makes a mount namespace of his own can bind a socket under any name, and the kernel
-    lists it like the host's: it has to be the very file, or, where there is none any more, one of
-    that file system. A kernel without unix_diag knows names alone.
+    In a mount namespace of their own, anybody can bind a socket under this name, and the kernel
+    lists it like the host's. So the listening socket's file has to be the one at the path; if
+    nothing is at the path any more, a file on the same file system as the path's directory. A
+    kernel without unix_diag lists names alone.
     """
     try:
         bound = [each for each in _listeners() if each.name == path]
