@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.process import Processes
+from podwatch.adapters.process import Processes, living, started
 from podwatch.words.cause import Process, Writer
 
 
@@ -50,6 +50,112 @@ def test_in_another_pid_namespace_the_name_is_looked_for(tmp_path: Path) -> None
 
     (tmp_path / "7/comm").write_text("nft\n")
     assert Processes(proc=tmp_path).identify(writer) == writer
+
+
+NOBODY = "4294967295"
+
+
+def fill(proc: Path, pid: int, name: str, parent: int, command: str, **more: str) -> None:
+    """A process in a /proc of the test's own."""
+    (proc / str(pid)).mkdir()
+    files = {
+        "stat": f"{pid} ({name}) S {parent} 0\n",
+        "cmdline": command.replace(" ", "\0") + "\0",
+        "status": "Uid:\t0\t0\t0\t0\n",
+        "loginuid": NOBODY,
+        "cgroup": "0::/system.slice/cron.service\n",
+        **more,
+    }
+    for file, text in files.items():
+        (proc / str(pid) / file).write_text(text)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Processes:
+    """An nft that a script in sudo's shell has run."""
+    proc, passwd = tmp_path / "proc", tmp_path / "passwd"
+    proc.mkdir()
+    passwd.write_text("root:x:0:0::/:/bin/sh\nalice:x:1000:1000::/:/bin/sh\n")
+    fill(proc, 20, "nft", 19, "nft flush ruleset", loginuid="1000")
+    fill(proc, 19, "sh", 18, "sh -c nft")
+    fill(proc, 18, "sudo", 17, "sudo sh")
+    fill(proc, 17, "backup.py", 16, "python3 backup.py")
+    fill(proc, 16, "bash", 1, "-bash")
+    fill(proc, 9, "podman", 1, "podman run", status="Uid:\t1000\t0\t0\t0\n")
+    fill(proc, 8, "nft", 1, "nft -f x")
+    return Processes(proc=proc, passwd=passwd)
+
+
+def test_a_writer_is_told_with_who_ran_it(processes: Processes) -> None:
+    """Its command, unit, who logged in; and the first above it that is more than a wrapper."""
+    found = processes.identify(Writer("nft", 20))
+
+    assert found.process == Process(
+        "nft",
+        20,
+        "nft flush ruleset",
+        "cron.service",
+        "",
+        "alice",
+        Process("backup.py", 17, "python3 backup.py"),
+    )
+
+
+def test_who_runs_a_program_that_is_no_tool_is_not_asked(processes: Processes) -> None:
+    """podman does what it does by itself; its user counts where nobody logged in, unless root."""
+    podman = processes.identify(Writer("podman", 9)).process
+    nft = processes.identify(Writer("nft", 8)).process
+
+    assert podman == Process("podman", 9, "podman run", "cron.service", "", "alice")
+    assert nft == Process("nft", 8, "nft -f x", "cron.service")
+
+
+def test_wrappers_all_the_way_up_are_better_than_nobody(tmp_path: Path) -> None:
+    """The last one that can be seen is told; no more than six are asked."""
+    fill(tmp_path, 30, "nft", 29, "nft flush ruleset")
+    fill(tmp_path, 29, "sudo", 28, "sudo nft")
+    found = Processes(proc=tmp_path).identify(Writer("nft", 30)).process
+    assert found is not None
+    assert found.parent == Process("sudo", 29, "sudo nft")
+
+    for pid in range(28, 20, -1):
+        fill(tmp_path, pid, "env", pid - 1, f"env {pid}")
+    found = Processes(proc=tmp_path).identify(Writer("nft", 30)).process
+    assert found is not None
+    assert found.parent == Process("env", 24, "env 24")
+
+
+def test_a_process_is_described_while_it_is_alive(processes: Processes) -> None:
+    """By name, number and user; one that has ended not at all."""
+    assert processes.describe(9) == "podman (pid 9, user alice)"
+    assert processes.describe(17) == "backup.py (pid 17, user root)"
+    assert processes.describe(7) == ""
+
+
+def test_a_process_has_its_start_as_long_as_it_is_alive() -> None:
+    """Number and start together name it; a number alone may be another's by then."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        listed = started([child.pid, 1 << 22])
+        assert set(listed) == {child.pid}
+        assert living(listed) == {child.pid}
+        assert living({child.pid: listed[child.pid] - 1}) == set()
+        child.kill()
+    assert living(listed) == set()
+
+
+def test_a_proc_that_cannot_be_read_knows_nobody(tmp_path: Path) -> None:
+    """Where names have to be looked for, and there is nothing to look in."""
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/pid").symlink_to("pid:[4026532000]")
+    processes = Processes(proc=tmp_path)
+    (tmp_path / "self/ns/pid").unlink()
+    (tmp_path / "self/ns").rmdir()
+    (tmp_path / "self").rmdir()
+    tmp_path.rmdir()
+    writer = Writer("nft", 70_000)
+
+    assert processes.identify(writer) == writer
+    tmp_path.mkdir()
 
 
 _AGAIN = """

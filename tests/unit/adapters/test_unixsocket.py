@@ -59,6 +59,21 @@ def test_another_file_of_that_name_is_not_listened_on(tmp_path: Path) -> None:
         assert (path_exists(path), is_listening(path)) == (True, False)
 
 
+def test_a_socket_whose_directory_is_gone_is_not_there(tmp_path: Path) -> None:
+    """Nobody can connect to it by any path; a name that never was is none either."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    path = str(directory / "s")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        Path(path).unlink()
+        assert is_listening(path)
+        directory.rmdir()
+        assert not is_listening(path)
+    assert not is_listening(str(tmp_path / "never"))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may be sure to get a mount namespace")
 def test_a_socket_of_another_mount_namespace_is_not_ours(tmp_path: Path) -> None:
     """A socket that somebody bound to the same name in mounts of his own is not believed."""
