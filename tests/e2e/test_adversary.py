@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user without any rights does all he can for five minutes: losses are healed as fast as before.
+"""A user without any rights does all he can for five minutes: losses heal as in the calm.
 
 What he can do is in `tests/lab/adversary.py`. He runs with `nice`, and his floods rest: an attacker
 that only burns CPU is the scheduler's business, not podwatch's. Other hosts are tested beside this
@@ -51,7 +51,7 @@ _ZONES = "nft list table inet firewalld | grep 10.88.0.0/16"
 _TABLE = "nft list table inet netavark"
 _OVER_THE_BUS = "source removed"
 LOSSES = (
-    *((each, _TABLE) for each in DEMONSTRATED if each.name.startswith(("nft", "one"))),
+    *((fault, _TABLE) for fault in DEMONSTRATED if fault.name.startswith(("nft", "one"))),
     (Fault(_OVER_THE_BUS, f"busctl call -q {_ZONE} removeSource {_SOURCE}"), _ZONES),
     (Fault("forwarding set back", f"echo 0 > {_FORWARD}"), f"cat {_FORWARD}"),
 )
@@ -136,7 +136,7 @@ def _memory_kb(there: Installed) -> dict[str, int]:
     """What podwatch has of memory, and the most it had."""
     lines = there.host.read(f"/proc/{_process(there)[0]}/status").splitlines()
     fields = [line.split() for line in lines if line.startswith(("VmRSS:", "VmHWM:"))]
-    return {each[0]: int(each[1]) for each in fields}
+    return {field[0]: int(field[1]) for field in fields}
 
 
 def _texts(document: Any) -> Iterator[str]:
@@ -148,8 +148,8 @@ def _texts(document: Any) -> Iterator[str]:
             yield from _texts(key)
             yield from _texts(value)
     elif isinstance(document, list):
-        for each in document:
-            yield from _texts(each)
+        for entry in document:
+            yield from _texts(entry)
 
 
 def _told(there: Installed) -> Iterator[str]:
@@ -216,7 +216,7 @@ def test_five_minutes_of_an_adversary(attacked: Installed, monkeypatch: pytest.M
     assert statistics.quantiles(times, n=10)[-1] <= MAX_TIMES, sorted(times)
     assert len(took) >= SECONDS / (2 * EVERY_S)
     assert _process(there) == process
-    assert all(now[each] <= MORE_MEMORY * memory[each] for each in memory)
+    assert all(now[measure] <= MORE_MEMORY * memory[measure] for measure in memory)
     there.until_whole()
     there.until(lambda: there.status()["state"] == "ok", "ok", 60)
     assert not there.host.shell(_HIS).stdout

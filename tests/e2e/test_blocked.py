@@ -16,7 +16,7 @@ _STRICT = (
 
 
 def _blocked(there: Installed, kind: str) -> bool:
-    return any(each["kind"] == kind for each in there.status()["blocked"])
+    return any(obstacle["kind"] == kind for obstacle in there.status()["blocked"])
 
 
 def _why(there: Installed) -> str:

@@ -48,7 +48,7 @@ def test_podman_is_broken(there: Installed) -> None:
 
 @pytest.mark.parametrize("how", ["exits 125", "dies of a signal", "prints garbage"])
 def test_podman_is_broken_and_needed(there: Installed, how: str) -> None:
-    """Without a copy: told as failed, tried ever rarer, and what was left of the rules stays."""
+    """Without a copy: told as failed, tried at growing intervals; the rules that are left stay."""
     with there.configured(_RELOAD_ONLY):
         with podman_is(there.host, PODMANS[how]):
             failed, before = _failed(there), there.reloads()
@@ -117,7 +117,7 @@ def test_rules_that_are_there_twice(there: Installed) -> None:
     """What netavark's unit doubles at firewalld's reloads is put right without a gap, if wanted."""
 
     def twice() -> bool:
-        return any(each["kind"] == "duplicates" for each in there.status()["warnings"])
+        return any(warning["kind"] == "duplicates" for warning in there.status()["warnings"])
 
     with there.configured("[restore]\nduplicates = false\n"):
         for _ in range(8):

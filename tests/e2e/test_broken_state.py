@@ -62,7 +62,7 @@ def test_netavarks_state_is_spoilt(there: Installed, mess: str) -> None:
 def _unknown(there: Installed) -> set[str]:
     """What is unknown, where that is the state of it all."""
     status = there.status()
-    return {each["what"] for each in status["unknown"] if status["state"] == "unknown"}
+    return {part["what"] for part in status["unknown"] if status["state"] == "unknown"}
 
 
 @pytest.mark.parametrize(

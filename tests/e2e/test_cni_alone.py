@@ -61,9 +61,11 @@ def test_an_internal_network_is_told_as_one(there: Installed) -> None:
     there.host.podman("network", "create", "--internal", "inn")
     web(there.host, "inner", networks=["inn"], publish=["7010:80"])
     try:
-        there.until(lambda: "inn" in {each["name"] for each in there.status()["networks"]}, "seen")
+        there.until(
+            lambda: "inn" in {network["name"] for network in there.status()["networks"]}, "seen"
+        )
         assert there.check().code == 0
-        assert any("--dports 7010" in each for each in _nat(there))
+        assert any("--dports 7010" in line for line in _nat(there))
         said = there.host.run(["podwatch", "explain", "inner"], check=False)
         assert said.code == 2
         assert (
@@ -73,7 +75,7 @@ def test_an_internal_network_is_told_as_one(there: Installed) -> None:
         assert there.host.client.http(7010) is None
         assert there.host.seen_as("inner") is None
         there.host.shell("iptables -t nat -F CNI-HOSTPORT-DNAT")
-        there.until(lambda: any("--dports 7010" in each for each in _nat(there)), "restored")
+        there.until(lambda: any("--dports 7010" in line for line in _nat(there)), "restored")
     finally:
         there.host.podman("rm", "--force", "--time=0", "inner")
         there.host.podman("network", "rm", "inn")

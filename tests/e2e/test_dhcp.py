@@ -72,7 +72,7 @@ class Lan(Installed):
         found = self.dhcp()
         if before >= 0 and found["proxy"]["pid"] == before:
             return False
-        known = [each for each in found.get("containers", ()) if each["known"]]
+        known = [container for container in found.get("containers", ()) if container["known"]]
         return found["state"] == "ok" and len(known) == holders
 
     def until_well(self, holders: int, limit_s: float = 20.0) -> float:
@@ -86,7 +86,9 @@ class Lan(Installed):
     def legs(self, name: str) -> list[str]:
         """Every IPv4 address the container has but its loopback's, as seen from inside."""
         found = self.host.addresses_of(name)
-        return sorted(each for link, several in found.items() if link != "lo" for each in several)
+        return sorted(
+            address for link, several in found.items() if link != "lo" for address in several
+        )
 
     def kill_proxy(self) -> None:
         """Kill the proxy's process, and wait until systemd knows."""
@@ -101,11 +103,11 @@ class Lan(Installed):
         """Begin, end and unit of each reload after this place in the journal."""
         begun: dict[str, float] = {}
         found = []
-        for each in self.host.journal_json(since_cursor=cursor):
-            unit = str(each.get("UNIT", ""))
-            if each.get("_PID") != "1" or not unit.startswith("podwatch-reload@"):
+        for entry in self.host.journal_json(since_cursor=cursor):
+            unit = str(entry.get("UNIT", ""))
+            if entry.get("_PID") != "1" or not unit.startswith("podwatch-reload@"):
                 continue
-            at, told = int(each["__REALTIME_TIMESTAMP"]) / 1e6, str(each["MESSAGE"])
+            at, told = int(entry["__REALTIME_TIMESTAMP"]) / 1e6, str(entry["MESSAGE"])
             if told.startswith("Starting"):
                 begun[unit] = at
             elif unit in begun and told.startswith(("Finished", "Failed to start")):
@@ -305,7 +307,7 @@ def test_masked(lan: Lan) -> None:
     assert lan.host.unit_state(lan.socket) != "active"
     enabled = lan.host.run(["systemctl", "is-enabled", lan.socket], check=False).stdout
     assert enabled.startswith("masked")
-    jobs = [each.get("UNIT") for each in lan.host.journal_json(since_cursor=cursor)]
+    jobs = [entry.get("UNIT") for entry in lan.host.journal_json(since_cursor=cursor)]
     assert lan.socket not in jobs
     assert lan.host.run(["podwatch", "status"], check=False).code == lan.check().code == 1
     lan.host.run(["systemctl", "unmask", lan.socket])
@@ -343,7 +345,7 @@ def test_a_mixed_container_keeps_its_legs(lan: Lan) -> None:
 
 
 def test_failed(lan: Lan) -> None:
-    """A socket that fails at each start is retried ever rarer, and healed when it can start."""
+    """A socket that fails at each start is tried at growing intervals, and heals when it can."""
     cursor = lan.host.journal_cursor()
     spoilt = f"/etc/systemd/system/{lan.socket}.d/spoilt.conf"
     lan.host.write(spoilt, "[Socket]\nExecStartPre=/bin/false\n")

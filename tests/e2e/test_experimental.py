@@ -58,4 +58,4 @@ def test_every_way_is_explained(there: Installed) -> None:
     """Each container and port is told as it is tried."""
     ways = explained(there)
     compare(there, ways)
-    assert {each["mark"] for each in ways} == {"open"}
+    assert {way["mark"] for way in ways} == {"open"}

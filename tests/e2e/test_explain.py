@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.parametrize("there", ["trixie"], indirect=True, scope="module"),
 ]
 
-_ONE_RULE = next(each.script for each in ALL if each.name == "one rule deleted")
+_ONE_RULE = next(fault.script for fault in ALL if fault.name == "one rule deleted")
 
 
 TRIED = ("web-a", "dual-web", "pod pod", "deaf", "")
@@ -109,7 +109,7 @@ def stopped(there: Installed) -> Iterator[Installed]:
     there.until(
         lambda: (
             there.status()["state"] == "ok"
-            and "apart" in {each["name"] for each in there.status()["networks"]}
+            and "apart" in {network["name"] for network in there.status()["networks"]}
         ),
         "ok",
     )
@@ -122,8 +122,8 @@ def test_a_healthy_host(stopped: Installed) -> None:
     """Every way is open and does work; text, one container, one port and the picture agree."""
     ways = explained(stopped)
 
-    assert {each["mark"] for each in ways} == {"open"}
-    assert {each["kind"] for each in ways} == {"in", "out", "isolation"}
+    assert {way["mark"] for way in ways} == {"open"}
+    assert {way["kind"] for way in ways} == {"in", "out", "isolation"}
     compare(stopped, ways)
     whole = stopped.host.run(["podwatch", "explain"])
     assert "✗" not in whole.stdout
@@ -152,13 +152,13 @@ def test_each_breakage_is_named(stopped: Installed, breakage: Breakage) -> None:
     try:
         ways = explained(stopped)
         first = first_broken(ways, breakage.kind)
-        assert breakage.hop in [each["place"] for each in first], ways
-        assert all(each["advice"] for each in first)
-        compare(stopped, [each for each in ways if each["container"] in TRIED])
+        assert breakage.hop in [hop["place"] for hop in first], ways
+        assert all(hop["advice"] for hop in first)
+        compare(stopped, [way for way in ways if way["container"] in TRIED])
         assert stopped.host.run(["podwatch", "explain"], check=False).code == 2
     finally:
         stopped.host.shell(breakage.mends)
-    stopped.until(lambda: {each["mark"] for each in explained(stopped)} == {"open"}, "mended")
+    stopped.until(lambda: {way["mark"] for way in explained(stopped)} == {"open"}, "mended")
 
 
 _HEALTHY = r"""

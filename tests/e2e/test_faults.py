@@ -54,7 +54,7 @@ def test_no_container_was_touched(there: Installed) -> None:
     assert there.reloads() == 0
 
 
-@pytest.mark.parametrize("fault", [each for each in ALL if each.name in PARTIAL], ids=str)
+@pytest.mark.parametrize("fault", [fault for fault in ALL if fault.name in PARTIAL], ids=str)
 def test_the_reload_command_alone_heals_too(there: Installed, fault: Fault) -> None:
     """Partial losses that `podman network reload --all` leaves are repaired by escalation."""
     with there.configured('[restore]\nmethods = ["reload"]\nbackoff = "200ms"\n'):
@@ -72,8 +72,8 @@ def test_an_incident_says_what_who_and_how(there: Installed) -> None:
     there.until_whole(8)
 
     entries = there.host.journal_json("podwatch", since_cursor=cursor)
-    told = [str(each["MESSAGE"]) for each in entries if each.get("PODWATCH_HOW")]
+    told = [str(entry["MESSAGE"]) for entry in entries if entry.get("PODWATCH_HOW")]
 
-    assert any("table inet netavark is gone" in each for each in told)
-    assert any("cause: nft (pid" in each for each in told)
-    assert all(each.get("MESSAGE_ID") for each in entries if "PODWATCH_HOW" in each)
+    assert any("table inet netavark is gone" in remark for remark in told)
+    assert any("cause: nft (pid" in remark for remark in told)
+    assert all(entry.get("MESSAGE_ID") for entry in entries if "PODWATCH_HOW" in entry)

@@ -97,7 +97,7 @@ def test_what_is_removed_by_hand_is_named_and_comes_back(
     assert told in there.host.journal("podwatch")
     assert (there.reloads() > reloads) == reload
     listed = there.host.shell("firewall-cmd --info-policy=netavark_portfwd").stdout.splitlines()
-    forwards = [each for each in listed if "port=" in each]
+    forwards = [line for line in listed if "port=" in line]
     assert len(forwards) == len(set(forwards)) == 11
 
 
@@ -107,14 +107,14 @@ def test_explain_tells_where_packets_stop(there: Installed) -> None:
     there.host.run(["systemctl", "stop", "podwatch"])
     ways = explained(there)
     compare(there, ways)
-    assert not [each for each in ways if each["mark"] == "unknown"]
-    assert {each["mark"] for each in ways if each["kind"] == "in"} == {"open"}
+    assert not [way for way in ways if way["mark"] == "unknown"]
+    assert {way["mark"] for way in ways if way["kind"] == "in"} == {"open"}
 
     there.host.shell(_REMOVE_FORWARD)
     ways = explained(there)
-    compare(there, [each for each in ways if each["container"] == "web-a"])
-    (way,) = [each for each in ways if each["kind"] == "in" and each["mark"] == "broken"]
-    (hop,) = [each for each in way["hops"] if each["mark"] == "broken"]
+    compare(there, [way for way in ways if way["container"] == "web-a"])
+    (way,) = [way for way in ways if way["kind"] == "in" and way["mark"] == "broken"]
+    (hop,) = [hop for hop in way["hops"] if hop["mark"] == "broken"]
     assert hop["place"] == "port forward"
     assert hop["what"] == f"missing in netavark_portfwd: forward-port {_FORWARD}"
     assert hop["advice"] == "podwatch restore"

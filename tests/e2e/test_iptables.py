@@ -47,7 +47,7 @@ def rules(there: Installed) -> list[tuple[str, str, str]]:
 
 def of_podman(lines: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """Those that are netavark's or CNI's."""
-    return [each for each in lines if "NETAVARK" in each[2] or "CNI-" in each[2]]
+    return [rule for rule in lines if "NETAVARK" in rule[2] or "CNI-" in rule[2]]
 
 
 @pytest.mark.parametrize("fault", IPTABLES, ids=str)
@@ -74,10 +74,10 @@ def test_each_rule_comes_back(there: Installed) -> None:
     )
     there.until(lambda: there.status()["state"] == "ok", "ok", 8)
     whole = rules(there)
-    ours = [each for each in of_podman(whole) if each[2].startswith("-A")]
+    ours = [rule for rule in of_podman(whole) if rule[2].startswith("-A")]
     assert len(ours) > 50
     redirect = "--dport 53 -j DNAT --to-destination 10.89.10.1:1053"
-    assert any(redirect in each[2] for each in ours) == (
+    assert any(redirect in rule[2] for rule in ours) == (
         "dns_bind_port" in there.host.read("/etc/containers/containers.conf")
     )
     for at, (command, table, line) in enumerate(ours):
@@ -212,9 +212,9 @@ def test_a_healthy_host_is_explained(there: Installed) -> None:
     there.until_whole(8)
     ways = explained(there)
 
-    assert {each["mark"] for each in ways} == {"open"}
-    assert {each["kind"] for each in ways} == {"in", "out", "isolation"}
-    told = str([each["hops"] for each in ways])
+    assert {way["mark"] for way in ways} == {"open"}
+    assert {way["kind"] for way in ways} == {"in", "out", "isolation"}
+    told = str([way["hops"] for way in ways])
     assert "-j DNAT --to-destination" in told
     assert "-j MASQUERADE" in told
     compare(there, ways)
@@ -229,9 +229,9 @@ def test_explain_names_what_is_broken(there: Installed, breakage: Breakage) -> N
     try:
         ways = explained(there)
         first = first_broken(ways, breakage.kind)
-        assert breakage.hop in [each["place"] for each in first], ways
-        assert all(each["advice"] for each in first)
-        compare(there, [each for each in ways if each["container"] == "web-a"])
+        assert breakage.hop in [hop["place"] for hop in first], ways
+        assert all(hop["advice"] for hop in first)
+        compare(there, [way for way in ways if way["container"] == "web-a"])
     finally:
         there.host.shell(breakage.mends or "true")
         there.host.run(["podwatch", "resume"])
@@ -259,13 +259,15 @@ def test_a_pause_holds_from_its_first_moment(there: Installed) -> None:
 @pytest.mark.parametrize("there", ["bookworm-netavark"], indirect=True)
 def test_a_reload_touches_no_neighbour(there: Installed) -> None:
     """One container is reloaded three times: its bridge keeps its MAC, the others lose nothing."""
-    bridge = next(each["bridge"] for each in there.status()["networks"] if each["name"] == "podman")
+    bridge = next(
+        network["bridge"] for network in there.status()["networks"] if network["name"] == "podman"
+    )
     mac = f"/sys/class/net/{bridge}/address"
     before = there.host.read(mac)
     line = next(
-        each.removeprefix("-A ")
-        for command, table, each in rules(there)
-        if (command, table) == ("iptables", "nat") and "--dport 8082 " in each
+        rule.removeprefix("-A ")
+        for command, table, rule in rules(there)
+        if (command, table) == ("iptables", "nat") and "--dport 8082 " in rule
     )
     with there.configured('[restore]\nmethods = ["reload"]\nquiet = 0\nbackoff = "100ms"\n'):
         with there.host.client.watch([8081]) as calm:

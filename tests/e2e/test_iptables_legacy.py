@@ -18,8 +18,8 @@ pytestmark = pytest.mark.e2e
 
 DROP_IN = "iptables-legacy.conf"
 TO_LEGACY = "; ".join(
-    f"update-alternatives --set {each} /usr/sbin/{each}-legacy"
-    for each in ("iptables", "ip6tables")
+    f"update-alternatives --set {program} /usr/sbin/{program}-legacy"
+    for program in ("iptables", "ip6tables")
 )
 CONF = containers_conf("trixie") + '[network]\nfirewall_driver = "iptables"\n'
 

@@ -68,7 +68,10 @@ def test_a_watch_measures_an_outage(lab_host: Callable[..., Host]) -> None:
     assert quiet.failures == 0
     # An outage is seen between two answers, of which each may come a probe late.
     longest = [report.longest_ms for report in broken.reports.values()]
-    assert all(500 <= each <= most_ms + quiet.longest_ms for each in longest), (longest, most_ms)
+    assert all(500 <= outage <= most_ms + quiet.longest_ms for outage in longest), (
+        longest,
+        most_ms,
+    )
     assert quiet.longest_ms < min(longest)
 
 
@@ -114,7 +117,7 @@ def test_two_hosts_at_a_time_share_nothing() -> None:
     """Each of two hosts has its own rules, client and control group, and leaves no trace."""
     with Host("trixie", firewalld=False) as one, Host("trixie", firewalld=False) as two:
         names = [one.machine.name, two.machine.name]
-        groups = {Path(f"/proc/{each.leader}/cgroup").read_text() for each in (one, two)}
+        groups = {Path(f"/proc/{host.leader}/cgroup").read_text() for host in (one, two)}
         one.nft("add", "table", "inet", "mine")
         many(one, 1)
 

@@ -66,9 +66,9 @@ def warned(there: Installed, kind: str) -> str:
 
 def follow(there: Installed, parts: Sequence[str] = ("warnings", "unknown", "blocked")) -> None:
     """Do all that podwatch advises to remove, and have it take away what is left over."""
-    told = [each for part in parts for each in there.status()[part]]
-    for each in told:
-        advice = each.get("advice") or each.get("hint") or ""
+    told = [remark for part in parts for remark in there.status()[part]]
+    for remark in told:
+        advice = remark.get("advice") or remark.get("hint") or ""
         if "rm " in advice:
             there.host.shell(advice.rpartition("or: ")[2])
     there.host.run(STALE, check=False)
@@ -77,12 +77,12 @@ def follow(there: Installed, parts: Sequence[str] = ("warnings", "unknown", "blo
 def told(there: Installed) -> list[str]:
     """What is left over, as the status has it."""
     warnings = there.status()["warnings"]
-    return [each["what"] for each in warnings if each["kind"] == "leftover"]
+    return [warning["what"] for warning in warnings if warning["kind"] == "leftover"]
 
 
 def answers(there: Installed, name: str) -> bool:
     """Whether every published port of a container answers with its name."""
-    return all(each.ask(there.host.client) is None for each in there.containers[name].probes)
+    return all(probe.ask(there.host.client) is None for probe in there.containers[name].probes)
 
 
 def test_a_removed_container_does_not_come_back(there: Installed) -> None:
@@ -118,7 +118,9 @@ def test_a_removed_container_does_not_come_back(there: Installed) -> None:
     there.until(lambda: "new" not in str(there.status()["containers"]), "gone")
     assert len(there.history()) == incidents
 
-    advice = next(each["advice"] for each in there.status()["warnings"] if "rm " in each["advice"])
+    advice = next(
+        warning["advice"] for warning in there.status()["warnings"] if "rm " in warning["advice"]
+    )
     assert advice.startswith("rm ")
     there.host.shell(advice)
     there.host.podman("network", "reload", "web-a")  # and podwatch looks
@@ -277,8 +279,10 @@ def test_the_rules_of_a_container_that_has_gone(there: Installed) -> None:
     dead = there.host.nft(*table)
     there.host.podman("rm", "--force", "gone")
     there.host.run(["nft", "-f", "-"], input=f"flush table inet netavark\n{dead}")
-    there.until(lambda: any("tcp dport 8097 dnat" in each for each in told(there)), "told", 5)
-    assert any("3 rules that no running container needs" in each for each in told(there))
+    there.until(
+        lambda: any("tcp dport 8097 dnat" in sentence for sentence in told(there)), "told", 5
+    )
+    assert any("3 rules that no running container needs" in sentence for sentence in told(there))
     there.host.run(["nft", "insert rule inet netavark FORWARD ip saddr 203.0.113.1 drop"])
 
     done = there.host.run(STALE, check=False)
@@ -312,7 +316,10 @@ def test_a_rule_of_a_running_container_is_kept(there: Installed) -> None:
 
 def test_a_change_of_the_network_backend() -> None:
     """What CNI left behind hides the ports of netavark's containers, is named, and can go."""
-    conf = {each: containers_conf("bookworm", network_backend=each) for each in ("cni", "netavark")}
+    conf = {
+        backend: containers_conf("bookworm", network_backend=backend)
+        for backend in ("cni", "netavark")
+    }
     with installed("bookworm", containers_conf=conf["cni"]) as there:
         host = there.host
         assert not told(there)
@@ -331,7 +338,7 @@ def test_a_change_of_the_network_backend() -> None:
         for name, port in (("other", 8099), ("web-a", 8081)):  # so that addresses differ
             web(host, name, publish=[f"{port}:80"])
         left = "10.88.0.2:80"
-        there.until(lambda: any(left in each for each in told(there)), "told", 90)
+        there.until(lambda: any(left in sentence for sentence in told(there)), "told", 90)
         assert host.client.http(8081) != "web-a"
 
         done = host.run(STALE, check=False)

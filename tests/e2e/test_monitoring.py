@@ -115,11 +115,11 @@ def test_prometheus_alerts_when_a_loss_stays(monitored: Installed) -> None:
 
     def firing() -> set[str]:
         alerts = asked("alerts").get("alerts", [])
-        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
     def is_scraped() -> bool:
         targets = asked("targets").get("activeTargets", [])
-        return [each["health"] for each in targets] == ["up"]
+        return [target["health"] for target in targets] == ["up"]
 
     monitored.until(is_scraped, "scraped", 30)
     try:
@@ -127,7 +127,8 @@ def test_prometheus_alerts_when_a_loss_stays(monitored: Installed) -> None:
             host.shell(_STRICT.format("yes"))
             monitored.until(
                 lambda: any(
-                    each["kind"] == "strict_forward_ports" for each in monitored.status()["blocked"]
+                    obstacle["kind"] == "strict_forward_ports"
+                    for obstacle in monitored.status()["blocked"]
                 ),
                 "blocked",
             )

@@ -150,7 +150,7 @@ def test_removed(host: Host) -> None:
 
     alive = "--state=active,activating,failed"
     assert host.run(["systemctl", "list-units", alive, "--no-legend", "podwatch*"]).stdout == ""
-    left = [each for each in _of_podwatch(host) if not each.startswith(("/etc/", "/var/lib/"))]
+    left = [path for path in _of_podwatch(host) if not path.startswith(("/etc/", "/var/lib/"))]
     assert left == []
     assert host.exists(CONFIG)
     assert host.client.http(8080) == "web"

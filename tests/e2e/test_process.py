@@ -89,7 +89,7 @@ def test_a_fight_is_bounded(there: Installed) -> None:
     ).stdout.split()
     there.until_whole(30)
 
-    # The copy serves at once, then ever rarer; at most one round of reloads is left to chance.
+    # The copy serves at once, then at growing intervals; a round of reloads is left to chance.
     assert there.reloads() - before <= len(there.containers.containers)
     assert 1 <= there.status()["counters"]["restored"] - restored <= 60
     assert max(map(int, running)) <= 4
@@ -158,7 +158,7 @@ def test_an_unreadable_directory_is_unknown(there: Installed) -> None:
         there.host.run(["chmod", mode, _PORTS])
     there.until(lambda: there.status()["state"] == "ok", "ok again", 30)
 
-    assert any(_PORTS in f"{each['what']} {each['why']}" for each in unknown), unknown
+    assert any(_PORTS in f"{part['what']} {part['why']}" for part in unknown), unknown
     assert (there.incidents(), there.host.nft("list", "table", "inet", "netavark")) == (
         before,
         rules,
@@ -179,7 +179,7 @@ def test_a_corrupt_state_file_is_one_unknown(there: Installed) -> None:
     there.until(lambda: there.status()["state"] == "ok", "ok", 30)
 
     assert told["state"] == "unknown"
-    assert any(name in each["what"] for each in told["unknown"])
+    assert any(name in part["what"] for part in told["unknown"])
     assert not told["missing"]
     assert there.incidents() == before
 
@@ -188,7 +188,7 @@ def test_a_corrupt_state_file_is_one_unknown(there: Installed) -> None:
 def test_anybody_may_ask_for_status(there: Installed) -> None:
     """A user without privileges reads the status; `check` and `history` say they need root."""
     there.host.nft("flush", "ruleset")
-    there.until(lambda: any(each["ended"] for each in there.history()), "written down")
+    there.until(lambda: any(incident["ended"] for incident in there.history()), "written down")
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "podwatch"]
     status = there.host.run([*as_nobody, "status"], check=False)
 
@@ -229,7 +229,7 @@ def test_a_stop_amid_a_reload(there: Installed) -> None:
     there.until_whole(30)
 
     assert result == {"Result": "success"}  # within its time: systemd did not kill it
-    assert reloads < sum(each["needs_rules"] for each in there.status()["containers"])
+    assert reloads < sum(container["needs_rules"] for container in there.status()["containers"])
 
 
 @on_one_suite
@@ -322,7 +322,9 @@ def test_a_pause_that_cannot_be_read_is_one(there: Installed) -> None:
     try:
         there.host.nft("delete", "table", "inet", "netavark")
         there.until(lambda: there.status()["state"] == "lost", "told")
-        (held,) = (each for each in there.status()["blocked"] if each["kind"] == "paused")
+        (held,) = (
+            obstacle for obstacle in there.status()["blocked"] if obstacle["kind"] == "paused"
+        )
         assert "/run/podwatch/pause is a link" in held["what"]
         assert held["advice"] == "podwatch resume"
         told = there.host.run(["podwatch", "pause"], check=False)

@@ -32,7 +32,7 @@ def test_churn_is_no_loss(there: Installed) -> None:
     """Starting, stopping, restarting and renaming 20 containers is neither loss nor repair."""
     before = there.incidents()
     churned = many(there.host, 20)
-    names = " ".join(each.name for each in churned.containers)
+    names = " ".join(container.name for container in churned.containers)
     there.host.shell(f"set -e; set -- {names}\n{_CHURN}", timeout=240)
     there.until_whole(20)
 

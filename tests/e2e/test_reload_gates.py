@@ -25,7 +25,7 @@ def inside(there: Installed, name: str) -> set[str]:
     """The addresses of a container, as it sees them."""
     told = there.host.podman("exec", name, "/busybox", "ip", "-o", "address", "show", "dev", "eth0")
     words = [line.split() for line in told.splitlines()]
-    return {each[3] for each in words if "link" not in each}
+    return {word[3] for word in words if "link" not in word}
 
 
 def bridge_of(there: Installed, network: str) -> str:

@@ -46,7 +46,7 @@ def _rest() -> None:
 
 def _cpu_times() -> list[int]:
     line = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
-    return [int(each) for each in line.split()[1:]]
+    return [int(number) for number in line.split()[1:]]
 
 
 @pytest.fixture(scope="module", params=["trixie", "forky"])
@@ -209,6 +209,6 @@ def test_an_idle_daemon_costs_nothing(there: Installed) -> None:
 
     assert cost["wakeups"] <= 3, cost  # the heartbeat's and at most one look's
     assert (cost["children"], cost["ended"]) == (0, 0)
-    units = [str(each.get("UNIT")) for each in there.host.journal_json(since_cursor=cursor)]
-    assert not [each for each in units if each.startswith("podwatch-")]
+    units = [str(entry.get("UNIT")) for entry in there.host.journal_json(since_cursor=cursor)]
+    assert not [unit for unit in units if unit.startswith("podwatch-")]
     assert cost["rss_mib"] <= 40e6 / 2**20, cost

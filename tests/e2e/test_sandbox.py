@@ -163,7 +163,7 @@ def test_no_link_is_followed(there: Installed) -> None:
         "rules.json",
         "networks.ids",
         *lists,
-        *(f"{each}.new" for each in lists),
+        *(f"{path}.new" for path in lists),
     )
     there.host.run(["systemctl", "stop", "podwatch"])
     for name in names:

@@ -92,8 +92,8 @@ def test_history_names_the_cause(ready: Installed, way: Way) -> None:
         ready.until(lambda: ready.incidents() > before, "noticed")  # noqa: B023 (waited for)
         ready.until_whole()
         found = _history(ready, "-n", str(ready.incidents() - before))
-        assert way.by in [each["by"] for each in found]
-        told = next(each for each in found if each["by"] == way.by)
+        assert way.by in [incident["by"] for incident in found]
+        told = next(incident for incident in found if incident["by"] == way.by)
         assert told["verified"]
         assert told["ended"] >= told["began"]
         assert told["missing"]
@@ -139,7 +139,7 @@ def test_a_loss_while_podwatch_was_away(ready: Installed) -> None:
 
     (told,) = _history(ready, "-n", "1")
     assert told["cause"] == "while podwatch was not running"
-    assert any(each.startswith("web-a: 8081/tcp") for each in told["missing"]), told["missing"]
+    assert any(what.startswith("web-a: 8081/tcp") for what in told["missing"]), told["missing"]
     assert "of podwatch's start" in ready.host.run(["podwatch", "history", "-n", "1"]).stdout
 
 
@@ -148,7 +148,7 @@ def test_each_class_of_container_is_shown(ready: Installed) -> None:
     host = ready.host
 
     def classes() -> dict[str, str]:
-        return {each["name"]: each["class"] for each in ready.status()["containers"]}
+        return {container["name"]: container["class"] for container in ready.status()["containers"]}
 
     standard = dict.fromkeys(("web-a", "web-b", "dual-web", "dual-udp"), "bridge")
     standard |= {"isolated-web": "bridge", "pod pod": "bridge", "pod-web": "member"}
@@ -226,7 +226,7 @@ def test_ten_thousand_incidents(ready: Installed) -> None:
     ready.host.shell(few)
     timed = "s=$(date +%s%N); {} podwatch history >/dev/null; e=$(date +%s%N); echo $((e - s))"
     script = "; ".join([timed.format(""), timed.format("PODWATCH_STATE_DIR=/tmp/few")] * 5)
-    took = [int(each) for each in ready.host.shell(script).stdout.split()]
+    took = [int(number) for number in ready.host.shell(script).stdout.split()]
     assert min(took[::2]) <= 4 * min(took[1::2]), took  # of five each: others test beside it
 
 

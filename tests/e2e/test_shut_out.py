@@ -23,8 +23,8 @@ def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
     suite, _, kind = str(request.param).partition("-")
     conf = containers_conf(suite, network_backend="cni") if kind == "cni" else None
     with installed(suite, containers_conf=conf) as there:
-        for each in _SAVED:  # which makes the table, where there is none
-            there.host.shell(f"{each} -P FORWARD ACCEPT; {each}-save > /tmp/{each}")
+        for program in _SAVED:  # which makes the table, where there is none
+            there.host.shell(f"{program} -P FORWARD ACCEPT; {program}-save > /tmp/{program}")
         there.until(lambda: there.status()["state"] == "ok", "ok")
         yield there
 
@@ -34,7 +34,9 @@ def advice(there: Installed) -> list[str]:
     began = time.time()
     there.host.run(["systemctl", "restart", "podwatch"])
     there.until(lambda: there.status()["started"] > began, "looked")
-    return [each["advice"] for each in there.status()["warnings"] if each["kind"] == "shut_out"]
+    return [
+        warning["advice"] for warning in there.status()["warnings"] if warning["kind"] == "shut_out"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_a_drop_by_others_is_reported_with_its_remedy(there: Installed, fault: s
     incidents = there.history()
     there.host.shell(fault)
     try:
-        assert any("8081/tcp" in each for each in there.containers.probe_ports())
+        assert any("8081/tcp" in failure for failure in there.containers.probe_ports())
         told = advice(there)
         assert len(told) >= 3
         assert there.status()["state"] == "lost"
@@ -63,12 +65,18 @@ def test_a_drop_by_others_is_reported_with_its_remedy(there: Installed, fault: s
             there.host.shell(command)
         assert advice(there) == []
         there.until(
-            lambda: not [each for each in there.containers.probe_ports() if "host-web" not in each],
+            lambda: (
+                not [
+                    failure
+                    for failure in there.containers.probe_ports()
+                    if "host-web" not in failure
+                ]
+            ),
             "reachable",
         )
     finally:
         there.host.shell("ufw --force reset; nft delete table inet site", check=False)
-        there.host.shell("; ".join(f"{each}-restore < /tmp/{each}" for each in _SAVED))
+        there.host.shell("; ".join(f"{program}-restore < /tmp/{program}" for program in _SAVED))
     assert advice(there) == []
     there.until_whole()
     assert there.status()["state"] == "ok"
@@ -125,14 +133,14 @@ def test_dropped_questions_are_reported_with_their_remedy(there: Installed, faul
         assert resolves()
     finally:
         there.host.shell("ufw --force reset; nft delete table inet site", check=False)
-        there.host.shell("; ".join(f"{each}-restore < /tmp/{each}" for each in _SAVED))
+        there.host.shell("; ".join(f"{program}-restore < /tmp/{program}" for program in _SAVED))
     assert advice(there) == []
 
 
 def told(there: Installed, kind: str) -> list[str]:
     """What warnings of a kind the daemon tells, from its first look on."""
     advice(there)
-    return [each["what"] for each in there.status()["warnings"] if each["kind"] == kind]
+    return [warning["what"] for warning in there.status()["warnings"] if warning["kind"] == kind]
 
 
 @pytest.mark.parametrize("there", ["forky"], indirect=True)
@@ -142,7 +150,7 @@ def test_a_route_of_others_is_told(there: Installed, fault: str) -> None:
     place = "10.88.0.0/17" + (" unreachable" if fault.startswith("rule") else "")
     there.host.shell(f"ip {fault} {place}")
     try:
-        assert any("8081/tcp" in each for each in there.containers.probe_ports())
+        assert any("8081/tcp" in failure for failure in there.containers.probe_ports())
         (what,) = told(there, "route")
         assert what.startswith("network podman: what is sent to 10.88.0.")
         assert "goes nowhere" in what
@@ -164,7 +172,7 @@ def test_a_vpn_that_takes_the_answers_is_told(there: Installed) -> None:
     try:
         (what,) = told(there, "detour")
         assert "goes to vpn0" in what
-        assert any("8081/tcp" in each for each in there.containers.probe_ports())
+        assert any("8081/tcp" in failure for failure in there.containers.probe_ports())
     finally:
         there.host.shell("ip rule delete from 10.88.0.0/16 lookup 77; ip link delete vpn0")
     assert told(there, "detour") == []
@@ -191,10 +199,12 @@ def test_containers_that_a_chain_keeps_from_each_other(there: Installed) -> None
         there.until(lambda: there.host.shell(asking, check=False).code == 0, "reachable")
         there.host.shell("iptables -P FORWARD DROP")
         assert there.host.shell(asking, check=False).code != 0
-        (what,) = [each for each in told(there, "shut_out") if "reach each other" in each]
+        (what,) = [
+            sentence for sentence in told(there, "shut_out") if "reach each other" in sentence
+        ]
         assert what.startswith("network inn")
     finally:
-        there.host.shell("; ".join(f"{each}-restore < /tmp/{each}" for each in _SAVED))
+        there.host.shell("; ".join(f"{program}-restore < /tmp/{program}" for program in _SAVED))
         there.host.shell(
             "podman rm -f -t 0 inn-a inn-b; podman network rm inn; "
             f"firewall-cmd --zone=trusted --remove-source={subnet}"

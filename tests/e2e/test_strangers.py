@@ -26,7 +26,7 @@ ROUNDS = 3
 def memory_kb(there: Installed, pid: str) -> tuple[int, int]:
     """Resident memory of a process, now and at most."""
     status = there.host.read(f"/proc/{pid}/status")
-    now, most = (status.split(f"{each}:")[1].split()[0] for each in ("VmRSS", "VmHWM"))
+    now, most = (status.split(f"{field}:")[1].split()[0] for field in ("VmRSS", "VmHWM"))
     return int(now), int(most)
 
 
@@ -79,7 +79,7 @@ def is_at_rest(there: Installed) -> bool:
     ports = (there.host.root / "run/containers/networks/firewall/ports").iterdir()
     look = there.status()["last_look"]
     listed = look["cause"] == "podman's containers were listed"
-    return bool(listed and look["at"] > max(each.stat().st_mtime for each in ports))
+    return bool(listed and look["at"] > max(port.stat().st_mtime for port in ports))
 
 
 def test_nobodys_word_is_no_cause(there: Installed) -> None:

@@ -82,7 +82,9 @@ def test_a_host_that_never_forwarded_is_made_no_router(there: Installed) -> None
         _set(there, setting, "0")
         there.host.run(["systemctl", "start", "podwatch"])
         there.until(lambda: there.status()["state"] == "lost", "told", 5)
-        (told,) = [each for each in there.status()["warnings"] if each["kind"] == "forwarding"]
+        (told,) = [
+            warning for warning in there.status()["warnings"] if warning["kind"] == "forwarding"
+        ]
         assert setting in told["what"]
         assert _value(there, setting) == "0"
         assert there.history() == incidents

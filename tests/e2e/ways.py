@@ -44,8 +44,8 @@ def _works(there: Installed, way: dict[str, Any], paused: Collection[str]) -> bo
         port, protocol = way["port"]
         probes = [
             probe
-            for each in there.containers.containers
-            for probe in each.probes
+            for container in there.containers.containers
+            for probe in container.probes
             if port <= probe.port < port + way["count"]
             and probe.protocol == protocol
             and (":" in probe.address) == is_v6
@@ -78,9 +78,9 @@ def _is_kept_apart(there: Installed, network: str) -> bool:
 def first_broken(ways: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     """The first broken hop of each broken way of a kind."""
     return [
-        next(hop for hop in each["hops"] if hop["mark"] == "broken")
-        for each in ways
-        if each["mark"] == "broken" and each["kind"] == kind
+        next(hop for hop in way["hops"] if hop["mark"] == "broken")
+        for way in ways
+        if way["mark"] == "broken" and way["kind"] == kind
     ]
 
 

@@ -97,7 +97,7 @@ def bus(target: Target) -> None:
 def files(target: Target) -> None:
     """Put what no program expects wherever one may write, and at every path of a lock."""
     folders = list(_open_folders())
-    paths = [*target.locks, *(f"{each}/{name}" for each in folders for name in OFFERED)]
+    paths = [*target.locks, *(f"{folder}/{name}" for folder in folders for name in OFFERED)]
     print(f"files: {len(folders)} folders: {' '.join(folders)}", flush=True)
     while target.goes_on:
         for make in (os.mkfifo, _link, _hard_link, _sparse, _socket, os.mkdir):

@@ -90,20 +90,26 @@ class ContainerSet:
 
     def probe_ports(self) -> list[str]:
         """Ask every published port once; return a sentence for each that does not answer."""
-        asked = [probe.ask(self.host.client) for each in self.containers for probe in each.probes]
+        asked = [
+            probe.ask(self.host.client)
+            for container in self.containers
+            for probe in container.probes
+        ]
         return [failure for failure in asked if failure is not None]
 
     def probe_egress(self) -> list[str]:
         """Let every container call the client; return a sentence for each that is seen wrongly."""
         failures = []
-        for each in self.containers:
-            for ipv6, expected in ((False, each.seen_as), (True, each.seen_as_v6)):
+        for container in self.containers:
+            for ipv6, expected in ((False, container.seen_as), (True, container.seen_as_v6)):
                 if ipv6 and expected is None:
                     continue
-                seen = self.host.seen_as(each.name, ipv6=ipv6)
+                seen = self.host.seen_as(container.name, ipv6=ipv6)
                 if seen != expected:
                     how = "IPv6" if ipv6 else "IPv4"
-                    failures.append(f"{each.name} is seen as {seen} over {how}, not {expected}")
+                    failures.append(
+                        f"{container.name} is seen as {seen} over {how}, not {expected}"
+                    )
         return failures
 
     def probe_all(self) -> list[str]:

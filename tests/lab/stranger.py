@@ -143,10 +143,10 @@ class Stranger:
         """The unique names of a process's connections; everybody else's if it is 0."""
         bus = (DBUS, "/org/freedesktop/DBus", DBUS)
         names = re.findall(rb":[0-9.]+", self.call(*bus, "ListNames"))
-        found = [each.decode() for each in names if each.decode() != self.name]
+        found = [text for word in names if (text := word.decode()) != self.name]
         owner = "GetConnectionUnixProcessID"
-        told = {each: self.call(*bus, owner, each) for each in found if pid}
-        return [each for each in found if not pid or told[each] == struct.pack("<I", pid)]
+        told = {name: self.call(*bus, owner, name) for name in found if pid}
+        return [name for name in found if not pid or told[name] == struct.pack("<I", pid)]
 
     def _read(self, size: int) -> bytes:
         data = b""
@@ -192,8 +192,8 @@ def lies(to: str) -> list[bytes]:
 def reloaded(stranger: Stranger, to: list[str], _seconds: float) -> None:
     """Say that firewalld has reloaded, and that it has gone."""
     for name in to:
-        for each in lies(name):
-            stranger.send(each)
+        for lie in lies(name):
+            stranger.send(lie)
     stranger.call(DBUS, "/org/freedesktop/DBus", DBUS, "GetId")  # all of it is on its way
 
 
@@ -244,7 +244,7 @@ def _flood(stranger: Stranger, to: list[str], seconds: float, large_every_s: flo
 
 
 def _over_and_over(to: list[str]) -> Iterator[bytes]:
-    several = [each for name in to for each in lies(name)[:SIGNALS]]
+    several = [lie for name in to for lie in lies(name)[:SIGNALS]]
     while True:
         yield from several
 
