@@ -2,23 +2,15 @@
 """A reload that would cost a container its network is not made, and why is told."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.installed import Installed, installed
+from tests.e2e.installed import Installed
 
 pytestmark = pytest.mark.e2e
 
 _AARDVARK = "/run/containers/networks/aardvark-dns"
 _RELOAD_ONLY = '[restore]\nmethods = ["reload"]\nquiet = 0\nbackoff = "200ms"\nbackoff_max = "1s"\n'
-
-
-@pytest.fixture(scope="module", params=["trixie", "forky"])
-def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
-    """A host of each netavark whose name server refuses to start for one missing address."""
-    with installed(request.param) as host:
-        yield host
 
 
 def inside(there: Installed, name: str) -> set[str]:

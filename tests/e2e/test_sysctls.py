@@ -1,23 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every rule in place, and no packet forwarded: what netavark set in the kernel was set back."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.e2e.installed import Installed, installed
+from tests.e2e.conftest import SUITES
+from tests.e2e.installed import Installed
 from tests.lab.client import HOST_LINK
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    # A netavark without state, one with it, and one with files in sysctl.d of its own.
+    pytest.mark.parametrize("there", ["bookworm", *SUITES], indirect=True, scope="module"),
+]
 
 _SITE = "/etc/sysctl.d/99-site.conf"
-
-
-@pytest.fixture(scope="module", params=["bookworm", "trixie", "forky"])
-def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
-    """A host of each netavark: without state, with it, and with files in sysctl.d of its own."""
-    with installed(request.param) as host:
-        yield host
 
 
 # Debian 12's container image has no sysctl(8); systemd's own program reads the same files.

@@ -2,10 +2,13 @@
 """What processes side by side share out among each other: not modules, but a module's hosts.
 
 A module whose tests run on three suites boots three hosts. Each can be another process's, so none
-is left with all three at the end. Tests of one host stay together and in their order.
+is left with all three at the end. Tests of one host stay together and in their order, and so do the
+modules that share one.
 """
 
 import re
+from collections.abc import Collection
+from pathlib import PurePath
 
 _HOST = re.compile(
     r"[\[-]((?:bookworm|trixie|forky|experimental)(?:-(?:netavark|cni|iptables))?)(?=[-\]])"
@@ -13,12 +16,16 @@ _HOST = re.compile(
 """The host in a test's parameters: its suite, and what netavark or CNI is told there."""
 
 
-def host_of(test: str) -> str:
+def host_of(test: str, sharing: Collection[str] = ()) -> str:
     """The module of a test, and its host where the test has one of several.
 
     Args:
         test: its id, ``tests/e2e/test_x.py::test_y[trixie-z]``.
+        sharing: the names of modules that share a host of each suite, ``test_x``.
     """
     module, _, name = test.partition("::")
     host = _HOST.search(name)
-    return f"{module}::{host[1]}" if host else module
+    if host is None:
+        return module
+    shares = PurePath(module).stem in sharing
+    return f"{'shared' if shares else module}::{host[1]}"

@@ -22,3 +22,19 @@ from tests.lab.by_host import host_of
 def test_the_host_of_a_test(test: str, host: str) -> None:
     """A test belongs to its module, and there to the host that its parameters name."""
     assert host_of(test) == host
+
+
+def test_modules_that_share_a_host_stay_together() -> None:
+    """Tests of modules that share are of one host for each suite, and others of their module's."""
+    sharing = ("test_a", "test_b")
+    found = [
+        host_of(f"tests/e2e/{name}[{suite}]", sharing)
+        for name in ("test_a.py::test_x", "test_b.py::test_y", "test_c.py::test_z")
+        for suite in ("trixie", "forky")
+    ]
+
+    assert found == [
+        *("shared::trixie", "shared::forky") * 2,
+        "tests/e2e/test_c.py::trixie",
+        "tests/e2e/test_c.py::forky",
+    ]
