@@ -253,7 +253,7 @@ def test_a_pause_is_kept(ready: Installed) -> None:
     ready.until_whole(8)
     assert ready.reloads() == reloads  # the copy was not taken anew from the damaged table
 
-    ready.host.run(["podwatch", "pause", "--for", "3s"])
+    ready.host.run(["podwatch", "pause", "--for", "8s"])
     ready.until(lambda: "paused" in status(), "paused", 3)
     ready.host.nft("delete", "table", "inet", "netavark")
     ready.until_whole(8)
