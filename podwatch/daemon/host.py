@@ -5,7 +5,7 @@ The daemon and the one-shot commands use the same host. Whatever is absent (syst
 bus, firewalld) is None or says so itself: podwatch goes on with what there is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from podwatch.adapters.cni import CniCache
 from podwatch.adapters.firewalld import FirewalldWatch
@@ -21,6 +21,7 @@ from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
+from podwatch.decide.kinds import KINDS, Kind
 from podwatch.decide.policy import QUIET_CAP_S, Limits
 from podwatch.words.means import Method
 
@@ -89,15 +90,11 @@ class Host:
             self.systemd.close()
 
 
-def limits(config: Config) -> Limits:
+def limits(config: Config, kinds: Iterable[Kind] = KINDS) -> Limits:
     """The policy's numbers, as configured."""
-    methods = {Method(word) for word in config.restore.methods}
+    methods = {method for kind in kinds for method in _allowed(config, kind)}
     if config.restore.escalate and Method.RELOAD in methods:
         methods.add(Method.ESCALATE)
-    if config.restore.sysctls:
-        methods.add(Method.SYSCTLS)
-    if config.firewalld.sources:
-        methods.add(Method.SOURCES)
     restore = config.restore
     return Limits(
         methods=frozenset(methods),
@@ -110,3 +107,12 @@ def limits(config: Config) -> Limits:
         replay_limit=10 * restore.limit,
         window=restore.window,
     )
+
+
+def _allowed(config: Config, kind: Kind) -> Iterable[str]:
+    """The means of a kind that its switch allows: all or none of them, or those it lists."""
+    section, _, key = kind.switch.partition(".")
+    value = getattr(getattr(config, section), key)
+    if isinstance(value, tuple):
+        return [method for method in kind.means if method in value]
+    return kind.means if value else ()
