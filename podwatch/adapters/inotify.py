@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from podwatch.words.errors import Unreadable
+
 if TYPE_CHECKING:  # a command that listens without a loop does not load it
     from asyncio import AbstractEventLoop
 
@@ -33,15 +35,21 @@ class DirectoryWatch:
 
     It listens on a loop by `attach`. Without a loop it is opened, waited for as a file is (it has
     a `fileno`), and read. With `links` a link to a directory counts as one; without, only a real
-    directory does.
+    directory does. `lacking` says what its user goes without where it cannot listen.
     """
 
     def __init__(
-        self, directories: Sequence[Path], on_change: Callable[[], None], *, links: bool = True
+        self,
+        directories: Sequence[Path],
+        on_change: Callable[[], None],
+        *,
+        links: bool = True,
+        lacking: str = "changes of files are noticed late",
     ) -> None:
         self.directories = tuple(directories)
         self._always = _GONE | _ONLYDIR | _MASK_ADD | (0 if links else _DONT_FOLLOW)
         self._on_change = on_change
+        self._lacking = lacking
         self._fd = -1
         self._loop: AbstractEventLoop | None = None
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -49,8 +57,11 @@ class DirectoryWatch:
         """By watch: the names that are waited for in it; empty where every name counts."""
 
     def attach(self, loop: "AbstractEventLoop") -> None:
-        """Begin to listen, on this loop. Raises OSError when the kernel grants no instance."""
-        self.open()
+        """Begin to listen, on this loop. Raises Unreadable when the kernel grants no instance."""
+        try:
+            self.open()
+        except OSError as exc:
+            raise Unreadable(f"{self._lacking}: {exc.strerror}") from exc
         self._loop = loop
         loop.add_reader(self._fd, self.read)
 
@@ -81,6 +92,10 @@ class DirectoryWatch:
                 self._loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
+
+    def describe(self) -> str:
+        """Whether it listens, in words."""
+        return "listening" if self._fd >= 0 else "not listening"
 
     def _watch_all(self) -> None:
         """Watch each directory, or where it would appear; what is no longer wanted is let go."""

@@ -83,22 +83,13 @@ class NftablesWatch:
         self._identified: dict[int, Writer] = {}
         self._failed: asyncio.Future[None] | None = None
 
-    async def run(self) -> None:
-        """Wait while the loop reads. `attach` comes first.
-
-        Raises RulesUnreadable when the socket cannot be read any more: nothing is heard then.
-        """
-        if self._failed is None:
-            raise ValueError("NftablesWatch.run before attach")
-        await self._failed
-
-    def open(self) -> None:
-        """Start to listen; what happens from here on is not missed.
+    def open(self) -> socket.socket:
+        """Start to listen, on this socket; what happens from here on is not missed.
 
         Raises RulesUnreadable where the kernel refuses: no CAP_NET_ADMIN, or no nf_tables.
         """
         if self._socket is not None:
-            return
+            return self._socket
         sock = _open_socket()
         try:
             sock.settimeout(0)
@@ -109,6 +100,7 @@ class NftablesWatch:
             raise _wrapped("listen to nftables' notifications", exc) from exc
         self._socket = sock
         self._transaction.forget()
+        return sock
 
     def close(self) -> None:
         """Stop to listen. May be called more than once."""
@@ -120,13 +112,25 @@ class NftablesWatch:
         self._socket.close()
         self._socket = None
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have `loop` call `drain` whenever there is something to read. `open` comes first."""
-        if self._socket is None:
-            raise ValueError("NftablesWatch.attach before open")
+    def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+        """Listen, and have `loop` call `drain` whenever there is something to read.
+
+        What is returned ends with RulesUnreadable when the socket cannot be read any more: nothing
+        is heard then. Raises as `open` does.
+        """
+        sock = self.open()
         self._loop = loop
         self._failed = loop.create_future()
-        loop.add_reader(self._socket, self.drain)
+        loop.add_reader(sock, self.drain)
+        return self._failed
+
+    def describe(self) -> str:
+        """Whether it listens, and how often it was too slow for the kernel."""
+        if self._socket is None:
+            return "not listening"
+        if not self.overruns:
+            return "listening"
+        return f"listening, {self.overruns} times too slow for the kernel"
 
     def drain(self) -> None:
         """Read until there is nothing more, or until others on the loop deserve a turn.

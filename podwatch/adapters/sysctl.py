@@ -16,7 +16,7 @@ from pathlib import Path
 
 from podwatch.adapters.files import open_regular, read_proc, read_whole
 from podwatch.drivers.sysctls import parse_configured
-from podwatch.words.errors import RestoreFailed, StateUnreadable
+from podwatch.words.errors import RestoreFailed, StateUnreadable, Unreadable
 
 ROOT = Path("/proc/sys")
 CONFIGURED = Path("/run/sysctl.d")
@@ -73,16 +73,19 @@ class SysctlWatch:
         self._socket: socket.socket | None = None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to listen. Raises OSError when the kernel refuses."""
-        sock = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-        )
+        """Begin to listen. Raises Unreadable when the kernel refuses: only looks see them then."""
         try:
-            sock.settimeout(0)
-            sock.bind((0, _GROUPS))
-        except OSError:
-            sock.close()
-            raise
+            sock = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            )
+            try:
+                sock.settimeout(0)
+                sock.bind((0, _GROUPS))
+            except OSError:
+                sock.close()
+                raise
+        except OSError as exc:
+            raise Unreadable(f"cannot listen to sysctls: {exc.strerror}") from exc
         self._socket = sock
         loop.add_reader(sock, self._readable)
 
@@ -92,6 +95,10 @@ class SysctlWatch:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+
+    def describe(self) -> str:
+        """Whether it listens, in words."""
+        return "listening" if self._socket is not None else "not listening"
 
     def _readable(self) -> None:
         is_news = False

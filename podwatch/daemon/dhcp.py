@@ -114,16 +114,16 @@ class DhcpLoop:
         config: Config,
         document: Document,
         *,
+        woken: asyncio.Event,
         pause: Callable[[], Pause | None],
         dry_run: bool,
     ) -> "DhcpLoop":
-        """The loop of this host, with systemd's signals to wake it."""
-        woken = asyncio.Event()
+        """The loop of this host, with systemd's signals to wake it beside what others set."""
         units = None if systemd is None else UnitWatch(UNITS, woken.set)
         return cls(
             woken,
             DhcpLooker(units, installed),
-            DirectoryWatch((), woken.set),
+            DirectoryWatch((), woken.set, lacking="networks with DHCP are not noticed"),
             units,
             systemd,
             renewer,
@@ -147,8 +147,8 @@ class DhcpLoop:
         """Look for ever; ends only by being cancelled."""
         try:
             self.files.attach(asyncio.get_running_loop())
-        except OSError as exc:
-            self.report.complain(Unreadable(f"networks with DHCP are not noticed: {exc}"))
+        except Unreadable as exc:
+            self.report.complain(exc)
         try:
             async with asyncio.TaskGroup() as group:  # whichever dies takes the other along
                 fresh = False

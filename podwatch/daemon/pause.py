@@ -129,12 +129,14 @@ class PauseWatch:
 
     def __init__(self, path: Path, on_change: Callable[[], None]) -> None:
         self._path = path
-        self._watch = DirectoryWatch([path.parent], on_change, links=False)
+        self._watch = DirectoryWatch(
+            [path.parent], on_change, links=False, lacking="a pause is noticed late"
+        )
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to listen, on this loop. Raises PodwatchError."""
+        self._watch.attach(loop)
         try:
-            self._watch.attach(loop)
             with suppress(FileExistsError):
                 self._path.parent.mkdir(mode=0o755)
         except OSError as exc:
@@ -143,6 +145,10 @@ class PauseWatch:
     def close(self) -> None:
         """Stop listening."""
         self._watch.close()
+
+    def describe(self) -> str:
+        """Whether it listens, in words."""
+        return self._watch.describe()
 
     def now(self) -> Pause | None:
         """The pause that is going on; what cannot be read is one without end."""

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service: watchers, loop, heartbeat and signals in one TaskGroup, from start to SIGTERM."""
+"""The service: watchers, loops, heartbeat and signals in one TaskGroup, from start to SIGTERM."""
 
 import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from podwatch import __version__
 from podwatch.adapters.files import read_proc, write_whole
@@ -38,6 +39,26 @@ from podwatch.words.errors import ConfigError, PodwatchError
 _READY_S = 10.0
 """So long a start waits for the first status: where podman has to be asked, it takes its time."""
 
+_VITAL = frozenset({"nftables"})
+"""Watchers without which podwatch would be deaf: it does not begin without them."""
+
+
+class Watcher(Protocol):
+    """Who listens to one thing of the host, and rings when something has happened there."""
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None] | None":
+        """Begin to listen, on this loop. Raises PodwatchError where that cannot be.
+
+        What is returned ends, with its error, when nothing is heard any more; None where that
+        cannot happen.
+        """
+
+    def close(self) -> None:
+        """Stop listening, if it ever began."""
+
+    def describe(self) -> str:
+        """How it is, in words; the first is "listening" or "connected" where it is well."""
+
 
 async def serve(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> None:
     """Watch and restore until SIGTERM or SIGINT.
@@ -47,110 +68,169 @@ async def serve(config: Config, files: list[Path], paths: Paths, *, dry_run: boo
     """
     paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
     with hold(paths.run_lock):
-        await _Service(config, files, paths, dry_run=dry_run).run()
+        await on_host(config, files, paths, dry_run=dry_run).run()
 
 
-class _Service:
-    def __init__(self, config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> None:
+def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> "Service":
+    """The service of this host, put together: what each part needs is there when it is made."""
+    hints, dhcp_woken = Hints(read_proc("/proc/self/comm").decode().strip()), asyncio.Event()
+
+    def pause_changed() -> None:
+        hints.look_now("a pause began or ended")
+        dhcp_woken.set()
+
+    netlink = NftablesWatch(
+        hints.on_change,
+        hints.on_overrun,
+        identify=Processes().identify,
+        table=nftables.TABLE,
+    )
+    firewalld = FirewalldWatch(hints.on_firewalld)
+    pause = PauseWatch(paths.pause, pause_changed)
+    watchers: dict[str, Watcher] = {
+        "nftables": netlink,
+        "firewalld": firewalld,
+        "sysctls": SysctlWatch(hints.on_sysctl),
+        "runtimes": DirectoryWatch(
+            paths.runtimes, hints.on_runtime, lacking="containers are noticed late"
+        ),
+        "pause": pause,
+    }
+    systemd = Systemd() if Systemd.is_there() else None
+
+    def transactions() -> int:
+        netlink.drain()
+        return hints.transactions
+
+    host = Host(
+        config, firewalld, systemd, paths, changes=transactions, heard_late=hints.on_late_answer
+    )
+
+    def described() -> Mapping[str, str]:
+        found = {name: watcher.describe() for name, watcher in watchers.items()}
+        return {**found, "systemd": "running the host" if systemd else "not running the host"}
+
+    def metrics() -> str:
+        return exposition(
+            publisher.document, publisher.tally, now=time.time(), overruns=netlink.overruns
+        )
+
+    def export() -> None:
+        if path := loop.config.metrics.textfile:
+            write_whole(Path(path), metrics())
+
+    publisher = Publisher(
+        paths.status,
+        described,
+        _status,
+        exporter=export,
+        dry_run=dry_run,
+        history=History(paths.history),
+    )
+    loop = Loop(host, hints, config, publisher, pause=pause.now, dry_run=dry_run)
+    dhcp = DhcpLoop.on_host(
+        host.installed,
+        systemd,
+        host.restorer,
+        config,
+        publisher,
+        woken=dhcp_woken,
+        pause=pause.now,
+        dry_run=dry_run,
+    )
+    page = Page("/metrics", CONTENT_TYPE, metrics)
+    return Service(host, hints, watchers, loop, dhcp, publisher, page, files)
+
+
+class Service:
+    """Everything that runs until podwatch is told to stop.
+
+    `watchers` are attached in their order. `files` are the configuration's. `notify` tells the
+    service manager.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        hints: Hints,
+        watchers: Mapping[str, Watcher],
+        loop: Loop,
+        dhcp: DhcpLoop,
+        publisher: Publisher,
+        page: Page,
+        files: list[Path],
+        *,
+        notify: Callable[..., None] = notify,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        self.host = host
+        self.hints = hints
+        self.watchers = watchers
+        self.loop = loop
+        self.dhcp = dhcp
+        self.publisher = publisher
+        self.page = page
         self.files = files
-        self.hints = hints = Hints(read_proc("/proc/self/comm").decode().strip())
-        self.firewalld = FirewalldWatch(hints.on_firewalld)
-        self.netlink = NftablesWatch(
-            hints.on_change,
-            hints.on_overrun,
-            identify=Processes().identify,
-            table=nftables.TABLE,
-        )
-        systemd = Systemd() if Systemd.is_there() else None
-        self.host = Host(
-            config,
-            self.firewalld,
-            systemd,
-            paths,
-            changes=self._changes,
-            heard_late=hints.on_late_answer,
-        )
-        self.publisher = Publisher(
-            paths.status,
-            self._watchers,
-            _status,
-            dry_run=dry_run,
-            history=History(paths.history),
-        )
-        self.pause = PauseWatch(paths.pause, self._on_pause)
-        self.loop = Loop(
-            self.host, hints, config, self.publisher, pause=self.pause.now, dry_run=dry_run
-        )
-        self.dhcp = DhcpLoop.on_host(
-            self.host.restorer.installed,
-            systemd,
-            self.host.restorer,
-            config,
-            self.publisher,
-            pause=self.pause.now,
-            dry_run=dry_run,
-        )
-        self.sysctls = SysctlWatch(hints.on_sysctl)
-        self.runtimes = DirectoryWatch(paths.runtimes, hints.on_runtime)
-        self.page = Page("/metrics", CONTENT_TYPE, self._metrics)
-        self.publisher.exporter = self._write_metrics
         self.stopping = asyncio.Event()
+        self._notify = notify
+        self._heartbeat_s = heartbeat_s
 
     async def run(self) -> None:
         """Watch and restore until told to stop; SIGTERM and SIGINT do."""
-        self.netlink.open()
         loop = asyncio.get_running_loop()
-        self.netlink.attach(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_config)
         try:
-            self.sysctls.attach(loop)
-        except OSError as exc:  # the slow look sees them all the same
-            self.publisher.complain(PodwatchError(f"cannot listen to sysctls: {exc.strerror}"))
-        try:
-            self.runtimes.attach(loop)
-        except OSError as exc:
-            self.publisher.complain(PodwatchError(f"containers are noticed late: {exc.strerror}"))
-        try:
-            self.pause.attach(loop)
-        except PodwatchError as exc:
-            self.publisher.complain(exc)
-        await self._serve_metrics()
-        self.host.remember()
-        if self.host.copy.complaint:
-            logging.log(Event.COMPLAINT, self.host.copy.complaint)
-        logging.log(Event.STARTED, f"podwatch {__version__} watches Podman's network rules")
-        try:
-            async with asyncio.TaskGroup() as group:
-                watchers = {
-                    "nftables": self.netlink.run(),
-                    "firewalld": self.firewalld.run(),
-                    "loop": self.loop.run(),
-                    "dhcp": self.dhcp.run(),
-                }
-                tasks = [
-                    group.create_task(lasting(name, watcher), name=name)
-                    for name, watcher in watchers.items()
-                ]
-                heartbeat = beat(tuple(tasks), self.loop.is_alive, self._show, HEARTBEAT_S)
-                tasks.append(group.create_task(heartbeat, name="heartbeat"))
-                tasks.append(group.create_task(self._ready(), name="ready"))
-                await self.stopping.wait()
-                notify(stopping=1)
-                self.loop.stop()
-                for task in tasks:
-                    task.cancel()
+            lasts = self._attach(loop)
+            await self._serve_metrics()
+            self.host.remember()
+            if self.host.copy.complaint:
+                logging.log(Event.COMPLAINT, self.host.copy.complaint)
+            logging.log(Event.STARTED, f"podwatch {__version__} watches Podman's network rules")
+            lasts |= {"loop": self.loop.run(), "dhcp": self.dhcp.run()}
+            await self._last(lasts)
         except BaseExceptionGroup as exc:
             raise first_error(exc) from exc
         finally:
-            self.netlink.close()
-            self.sysctls.close()
-            self.runtimes.close()
-            self.pause.close()
+            for watcher in self.watchers.values():
+                watcher.close()
             self.page.close()
             self.host.close()
         logging.log(Event.STOPPED, "podwatch stopped: lost rules are not put back any more")
+
+    def _attach(self, loop: asyncio.AbstractEventLoop) -> dict[str, Awaitable[None]]:
+        """Have each watcher listen: what ends when one of them hears no more, by its name.
+
+        podwatch goes on without one that cannot: the slow look sees what it would have told of.
+        """
+        ends: dict[str, Awaitable[None]] = {}
+        for name, watcher in self.watchers.items():
+            try:
+                ended = watcher.attach(loop)
+            except PodwatchError as exc:
+                if name in _VITAL:
+                    raise
+                self.publisher.complain(exc)
+                continue
+            if ended is not None:
+                ends[name] = ended
+        return ends
+
+    async def _last(self, lasts: Mapping[str, Awaitable[None]]) -> None:
+        """Wait until told to stop, while everything that has no end goes on."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(lasting(name, what), name=name) for name, what in lasts.items()
+            ]
+            heartbeat = beat(tuple(tasks), self.loop.is_alive, self._show, self._heartbeat_s)
+            tasks.append(group.create_task(heartbeat, name="heartbeat"))
+            tasks.append(group.create_task(self._ready(), name="ready"))
+            await self.stopping.wait()
+            self._notify(stopping=1)
+            self.loop.stop()
+            for task in tasks:
+                task.cancel()
 
     async def _ready(self) -> None:
         """Let whoever starts podwatch go on: the status they read then is this process's own."""
@@ -159,32 +239,19 @@ class _Service:
                 await self.publisher.told.wait()
         except TimeoutError:
             pass
-        notify(ready=1)
+        self._notify(ready=1)
 
     def _show(self) -> None:
-        notify(watchdog=1)
+        self._notify(watchdog=1)
         self.publisher.beat()
         # Of some settings and routes nobody tells; to read them while awake costs next to nothing.
         if self.host.looker.is_outdated():
             self.hints.on_surroundings()
-        for each in self.host.installed.lock.strange():
-            self.publisher.complain(each)
-        if (
-            self.host.installed.lock.held() is not None
-        ):  # nothing tells of that, nor do podmans that wait for it
+        lock = self.host.installed.lock
+        for complaint in lock.strange():
+            self.publisher.complain(complaint)
+        if lock.held() is not None:  # nothing tells of that, nor do podmans that wait for it
             self.hints.look_now("podman's network lock is held")
-
-    def _metrics(self) -> str:
-        return exposition(
-            self.publisher.document,
-            self.publisher.tally,
-            now=time.time(),
-            overruns=self.netlink.overruns,
-        )
-
-    def _write_metrics(self) -> None:
-        if path := self.loop.config.metrics.textfile:
-            write_whole(Path(path), self._metrics())
 
     async def _serve_metrics(self) -> None:
         if self.loop.config.metrics.listen:
@@ -192,23 +259,6 @@ class _Service:
                 await self.page.listen(*loopback(self.loop.config.metrics.listen))
             except PodwatchError as exc:
                 self.publisher.complain(exc)
-
-    def _watchers(self) -> Mapping[str, str]:
-        return {
-            "nftables": "listening"
-            if not self.netlink.overruns
-            else f"listening, {self.netlink.overruns} times too slow for the kernel",
-            "firewalld": self.firewalld.describe(),
-            "systemd": "running the host" if self.host.systemd else "not running the host",
-        }
-
-    def _on_pause(self) -> None:
-        self.hints.look_now("a pause began or ended")
-        self.dhcp.woken.set()
-
-    def _changes(self) -> int:
-        self.netlink.drain()
-        return self.hints.transactions
 
     def _reload_config(self) -> None:
         try:

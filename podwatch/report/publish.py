@@ -54,6 +54,7 @@ class Publisher:
         watchers: Callable[[], Mapping[str, str]],
         notify: Callable[[str], None],
         *,
+        exporter: Callable[[], None] = lambda: None,
         dry_run: bool = False,
         history: History | None = None,
     ) -> None:
@@ -64,7 +65,7 @@ class Publisher:
         self.told = asyncio.Event()
         """Set once the status of a look has been written."""
         self.tally = Tally()
-        self.exporter: Callable[[], None] = lambda: None
+        self._exporter = exporter
         """Called whenever `document` has changed, and at each heartbeat."""
         self.document: dict[str, Any] = {}
         self._watchers = watchers
@@ -210,7 +211,7 @@ class Publisher:
     def export(self) -> None:
         """Have the metrics written anew."""
         try:
-            self.exporter()
+            self._exporter()
         except PodwatchError as exc:
             self.complain(exc)
 

@@ -116,7 +116,14 @@ SHAPE: Mapping[str, Any] = {
             }
         ],
     },
-    "watchers": {"nftables": "", "firewalld": "", "systemd": ""},
+    "watchers": {
+        "nftables": "",
+        "firewalld": "",
+        "sysctls": "",
+        "runtimes": "",
+        "pause": "",
+        "systemd": "",
+    },
     "fight": "",  # who keeps removing the rules, while somebody does
     "restoring": "",  # what is under way; in a dry run, "would ..."
     "next_try": "",  # what is waited for while something is missing, and why the last try failed
@@ -162,7 +169,13 @@ def needing_rules(document: Mapping[str, Any]) -> int:
     return sum(each["needs_rules"] for each in document.get("containers", ()))
 
 
-_WELL = {"nftables": "listening", "firewalld": "connected"}
+_WELL = {
+    "nftables": "listening",
+    "firewalld": "connected",
+    "sysctls": "listening",
+    "runtimes": "listening",
+    "pause": "listening",
+}
 
 
 def ailing(watchers: Mapping[str, str]) -> dict[str, str]:

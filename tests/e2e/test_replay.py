@@ -141,7 +141,6 @@ async def main(subnets):
             print(time.monotonic(), flush=True)
             calls.extend(asyncio.ensure_future(firewalld.trust(each)) for each in subnets)
     watch = NftablesWatch(seen, lambda: None)
-    watch.open()
     loop = asyncio.get_running_loop()
     watch.attach(loop)
     loop.add_reader(sys.stdin, stopped.set)

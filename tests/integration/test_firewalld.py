@@ -54,12 +54,12 @@ class Listener:
 async def listening() -> AsyncIterator[Listener]:
     """A watch whose task runs for the block; connected at its start."""
     listener = Listener()
-    task = asyncio.ensure_future(listener.watch.run())
+    task = listener.watch.attach(asyncio.get_running_loop())
     try:
         await listener.hear(FirewalldEvent.BUS_BACK)
         yield listener
     finally:
-        task.cancel()
+        listener.watch.close()
         await asyncio.gather(task, return_exceptions=True)
 
 

@@ -58,8 +58,7 @@ class Listener:
                 await self.said.wait()
 
     def __enter__(self) -> "Listener":
-        self.watch.open()
-        self.watch.attach(asyncio.get_running_loop())
+        self.ended = self.watch.attach(asyncio.get_running_loop())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,7 +142,7 @@ def test_a_socket_that_cannot_be_read_is_an_error() -> None:
             os.dup2(other.fileno(), socket.fileno())
             listener.watch.drain()
             with pytest.raises(RulesUnreadable, match="read nftables' notifications"):
-                await asyncio.wait_for(listener.watch.run(), 5)
+                await asyncio.wait_for(listener.ended, 5)
 
     asyncio.run(body())
 

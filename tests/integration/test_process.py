@@ -37,7 +37,6 @@ def _heard(command: list[str]) -> list[Writer]:
                 said.set()
 
         watch = NftablesWatch(changed, said.set, identify=Processes().identify, table="netavark")
-        watch.open()
         watch.attach(asyncio.get_running_loop())
         for _ in range(ROUNDS):
             _fill()

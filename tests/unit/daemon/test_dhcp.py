@@ -22,7 +22,7 @@ from podwatch.daemon.installed import Installed
 from podwatch.daemon.pause import Pause
 from podwatch.daemon.settings import Dhcp, Look, Restore
 from podwatch.words.dhcp import DhcpSnapshot
-from podwatch.words.errors import PodwatchError, RestoreFailed
+from podwatch.words.errors import PodwatchError, RestoreFailed, Unreadable
 from tests.unit.daemon.dhcp_host import FORGOTTEN, NO_NETWORK, STOPPED, WEB, WELL, FakeHost
 
 SOCKET = "netavark-dhcp-proxy.socket"
@@ -304,6 +304,7 @@ def test_on_a_real_host_it_watches_systemds_units(tmp_path: Path, systemd: Syste
         host,
         Config(),
         host,
+        woken=asyncio.Event(),
         pause=lambda: None,
         dry_run=True,
     )
@@ -319,9 +320,9 @@ def test_without_inotify_it_goes_on_and_says_so() -> None:
 
     class Deaf(DirectoryWatch):
         def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-            raise OSError(24, "Too many open files")
+            raise Unreadable("networks with DHCP are not noticed: Too many open files")
 
     host = FakeHost(WELL)
     drive(host.loop(files=Deaf((), lambda: None)), lambda: host.until(lambda: bool(host.sections)))
 
-    assert host.complaints == ["networks with DHCP are not noticed: [Errno 24] Too many open files"]
+    assert host.complaints == ["networks with DHCP are not noticed: Too many open files"]
