@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host for the main loop, on which each means does what a test says, and a clock that jumps.
+
+Time passes only while everybody waits: the event loop goes on at once with what is due next.
+"""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+from podwatch.daemon.config import Config
+from podwatch.daemon.hints import Hints
+from podwatch.daemon.loop import Loop
+from podwatch.daemon.pause import Pause
+from podwatch.decide.census import Census
+from podwatch.words.cause import Cause
+from podwatch.words.errors import PodwatchError, StateUnreadable
+from podwatch.words.means import Method, Outcome
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+
+BEGAN_S = 1000.0
+TABLE = "inet netavark"
+OK = Verdict(State.OK)
+DONE = Outcome(Method.REPLAY, done=True, detail="")
+
+
+def lost(*rules: str) -> Verdict:
+    """These rules are missing, each the one of a container of its name."""
+    missing = tuple(Missing(MissingKind.RULE, rule, rule, container_ids=(rule,)) for rule in rules)
+    return Verdict(State.LOST, missing, all_container_ids=(*rules, "other"))
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop for what only waits for time and for itself."""
+
+    def __init__(self) -> None:
+        self.now = BEGAN_S
+        super().__init__(_Jumping(self))
+
+    def time(self) -> float:
+        """The moment to which it has jumped, in seconds."""
+        return self.now
+
+
+class _Jumping(selectors.SelectSelector):
+    def __init__(self, loop: JumpingLoop) -> None:
+        super().__init__()
+        self._jumping = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        assert timeout is not None, "everybody waits for ever"
+        self._jumping.now += max(timeout, 0.0)
+        return super().select(0)
+
+
+def now() -> float:
+    """The moment on the loop that runs, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+def run(body: Coroutine[Any, Any, None]) -> None:
+    """Run this on a loop that jumps."""
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(body)
+
+
+@dataclass
+class FakeHost:
+    """What is missing on it, what each means leaves missing, and what was done, in order.
+
+    It is all that the loop is handed: looker, restorer, saved copy and publisher. `in_looks` and
+    `in_repairs` are done in the middle of the next ones, one each; a repair gives way to nobody
+    where there is nothing to do in it.
+    """
+
+    verdict: Verdict
+    leaves: Mapping[str, Verdict] = field(default_factory=dict)
+    outcome: Outcome = DONE
+    config: Config = field(default_factory=Config)
+    covered: bool = True
+    pause: Pause | None = None
+    has_neighbours: bool = False
+    repairs_s: float = 0.0
+    in_looks: list[Callable[[], None]] = field(default_factory=list)
+    in_repairs: list[Callable[[], None]] = field(default_factory=list)
+    hints: Hints = field(default_factory=lambda: Hints("podwatch", now))
+    done: list[str] = field(default_factory=list)
+    looks_at: list[float] = field(default_factory=list)
+    asked_at: list[float] = field(default_factory=list)
+    copies: list[bool] = field(default_factory=list)
+    others: list[frozenset[str]] = field(default_factory=list)
+    others_due: float | None = None
+    census: Census = field(default_factory=Census)
+    wants_census: bool = False
+    stamp: int = 1
+    silent: bool = False
+    tables = frozenset({TABLE})
+    writers = frozenset({"iptables"})
+
+    async def look(self, *, paused: str, hurries: bool) -> Snapshot:
+        """See what is missing."""
+        self.looks_at.append(now())
+        self.done.append("look" if hurries else "look and hear firewalld")
+        self._seen = self.verdict
+        await asyncio.sleep(0)
+        if self.in_looks:
+            self.in_looks.pop(0)()
+        return Snapshot(None, None, None, paused=paused)
+
+    def judged(self, snapshot: Snapshot) -> tuple[Snapshot, Verdict]:
+        """What it saw."""
+        return snapshot, self._seen
+
+    def changes(self) -> int:
+        """The kernel has nothing more to say of transactions."""
+        return self.hints.transactions
+
+    def others_changed(self, _at: float, deleted: frozenset[str]) -> float | None:
+        """When to look at the rules of others."""
+        self.others.append(deleted)
+        return self.others_due
+
+    async def restore(self, method: str, decision: Any, *_more: Any) -> Outcome:
+        """Do what the test says this means does."""
+        self.done.append(f"{method} {' '.join(decision.container_ids)}".strip())
+        if self.repairs_s:
+            await asyncio.sleep(self.repairs_s)
+        if self.in_repairs:
+            await asyncio.sleep(0)
+            self.in_repairs.pop(0)()
+        if self.outcome.done:
+            self.verdict = self.leaves.get(method, self.verdict)
+        return replace(self.outcome, method=Method(method))
+
+    @property
+    def expected(self) -> "FakeHost":
+        """netavark's state, of which only the stamp counts here."""
+        return self
+
+    async def refresh_census(self) -> None:
+        """Ask podman, which answers or is `silent`."""
+        self.done.append("ask podman")
+        self.asked_at.append(now())
+        if self.silent:
+            raise StateUnreadable("podman is silent")
+        self.wants_census = False
+
+    def covers(self, *_: Any) -> bool:
+        """Whether the copy has what is missing."""
+        return self.covered
+
+    def take(self, *_: Any, whole: bool) -> None:
+        """Copy the rules."""
+        self.copies.append(whole)
+
+    def looked(self, _: Any, verdict: Verdict, *_more: Any, cause: Cause, **_times: float) -> None:
+        """What a look found is reported."""
+        lost = ", ".join(missing.what for missing in verdict.missing) or "nothing"
+        self.done.append(f"report {lost} by {cause.short or cause.text or 'nobody'}")
+
+    def acted(self, outcome: Outcome, *, took_s: float) -> None:
+        """What came of a repair is reported."""
+        assert took_s >= 0.0
+        self.done.append(f"report {outcome.method} {'done' if outcome.done else outcome.detail}")
+
+    def progress(self, what: str) -> None:
+        """A repair says how far it is."""
+        self.done.append(what)
+
+    def complain(self, error: PodwatchError) -> None:
+        """What podwatch goes without is reported."""
+        self.done.append(f"complain {error}")
+
+    def configure(self, config: Config) -> None:
+        """Take over a configuration."""
+        self.config = config
+
+    def loop(self, *, dry_run: bool = False) -> Loop:
+        """The real loop on this host."""
+        host: Any = SimpleNamespace(looker=self, restorer=self, copy=self, configure=self.configure)
+        publisher: Any = self
+        return Loop(
+            host,
+            self.hints,
+            self.config,
+            publisher,
+            pause=lambda: self.pause,
+            dry_run=dry_run,
+            clock=now,
+        )
+
+    def drive(
+        self, for_s: float, acts: Mapping[float, Callable[[], None]] | None = None, **how: bool
+    ) -> list[str]:
+        """Run the loop for so long, and do each of `acts` so many seconds after its start.
+
+        What was done, in order.
+        """
+
+        async def body() -> None:
+            loop = self.loop(**how)
+            running = asyncio.ensure_future(loop.run())
+            for after_s, act in (acts or {}).items():
+                asyncio.get_running_loop().call_later(after_s, act)
+            await asyncio.sleep(for_s)
+            assert not running.done()
+            loop.stop()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        run(body())
+        return self.done
