@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from podwatch.daemon.config import Config
 from podwatch.daemon.hints import Hints
@@ -37,20 +38,35 @@ CENSUS_QUIET_S = 0.5
 
 
 @contextmanager
-def _telling(tell: Callable[[], None], *, after_s: float) -> Iterator[None]:
-    """Call `tell` once: when what is done inside is over, or `after_s` seconds from now."""
-    todo = [tell]
+def _reporting(report: Callable[[], None], *, after_s: float) -> Iterator[None]:
+    """Call `report` once: when what is done inside is over, or `after_s` seconds from now."""
+    todo = [report]
 
-    def tell_once() -> None:
+    def report_once() -> None:
         while todo:
             todo.pop()()
 
-    timer = asyncio.get_running_loop().call_later(after_s, tell_once)
+    timer = asyncio.get_running_loop().call_later(after_s, report_once)
     try:
         yield
     finally:
         timer.cancel()
-        tell_once()
+        report_once()
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a look saw and how it was judged, between two moments of the clock.
+
+    `transactions` is their number before it, `pause` the pause that was going on then.
+    """
+
+    snapshot: Snapshot
+    verdict: Verdict
+    began: float
+    ended: float
+    transactions: int
+    pause: Pause | None
 
 
 class Loop:
@@ -97,51 +113,68 @@ class Loop:
             await self._once()
 
     async def _once(self) -> None:
-        """Look, decide, act, and rest until the next look is due."""
+        """Look, decide, report, act; where nothing is done, rest until the next look is due."""
+        look = await self._look()
+        if look is None:
+            return
+        decision = self._decide(look)
+        report, rest_at = self._report(look, decision)
+        if decision.method is not None and not self.dry_run:
+            await self._act(decision.method, decision, look, report)
+        else:
+            report()
+            await self._rest(self._next_look(look, decision, rest_at))
+
+    async def _look(self) -> _Look | None:
+        """See and judge; None where whoever paused meanwhile breaks what was seen."""
         hurries = not self.hints.begin_look()
         began, worked = self.clock(), time.process_time()
-        pause = self.pause()
-        transactions = self.hints.transactions
+        pause, transactions = self.pause(), self.hints.transactions
         snapshot = await self.host.looker.look(paused=self._blocked(pause), hurries=hurries)
         if not snapshot.paused and self._blocked(self.pause()):
-            return  # whoever paused meanwhile breaks what this look has seen
+            return None
         snapshot, verdict = self.host.looker.judged(snapshot)
         self.hints.follow(self.host.looker.tables)
-        now = self.last_look = self.clock()
+        self.last_look = self.clock()
         self._look_cost = time.process_time() - worked
-        decision = self._step(snapshot, verdict, now)
-        told, told_at = policy.due(self.memory, verdict, decision, now, self.limits)
-        tells, cause = bool(told.missing) or not verdict.missing, self.hints.cause
-        if tells and now >= told_at:  # what is lost from now on has a cause of its own
-            self.hints.cause = NO_CAUSE
+        return _Look(snapshot, verdict, began, self.last_look, transactions, pause)
 
-        def tell() -> None:
-            if tells:
-                self.publisher.looked(
-                    snapshot, told, decision, cause=cause, took_s=now - began, at=now
-                )
-            self._keep_copy(snapshot, verdict, decision.method)
-            self._take_census()
-
-        if decision.method is not None and not self.dry_run:
-            await self._act(decision.method, decision, snapshot, verdict, transactions, tell)
-            return
-        tell()
-        # It may be over since this look began, which nothing else will tell.
-        pause_ends = None if pause is None else pause.ends_at(now)
-        looker = self.host.looker
-        again_at = (looker.census.again_at, looker.others_due)
-        at_last = (decision.look_at, told_at, pause_ends, *again_at)
-        due = [at for at in at_last if at is not None and at > now]
-        await self._rest(min(due, default=None))
-
-    def _step(self, snapshot: Snapshot, verdict: Verdict, now: float) -> policy.Decision:
+    def _decide(self, look: _Look) -> policy.Decision:
         """What to do, after all that was said until now."""
         self._take_hints()
+        can_replay = bool(look.verdict.missing_rules) and self.host.copy.covers(
+            look.snapshot, look.verdict.rules
+        )
         self.memory, decision = policy.step(
-            self.memory, verdict, now, self.limits, can_replay=self._can_replay(snapshot, verdict)
+            self.memory, look.verdict, look.ended, self.limits, can_replay=can_replay
         )
         return decision
+
+    def _report(self, look: _Look, decision: policy.Decision) -> tuple[Callable[[], None], float]:
+        """What reports a look, and from when on what it has to keep back may be reported."""
+        due, rest_at = policy.due(self.memory, look.verdict, decision, look.ended, self.limits)
+        is_news, cause = bool(due.missing) or not look.verdict.missing, self.hints.cause
+        if is_news and look.ended >= rest_at:  # what is lost from now on has a cause of its own
+            self.hints.cause = NO_CAUSE
+
+        def report() -> None:
+            if is_news:
+                took_s = look.ended - look.began
+                self.publisher.looked(
+                    look.snapshot, due, decision, cause=cause, took_s=took_s, at=look.ended
+                )
+            self._keep_copy(look.snapshot, look.verdict, decision.method)
+            self._take_census()
+
+        return report, rest_at
+
+    def _next_look(self, look: _Look, decision: policy.Decision, rest_at: float) -> float | None:
+        """When to look again at the latest; None: when something happens."""
+        # A pause may be over since the look began, which nothing else will tell.
+        pause_ends = None if look.pause is None else look.pause.ends_at(look.ended)
+        looker = self.host.looker
+        times = (decision.look_at, rest_at, pause_ends, looker.census.again_at, looker.others_due)
+        return min((at for at in times if at is not None and at > look.ended), default=None)
 
     def _take_hints(self) -> None:
         """Take over what the watchers said."""
@@ -164,9 +197,6 @@ class Loop:
     def _blocked(self, pause: Pause | None) -> str:
         return why_blocked(pause, enabled=self.config.restore.enabled)
 
-    def _can_replay(self, snapshot: Snapshot, verdict: Verdict) -> bool:
-        return bool(verdict.missing_rules) and self.host.copy.covers(snapshot, verdict.rules)
-
     def _keep_copy(self, snapshot: Snapshot, verdict: Verdict, method: str | None) -> None:
         """Copy the rules, but for those that somebody is in the middle of changing."""
         whole = not (verdict.missing_rules or verdict.has_duplicates)
@@ -177,42 +207,31 @@ class Loop:
                 self.publisher.complain(exc)
 
     async def _act(
-        self,
-        method: str,
-        decision: policy.Decision,
-        snapshot: Snapshot,
-        verdict: Verdict,
-        transactions: int,
-        tell: Callable[[], None],
+        self, method: str, decision: policy.Decision, look: _Look, report: Callable[[], None]
     ) -> None:
-        """Restore by one means, and tell: first the loss, then what came of it.
-
-        `transactions` is their number before the look.
-        """
+        """Restore by one means, and report: first the loss, then what came of it."""
         began = self.clock()
-        with _telling(tell, after_s=_QUICK_S if is_quick(method) else 0.0):
-            outcome = await self._restore(method, decision, snapshot, verdict)
+        with _reporting(report, after_s=_QUICK_S if is_quick(method) else 0.0):
+            outcome = await self._restore(method, decision, look)
             ended = self.clock()
             self._take_hints()
             if outcome.outdated:  # somebody else is at it: what has to wait for quiet waits
                 self.memory = policy.hinted(self.memory, ended)
             else:
-                self._acted(method, decision, outcome, transactions, ended)
+                self._remember(method, decision, outcome, look.transactions, ended)
         if outcome.outdated:
             await self._rest(self.last_look)
         else:
             self.publisher.acted(outcome, took_s=ended - began)
 
-    async def _restore(
-        self, method: str, decision: policy.Decision, snapshot: Snapshot, verdict: Verdict
-    ) -> Outcome:
+    async def _restore(self, method: str, decision: policy.Decision, look: _Look) -> Outcome:
         restore = self.config.restore
         rounds = len(decision.container_ids) // restore.at_once + 1
         self._act_ends = self.clock() + rounds * restore.timeout + _ACT_S
         try:
             with self.hints.repairing(self.host.looker.writers):
                 outcome = await self.host.restorer.restore(
-                    method, decision, snapshot, verdict, self.publisher.progress
+                    method, decision, look.snapshot, look.verdict, self.publisher.progress
                 )
                 # What we did ourselves is in the socket by now: it is no news.
                 self.host.looker.changes()
@@ -220,7 +239,7 @@ class Loop:
             self._act_ends = None
         return outcome
 
-    def _acted(
+    def _remember(
         self,
         method: str,
         decision: policy.Decision,

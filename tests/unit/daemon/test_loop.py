@@ -11,7 +11,7 @@ import pytest
 from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
-from podwatch.daemon.loop import _telling
+from podwatch.daemon.loop import _reporting
 from podwatch.daemon.pause import Pause
 from podwatch.daemon.settings import Look, Restore
 from podwatch.decide.census import Census
@@ -386,18 +386,18 @@ def test_a_copy_that_cannot_be_kept_is_reported() -> None:
 
 
 @pytest.mark.parametrize(("after_s", "before"), [(0.0, True), (3600.0, False)])
-def test_a_loss_is_told_once(after_s: float, *, before: bool) -> None:
+def test_a_loss_is_reported_once(after_s: float, *, before: bool) -> None:
     """Whatever the repair takes: when its time has come, when it is over, or where it fails."""
 
     async def body() -> None:
-        told: list[int] = []
-        with _telling(lambda: told.append(1), after_s=after_s):
+        reported: list[int] = []
+        with _reporting(lambda: reported.append(1), after_s=after_s):
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert bool(told) is before
-        with pytest.raises(KeyError), _telling(lambda: told.append(2), after_s=after_s):
+            assert bool(reported) is before
+        with pytest.raises(KeyError), _reporting(lambda: reported.append(2), after_s=after_s):
             raise KeyError
         await asyncio.sleep(0)
-        assert told == [1, 2]
+        assert reported == [1, 2]
 
     asyncio.run(body())
