@@ -72,6 +72,7 @@ class SystemBus:
         self._on_state = on_state
         self._timeout_s = CALL_TIMEOUT_S if timeout_s is None else timeout_s
         self._bus: _Connection | None = None
+        self._running: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self.problem = "not connected yet"
 
@@ -79,6 +80,17 @@ class SystemBus:
     def connected(self) -> bool:
         """Whether there is a connection that works."""
         return self._bus is not None and self._bus.connected
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+        """Stay connected on this loop: what is returned never ends by itself."""
+        self._running = loop.create_task(self.run(), name=self._follow)
+        return self._running
+
+    def detach(self) -> None:
+        """Give the connection up, and make no other."""
+        if self._running is not None:
+            self._running.cancel()
+        self.close()
 
     async def run(self) -> None:
         """Stay connected for ever; an absent bus is normal, and tried at growing intervals."""

@@ -63,21 +63,17 @@ class FirewalldWatch:
 
     def __init__(self, on_event: Callable[[FirewalldEvent], None] | None = None) -> None:
         self._on_event = on_event or (lambda _: None)
-        self._listening: asyncio.Task[None] | None = None
         self._barrier: asyncio.Task[None] | None = None
         self._started_again = False
         self.bus = SystemBus(NAME, _RULES, self._signal, self._state)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
         """Listen on this loop, for ever: what is returned never ends by itself."""
-        self._listening = loop.create_task(self.bus.run(), name="firewalld")
-        return self._listening
+        return self.bus.attach(loop)
 
     def close(self) -> None:
-        """Stop listening, and let go of the bus."""
-        if self._listening is not None:
-            self._listening.cancel()
-        self.bus.close()
+        """Stop listening."""
+        self.bus.detach()
 
     async def read(self, policies: Iterable[str] = ()) -> Firewalld:
         """What firewalld says now. `in_kernel` says whether a table of its should be in the kernel.

@@ -32,9 +32,13 @@ class UnitWatch:
         self.bus = SystemBus(SYSTEMD, _rules(names), self._signal, self._state)
         self._manager = partial(self.bus.call, SYSTEMD, _PATH, _MANAGER)
 
-    async def run(self) -> None:
-        """Keep listening for ever."""
-        await self.bus.run()
+    def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+        """Listen on this loop, for ever: what is returned never ends by itself."""
+        return self.bus.attach(loop)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.bus.detach()
 
     async def read(self, name: str) -> Unit:
         """A unit as it is now; one that does not exist is an answer. Raises BusUnavailable."""

@@ -21,6 +21,7 @@ from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import UNITS, DhcpLooker, Units
 from podwatch.daemon.heartbeat import lasting
+from podwatch.daemon.hints import Watcher
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.pause import Pause, why_blocked
 from podwatch.decide import dhcp
@@ -52,11 +53,11 @@ class Renewer(Protocol):
         """Reload it; "" when that worked, else the reason. Raises PodwatchError."""
 
 
-class ProxyUnits(Units, Protocol):
+class ProxyUnits(Units, Watcher, Protocol):
     """The proxies' units, read, enabled and heard of."""
 
-    async def run(self) -> None:
-        """Keep listening for ever."""
+    def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+        """Listen for ever: what is returned ends only by an error."""
 
     async def enable(self, name: str) -> None:
         """Have the unit started at every boot. Raises PodwatchError."""
@@ -156,6 +157,8 @@ class DhcpLoop:
                     fresh = await self._once(group, fresh=fresh)
         finally:
             self.files.close()
+            if self.units is not None:
+                self.units.close()
 
     async def _once(self, group: asyncio.TaskGroup, *, fresh: bool) -> bool:
         """One look and what follows from it; whether the next look has to ask podman anew."""
@@ -169,7 +172,8 @@ class DhcpLoop:
         self.files.follow(self.looker.watch)
         if seen.networks and self._listening is None and self.units is not None:
             # Not before: where no network wants DHCP, systemd has nothing to tell.
-            self._listening = group.create_task(lasting("units", self.units.run()), name="units")
+            listening = lasting("units", self.units.attach(asyncio.get_running_loop()))
+            self._listening = group.create_task(listening, name="units")
         decision = await self._decide(seen)
         if decision.act is Act.SERVE:
             await self._serve(seen, decision)

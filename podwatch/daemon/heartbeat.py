@@ -26,7 +26,7 @@ async def beat(
     """Call `show` every so many seconds, while all `watchers` go on and `is_alive` says so."""
     while True:
         await asyncio.sleep(every_s)
-        if is_alive() and not any(each.done() for each in watchers):
+        if is_alive() and not any(task.done() for task in watchers):
             show()
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.netlink import Change
@@ -32,6 +33,23 @@ _ALL_TABLES = frozenset(table for driver in DRIVERS.values() for table in driver
 
 _RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
 """Events at which netavark's own units start their work."""
+
+
+class Watcher(Protocol):
+    """Who listens to one thing of the host, and rings when something has happened there."""
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None] | None":
+        """Begin to listen, on this loop. Raises PodwatchError where that cannot be.
+
+        What is returned ends, with its error, when nothing is heard any more; None where that
+        cannot happen.
+        """
+
+    def close(self) -> None:
+        """Stop listening, if it ever began."""
+
+    def describe(self) -> str:
+        """How it is, in words; the first is "listening" or "connected" where it is well."""
 
 
 @dataclass

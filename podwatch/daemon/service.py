@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from podwatch import __version__
 from podwatch.adapters.files import read_proc, write_whole
@@ -23,7 +22,7 @@ from podwatch.adapters.systemd import Systemd, notify
 from podwatch.daemon.config import Config, load
 from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.heartbeat import beat, first_error, lasting
-from podwatch.daemon.hints import Hints
+from podwatch.daemon.hints import Hints, Watcher
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.pause import PauseWatch
@@ -41,23 +40,6 @@ _READY_S = 10.0
 
 _VITAL = frozenset({"nftables"})
 """Watchers without which podwatch would be deaf: it does not begin without them."""
-
-
-class Watcher(Protocol):
-    """Who listens to one thing of the host, and rings when something has happened there."""
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None] | None":
-        """Begin to listen, on this loop. Raises PodwatchError where that cannot be.
-
-        What is returned ends, with its error, when nothing is heard any more; None where that
-        cannot happen.
-        """
-
-    def close(self) -> None:
-        """Stop listening, if it ever began."""
-
-    def describe(self) -> str:
-        """How it is, in words; the first is "listening" or "connected" where it is well."""
 
 
 async def serve(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> None:

@@ -73,7 +73,7 @@ def test_who_owns_no_unit_is_not_heard() -> None:
     async def body(_: FirewallStage) -> None:
         hints: list[float] = []
         units = UnitWatch(["a.socket"], lambda: hints.append(time.monotonic()))
-        task = asyncio.ensure_future(units.run())
+        task = units.attach(asyncio.get_running_loop())
         async with asyncio.timeout(20):
             while not hints:  # that the bus is there
                 await asyncio.sleep(0.01)
@@ -81,7 +81,7 @@ def test_who_owns_no_unit_is_not_heard() -> None:
         await sends("reloaded")
         assert await units.bus.owner(SYSTEMD) == ""
         assert len(hints) == told
-        task.cancel()
+        units.close()
         await asyncio.gather(task, return_exceptions=True)
 
     on_stage(body, firewalld=False)

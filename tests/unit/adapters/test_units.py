@@ -85,7 +85,7 @@ def test_systemd_is_subscribed_to_once_a_connection(path: Path) -> None:
     systemd = FakeSystemd({"x_socket": SOCKET})
 
     async def body(units: UnitWatch, _changes: list[int]) -> None:
-        listening = asyncio.create_task(units.run())
+        listening = units.attach(asyncio.get_running_loop())
         for times in (1, 2):
             await systemd.until(lambda: units.bus.connected)
             for _ in range(2):
@@ -94,7 +94,7 @@ def test_systemd_is_subscribed_to_once_a_connection(path: Path) -> None:
             systemd.subscribed = times == 1  # then somebody else has done so: as good
             systemd.bus.drop()
             await systemd.until(lambda: not units.bus.connected)
-        listening.cancel()
+        units.close()
         await asyncio.gather(listening, return_exceptions=True)
 
     use(path, systemd, body)
@@ -146,7 +146,7 @@ def test_what_may_have_changed_a_unit_is_heard(path: Path) -> None:
 
     async def body(units: UnitWatch, changes: list[int]) -> None:
         assert units.describe() == "not connected yet"
-        listening = asyncio.create_task(units.run())
+        listening = units.attach(asyncio.get_running_loop())
         await systemd.until(lambda: len(changes) == 1)
         assert units.describe() == "connected"
         systemd.bus.signal(*where, CHANGED, sender=":1.666")
@@ -156,7 +156,7 @@ def test_what_may_have_changed_a_unit_is_heard(path: Path) -> None:
         await systemd.until(lambda: len(changes) == 3)
         assert units.describe() == "the system bus went away"
         await systemd.until(lambda: len(changes) == 4)
-        listening.cancel()
+        units.close()
         await asyncio.gather(listening, return_exceptions=True)
 
     use(path, systemd, body, "x.socket")

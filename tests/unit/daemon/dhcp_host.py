@@ -64,10 +64,17 @@ class FakeHost:
         """Nobody reads a unit here but the looker, which this stands for."""
         raise NotImplementedError(name)
 
-    async def run(self) -> None:
+    def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
         """Listen to systemd for ever."""
         self.note("listen")
-        await asyncio.Event().wait()
+        return loop.create_future()
+
+    def close(self) -> None:
+        """Stop listening."""
+
+    def describe(self) -> str:
+        """It listens."""
+        return "connected"
 
     async def enable(self, name: str) -> None:
         """Enable the proxy's socket."""

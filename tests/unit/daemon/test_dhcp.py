@@ -250,8 +250,10 @@ def test_a_dead_ear_ends_the_loop() -> None:
     """Where listening to systemd ends, so does the loop: podwatch is not deaf and well."""
 
     class Dying(FakeHost):
-        async def run(self) -> None:
-            self.note("listen")
+        def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+            listening = super().attach(loop)
+            listening.set_result(None)
+            return listening
 
     with pytest.raises(BaseExceptionGroup) as ended:
         asyncio.run(asyncio.wait_for(Dying(WELL).loop().run(), 10))
