@@ -47,7 +47,7 @@ def started(pids: Iterable[int]) -> dict[int, int]:
     return {pid: at for pid, at in found.items() if at is not None}
 
 
-def living(processes: Mapping[int, int]) -> set[int]:
+def alive(processes: Mapping[int, int]) -> set[int]:
     """Those of these processes, by number and start, that have not ended."""
     return {pid for pid, at in started(processes).items() if at == processes[pid]}
 

@@ -17,7 +17,7 @@ from functools import partial
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation, table_exists
-from podwatch.adapters.process import Processes, living, started
+from podwatch.adapters.process import Processes, alive, started
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.asking import Asking
 from podwatch.daemon.expected import Expected
@@ -28,8 +28,7 @@ from podwatch.daemon.inside import Inside
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.rules import Rules
-from podwatch.decide.census import Asked, Census, by_kernel, in_doubt
-from podwatch.decide.census import living as living_of
+from podwatch.decide.census import Asked, Census, by_kernel, in_doubt, living
 from podwatch.decide.classes import classify
 from podwatch.decide.judge import judge
 from podwatch.drivers import forwarding
@@ -155,7 +154,7 @@ class Looker:
         setup, rules, at, busy = await self._rules(unknown)
         read_at = time.monotonic()
         self.settings.read(setup)
-        here, first = living(self._started), setup
+        here, first = alive(self._started), setup
         limit = self._patience(setup, rules) if hurries else None
         firewalld, unheard = await self.asking_firewalld.hear(asking, limit)
         if self.expected.stamp != before or self.setup is None:
@@ -181,7 +180,7 @@ class Looker:
         self.setup = setup
         if setup is not first or time.monotonic() > read_at + _WAITED_S:
             self.settings.read(setup)
-            here = living(self._started)
+            here = alive(self._started)
         containers, listed, inside = self._containers(setup, here)
         lock = self._lock(time.monotonic())
         drops: tuple[BaseChain, ...] = ()
@@ -245,7 +244,7 @@ class Looker:
 
     def running(self, setup: Setup) -> Setup:
         """The setup without containers that do not run, as far as is known now."""
-        return living_of(setup, self._containers(setup, living(self._started))[0])
+        return living(setup, self._containers(setup, alive(self._started))[0])
 
     def judged(self, snapshot: Snapshot) -> tuple[Snapshot, Verdict]:
         """The verdict on a snapshot; where that takes it, the kernel is asked who is there."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.process import Processes, living, started
+from podwatch.adapters.process import Processes, alive, started
 from podwatch.words.cause import Process, Writer
 
 
@@ -137,10 +137,10 @@ def test_a_process_has_its_start_as_long_as_it_is_alive() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         listed = started([child.pid, 1 << 22])
         assert set(listed) == {child.pid}
-        assert living(listed) == {child.pid}
-        assert living({child.pid: listed[child.pid] - 1}) == set()
+        assert alive(listed) == {child.pid}
+        assert alive({child.pid: listed[child.pid] - 1}) == set()
         child.kill()
-    assert living(listed) == set()
+    assert alive(listed) == set()
 
 
 def test_a_proc_that_cannot_be_read_knows_nobody(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_proc_that_cannot_be_read_knows_nobody(tmp_path: Path) -> None:
 
 _AGAIN = """
 import os, sys, time
-from podwatch.adapters.process import living, started
+from podwatch.adapters.process import alive, started
 
 def child():
     pid = os.fork()
@@ -175,15 +175,15 @@ def end(pid):
 
 first = child()
 listed = started([first, 1 << 22])
-assert set(listed) == {first} and living(listed) == {first}, listed
+assert set(listed) == {first} and alive(listed) == {first}, listed
 end(first)
-assert living(listed) == set() == set(started([first]))
+assert alive(listed) == set() == set(started([first]))
 while int(open("/proc/uptime").read().replace(".", "").split()[0]) <= listed[first]:
     time.sleep(0.01)  # a start is counted in ticks of 10 ms
 open("/proc/sys/kernel/ns_last_pid", "w").write(str(first - 1))
 again = child()
 assert again == first, (again, first)
-assert set(started([again])) == {first} and living(listed) == set(), listed
+assert set(started([again])) == {first} and alive(listed) == set(), listed
 end(again)
 print("ok")
 """
