@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.daemon.pause import MAX_PAUSE_S, Pause, PauseWatch, begin, end, read, why_blocked
+from podwatch.daemon.pause import (
+    DEFAULT_S,
+    MAX_PAUSE_S,
+    Pause,
+    PauseWatch,
+    begin,
+    end,
+    read,
+    why_blocked,
+)
 from podwatch.words.errors import PodwatchError, StateUnreadable
 
 
@@ -38,6 +47,58 @@ def test_a_clock_set_back_makes_no_pause_longer(tmp_path: Path) -> None:
     begin(tmp_path / "pause/pause.json", Pause(1e9, 1e9 + 60))
 
     assert read(tmp_path / "pause/pause.json", 1e9 - 2 * MAX_PAUSE_S) is None
+
+
+def test_a_pause_is_no_longer_than_any_can_be(tmp_path: Path) -> None:
+    """A week, and a second for the time it takes to write it down; an hour where nobody says."""
+    path = tmp_path / "pause/pause.json"
+    week = 7 * 86400.0
+    assert (MAX_PAUSE_S, DEFAULT_S) == (week, 3600.0)
+    begin(path, Pause(1000.0, 1000.0 + week + 1))
+    assert read(path, 1000.0) is not None
+    assert read(path, 999.9) is None  # by a clock that was set back it would be too long
+    begin(path, Pause(1000.0, 1000.0 + week + 1.1))
+    with pytest.raises(StateUnreadable, match="longer than any can be"):
+        read(path, 1001.0)
+
+
+def test_what_others_read_of_a_pause_is_bounded(tmp_path: Path) -> None:
+    """The reason and the name are cut, and a file that is too large is not read."""
+    path = tmp_path / "pause/pause.json"
+    begin(path, Pause(1000.0, 1060.0, "r" * 300, "b" * 100))
+    pause = read(path, 1001.0)
+    assert pause is not None
+    assert (pause.reason, pause.by) == ("r" * 200, "b" * 64)
+    path.write_text(path.read_text().ljust(4096))
+    assert read(path, 1001.0) == pause
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(StateUnreadable, match="larger than 4096 bytes"):
+        read(path, 1001.0)
+
+
+def test_its_directory_is_everybodys_to_see(tmp_path: Path) -> None:
+    """Whether a pause is begun or listened for, or something else is taken out of its place."""
+    path = tmp_path / "run/pause/pause.json"
+
+    async def listen() -> None:
+        watch = PauseWatch(path, lambda: None)
+        watch.attach(asyncio.get_running_loop())
+        watch.close()
+
+    mask = os.umask(0)
+    try:
+        begin(path, Pause(1000.0, 1060.0))
+        assert path.parent.stat().st_mode & 0o777 == 0o755
+        end(path)
+        path.parent.rmdir()
+        path.parent.touch()
+        end(path)
+        assert path.parent.stat().st_mode & 0o777 == 0o755
+        path.parent.rmdir()
+        asyncio.run(listen())
+        assert path.parent.stat().st_mode & 0o777 == 0o755
+    finally:
+        os.umask(mask)
 
 
 GARBAGE: dict[str, str | bytes] = {
