@@ -89,7 +89,7 @@ class DhcpLoop:
         config: Config,
         *,
         pause: Callable[[], Pause | None],
-        dry_run: bool = False,
+        dry_run: bool,
         last_words: Callable[[str, float], Awaitable[str]] = last_words,
     ) -> None:
         self.woken = woken
