@@ -76,7 +76,7 @@ def test_where_nobody_chose_the_networks_tell(
 ) -> None:
     """CNI is in use where it has a network and netavark is not installed."""
     netavark = paths.cni_results / "netavark"
-    monkeypatch.setattr(podman_networks, "_NETAVARK_PROGRAMS", (netavark,))
+    monkeypatch.setattr(podman_networks, "_NETAVARK_PROGRAMS", (netavark, paths.leases))
     networks = PodmanNetworks(paths)
     assert networks.read_backend() == (Backend.NETAVARK, paths.netavark_networks)
     (paths.cni_networks / "README").touch()

@@ -81,9 +81,10 @@ class Stage:
         (self.paths.netavark_networks / "lan.json").write_text(json.dumps(network))
 
     def run_web(self, state: str = "running") -> None:
-        """One container on the network."""
+        """One container on the network, and one on another."""
         listed = {"Id": ID, "Names": ["web"], "State": state, "Networks": ["lan"], "Pid": 9}
-        (self.root / "ps.json").write_text(json.dumps([listed]))
+        other = {"Id": "b" * 64, "Names": ["db"], "State": "running", "Networks": ["pod"]}
+        (self.root / "ps.json").write_text(json.dumps([listed, other]))
         subnets = [{"ipnet": "192.0.2.7/24"}]
         interfaces = {"eth0": {"mac_address": MAC, "subnets": subnets}}
         inspected = [{"name": "lan", "containers": {ID: {"interfaces": interfaces}}}]
@@ -242,6 +243,7 @@ def test_without_systemd_there_is_a_problem(stage: Stage) -> None:
 
     assert seen.networks == ("lan",)
     assert seen.problem.startswith("systemd does not run this host")
+    assert (seen.fresh, seen.unasked, seen.unclaimed) == (False, False, 0)
 
 
 def test_a_podman_at_work_is_not_asked(stage: Stage) -> None:
