@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -70,6 +71,7 @@ class Starter(Protocol):
         """Start or restart a unit; failures before are forgotten. Raises PodwatchError."""
 
 
+@dataclass(eq=False)
 class DhcpLoop:
     """Looks, decides and acts on the DHCP proxy until it is cancelled.
 
@@ -77,34 +79,23 @@ class DhcpLoop:
     `last_words` asks the journal for what a unit's program wrote last.
     """
 
-    def __init__(
-        self,
-        woken: asyncio.Event,
-        looker: Looker,
-        files: DirectoryWatch,
-        units: ProxyUnits | None,
-        systemd: Starter | None,
-        renewer: Renewer,
-        report: DhcpReport,
-        config: Config,
-        *,
-        pause: Callable[[], Pause | None],
-        dry_run: bool,
-        last_words: Callable[[str, float], Awaitable[str]] = last_words,
-    ) -> None:
-        self.woken = woken
-        self.looker = looker
-        self.files = files
-        self.units = units
-        self.systemd = systemd
-        self.renewer = renewer
-        self.report = report
-        self.pause = pause
-        self.dry_run = dry_run
-        self.last_words = last_words
-        self.memory = DhcpMemory()
-        self._listening: asyncio.Task[None] | None = None
-        self.configure(config)
+    woken: asyncio.Event
+    looker: Looker
+    files: DirectoryWatch
+    units: ProxyUnits | None
+    systemd: Starter | None
+    renewer: Renewer
+    report: DhcpReport
+    config: Config
+    pause: Callable[[], Pause | None]
+    dry_run: bool
+    last_words: Callable[[str, float], Awaitable[str]] = last_words
+    memory: DhcpMemory = field(default_factory=DhcpMemory)
+    limits: dhcp.Limits = field(init=False)
+    _listening: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.configure(self.config)
 
     @classmethod
     def on_host(
