@@ -5,7 +5,6 @@ import pytest
 
 from tests.lab.by_host import host_of
 
-
 HOSTS = {
     "m.py::test_a": "m.py",
     "m.py::test_a[nft flush]": "m.py",
