@@ -41,7 +41,7 @@ LOSSES_AT_ONCE = 6
 PATIENCE = 3
 """How much longer than on a machine that does nothing else a condition is waited for: other tests'
 hosts boot beside."""
-LEAST_S = 8.0
+MIN_LIMIT_S = 8.0
 """So long, times PATIENCE, anything is waited for: less than until the next slow look."""
 
 
@@ -67,7 +67,7 @@ class Installed:
 
         `limit_s` is what it may take on a machine that does nothing else.
         """
-        limit_s = PATIENCE * max(limit_s, LEAST_S)
+        limit_s = PATIENCE * max(limit_s, MIN_LIMIT_S)
         began = time.monotonic()
         if not until(condition, limit_s):
             told = self.host.run(["podwatch", "status", "--all"], check=False).stdout

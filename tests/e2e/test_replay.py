@@ -21,8 +21,8 @@ from tests.lab.machine import until
 
 pytestmark = pytest.mark.e2e
 
-LEAST_RUNS = 2
-MOST_RUNS = 5
+MIN_RUNS = 2
+MAX_RUNS = 5
 """So many pairs are measured if the first ones do not show it: the machine may be busy."""
 MEDIAN_OF = 3
 TIMES = 3
@@ -74,7 +74,7 @@ def test_an_outage_is_at_most_thrice_the_shortest_possible(hundred: Bench, fault
     _rest()
     ours: list[float] = []
     limit: list[float] = []
-    while len(ours) < LEAST_RUNS or (len(ours) < MOST_RUNS and min(ours) > TIMES * min(limit)):
+    while len(ours) < MIN_RUNS or (len(ours) < MAX_RUNS and min(ours) > TIMES * min(limit)):
         ours.append(hundred.measure(fault, PODWATCH).port_ms)
         limit.append(hundred.measure(fault, LIMIT).port_ms)
 
@@ -93,7 +93,7 @@ def test_the_way_out_is_back_right_after_firewalld_lets_it(hundred: Bench) -> No
     ours: list[float] = []
     limit: list[float] = []
     while len(ours) < MEDIAN_OF or (
-        len(ours) < MOST_RUNS * MEDIAN_OF and not _at_most_thrice(ours, limit)
+        len(ours) < MAX_RUNS * MEDIAN_OF and not _at_most_thrice(ours, limit)
     ):
         if len(ours) % MEDIAN_OF == 0:
             _rest()

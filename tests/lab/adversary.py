@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-MOST_FOLDERS = 100
+MAX_FOLDERS = 100
 """In so many folders at most it leaves things."""
 BURST_S, REST_S = 5.0, 5.0
 """A flood, and the time without one after it."""
@@ -119,7 +119,7 @@ def _open_folders() -> Iterator[str]:
             with suppress(OSError):
                 info = os.stat(folder)
                 place = (info.st_dev, info.st_ino)
-                if os.access(folder, os.W_OK) and place not in seen and len(seen) < MOST_FOLDERS:
+                if os.access(folder, os.W_OK) and place not in seen and len(seen) < MAX_FOLDERS:
                     seen.add(place)
                     yield folder
 

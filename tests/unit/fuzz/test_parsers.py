@@ -44,7 +44,7 @@ LONGEST = 60
 """CPU time for one text, in times of a loop over a million numbers; none needs a tenth of it, and
 one that backtracks needs hours."""
 
-MOST_BYTES = 96 << 20
+MAX_BYTES = 96 << 20
 """Memory for one text of some hundred kilobytes, and the buffer for the largest of files."""
 
 Parser = Callable[..., Any]
@@ -126,7 +126,7 @@ def bounded() -> Iterator[None]:
     try:
         yield
         assert time.process_time() - began < LONGEST * loop_s()
-        assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
+        assert tracemalloc.get_traced_memory()[1] < MAX_BYTES
     finally:
         tracemalloc.stop()
 
