@@ -41,13 +41,14 @@ def main() -> int:
             _say(f"starting containers, up to {count}")
             bench.grow(count)
             faults = outages.FAULTS if count < asked.few_faults else outages.FAULTS[:3]
-            for each in outages.outages(bench, faults, asked.repeat):
+            for outage in outages.outages(bench, faults, asked.repeat):
                 _say(
-                    f"{each.containers} containers, {each.fault}, {each.way}: "
-                    f"ports {report.spoken(each.port_ms)}, egress {report.spoken(each.egress_ms)}"
+                    f"{outage.containers} containers, {outage.fault}, {outage.way}: "
+                    f"ports {report.spoken(outage.port_ms)}, "
+                    f"egress {report.spoken(outage.egress_ms)}"
                 )
-                measured.append(each)
-            found["outages"] = [_written(each) for each in measured]
+                measured.append(outage)
+            found["outages"] = [_written(outage) for outage in measured]
             _write(found, measured, bench.ways)
             if count == asked.containers[min(1, len(asked.containers) - 1)]:
                 _say(f"the idle daemon, {IDLE_S:.0f} s")
@@ -66,12 +67,12 @@ def main() -> int:
     ratios = report.ratios(report.medians(measured), outages.PODWATCH, outages.LIMIT)
     is_fast = all(ratio <= MAX_TIMES for ratio in ratios.values())
     answers = found.get("answers_ms", {}).values()
-    return 0 if is_fast and all(each <= MAX_ANSWER_MS for each in answers) else 1
+    return 0 if is_fast and all(answer <= MAX_ANSWER_MS for answer in answers) else 1
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
-    numbers = lambda text: [int(each) for each in text.split(",") if each]  # noqa: E731
+    numbers = lambda text: [int(word) for word in text.split(",") if word]  # noqa: E731
     parser.add_argument("--suite", default="trixie")
     parser.add_argument("--containers", type=numbers, default=[1, 10, 100, 500])
     parser.add_argument("--repeat", type=int, default=5)

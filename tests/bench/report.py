@@ -40,12 +40,12 @@ Cell = tuple[int, str, str]
 def medians(outages: Iterable[Outage]) -> dict[Cell, Median]:
     """The medians by (containers, fault, way)."""
     cells: dict[Cell, list[Outage]] = {}
-    for each in outages:
-        cells.setdefault((each.containers, each.fault, each.way), []).append(each)
+    for outage in outages:
+        cells.setdefault((outage.containers, outage.fault, outage.way), []).append(outage)
     return {
         cell: Median(
-            statistics.median(each.port_ms for each in found),
-            statistics.median(each.egress_ms for each in found),
+            statistics.median(outage.port_ms for outage in found),
+            statistics.median(outage.egress_ms for outage in found),
             len(found),
         )
         for cell, found in cells.items()

@@ -104,15 +104,16 @@ async def containers() -> object:
     systemd = Systemd()
     by_unit = await Podman(Paths(), systemd).list_containers()
     by_child = await Podman(Paths(), None).list_containers()
-    units = [reload_unit(each) for each in by_unit]
+    units = [reload_unit(name) for name in by_unit]
     setup = StateDirectory(Paths().netavark_state).read()
     return {
         "same": by_unit == by_child,
-        "names": sorted(each.name for each in by_unit.values()),
+        "names": sorted(container.name for container in by_unit.values()),
         "units": sorted((await systemd.run_units(units, at_once=2, timeout_s=60)).values()),
         "failed": await Podman(Paths(), None).reload([*by_unit, "a" * 64], at_once=2, timeout_s=60),
         "driver": setup.driver,
-        "endpoints": sorted(each.container_id for each in setup.endpoints) == sorted(by_unit)
+        "endpoints": sorted(endpoint.container_id for endpoint in setup.endpoints)
+        == sorted(by_unit)
         if setup.endpoints
         else None,
         "bad": len(setup.bad_files),

@@ -42,8 +42,8 @@ def test_same_bytes_elsewhere(deb: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "a tree with blanks"
     leave_out = shutil.ignore_patterns("dist", ".*_cache", "__pycache__", ".hypothesis")
     shutil.copytree(TOP, elsewhere, symlinks=True, ignore=leave_out)
-    for each in elsewhere.rglob("*"):
-        os.utime(each, (1, 1), follow_symlinks=False)
+    for path in elsewhere.rglob("*"):
+        os.utime(path, (1, 1), follow_symlinks=False)
     odd = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "HOME": str(tmp_path), "USER": "somebody"}
     safe = {
         "GIT_CONFIG_COUNT": "1",
@@ -53,7 +53,7 @@ def test_same_bytes_elsewhere(deb: Path, tmp_path: Path) -> None:
     _run(["sh", "-c", "umask 077; exec packaging/make-deb"], cwd=elsewhere, env=odd | safe)
     [again] = (elsewhere / "dist").glob("*.deb")
 
-    first, second = (hashlib.sha256(each.read_bytes()).hexdigest() for each in (deb, again))
+    first, second = (hashlib.sha256(built.read_bytes()).hexdigest() for built in (deb, again))
     assert first == second
 
 
@@ -92,7 +92,7 @@ def _build_rpm(place: Path, env: Mapping[str, str] | None = None) -> Path:
     (place / "SOURCES").mkdir()
     name = f"podwatch-{podwatch.__version__}"
     files = _run(["git", "ls-files", "-co", "--exclude-standard"]).stdout.splitlines()
-    there = [each for each in files if (TOP / each).is_file()]
+    there = [path for path in files if (TOP / path).is_file()]
     tar = ["tar", "-czf", str(place / f"SOURCES/{name}.tar.gz"), f"--transform=s,^,{name}/,"]
     _run([*tar, *there])
     define = ["--define", f"_topdir {place}", "--load", str(place / "macros"), "--nodeps"]
@@ -111,7 +111,7 @@ def test_rpm_same_bytes_elsewhere(rpm: Path, tmp_path: Path) -> None:
     """Built a second time, in another place, time zone and language: the same bytes."""
     again = _build_rpm(tmp_path, {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "USER": "somebody"})
 
-    first, second = (hashlib.sha256(each.read_bytes()).hexdigest() for each in (rpm, again))
+    first, second = (hashlib.sha256(built.read_bytes()).hexdigest() for built in (rpm, again))
     assert first == second
 
 
@@ -122,7 +122,7 @@ def _asked(rpm: Path, *questions: str) -> str:
 def test_rpm_has_what_the_deb_has(deb: Path, rpm: Path) -> None:
     """Both packages install the same files, but for what each distribution wants to be told."""
     listed = _run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -t', "sh", str(deb)])
-    of_deb = {each.removeprefix(".") for each in listed.stdout.splitlines() if each[-1] != "/"}
+    of_deb = {path.removeprefix(".") for path in listed.stdout.splitlines() if path[-1] != "/"}
     of_rpm = {
         line.rpartition(" ")[2]
         for line in _asked(
@@ -135,14 +135,14 @@ def test_rpm_has_what_the_deb_has(deb: Path, rpm: Path) -> None:
         """Without what each distribution keeps elsewhere, or compresses when it builds."""
         elsewhere = ("/usr/share/doc/", "/usr/share/licenses/")
         return {
-            each.removesuffix(".gz")
-            for each in paths
-            if not each.startswith(elsewhere) and not each.endswith(".dist-info/LICENSE")
+            path.removesuffix(".gz")
+            for path in paths
+            if not path.startswith(elsewhere) and not path.endswith(".dist-info/LICENSE")
         }
 
     assert alike(of_rpm) == alike(of_deb)
     for told in ("README.md", "NEWS.md", "LICENSE"):
-        assert any(each.startswith("/usr/share/") and each.endswith(told) for each in of_rpm)
+        assert any(path.startswith("/usr/share/") and path.endswith(told) for path in of_rpm)
 
 
 def test_rpm_requires_and_scriptlets(rpm: Path) -> None:

@@ -60,8 +60,8 @@ def test_a_flood_of_connections_does_not_keep_others_out() -> None:
             held[-1].connect_ex(("127.0.0.1", port))
             if len(held) > 200:
                 held.popleft().close()
-        for each in held:
-            each.close()
+        for connection in held:
+            connection.close()
 
     async def ask() -> list[bytes]:
         page = Page("/metrics", "text/plain", lambda: "up 1\n")
@@ -79,4 +79,4 @@ def test_a_flood_of_connections_does_not_keep_others_out() -> None:
                     await asyncio.sleep(0.01)
             page.close()
 
-    assert all(each.endswith(b"up 1\n") for each in asyncio.run(ask()))
+    assert all(answer.endswith(b"up 1\n") for answer in asyncio.run(ask()))

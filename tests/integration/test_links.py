@@ -39,8 +39,8 @@ def container(bridge: str, port: str, *addresses: str) -> Iterator[None]:
             ip("link", "set", port, "up", "master", bridge)
             inside = ["nsenter", "-t", str(holder.pid), "-n", "ip"]
             subprocess.run([*inside, "link", "set", "lo", "up"], check=True)
-            for each in addresses:
-                subprocess.run([*inside, "address", "add", each, "dev", "eth0"], check=True)
+            for address in addresses:
+                subprocess.run([*inside, "address", "add", address, "dev", "eth0"], check=True)
             yield
         finally:
             holder.kill()
@@ -49,8 +49,8 @@ def container(bridge: str, port: str, *addresses: str) -> Iterator[None]:
 def bridge(name: str, *addresses: str) -> None:
     """A bridge that is up."""
     ip("link", "add", name, "type", "bridge")
-    for each in addresses:
-        ip("address", "add", each, "dev", name)
+    for address in addresses:
+        ip("address", "add", address, "dev", name)
     ip("link", "set", name, "up")
 
 

@@ -126,7 +126,7 @@ def test_reading_is_no_change() -> None:
             assert table_exists("inet", "netavark")
             nft("add table ip last")
             await listener.until(lambda: bool(listener.changes))
-        assert [each.tables for each in listener.changes] == [{"ip last"}]
+        assert [change.tables for change in listener.changes] == [{"ip last"}]
 
     asyncio.run(body())
 

@@ -48,7 +48,7 @@ def _heard(command: list[str]) -> list[Writer]:
         watch.close()
 
     asyncio.run(body())
-    return [each.writer for each in deletions]
+    return [deletion.writer for deletion in deletions]
 
 
 @in_private_network
@@ -61,12 +61,16 @@ def test_a_flush_in_a_script_is_told_with_the_script() -> None:
     finally:
         script.unlink()
 
-    known = [each for each in writers if each.process is not None]
+    known = [writer for writer in writers if writer.process is not None]
     assert len(writers) == ROUNDS
     assert len(known) >= ROUNDS * 0.8, f"{len(known)} of {ROUNDS}"
     # The script ends right after nft, and may be gone when it is asked in its turn.
-    parents = [each.process.parent for each in known if each.process and each.process.parent]
+    parents = [
+        writer.process.parent for writer in known if writer.process and writer.process.parent
+    ]
     assert len(parents) >= ROUNDS * 0.7, f"{len(parents)} of {ROUNDS}"
-    assert {each.command for each in parents} == {f"sh {script}"}
-    with_command = [each for each in known if "“nft flush ruleset”" in by_writer(each).for_root]
+    assert {parent.command for parent in parents} == {f"sh {script}"}
+    with_command = [
+        writer for writer in known if "“nft flush ruleset”" in by_writer(writer).for_root
+    ]
     assert len(with_command) >= ROUNDS * 0.7, f"{len(with_command)} of {ROUNDS}"

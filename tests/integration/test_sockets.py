@@ -56,4 +56,4 @@ def test_a_socket_that_is_bound_and_does_not_listen_keeps_its_port() -> None:
     expected = {(8080, "tcp"), (8081, "tcp")} if _tells_of_bound_sockets() else set()
     assert found.keys() == expected == kernel.bound
     assert kernel.held.keys() == {*expected, (8082, "tcp")}
-    assert all(f"(pid {os.getpid()})" in kernel.held[each] for each in expected)
+    assert all(f"(pid {os.getpid()})" in kernel.held[lock] for lock in expected)

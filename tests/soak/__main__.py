@@ -74,9 +74,11 @@ class Soak:
             self.account.kills += 1
             _say(f"kill {number + 1} of {times}: whole")
         written = self.there.history()
-        if [each["began"] for each in written[: len(known)]] != [each["began"] for each in known]:
+        if [incident["began"] for incident in written[: len(known)]] != [
+            incident["began"] for incident in known
+        ]:
             self.account.wrong.append("what was written down before the kills is not there")
-        self.account.cut_off = sum(not each["ended"] for each in written[len(known) :])
+        self.account.cut_off = sum(not incident["ended"] for incident in written[len(known) :])
         if self.account.cut_off > times or len(written) - len(known) > 2 * times:
             self.account.wrong.append(
                 f"{len(written) - len(known)} incidents are written down, {self.account.cut_off} "
@@ -108,13 +110,13 @@ class Soak:
             self.account.wrong.append(
                 f"{len(written)} incidents are written down, {self.account.incidents} were counted"
             )
-        if any(not each["verified"] or not each["ended"] for each in written):
+        if any(not incident["verified"] or not incident["ended"] for incident in written):
             self.account.wrong.append("an incident is written down as not ended")
 
     def any_event(self) -> Event:
         """An event by its weight; every other one is a quiet one."""
         choice = self.chance.choice((LOSSES, QUIETS))
-        return self.chance.choices(choice, [each.weight for each in choice])[0]
+        return self.chance.choices(choice, [event.weight for event in choice])[0]
 
     def happen(self, event: Event) -> None:
         """One event, and that the host is whole after it."""
@@ -158,14 +160,14 @@ class Soak:
 
     def compare(self, first: list[Measure], later: list[Measure]) -> None:
         """Complain of what has grown since everything had happened once."""
-        if any(each.zombies for each in [*first, *later]):
+        if any(measure.zombies for measure in [*first, *later]):
             self.account.wrong.append("there were zombies")
         if not later:
             return
         last = later[-max(len(later) // 4, 1) :]
         for name, allowed in (("rss_kb", GROWTH_KB), ("descriptors", 1), ("threads", 1)):
-            was = max(getattr(each, name) for each in first)
-            now = min(getattr(each, name) for each in last)
+            was = max(getattr(measure, name) for measure in first)
+            now = min(getattr(measure, name) for measure in last)
             if now > was + allowed:
                 self.account.wrong.append(f"{name} grew from {was} to {now}")
 
@@ -216,7 +218,7 @@ def main() -> int:
     text = told(soak.account, minutes)
     DIST.mkdir(exist_ok=True)
     (DIST / "soak.md").write_text(text + "\n")
-    figures = [asdict(each) for each in soak.account.measures]
+    figures = [asdict(measure) for measure in soak.account.measures]
     (DIST / "soak.json").write_text(json.dumps(figures) + "\n")
     print(text)
     return 1 if soak.account.wrong else 0

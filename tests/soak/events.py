@@ -30,7 +30,7 @@ _AS_ADVISED = (
 _OF_A_CHAIN = "nft -a list chain inet netavark {} | sed -n 's/.*# handle \\([0-9]*\\)$/\\1/p'"
 
 LOSSES = (
-    *(Event(each.name, each.script, quiet=False, weight=2) for each in ALL),
+    *(Event(fault.name, fault.script, quiet=False, weight=2) for fault in ALL),
     *(
         Event(
             f"a random rule of {chain} deleted",

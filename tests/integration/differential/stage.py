@@ -147,7 +147,7 @@ class Stage:
             driver = parse_driver((state / "firewall-driver").read_text(encoding="utf-8"))
         networks = [parse_network(text) for text in _texts(state / "networks")]
         endpoints = [parse_endpoint(text) for text in _texts(state / "ports")]
-        return Setup(driver, {each.id: each for each in networks}, tuple(endpoints))
+        return Setup(driver, {network.id: network for network in networks}, tuple(endpoints))
 
 
 def _unless_absent(listing: Callable[[], str]) -> str:

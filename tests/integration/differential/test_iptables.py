@@ -188,7 +188,7 @@ def assert_all_is_well(played: Played) -> int:
             assert chain is not None, f"chain {rule.chain} is not there"
             continue
         wanted[rule.chain, next((text for text in rule.texts if text in there), rule.text)] += 1
-    found = Counter((name, text) for name, each in observed.chains.items() for text in each.rules)
+    found = Counter((name, text) for name, chain in observed.chains.items() for text in chain.rules)
     assert wanted - found == Counter(), "expected, but netavark did not install it"
     assert found - wanted == Counter(), "netavark installed it, but podwatch does not expect it"
     verdict = played.judge()
@@ -198,7 +198,12 @@ def assert_all_is_well(played: Played) -> int:
 
 @pytest.mark.parametrize(
     ("suite", "configuration"),
-    [(suite, each) for suite in SUITES for each in CONFIGURATIONS if fits(suite, each)],
+    [
+        (suite, configuration)
+        for suite in SUITES
+        for configuration in CONFIGURATIONS
+        if fits(suite, configuration)
+    ],
     indirect=["suite"],
     ids=str,
 )
@@ -226,7 +231,7 @@ def test_each_rule_is_missed_and_put_back(busy: Played) -> None:
             observed, setup = busy.observed(), busy.setup()
             (missing,) = busy.judge(observed).missing
             rules = expected_rules(setup, observed)
-            spellings = {each: rule.texts for rule in rules for each in rule.texts}
+            spellings = {spelling: rule.texts for rule in rules for spelling in rule.texts}
             assert missing.chain == name
             assert text in spellings[missing.detail]
             assert covers(copy, rules, observed)

@@ -97,7 +97,7 @@ def assert_names(missing: Missing, rule: Rule) -> None:
         assert sorted(missing.container_ids) == sorted(members)
     else:
         assert missing.container_ids
-    assert any(each in missing.what for each in (rule.subject or rule.text, *rule.texts))
+    assert any(told in missing.what for told in (rule.subject or rule.text, *rule.texts))
 
 
 def rule_of(missing: Missing, rules: Iterable[Rule]) -> Rule:
@@ -129,9 +129,9 @@ def test_every_flushed_chain_is_missed(whole: Whole) -> None:
         whole.stage.nft("flush", "chain", FAMILY, TABLE, chain)
         expected = whole.in_chain(chain)
         missing = whole.judge().missing
-        for each, rule in zip(missing, expected, strict=True):
-            assert each.detail in rule.texts
-            assert_names(each, rule)
+        for entry, rule in zip(missing, expected, strict=True):
+            assert entry.detail in rule.texts
+            assert_names(entry, rule)
 
 
 def test_every_deleted_hook_chain_is_missed(whole: Whole) -> None:
@@ -144,7 +144,7 @@ def test_every_deleted_hook_chain_is_missed(whole: Whole) -> None:
         whole.stage.nft("delete", "chain", FAMILY, TABLE, chain)
         verdict = whole.judge()
         assert len(verdict.missing) == len(whole.in_chain(chain, with_hook=True))
-        assert f"chain {chain} is gone" in [each.what for each in verdict.missing]
+        assert f"chain {chain} is gone" in [entry.what for entry in verdict.missing]
 
 
 def test_an_unhooked_chain_is_missed(whole: Whole) -> None:
@@ -162,7 +162,7 @@ def test_a_flushed_table_is_missed(whole: Whole) -> None:
     whole.stage.nft("flush", "table", FAMILY, TABLE)
     missing = whole.judge().missing
     expected = [rule.text for rule in whole.rules if rule.kind is not RuleKind.HOOK]
-    assert sorted(each.detail for each in missing) == sorted(expected)
+    assert sorted(entry.detail for entry in missing) == sorted(expected)
 
 
 @pytest.mark.parametrize("damage", ["delete table inet netavark", "flush ruleset"])
@@ -220,10 +220,10 @@ def test_swapped_rules_are_out_of_order(whole: Whole) -> None:
         whole.stage.nft("-f", "-", text="\n".join(script))
         verdict = whole.judge()
         assert verdict.state is State.LOST, (first.text, second.text)
-        assert {each.kind for each in verdict.missing} == {MissingKind.ORDER}
-        assert {each.chain for each in verdict.missing} == {first.chain}
-        assert any(first.text in each.what for each in verdict.missing)
-        assert not any(each.reloadable for each in verdict.missing)
+        assert {entry.kind for entry in verdict.missing} == {MissingKind.ORDER}
+        assert {entry.chain for entry in verdict.missing} == {first.chain}
+        assert any(first.text in entry.what for entry in verdict.missing)
+        assert not any(entry.reloadable for entry in verdict.missing)
 
 
 def handles_in(stage: Stage, chain: str) -> list[tuple[int, str, str]]:
@@ -249,12 +249,12 @@ def test_rules_of_others_are_no_loss(whole: Whole) -> None:
 
 def test_duplicates_are_a_warning(whole: Whole) -> None:
     """Rules that are there twice, as netavark's own reload leaves them, are warned about only."""
-    twice = [each for each in handles(whole.stage) if each[0].endswith("_dnat")]
+    twice = [rule for rule in handles(whole.stage) if rule[0].endswith("_dnat")]
     script = [f"add rule {FAMILY} {TABLE} {chain} {text}" for chain, text, _ in twice]
     whole.stage.nft("-f", "-", text="\n".join(script))
     verdict = whole.judge()
     assert verdict.missing == ()
-    assert [each.kind for each in verdict.warnings] == [WarningKind.DUPLICATES]
+    assert [warning.kind for warning in verdict.warnings] == [WarningKind.DUPLICATES]
     assert f"{len(twice)} rules" in verdict.warnings[0].what
     assert verdict.state is State.DEGRADED
 
@@ -262,12 +262,12 @@ def test_duplicates_are_a_warning(whole: Whole) -> None:
 def test_lost_port_rules_name_the_container_whose_reload_heals_them(whole: Whole) -> None:
     """Lost port rules of one container of two are back once that container is set up again."""
     box = next(box for box in BUSY_HOST.boxes if box.name == "two")
-    lost = [each for each in handles(whole.stage) if "8081" in each[1]]
+    lost = [rule for rule in handles(whole.stage) if "8081" in rule[1]]
     assert lost
     for chain, _, handle in lost:
         whole.stage.nft("delete", "rule", FAMILY, TABLE, chain, "handle", handle)
     verdict = whole.judge()
-    assert {each.container_ids for each in verdict.missing} == {(box.container_id,)}
+    assert {entry.container_ids for entry in verdict.missing} == {(box.container_id,)}
     assert len(verdict.missing) == len(lost)
     whole.stage.netavark("teardown", box.document(), BUSY_HOST.dns_port)
     whole.stage.netavark("setup", box.document(), BUSY_HOST.dns_port)

@@ -135,7 +135,7 @@ class Played:
             table = chance.choice(["nat", "filter"])
             self.stage.run(chance.choice(["iptables", "ip6tables"]), "-t", table, "-F")
             return
-        chains = [name for name, each in self.stage.observed().chains.items() if each.rules]
+        chains = [name for name, chain in self.stage.observed().chains.items() if chain.rules]
         if not chains or chance.random() < 0.2:
             self.stage.nft("flush", "ruleset")
             return
@@ -250,4 +250,4 @@ def heal(played: Played) -> None:
         played.go(name)
         played.come(box)
     verdict = judge(played.look())
-    assert not [each for each in verdict.missing_rules if each.reloadable], verdict.missing
+    assert not [entry for entry in verdict.missing_rules if entry.reloadable], verdict.missing
