@@ -3,7 +3,7 @@
 
 import pytest
 
-from tests.e2e.installed import Installed
+from tests.e2e.installed import Installed, on_one_suite
 from tests.lab.containers import web
 
 pytestmark = pytest.mark.e2e
@@ -56,6 +56,7 @@ def test_strict_forward_ports(there: Installed) -> None:
     there.until_whole(20)
 
 
+@on_one_suite
 def test_a_failing_nft(there: Installed) -> None:
     """With an nft program that fails no network is reloaded; with a working one it heals."""
     with there.configured(RELOAD_ONLY):
@@ -76,6 +77,7 @@ def test_a_failing_nft(there: Installed) -> None:
         there.until_whole(20)
 
 
+@on_one_suite
 def test_a_hanging_podman(there: Installed) -> None:
     """A podman that hangs costs no container its network, and is not piled up."""
     with there.configured(RELOAD_ONLY):
@@ -101,6 +103,7 @@ def test_a_hanging_podman(there: Installed) -> None:
         there.until_whole(30)
 
 
+@on_one_suite
 def test_a_podman_that_failed_once_is_asked_again(there: Installed) -> None:
     """A listing that failed is repeated by the slow look: the container gets its name."""
     unit = "podwatch-inspect.service"

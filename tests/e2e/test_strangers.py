@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.installed import Installed
+from tests.e2e.installed import Installed, on_one_suite
 from tests.lab import stranger
 from tests.lab.client import HOST_V4
 from tests.lab.containers import web
@@ -120,6 +120,7 @@ def test_nobodys_jobs_have_not_ended(there: Installed) -> None:
     there.until_whole()
 
 
+@on_one_suite
 def test_large_signals_are_passed_over(there: Installed) -> None:
     """62 MB to each of podwatch's connections take no memory, and the next loss is healed."""
     pid = there.main_pid()
@@ -132,6 +133,7 @@ def test_large_signals_are_passed_over(there: Installed) -> None:
     there.until_whole()
 
 
+@on_one_suite
 def test_a_flood_delays_no_repair(there: Installed) -> None:
     """Beside 10,000 signals a second, and large ones, rules are back as in calm.
 

@@ -4,14 +4,13 @@
 import pytest
 
 from tests.e2e.conftest import SUITES
-from tests.e2e.installed import Installed
+from tests.e2e.installed import Installed, on_one_suite
 from tests.lab.client import HOST_LINK
 
-pytestmark = [
-    pytest.mark.e2e,
-    # A netavark without state, one with it, and one with files in sysctl.d of its own.
-    pytest.mark.parametrize("there", ["bookworm", *SUITES], indirect=True, scope="module"),
-]
+pytestmark = pytest.mark.e2e
+
+of_each_netavark = pytest.mark.parametrize("there", ["bookworm", *SUITES], indirect=True)
+"""Without state, with it, and with files in sysctl.d of its own."""
 
 _SITE = "/etc/sysctl.d/99-site.conf"
 
@@ -32,6 +31,7 @@ def _set(there: Installed, name: str, value: str) -> None:
     there.host.shell(f"echo {value} > {_path(name)}")
 
 
+@of_each_netavark
 @pytest.mark.parametrize("setting", ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"])
 def test_forwarding_comes_back(there: Installed, setting: str) -> None:
     """A site's file that forbids forwarding is applied: back at once, named, nothing reloaded."""
@@ -52,6 +52,7 @@ def test_forwarding_comes_back(there: Installed, setting: str) -> None:
     assert there.reloads() == before
 
 
+@of_each_netavark
 @pytest.mark.parametrize("which", ["bridge", "uplink"])
 def test_forwarding_of_one_link_comes_back(there: Installed, which: str) -> None:
     """The host forwards, and one link does not: back at once, named, nothing reloaded."""
@@ -68,6 +69,7 @@ def test_forwarding_of_one_link_comes_back(there: Installed, which: str) -> None
     assert there.reloads() == before
 
 
+@of_each_netavark
 def test_a_host_that_never_forwarded_is_made_no_router(there: Installed) -> None:
     """Nobody saw it forward and netavark does not say that it had it do so: told, left alone."""
     setting = "net.ipv4.ip_forward"
@@ -98,6 +100,7 @@ def test_a_host_that_never_forwarded_is_made_no_router(there: Installed) -> None
     there.until_whole()
 
 
+@on_one_suite
 def test_route_localnet_alone_comes_back_without_a_look(there: Installed) -> None:
     """No event tells of it: it is read with the heartbeat, long before the next slow look."""
     setting = f"net.ipv4.conf.{there.status()['networks'][0]['bridge']}.route_localnet"
@@ -106,6 +109,7 @@ def test_route_localnet_alone_comes_back_without_a_look(there: Installed) -> Non
     there.until_whole()
 
 
+@of_each_netavark
 def test_a_bridges_settings_come_back(there: Installed) -> None:
     """rp_filter of a bridge at once, where netavark sets it; route_localnet at the next look."""
     bridge = f"net.ipv4.conf.{there.status()['networks'][0]['bridge']}"
@@ -118,6 +122,7 @@ def test_a_bridges_settings_come_back(there: Installed) -> None:
     there.until_whole()
 
 
+@of_each_netavark
 def test_what_was_seen_is_known_after_a_restart(there: Installed) -> None:
     """A bridge's setting that was set back while podwatch was stopped is missing all the same."""
     bridge = f"net.ipv4.conf.{there.status()['networks'][0]['bridge']}"
@@ -129,6 +134,7 @@ def test_what_was_seen_is_known_after_a_restart(there: Installed) -> None:
     there.until_whole()
 
 
+@on_one_suite
 def test_a_fight_over_a_setting_is_a_slow_one(there: Installed) -> None:
     """Somebody who sets it back again and again is not fought with at his pace."""
     restored = there.status()["counters"]["restored"]
@@ -140,6 +146,7 @@ def test_a_fight_over_a_setting_is_a_slow_one(there: Installed) -> None:
     assert there.status()["counters"]["restored"] - restored <= 12
 
 
+@on_one_suite
 def test_switched_off_it_is_only_told(there: Installed) -> None:
     """restore.sysctls = false: lost, said which setting, and left alone."""
     with there.configured("[restore]\nsysctls = false\n"):
