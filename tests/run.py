@@ -129,7 +129,7 @@ STAGES = {
     # Some wait for a daemon that starts or a limit that passes.
     "integration": Stage(tests="tests/integration", at_once=CPUS + 1, obstacle=_no_root),
     # More than half of the time a host waits: for a quiet moment, for a silent server.
-    "e2e": Stage(tests="tests/e2e", at_once=2 * CPUS + 1, boots_hosts=True, obstacle=_no_root),
+    "e2e": Stage(tests="tests/e2e", at_once=CPUS + 3, boots_hosts=True, obstacle=_no_root),
 }
 
 
