@@ -15,7 +15,6 @@ from tests.bench.outages import FAULTS, LIMIT, PODWATCH, Bench, installed_on
 from tests.e2e.installed import Installed, on_one_suite
 from tests.lab.client import HOST_V4
 from tests.lab.containers import Probe, web
-from tests.lab.faults import Fault
 from tests.lab.host import Host
 from tests.lab.machine import until
 
@@ -59,26 +58,22 @@ def hundred(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize(
-    ("hundred", "fault"),
-    [*(("trixie", fault) for fault in FAULTS[:3]), ("forky", FAULTS[0])],
-    indirect=["hundred"],
-    ids=str,
-)
-def test_an_outage_is_at_most_thrice_the_shortest_possible(hundred: Bench, fault: Fault) -> None:
+@pytest.mark.timeout(1200)
+def test_an_outage_is_at_most_thrice_the_shortest_possible(hundred: Bench) -> None:
     """With 100 containers podwatch needs at most thrice as long as `nft -f` run at once.
 
     The best of a few each: whatever else the machine does only adds to a time, and adds more to
     podwatch, which listens, looks and repairs, than to a single command. `make bench` has the rest.
     """
-    _rest()
-    ours: list[float] = []
-    limit: list[float] = []
-    while len(ours) < MIN_RUNS or (len(ours) < MAX_RUNS and min(ours) > TIMES * min(limit)):
-        ours.append(hundred.measure(fault, PODWATCH).port_ms)
-        limit.append(hundred.measure(fault, LIMIT).port_ms)
+    for fault in FAULTS[: 3 if hundred.host.suite == "trixie" else 1]:  # three ways to lose all
+        _rest()
+        ours: list[float] = []
+        limit: list[float] = []
+        while len(ours) < MIN_RUNS or (len(ours) < MAX_RUNS and min(ours) > TIMES * min(limit)):
+            ours.append(hundred.measure(fault, PODWATCH).port_ms)
+            limit.append(hundred.measure(fault, LIMIT).port_ms)
+        assert min(ours) <= TIMES * min(limit), (fault.name, ours, limit)
 
-    assert min(ours) <= TIMES * min(limit), (ours, limit)
     units = "journalctl --no-pager --quiet _PID=1 | grep -c 'Starting podwatch-reload@'"
     assert hundred.host.shell(units, check=False).stdout.strip() == "0"
 
