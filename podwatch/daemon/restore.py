@@ -6,10 +6,10 @@ it is carried out, with nothing waited for in between: where a container has com
 repair is Outdated and nothing is done. What is begun is ended, whatever ends podwatch.
 
 Before `podman network reload` two things are made sure of: the firewall tool that netavark will
-call works, and podman answers at all. A reload is a teardown and a setup (libpod
-networking_common.go, reloadContainerNetwork). One that fails between the two has given the
-container's address back while its interface stays, and takes the container off the network for
-good.
+call works, and podman answers at all. A reload is a teardown and a setup: one that fails between
+the two takes its container off the network for good, as the teardown gives the address back
+whatever fails, while the interface stays (containers/common libnetwork/netavark/run.go, Teardown;
+seen with podman 4.3 and an nft that fails).
 
 Each means is a coroutine in the table `Restorer.means`, by its word.
 """
@@ -130,7 +130,7 @@ class Restorer:
             return "it is not known what else a reload would touch"
         if why := self._gate(container_id):
             return why
-        if all(each.container_id != container_id for each in setup.endpoints):
+        if all(endpoint.container_id != container_id for endpoint in setup.endpoints):
             return ""  # it has no rules
         if unknown:
             return f"firewalld does not answer: {unknown[0].why}"
@@ -263,13 +263,11 @@ class Restorer:
             )
         await self.refresh_census()
         known = self.looker.census.containers
-        running = [
-            each for each in job.decision.container_ids if each in known and known[each].running
-        ]
+        running = [key for key in job.decision.container_ids if key in known and known[key].running]
         if not running:
             raise RestoreFailed("none of the containers can be reloaded: not running")
         held = held_back(running, known, shut_gates(snapshot.setup, self.installed))
-        ids = [each for each in running if each not in held]
+        ids = [key for key in running if key not in held]
         if held and (not ids or is_escalation):
             # Cleared with the rest, they would be left without any rule.
             raise HeldBack(told(held, known))
@@ -281,7 +279,7 @@ class Restorer:
             failed = await self._reload_each(ids)
         if failed:
             names = ", ".join(
-                f"{known[each].title} ({why})" for each, why in list(failed.items())[:5]
+                f"{known[key].title} ({why})" for key, why in list(failed.items())[:5]
             )
             raise RestoreFailed(
                 f"podman network reload failed for {len(failed)} of "

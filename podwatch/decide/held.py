@@ -19,15 +19,15 @@ def held_back(
     `shut` are the networks whose containers must not be, each with the reason.
     """
     held = {}
-    for each in ids:
-        container = containers.get(each)
+    for key in ids:
+        container = containers.get(key)
         if container is None:
             continue
         on = [name for name in container.networks if name in shut]
         if container.paused:
-            held[each] = "paused: podman unpause"
+            held[key] = "paused: podman unpause"
         elif on:
-            held[each] = shut[on[0]]
+            held[key] = shut[on[0]]
     return held
 
 

@@ -134,11 +134,11 @@ def _state(
     blocked: tuple[Blocked, ...],
     unknown: list[Unknown],
 ) -> State:
-    if missing or any(each.kind in CLOSING for each in warnings):
+    if missing or any(notice.kind in CLOSING for notice in warnings):
         return State.LOST
     if unknown:
         return State.UNKNOWN
-    tells = any(each.kind not in HARMLESS for each in warnings)
-    if tells or any(each.kind is not BlockedKind.BUSY for each in blocked):
+    tells = any(notice.kind not in HARMLESS for notice in warnings)
+    if tells or any(reason.kind is not BlockedKind.BUSY for reason in blocked):
         return State.DEGRADED
     return State.OK

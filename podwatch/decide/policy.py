@@ -215,7 +215,7 @@ def _decisions(memory: Memory, case: Case, kinds: Sequence[Kind]) -> list[Decisi
     decisions = [_about(kind, memory, case) for kind in kinds]
     # A replay waits for nobody: it goes before what does.
     at = next((at for at, kind in enumerate(kinds) if kind.waits), len(kinds))
-    decisions[at:at] = [each for each in decisions if each.method is Method.REPLAY]
+    decisions[at:at] = [decision for decision in decisions if decision.method is Method.REPLAY]
     return decisions
 
 

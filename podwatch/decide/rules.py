@@ -23,7 +23,7 @@ from podwatch.words.verdict import (
 
 def container_ids(setup: Setup) -> Iterable[str]:
     """The containers of a setup, each once."""
-    return dict.fromkeys(each.container_id for each in setup.endpoints)
+    return dict.fromkeys(endpoint.container_id for endpoint in setup.endpoints)
 
 
 def not_podmans(setup: Setup, containers: Mapping[str, Container]) -> Iterable[str]:
@@ -154,13 +154,13 @@ def _misplaced(placed: list[tuple[int, int, Rule]]) -> Iterable[tuple[Rule, Rule
     for rank, at, rule in placed:
         behind = [later for higher, later in first.items() if higher > rank and later[0] < at]
         if behind:
-            yield rule, min(behind, key=lambda each: each[0])[1]
+            yield rule, min(behind, key=lambda later: later[0])[1]
 
 
 def duplicates(rules: Sequence[Rule], observed: Ruleset) -> list[Notice]:
     """That rules are there more than once, if any are."""
     doubled = {
-        name for name, each in observed.chains.items() if len(each.rules) != len(set(each.rules))
+        name for name, chain in observed.chains.items() if len(chain.rules) != len(set(chain.rules))
     }
     if not doubled:
         return []
@@ -194,17 +194,17 @@ def missing_forwards(
 ) -> Iterable[Missing]:
     """What is missing in the policies of netavark's firewalld driver."""
     observed = Ruleset(present=True, chains=firewalld.policies)
-    for each in missing_rules(rules, observed, snapshot, setup):
-        yield replace(each, kind=MissingKind.FORWARD)
+    for loss in missing_rules(rules, observed, snapshot, setup):
+        yield replace(loss, kind=MissingKind.FORWARD)
 
 
 def unmasked(rules: Sequence[Rule], firewalld: Firewalld) -> Iterable[Notice]:
     """netavark has a policy masquerade when it makes it, and never again: no reload helps."""
-    for each in rules:
-        chain = firewalld.policies.get(each.chain)
-        if each.kind is RuleKind.MASQUERADE and chain and each.text not in chain.rules:
+    for rule in rules:
+        chain = firewalld.policies.get(rule.chain)
+        if rule.kind is RuleKind.MASQUERADE and chain and rule.text not in chain.rules:
             yield Notice(
                 WarningKind.MASQUERADE,
-                f"firewalld's policy {each.chain} does not masquerade any more",
-                policies.adding(each),
+                f"firewalld's policy {rule.chain} does not masquerade any more",
+                policies.adding(rule),
             )

@@ -51,7 +51,7 @@ def trusted_sources(setup: Setup) -> Iterable[tuple[str, str, str]]:
                 single = f"{address}/{address.max_prefixlen}"
                 yield endpoint.network_id, endpoint.network_name, single
         return
-    names = {each.network_id: each.network_name for each in setup.endpoints}
+    names = {end.network_id: end.network_name for end in setup.endpoints}
     for network_id, name in names.items():
         network = setup.networks.get(network_id)
         outside = network is not None and network.internal  # of what the firewalld driver does

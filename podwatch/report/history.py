@@ -22,7 +22,7 @@ from podwatch.words.text import cleaned
 SCHEMA = 1
 LIMIT_BYTES = 8 << 20
 """Of one file; the newest incidents are in it and in one older file. Some 10,000 in each."""
-MOST_MISSING = 20
+MAX_MISSING = 20
 
 RECORD: Mapping[str, Any] = {
     "schema": SCHEMA,
@@ -67,11 +67,11 @@ def record(incident: Incident) -> dict[str, Any]:
         "cause": incident.cause.for_root,
         "by": incident.cause.label,
         "process": incident.cause.facts_for_root,
-        "missing": incident.missing[:MOST_MISSING],
+        "missing": incident.missing[:MAX_MISSING],
         "missing_count": len(incident.missing),
         **incident.counts,
         "containers": incident.containers,
-        "how": incident.attempts[:MOST_MISSING],
+        "how": incident.attempts[:MAX_MISSING],
         "methods": list(dict.fromkeys(incident.methods)),
         "verified": incident.verified,
     }

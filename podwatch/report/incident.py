@@ -16,7 +16,7 @@ from podwatch.words.cause import Cause, CauseKind
 from podwatch.words.text import counted, lasted, listed
 from podwatch.words.verdict import Verdict
 
-MOST = 2000
+MAX_SENTENCES = 2000
 """Sentences of an incident at most, so that a store of them stays bounded."""
 
 
@@ -49,8 +49,8 @@ class Incident:
     def note(self, verdict: Verdict) -> None:
         """Take in what a look found missing; what was known already is not counted twice."""
         known = set(self.missing)
-        fresh = dict.fromkeys(each.what for each in verdict.missing)
-        self.missing += [what for what in fresh if what not in known][: MOST - len(known)]
+        fresh = dict.fromkeys(loss.what for loss in verdict.missing)
+        self.missing += [what for what in fresh if what not in known][: MAX_SENTENCES - len(known)]
         touched: set[str] = set()
         for kind in self.kinds:
             lost = kind.of(verdict.missing)

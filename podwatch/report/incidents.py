@@ -59,7 +59,7 @@ class Incidents:
     @property
     def going_on(self) -> tuple[Incident, ...]:
         """Those that are not over."""
-        return tuple(each.incident for each in self._open)
+        return tuple(entry.incident for entry in self._open)
 
     def looked(
         self, verdict: Verdict, cause: Cause, *, now: float, at: float, at_rest: bool
@@ -69,27 +69,29 @@ class Incidents:
         `at` is the same moment in seconds of a clock that never goes back. `at_rest` says that
         nothing is done about what is missing in the next moment.
         """
-        missing = {_key(each): each for each in verdict.missing}
-        for each in self._open:
-            self._follow(each, missing, verdict)
+        missing = {_key(loss): loss for loss in verdict.missing}
+        for entry in self._open:
+            self._follow(entry, missing, verdict)
         ended: list[Incident] = []
         rest: list[Incident] = []
-        for each in list(self._open):
-            back = {key for key in each.losses if self._is_back(each.losses[key], missing, verdict)}
-            if len(back) == len(each.losses):
-                self._open.remove(each)
-                ended.append(each.incident)
+        for entry in list(self._open):
+            back = {
+                key for key in entry.losses if self._is_back(entry.losses[key], missing, verdict)
+            }
+            if len(back) == len(entry.losses):
+                self._open.remove(entry)
+                ended.append(entry.incident)
             elif back and at_rest:
-                rest.append(self._parted(each, back, verdict))
-                ended.append(each.incident)
+                rest.append(self._parted(entry, back, verdict))
+                ended.append(entry.incident)
             else:
                 continue
-            each.incident.end(now, at - each.since)
-        known = {key for each in self._open for key in each.losses}
+            entry.incident.end(now, at - entry.since)
+        known = {key for entry in self._open for key in entry.losses}
         fresh = {key: loss for key, loss in missing.items() if key not in known}
         began = self._begin(fresh, verdict, cause, now, at) if fresh else ()
-        for each in self._open:
-            each.reloaded = False
+        for entry in self._open:
+            entry.reloaded = False
         return Changes(began, tuple(ended), tuple(rest))
 
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
@@ -97,18 +99,18 @@ class Incidents:
         told = f"{outcome.detail} in {lasted(took_s)}"
         if not outcome.done:
             told = outcome.held or f"{outcome.method} failed"
-        for each in self._open:
-            if any(outcome.method in self._kind(key).means for key in each.losses):
-                each.incident.methods.append(outcome.method)
-                each.incident.tried.append(told)
-                each.reloaded = outcome.method in BY_PODMAN
+        for entry in self._open:
+            if any(outcome.method in self._kind(key).means for key in entry.losses):
+                entry.incident.methods.append(outcome.method)
+                entry.incident.tried.append(told)
+                entry.reloaded = outcome.method in BY_PODMAN
 
     def _follow(self, whole: _Open, missing: Mapping[_Key, Missing], verdict: Verdict) -> None:
         """A table that is there again with half of its rules is not back: those are lost still."""
         tables = [
             key for key in whole.losses if key not in missing and key[0] == self._kind(key).whole
         ]
-        known = {key for each in self._open for key in each.losses}
+        known = {key for entry in self._open for key in entry.losses}
         rest = {
             key: loss
             for key, loss in missing.items()
@@ -129,7 +131,7 @@ class Incidents:
         at: float,
     ) -> tuple[Incident, ...]:
         """Make what is lost newly a part of an incident that is in motion, or one of its own."""
-        moving = [each for each in self._open if at - each.since < STORM_S or each.reloaded]
+        moving = [entry for entry in self._open if at - entry.since < STORM_S or entry.reloaded]
         if moving:
             moving[-1].losses.update(fresh)
             moving[-1].incident.note(_only(verdict, moving[-1].losses.values()))
@@ -172,8 +174,8 @@ class Incidents:
 
     def _name(self, began: float) -> float:
         """The moment, or one just behind it where that is another incident's name."""
-        taken = [self._named, *(each.incident.began for each in self._open)]
-        while any(abs(began - each) < _APART_S / 2 for each in taken):
+        taken = [self._named, *(entry.incident.began for entry in self._open)]
+        while any(abs(began - other) < _APART_S / 2 for other in taken):
             began += _APART_S
         self._named = began
         return began

@@ -195,4 +195,4 @@ class Verdict:
     @property
     def has_duplicates(self) -> bool:
         """Whether rules are there more than once."""
-        return any(each.kind is WarningKind.DUPLICATES for each in self.warnings)
+        return any(notice.kind is WarningKind.DUPLICATES for notice in self.warnings)

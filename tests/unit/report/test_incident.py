@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An incident, and the one line that is told of it."""
 
-from podwatch.report.incident import MOST, Incident
+from podwatch.report.incident import MAX_SENTENCES, Incident
 from podwatch.report.status import SHAPE, fit
 from podwatch.words.cause import NO_CAUSE, Process, Writer, by_writer, other
 from podwatch.words.rules import Rule, RuleKind
@@ -62,14 +62,14 @@ def test_a_loss_that_grows_is_one_incident_with_all_of_it() -> None:
 
 def test_an_incident_is_bounded() -> None:
     """However much is missing, an incident keeps a bounded number of sentences."""
-    many = [Missing(MissingKind.RULE, f"thing {n}", "") for n in range(MOST + 500)]
+    many = [Missing(MissingKind.RULE, f"thing {n}", "") for n in range(MAX_SENTENCES + 500)]
     incident = Incident(100.0, other("nft"))
     incident.note(verdict(*many[:1000]))
     incident.note(verdict(*many))
     incident.note(verdict(*reversed(many)))
 
-    assert len(incident.missing) == MOST
-    assert incident.counts["rules"] == MOST + 500
+    assert len(incident.missing) == MAX_SENTENCES
+    assert incident.counts["rules"] == MAX_SENTENCES + 500
 
 
 def test_what_everybody_reads_holds_no_command_line() -> None:
