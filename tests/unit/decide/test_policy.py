@@ -10,6 +10,7 @@ import pytest
 from podwatch.decide.kinds import RULES, SOURCES
 from podwatch.decide.policy import (
     BUSY_AGAIN_S,
+    LOCKED_AGAIN_S,
     NEVER,
     Decision,
     Limits,
@@ -93,6 +94,33 @@ def test_somebody_busy_is_looked_at_again() -> None:
     """Nothing is missing while podman works: it has to be seen when it is done, for the copy."""
     case = verdict(blocked=[BlockedKind.BUSY])
     assert decide(case) == Decision(None, "nothing is missing", 100 + BUSY_AGAIN_S)
+
+
+def test_the_numbers_are_those_that_are_documented() -> None:
+    """What the policy waits for, and how often it may do what, in seconds and times."""
+    assert (BUSY_AGAIN_S, LOCKED_AGAIN_S) == (2.0, 20.0)
+    assert Limits() == Limits(
+        methods=frozenset(Method),
+        quiet=0.3,
+        quiet_cap=30.0,
+        settle=1.5,
+        hold_cap=10.0,
+        busy_cap=2.0,
+        calm=3.0,
+        backoff=1.0,
+        backoff_max=300.0,
+        duplicates=True,
+        limit=10,
+        replay_limit=100,
+        replay_burst=5,
+        window=300.0,
+    )
+
+
+def test_a_lock_that_is_reported_is_looked_at_again() -> None:
+    """Nothing is missing while somebody keeps podman from its lock: its end has to be seen."""
+    case = verdict(blocked=[BlockedKind.LOCKED, BlockedKind.BUSY])
+    assert decide(case).look_at == 100 + LOCKED_AGAIN_S
 
 
 def test_rest_ends_the_incident() -> None:

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A world for the policy to act in: what is missing, what holds repairs back, and a clock.
+"""A world for the policy to act in: what is missing, what forbids repairs, and a clock.
 
-It does what podwatch's loop does (look when it is time or when something happens, carry out what
-was decided, look again), in no time, and keeps a diary. Whether a means works is told to it.
+The real policy decides; the world looks when the policy asks for it or something happens, in no
+time, and keeps a diary. Whether a means works is for the test to say.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
 
+from podwatch.decide.kinds import KINDS, kind_of
 from podwatch.decide.policy import Decision, Limits, Memory, acted, hinted, step
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part, Unknown
@@ -103,13 +104,11 @@ class World:
 
     def seen(self) -> Verdict:
         """What a look says now: what is unknown is not called missing."""
-        hidden: set[str] = set()
-        if Part.SETUP in self.unknown:
-            hidden = set(THINGS)
-        if Part.RULES in self.unknown:
-            hidden |= {"rule", "stuck", "late", "table"}
-        if Part.FIREWALLD in self.unknown:
-            hidden |= {"source"}
+        hidden = {
+            name
+            for name, thing in THINGS.items()
+            if self.unknown & {Part.SETUP, kind_of(thing.kind).part}
+        }
         return Verdict(
             State.LOST if self.lost else State.OK,
             tuple(THINGS[each] for each in sorted(self.lost - hidden)),
@@ -159,17 +158,12 @@ class World:
         assert len(recent) < 50 or recent[0].at < self.now, f"no end of looks: {recent[-3:]}"
 
     def _act(self, decision: Decision) -> None:
-        method, attempt = decision.method, next(self._attempts)
+        attempt = next(self._attempts)
         self.now += attempt.lasts
         self.memory = acted(self.memory, decision, self.now, self.limits, done=attempt.done)
         if not (attempt.done and attempt.heals):
             return
-        if method is Method.SYSCTLS:
-            self.lost.discard("sysctl")
-        elif method is Method.SOURCES:
-            self.lost.discard("source")
-        elif method is Method.RELOAD:
-            self.lost -= {"rule", "late", "table"}
-        else:
-            self.lost &= {"source", "sysctl"}
-            self.twice = False
+        kind = next(kind for kind in KINDS if decision.method in kind.means)
+        healed = {name for name in self.lost if THINGS[name].kind in kind.words}
+        self.lost -= healed - ({"stuck"} if decision.method is Method.RELOAD else set())
+        self.twice = self.twice and decision.method not in (Method.REPLAY, Method.ESCALATE)
