@@ -220,6 +220,49 @@ def test_replays_in_a_fight_become_rarer() -> None:
     assert 0 < gaps[-1] <= 1.0
 
 
+def test_the_pauses_between_replays_double_up_to_five_seconds() -> None:
+    """From the sixth within ten seconds on; those before that do not count any more."""
+    memory, pauses = Memory(), []
+    for _ in range(14):
+        memory = after(Method.REPLAY, memory, 100.0)
+        pauses.append(round(memory.next_replay - 100.0, 3))
+    assert pauses == [0.0] * 5 + [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    assert after(Method.REPLAY, memory, 110.0).next_replay == 110.0
+    assert after(Method.REPLAY, memory, 109.9).next_replay > 110.0
+
+
+def test_what_has_left_the_window_is_forgotten() -> None:
+    """Replays and rounds are remembered for as long as they count, and no longer."""
+    memory = after(Method.RELOAD, after(Method.REPLAY, Memory(), 100.0), 100.0)
+    later = after(Method.RELOAD, after(Method.REPLAY, memory, 399.0), 399.0)
+    assert (later.replays, later.rounds) == ((100.0, 399.0), (100.0, 399.0))
+    later = after(Method.RELOAD, after(Method.REPLAY, memory, 400.0), 400.0)
+    assert (later.replays, later.rounds) == ((400.0,), (400.0,))
+
+
+def test_who_was_not_reloaded_yet_does_not_wait_for_those_who_were() -> None:
+    """While the pause of a reload in vain lasts, the ones that lose something then have a try."""
+    memory = since(verdict(RULE))
+    memory = acted(
+        memory, Decision(Method.RELOAD, "", container_ids=("bb",)), 101.0, LIMITS, done=False
+    )
+    decision = decide(verdict(RULE, OTHER), 101.5, memory)
+    assert (decision.method, decision.container_ids) == (Method.RELOAD, ("cc",))
+    assert decide(verdict(RULE), 101.5, memory).look_at == 102.0
+    assert decide(verdict(RULE, OTHER), 102.0, memory).container_ids == ("bb", "cc")
+
+
+def test_a_decision_carries_what_it_is_about() -> None:
+    """A replay all that is wrong with the rules, a reload all that is missing of them."""
+    stale = replace(RULE, kind=MissingKind.STALE)
+    case = verdict(RULE, stale, SYSCTL)
+    lasting = Limits(methods=frozenset(Method) - {Method.SYSCTLS})
+    assert decide(case, limits=lasting).missing == (RULE, stale)
+    without = Limits(methods=frozenset({Method.RELOAD}))
+    memory = step(Memory(), case, 100.0, without)[0]
+    assert decide(case, 101.0, memory, limits=without).missing == (RULE,)
+
+
 def test_a_reload_waits_until_it_is_quiet() -> None:
     """Rules that netavark is about to add are no loss: a reload waits a moment first."""
     decision = decide(verdict(RULE))
@@ -465,7 +508,8 @@ def test_somebody_busy_is_waited_for() -> None:
     memory, decision = step(Memory(), case, 100.0, LIMITS, can_replay=True)
     assert decision.method is None
     assert decision.look_at is not None
-    assert 100.0 < decision.look_at <= 100.1
+    assert decision.look_at == 100.05
+    assert decide(case, 101.0, memory, can_replay=True).look_at == 101.5
     assert decide(case, 100.0 + LIMITS.busy_cap, memory, can_replay=True).method is Method.REPLAY
     late = decide(case, 1000.0, memory)
     assert late.method is None
@@ -589,6 +633,20 @@ def test_duplicates_are_put_right_once_in_a_calm_moment() -> None:
     assert decision.method is Method.REPLAY
     memory = after(Method.REPLAY, memory, 104.0)
     assert decide(case, 1e6, memory) == Decision(None, "nothing is missing")
+
+
+def test_duplicates_wait_for_whatever_else_has_to_be_waited_for() -> None:
+    """For netavark's own units, for the pause between replays, and for the window to open."""
+    case = verdict(warnings=(TWICE,))
+    for memory, ready in (
+        (hinted(Memory(), 90.0, settle_until=101.5), 101.5),
+        (replace(Memory(), next_replay=102.0), 102.0),
+        (replace(Memory(), replays=(1.0, *[150.0] * 99)), 301.0),
+    ):
+        now = min(ready - 0.5, 200.0)
+        waiting = decide(case, now, memory)
+        assert (waiting.method, waiting.look_at) == (None, ready)
+        assert decide(case, ready, memory).method is Method.REPLAY
 
 
 @pytest.mark.parametrize(
