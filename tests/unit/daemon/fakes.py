@@ -74,7 +74,7 @@ class FakeHost:
 
     It is all that the loop is handed: looker, restorer, saved copy and publisher. `in_looks` and
     `in_repairs` are done in the middle of the next ones, one each; a repair gives way to nobody
-    where there is nothing to do in it.
+    where there is nothing to do in it. `in_socket` is what the kernel has said and nobody has read.
     """
 
     verdict: Verdict
@@ -87,9 +87,11 @@ class FakeHost:
     repairs_s: float = 0.0
     in_looks: list[Callable[[], None]] = field(default_factory=list)
     in_repairs: list[Callable[[], None]] = field(default_factory=list)
+    in_socket: list[Callable[[], None]] = field(default_factory=list)
     hints: Hints = field(default_factory=lambda: Hints("podwatch", now))
     done: list[str] = field(default_factory=list)
     looks_at: list[float] = field(default_factory=list)
+    reports_at: list[float] = field(default_factory=list)
     asked_at: list[float] = field(default_factory=list)
     copies: list[bool] = field(default_factory=list)
     others: list[frozenset[str]] = field(default_factory=list)
@@ -116,7 +118,9 @@ class FakeHost:
         return snapshot, self._seen
 
     def changes(self) -> int:
-        """The kernel has nothing more to say of transactions."""
+        """How many transactions there were, as far as the kernel has said by now."""
+        while self.in_socket:
+            self.in_socket.pop(0)()
         return self.hints.transactions
 
     def others_changed(self, _at: float, deleted: frozenset[str]) -> float | None:
@@ -159,6 +163,7 @@ class FakeHost:
 
     def looked(self, _: Any, verdict: Verdict, *_more: Any, cause: Cause, **_times: float) -> None:
         """What a look found is reported."""
+        self.reports_at.append(now())
         lost = ", ".join(missing.what for missing in verdict.missing) or "nothing"
         self.done.append(f"report {lost} by {cause.short or cause.text or 'nobody'}")
 

@@ -103,6 +103,21 @@ def test_a_repair_that_fails_is_reported_behind_its_loss(*, yields: bool) -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    ("repair_s", "covered", "reported_s"),
+    [(0.05, True, 0.05), (0.5, True, 0.1), (0.5, False, 0.0)],
+    ids=["quick", "slower than it ought to be", "a reload"],
+)
+def test_a_loss_is_reported_when_its_quick_repair_is_over(
+    repair_s: float, reported_s: float, *, covered: bool
+) -> None:
+    """A tenth of a second later at most; a repair by podman takes its time, so before it."""
+    host = FakeHost(WEB, {"replay": OK, "reload": OK}, covered=covered, repairs_s=repair_s)
+    host.drive(5)
+    repaired_look = host.looks_at[-2]
+    assert host.reports_at[-2] - repaired_look == pytest.approx(reported_s, abs=0.001)
+
+
 def test_an_outdated_repair_is_no_failure() -> None:
     """Somebody was faster: podwatch looks again at once, and reports the loss alone."""
     outdated = Outcome(Method.REPLAY, done=False, detail="", outdated=True)
@@ -189,8 +204,13 @@ def test_one_s_own_transactions_are_no_news() -> None:
     """A replay's are told by their number from those of others, who use the same program."""
     replayed = Outcome(Method.REPLAY, done=True, detail="", transactions=1)
     host = FakeHost(WEB, {"replay": OK}, replayed)
-    host.in_repairs = [flush(host, writer=Writer("iptables", 1))]
+
+    def commit() -> None:
+        host.in_socket = [flush(host, writer=Writer("iptables", 1))]
+
+    host.in_repairs = [commit]
     done = host.drive(1)
+    assert host.in_socket == [], "read while podwatch still knows that it is its own"
     assert done[-2:] == ["look", "report nothing by nobody"]
     assert done.count("look") == 2
 
