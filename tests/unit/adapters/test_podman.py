@@ -208,6 +208,8 @@ def test_the_last_listing_is_read_without_asking(answers: Path) -> None:
 
 def test_reloads_are_of_full_ids_alone(answers: Path) -> None:
     """Nothing is run for a name, an option, or a part of an id."""
+    every_digit = "0123456789abcdef" * 4
+    assert reload_unit(every_digit) == f"podwatch-reload@{every_digit}.service"
     for odd in ("web", "--all", "a" * 63, "a" * 65, "A" * 64, "g" * 64):
         with pytest.raises(RestoreFailed, match="is not the full id of a container"):
             reload_unit(odd)
