@@ -81,6 +81,7 @@ def processes(tmp_path: Path) -> Processes:
     fill(proc, 18, "sudo", 17, "sudo sh")
     fill(proc, 17, "backup.py", 16, "python3 backup.py")
     fill(proc, 16, "bash", 1, "-bash")
+    fill(proc, 1, "systemd", 0, "/sbin/init")
     fill(proc, 9, "podman", 1, "podman run", status="Uid:\t1000\t0\t0\t0\n")
     fill(proc, 8, "nft", 1, "nft -f x")
     return Processes(proc=proc, passwd=passwd)
@@ -125,11 +126,13 @@ def test_wrappers_all_the_way_up_are_better_than_nobody(tmp_path: Path) -> None:
     assert found.parent == Process("env", 24, "env 24")
 
 
-def test_a_process_is_described_while_it_is_alive(processes: Processes) -> None:
+def test_a_process_is_described_while_it_is_alive(processes: Processes, tmp_path: Path) -> None:
     """By name, number and user; one that has ended not at all."""
     assert processes.describe(9) == "podman (pid 9, user alice)"
     assert processes.describe(17) == "backup.py (pid 17, user root)"
     assert processes.describe(7) == ""
+    (tmp_path / "proc/9/status").unlink()
+    assert processes.describe(9) == ""
 
 
 def test_a_process_has_its_start_as_long_as_it_is_alive() -> None:

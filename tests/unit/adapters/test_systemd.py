@@ -64,6 +64,7 @@ def test_no_more_run_at_once_than_may(path: Path) -> None:
         for _ in range(20):
             await asyncio.sleep(0)
         assert list(fake.jobs.values()) == names[:2]
+        assert "Get State" not in fake.asked  # nothing was heard, and it is not polled
         fake.end("b.service", "done")
         await fake.until(lambda: "c.service" in fake.jobs.values())
         fake.end("a.service", "done")
@@ -119,7 +120,7 @@ def test_a_job_that_ends_unheard_is_asked_for(path: Path) -> None:
     fake = FakeSystemd(quick="")
 
     async def body(systemd: Systemd) -> None:
-        running = asyncio.create_task(systemd.run_units(["a.service"], at_once=1, timeout_s=10))
+        running = asyncio.create_task(systemd.run_units(["a.service"], at_once=1, timeout_s=60))
         await fake.until(lambda: bool(fake.jobs))
         fake.end("a.service", "done", says=False)
         assert await running == {"a.service": "ended, and nobody heard how"}
