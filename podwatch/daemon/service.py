@@ -32,7 +32,8 @@ from podwatch.report import logging
 from podwatch.report.events import Event
 from podwatch.report.history import History
 from podwatch.report.metrics import CONTENT_TYPE, exposition
-from podwatch.report.publish import HEARTBEAT_S, Publisher
+from podwatch.report.publish import Publisher
+from podwatch.report.status_file import HEARTBEAT_S
 from podwatch.words.errors import ConfigError, PodwatchError
 
 _READY_S = 10.0
@@ -218,7 +219,7 @@ class Service:
         """Let whoever starts podwatch go on: the status they read then is this process's own."""
         try:
             async with asyncio.timeout(_READY_S):
-                await self.publisher.told.wait()
+                await self.publisher.reported.wait()
         except TimeoutError:
             pass
         self._notify(ready=1)

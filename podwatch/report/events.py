@@ -28,7 +28,7 @@ class Event(Enum):
     COMPLAINT = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0a", "warning")
     PROGRESS = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0b", "info")
     WATCHER_LOST = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0c", "warning")
-    FIGHT = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a20", "error")
+    FLAPPING = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a20", "error")
     DHCP_DOWN = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a30", "warning")
     DHCP_WELL = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a31", "warning")
     DHCP_BLOCKED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a32", "warning")

@@ -2,14 +2,14 @@
 """Logging: structlog to journald's native socket, with fields; or as readable text to stderr.
 
 The journal gets a sentence (MESSAGE), its PRIORITY, the MESSAGE_ID of its kind, and PODWATCH_*
-fields; a terminal gets the sentence, and what to do. structlog has no
-renderer for the journal, and the standard library's none that keeps fields.
+fields; a terminal gets the sentence, and what to do. Neither structlog nor the standard library
+brings a renderer for the journal that keeps fields.
 """
 
 import os
 import sys
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -38,6 +38,13 @@ def configure(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+class Log(Protocol):
+    """Takes events; `log` does so for the daemon."""
+
+    def __call__(self, event: Event, message: str, **fields: str | int | float) -> None:
+        """Log one event: a sentence for people, fields for programs."""
 
 
 def log(event: Event, message: str, **fields: str | int | float) -> None:

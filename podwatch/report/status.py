@@ -124,7 +124,7 @@ SHAPE: Mapping[str, Any] = {
         "pause": "",
         "systemd": "",
     },
-    "fight": "",  # who keeps removing the rules, while somebody does
+    "fight": "",  # flapping: who keeps removing the rules, while somebody does
     "restoring": "",  # what is under way; in a dry run, "would ..."
     "next_try": "",  # what is waited for while something is missing, and why the last try failed
     "next_look_at": 0.0,  # 0: when something happens

@@ -101,7 +101,6 @@ class FakeWorld:
             installed=SimpleNamespace(lock=lock),
         )
         publisher: Any = SimpleNamespace(
-            told=self.reported,
             reported=self.reported,
             beat=self.beaten.set,
             complain=lambda exc: self.done.append(f"complain {exc}"),
