@@ -3,7 +3,7 @@
 
 An adapter turns what its thing says into words and wraps what it throws into an error with a
 hint. Adapters do not import each other, but for what is their common ground: `paths` says where
-things are, `files` opens them, `command` starts processes, `worker` gives a blocking library a
+things are, `files` opens them, `program` runs programs, `worker` gives a blocking library a
 thread, `dbus` speaks D-Bus.
 
 Two libraries speak to systemd. dbus-next carries every call and signal on the bus, for firewalld

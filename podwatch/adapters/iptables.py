@@ -9,7 +9,7 @@ podwatch.drivers.iptables_save.
 import asyncio
 from collections.abc import Mapping
 
-from podwatch.adapters.command import run
+from podwatch.adapters.program import run
 from podwatch.words.errors import RestoreFailed, RulesUnreadable
 
 TIMEOUT_S = 30.0

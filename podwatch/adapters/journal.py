@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Mapping
 
-from podwatch.adapters.command import run
+from podwatch.adapters.program import run
 from podwatch.words.text import clean
 
 SOCKET = "/run/systemd/journal/socket"

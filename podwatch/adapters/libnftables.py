@@ -13,7 +13,7 @@ crash in it is ours. systemd starts podwatch again.
 
 from typing import Any
 
-from podwatch.adapters.command import run
+from podwatch.adapters.program import run
 from podwatch.adapters.worker import Worker
 from podwatch.words.errors import PodwatchError, RestoreFailed, RulesUnreadable
 

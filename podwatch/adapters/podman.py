@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from podwatch.adapters.command import run
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.paths import RUN, Paths
+from podwatch.adapters.program import run
 from podwatch.formats.dhcp import parse_network_inspect
 from podwatch.formats.podman_json import parse_ps
 from podwatch.formats.podman_setup import parse_setup

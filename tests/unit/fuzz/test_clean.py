@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.adapters.command import Result
+from podwatch.adapters.program import Result
 from podwatch.commands import explain as explaining
 from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge

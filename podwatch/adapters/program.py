@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place that starts processes.
+"""The one place that runs other programs.
 
 Every program gets the same: a list of arguments and no shell, LC_ALL=C so that its messages can
 be recognised, a session of its own so that a limit of time can end it with all its children, and

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.command import Result, run
+from podwatch.adapters.program import Result, run
 
 SOON_S = 30.0
 """Long for any machine, and half of what the programs here take when they are waited for."""
