@@ -135,7 +135,7 @@ class Publisher:
         self._remarks.heard(self._watchers())
         if self._ledger.flapping.ends(self._clock()):
             self._write()
-        if self._status.touch():
+        if self._status.beat():
             self._export()
         else:
             self._write()

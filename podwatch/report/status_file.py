@@ -76,7 +76,7 @@ class StatusFile:
         }
         write_whole(self._path, json.dumps(self.document, indent=1) + "\n")
 
-    def touch(self) -> bool:
+    def beat(self) -> bool:
         """Show by the file's time that podwatch is alive; False when there is no file to touch."""
         try:
             os.utime(self._path)

@@ -93,11 +93,11 @@ def test_the_heartbeat_is_the_files_time(stage: Stage) -> None:
     """To touch the file is enough; where it is gone there is nothing to touch."""
     stage.write(FINE)
     os.utime(stage.path, (5000, 5000))
-    assert stage.file.touch()
+    assert stage.file.beat()
     assert stage.path.stat().st_mtime != 5000
 
     stage.path.unlink()
-    assert not stage.file.touch()
+    assert not stage.file.beat()
 
 
 def test_what_cannot_be_written_is_there_all_the_same(tmp_path: Path) -> None:
