@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podwatch import __version__
-from podwatch.commands.main import _parser
+from podwatch.commands.arguments import parser
 from podwatch.daemon.settings import SECTIONS, SETTINGS
 
 FIRST_VERSION = "0.1.0"
@@ -58,7 +58,7 @@ class Command:
 
 def described() -> tuple[Command, ...]:
     """The program as its parser has it: itself first, then each command in the parser's order."""
-    top = _parser()
+    top = parser()
     found = [_command("", "", top)]
     for action in top._actions:
         if isinstance(action, argparse._SubParsersAction):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`podwatch`: the arguments, and which command they mean.
+"""`podwatch`: runs the command that was typed, and turns errors into sentences and exit codes.
 
-What a command needs is imported when it runs: `podwatch status` has no use for D-Bus.
+What can be typed is in arguments.py. What a command needs is imported when it runs: `podwatch
+status` has no use for D-Bus.
 """
 
 import argparse
@@ -11,10 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from podwatch import __version__
 from podwatch.adapters.paths import Paths
+from podwatch.commands.arguments import parser
 from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable
 from podwatch.words.verdict import ExitCode, State
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from podwatch.daemon.config import Config
 
 _LAST = 20
+"""Incidents that `podwatch history` prints where nobody says how many."""
+
 _SIGINT_EXIT = 130
 _SIGPIPE_EXIT = 141
 
@@ -33,17 +37,11 @@ _PACKAGES = {
 """What the distributions call the modules that they bring; nftables is its adapter's to name."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(ExitCode.USAGE, f"{self.prog}: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Wrong usage exits by SystemExit, as argparse does."""
     try:
-        arguments = _parser().parse_args(argv)
-        code = int(arguments.command(arguments))
+        arguments = parser().parse_args(argv)
+        code = int(_COMMANDS[arguments.command](arguments))
         sys.stdout.flush()
         return code
     except ConfigError as exc:
@@ -63,103 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read is gone. The interpreter flushes at its end, and must find no broken pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGPIPE_EXIT
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="podwatch", description="Keeps Podman's network rules in place.")
-    parser.add_argument("--version", action="version", version=f"podwatch {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-
-    def add(
-        name: str,
-        function: Callable[[argparse.Namespace], int],
-        text: str,
-        more: str = "",
-        *,
-        config: bool = True,
-    ) -> argparse.ArgumentParser:
-        about = f"{text[0].upper()}{text[1:]}. {more}".rstrip()
-        command = commands.add_parser(name, help=text, description=about)
-        command.set_defaults(command=function)
-        if config:
-            command.add_argument(
-                "--config", type=Path, metavar="FILE", help="read this configuration file alone"
-            )
-        return command
-
-    run = add(
-        "run",
-        _run,
-        "watch and restore, in the foreground",
-        "This is what podwatch.service runs; a second one beside it is refused. Needs root.",
-    )
-    run.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
-    status = add(
-        "status",
-        _status,
-        "what the daemon sees; exits with 0 ok to 3 unknown",
-        "Reads what the daemon wrote down last, so it costs the host nothing. For every user.",
-        config=False,
-    )
-    status.add_argument("--json", action="store_true", help="print the whole status document")
-    status.add_argument("--all", action="store_true", help="name everything, and all containers")
-    check = add(
-        "check",
-        _check,
-        "look once, without the daemon; exits as status does",
-        "Nothing is changed. Needs root.",
-    )
-    check.add_argument("--json", action="store_true", help="print what was seen as JSON")
-    check.add_argument("--all", action="store_true", help="name everything, and all containers")
-    restore = add(
-        "restore",
-        _restore,
-        "look, repair, look again",
-        "Does once what the daemon does by itself, with the daemon or without it, and exits with "
-        "the state it leaves. Needs root.",
-    )
-    restore.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    restore.add_argument(
-        "--stale",
-        action="store_true",
-        help="then take away rules that no running container needs",
-    )
-    config = add(
-        "config",
-        _config,
-        "the settings in effect, and which file each is from",
-        "Exits with 64 when a file holds something that is not allowed, and names it: run it "
-        "before systemctl reload podwatch.",
-    )
-    config.add_argument("--default", action="store_true", help="print every setting, explained")
-    explain = add("explain", _explain, "where packets go, hop by hop, and where they stop")
-    explain.add_argument("target", nargs="?", default="", metavar="CONTAINER|PORT[/PROTO]")
-    explain.add_argument("--all", action="store_true", help="every hop of every way")
-    explain.add_argument("--json", action="store_true", help="print all of it as JSON")
-    explain.add_argument("--svg", type=Path, metavar="FILE", help="draw it into a file")
-    pause = add("pause", _pause, "put nothing back for a while", config=False)
-    pause.add_argument(
-        "--for",
-        dest="duration",
-        default="1h",
-        metavar="TIME",
-        help='"10m", "2h", seconds; 1h if not given',
-    )
-    pause.add_argument("--reason", default="", metavar="TEXT", help="shown in status and journal")
-    add("resume", _resume, "end a pause", config=False)
-    history = add("history", _history, "the incidents, the newest last", config=False)
-    history.add_argument("--since", metavar="WHEN", help='"2h", "3d", "2026-11-24 10:00"')
-    history.add_argument("-n", type=_whole, default=None, metavar="N", help="the last N (0: all)")
-    history.add_argument("-f", "--follow", action="store_true", help="wait for more")
-    history.add_argument("--json", action="store_true", help="one JSON document on each line")
-    add("version", _version, "print the version", config=False)
-    return parser
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
-    return int(text)
 
 
 def _complain(exc: PodwatchError, code: int) -> int:
@@ -221,14 +122,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from podwatch.commands import render
-    from podwatch.report.status import read_status, why_not_running
 
-    document: dict[str, Any] = {}
-    try:
-        document = read_status(Paths.of().status)
-        why = why_not_running(document, time.time())
-    except StateUnreadable as exc:
-        why = str(exc)
+    document, why = _last_word()
     if why:
         if arguments.json:
             summary = f"no word from the daemon: {why}"
@@ -243,6 +138,18 @@ def _status(arguments: argparse.Namespace) -> int:
     return State(document["state"]).exit_code
 
 
+def _last_word() -> tuple[dict[str, Any], str]:
+    """What the daemon wrote last, {} if nothing; and why it cannot be running, "" if it is."""
+    from podwatch.report.status import read_status, why_not_running
+
+    document: dict[str, Any] = {}
+    try:
+        document = read_status(Paths.of().status)
+        return document, why_not_running(document, time.time())
+    except StateUnreadable as exc:
+        return document, str(exc)
+
+
 def _refused() -> str:
     """Why the configuration would be refused now; "" when it would not."""
     from podwatch.daemon.config import load
@@ -255,13 +162,8 @@ def _refused() -> str:
 
 
 def _without_daemon() -> str:
-    """A remark where no daemon runs, for who would wait for it to do something."""
-    from podwatch.report.status import read_status, why_not_running
-
-    try:
-        why = why_not_running(read_status(Paths.of().status), time.time())
-    except StateUnreadable as exc:
-        why = str(exc)
+    """A remark where no daemon runs: nobody should wait for it to do something."""
+    _, why = _last_word()
     return f"\n  podwatch does not run, and puts nothing back anyway: {why}" if why else ""
 
 
@@ -348,8 +250,8 @@ def _resume(arguments: argparse.Namespace) -> int:
     from podwatch.daemon.pause import end
 
     _need_root("resume")
-    said = "the pause has ended" if end(Paths.of().pause) else "there is no pause"
-    _show(f"{said}{_without_daemon()}")
+    found = "the pause has ended" if end(Paths.of().pause) else "there is no pause"
+    _show(f"{found}{_without_daemon()}")
     return 0
 
 
@@ -364,11 +266,12 @@ def _history(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--since {arguments.since}: not a moment", hint=hint) from None
     if not os.access(path if os.path.exists(path) else path.parent, os.R_OK):
         _need_root("history")
-    # Some to begin with, or all of what was asked for.
+    # All that is from that time on; without a time, some to begin with.
     last = arguments.n if arguments.n is not None else 0 if since else _LAST
     if arguments.follow:
         history.follow(path, since=since, last=last, as_json=arguments.json, tell=tell)
-    history.show(path, since=since, last=last, as_json=arguments.json, tell=tell)
+    else:
+        history.show(path, since=since, last=last, as_json=arguments.json, tell=tell)
     return 0
 
 
@@ -392,6 +295,21 @@ def _config(arguments: argparse.Namespace) -> int:
 def _version(arguments: argparse.Namespace) -> int:
     print(f"podwatch {__version__}")
     return 0
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "status": _status,
+    "check": _check,
+    "restore": _restore,
+    "config": _config,
+    "explain": _explain,
+    "pause": _pause,
+    "resume": _resume,
+    "history": _history,
+    "version": _version,
+}
+"""What each command of arguments.COMMANDS runs: it takes the arguments, returns the exit code."""
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
     lines += _repair(document, now)
     if document["fight"]:
         when = ago(now - document["last_incident"]["began"])
-        lines.append(f"    fight: {clean(document['fight'])}, the last time {when} ago")
+        lines.append(f"    flapping: {clean(document['fight'])}, the last time {when} ago")
     lines += _notices(document, most)
     lines += _watchers(document)
     lines += _dhcp(document["dhcp"], now, everything=everything)

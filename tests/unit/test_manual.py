@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from podwatch.commands.main import _parser
+from podwatch.commands.arguments import parser
 from podwatch.daemon.settings import SECTIONS, SETTINGS
 from podwatch.words.verdict import ExitCode, State
 
@@ -49,18 +49,18 @@ def manual(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "podwatch_manual", module)
     spec.loader.exec_module(module)
-    parser = argparse.ArgumentParser(prog="podwatch")
-    commands = parser.add_subparsers()
+    other = argparse.ArgumentParser(prog="podwatch")
+    commands = other.add_subparsers()
     each = commands.add_parser("why-not", help="it's [odd]: 100 %", description=".It's \\odd")
     each.add_argument("what", choices=("alpha", "beta"), help="what to tell")
     each.add_argument("--depth", type=int, default=3, help="how deep (%(default)s)")
     each.add_argument("more", nargs="?", help="more of it")
-    monkeypatch.setattr(module, "_parser", lambda: parser)
+    monkeypatch.setattr(module, "parser", lambda: other)
     return module
 
 
 def _subparsers() -> dict[str, argparse.ArgumentParser]:
-    found = [each for each in _parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    found = [each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)]
     return dict(found[0].choices)
 
 
@@ -103,11 +103,11 @@ def test_podwatch_8(written: Path) -> None:
     text = _rendered(written / "podwatch.8")
     commands = text.split("\nCOMMANDS\n")[1].split("\nSTATES")[0]
 
-    for name, parser in _subparsers().items():
+    for name, command in _subparsers().items():
         assert f"podwatch {name}" in text
         assert re.search(rf"^ +{name}\b", commands, re.MULTILINE), name
-        assert " ".join((parser.description or "?").split()) in re.sub(" +", " ", commands)
-        for option in _options(parser) - {"-h", "--help"}:
+        assert " ".join((command.description or "?").split()) in re.sub(" +", " ", commands)
+        for option in _options(command) - {"-h", "--help"}:
             assert re.search(rf"^ +(-., )?{option}\b", commands, re.MULTILINE), option
     for state in State:
         assert f" {state.exit_code} ({state})" in text
@@ -136,8 +136,8 @@ def test_completion(written: Path, shell: str) -> None:
 
     assert set(_subparsers()) <= _complete(shell, script, "")
     assert _complete(shell, script, "stat") == {"status"}
-    for name, parser in _subparsers().items():
-        assert _complete(shell, script, name, "-") >= _options(parser)
+    for name, command in _subparsers().items():
+        assert _complete(shell, script, name, "-") >= _options(command)
     path = f"{TOP}/pyproject.t"
     assert _complete(shell, script, "check", "--config", path) == {f"{TOP}/pyproject.toml"}
 
@@ -156,9 +156,9 @@ def test_zsh_completion(written: Path) -> None:
         assert ended.stderr == ""
         return ended.stdout
 
-    for name, parser in _subparsers().items():
+    for name, command in _subparsers().items():
         assert f"{name}:" in told("command", "")
-        for option in _options(parser):
+        for option in _options(command):
             assert f"){option}[" in told("arguments", name)
     assert "--config[read this configuration file alone]:FILE:_files" in told("arguments", "check")
 

@@ -72,11 +72,11 @@ def test_a_long_incident_is_cut_to_what_fits() -> None:
     assert max(len(restored), len(cause)) < 150
 
 
-def test_a_fight_is_dated() -> None:
+def test_flapping_is_dated() -> None:
     """Who removes the rules is told with how long ago that last was."""
     document = {"fight": "flusher keeps removing", "last_incident": {"began": NOW - 38}}
 
-    assert "    fight: flusher keeps removing, the last time 38 s ago\n" in text(document)
+    assert "    flapping: flusher keeps removing, the last time 38 s ago\n" in text(document)
 
 
 def test_everything_lists_containers_and_ports() -> None:
