@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`podwatch check` and `podwatch restore`: the daemon's own look and means, used once."""
+"""`podwatch check` and `podwatch restore`: the daemon's own look and means, used once.
+
+`check` and `restore` make a host of their own and close it; the other functions work on one that
+is handed to them.
+"""
 
 import asyncio
 import time
@@ -32,26 +36,31 @@ PATIENCE_S = 60.0
 
 
 async def check(paths: Paths, config: Config) -> dict[str, Any]:
-    """Look once; the status document of what was seen (see daemon/status.py)."""
+    """Look once; the status document of what was seen (see report/status.py)."""
     host = await look_once(config, paths)
     try:
-        began = time.monotonic()
-        paused = PauseWatch(paths.pause, lambda: None).now()
-        snapshot, verdict = await _settled_look(host, str(paused) if paused else "")
-        look = {
-            "at": time.time(),
-            "took_ms": round((time.monotonic() - began) * 1000, 1),
-            "generation": snapshot.generation,
-            "cause": "by hand",
-        }
-        return {
-            "schema": SCHEMA,
-            "version": __version__,
-            **with_dhcp(document(snapshot, verdict), await _dhcp(host, config)),
-            "last_look": look,
-        }
+        pause = PauseWatch(paths.pause, lambda: None).now()
+        return await check_host(host, config, str(pause) if pause else "")
     finally:
         host.close()
+
+
+async def check_host(host: Host, config: Config, paused: str) -> dict[str, Any]:
+    """The status document of one look; `paused` says who paused podwatch, "" if nobody did."""
+    began = time.monotonic()
+    snapshot, verdict = await settled_look(host, paused)
+    look = {
+        "at": time.time(),
+        "took_ms": round((time.monotonic() - began) * 1000, 1),
+        "generation": snapshot.generation,
+        "cause": "by hand",
+    }
+    return {
+        "schema": SCHEMA,
+        "version": __version__,
+        **with_dhcp(document(snapshot, verdict), await _dhcp(host, config)),
+        "last_look": look,
+    }
 
 
 async def restore(paths: Paths, config: Config, *, dry_run: bool, stale: bool) -> State:
@@ -62,31 +71,29 @@ async def restore(paths: Paths, config: Config, *, dry_run: bool, stale: bool) -
     paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
     host = await look_once(config, paths)
     try:
-        state = await _restore(host, config, dry_run=dry_run)
+        state = await restore_host(host, config, dry_run=dry_run)
         if stale:
-            state = await _take_away(host, dry_run=dry_run)
+            state = await take_away(host, dry_run=dry_run)
         return state
     finally:
         host.close()
 
 
-async def _take_away(host: Host, *, dry_run: bool) -> State:
+async def take_away(host: Host, *, dry_run: bool) -> State:
     """Take away the rules that no running container needs, and print each.
 
     podman itself is asked first for the addresses of all that runs: their rules are kept, as are
     those of whoever has an address in a network namespace. Raises StateUnreadable when podman does
     not answer, RestoreFailed while another podwatch repairs.
     """
-    (
-        running,
-        _,
-    ) = await host.installed.podman.list_networks()  # takes its time: what is looked at is newer
+    # podman takes its time, so it is asked before the look: what is decided by is the newer.
+    running, _ = await host.installed.podman.list_networks()
     with hold(host.restorer.lock):
         return await _take_away_from(host, running, dry_run=dry_run)
 
 
 async def _take_away_from(host: Host, running: Setup, *, dry_run: bool) -> State:
-    snapshot, verdict = await _settled_look(host)
+    snapshot, verdict = await settled_look(host)
     snapshot = host.looker.with_inside(snapshot)
     own = snapshot.rules
     if snapshot.setup is None or own is None:
@@ -94,38 +101,44 @@ async def _take_away_from(host: Host, running: Setup, *, dry_run: bool) -> State
     if snapshot.inside is None:
         print("nothing is taken away: the kernel does not tell who has a network namespace")
         return verdict.state
-    listed = {address: 1 for each in running.endpoints for address, _ in each.addresses}
+    listed = {address: 1 for endpoint in running.endpoints for address, _ in endpoint.addresses}
     setup = living(snapshot.setup, snapshot.containers)
     snapshot = replace(snapshot, setup=setup, inside={**listed, **snapshot.inside})
     found = leftovers(snapshot, verdict.rules, verdict.missing)
-    for each in candidates(snapshot, verdict.rules):
-        word = "left over" if each in found else "kept, as somebody may need it"
-        print(f"{word}: {clean(each.chain)}: {clean(each.text)}")
+    for rule in candidates(snapshot, verdict.rules):
+        word = "left over" if rule in found else "kept, as somebody may need it"
+        print(f"{word}: {clean(rule.chain)}: {clean(rule.text)}")
     if not found:
         print("nothing is left over")
         return verdict.state
     print(f"{'would take' if dry_run else 'taking'} away {counted(len(found), 'rule')}")
     if dry_run:
         return verdict.state
-    for driver in {each.driver for each in found}:
+    for driver in {rule.driver for rule in found}:
         observed = snapshot.others.get(driver, own)
-        some = [each for each in found if each.driver is driver]
+        of_driver = [rule for rule in found if rule.driver is driver]
         if why := host.looker.outdated(snapshot):
             print(f"not taken away: {why} since the look; try again")
             return verdict.state
-        todo = without(observed, [(each.chain, each.text) for each in some])
+        todo = without(observed, [(rule.chain, rule.text) for rule in of_driver])
         await host.looker.rules[driver].repair(todo, observed)
-    return (await _settled_look(host))[1].state
+    return (await settled_look(host))[1].state
 
 
-async def _settled_look(host: Host, paused: str = "") -> tuple[Snapshot, Verdict]:
-    """A look nobody was in the middle of a change of, if there is one to be had in a second."""
+async def settled_look(
+    host: Host, paused: str = "", *, again_s: float = 0.1
+) -> tuple[Snapshot, Verdict]:
+    """Look, and look again while somebody is changing networks and something is missing.
+
+    What is missing then may only be on its way. The last of ten looks counts in any case; between
+    two of them are `again_s` seconds.
+    """
     for _ in range(10):
         snapshot = await host.looker.look(paused=paused)
         snapshot, verdict = host.looker.judged(snapshot)
         if not (snapshot.busy and verdict.missing):
             break
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(again_s)
     return snapshot, verdict
 
 
@@ -138,10 +151,13 @@ async def _dhcp(host: Host, config: Config) -> dict[str, Any]:
     return section(seen, dhcp.judge(seen, dhcp.DhcpMemory()), "", time.time())
 
 
-async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
+async def restore_host(
+    host: Host, config: Config, *, dry_run: bool, patience_s: float = PATIENCE_S
+) -> State:
+    """Look, and do what the policy says, for `patience_s` seconds at most; print each step."""
     memory = policy.Memory()
     rules = limits(config)
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + patience_s
     while True:
         snapshot = await host.looker.look()
         snapshot, verdict = host.looker.judged(snapshot)
@@ -161,8 +177,8 @@ async def _restore(host: Host, config: Config, *, dry_run: bool) -> State:
                 return verdict.state
             await asyncio.sleep(max(0.0, decision.look_at - now))
             continue
-        for each in verdict.missing:
-            print(f"missing: {clean(each.what)}")
+        for loss in verdict.missing:
+            print(f"missing: {clean(loss.what)}")
         print(f"{'would ' if dry_run else ''}{decision.method}: {clean(decision.why)}")
         if dry_run:
             return verdict.state
