@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.commands.history import lines_of, parse_since
+from podwatch.commands.history import follow, lines_of, parse_since, show
 from podwatch.report.history import RECORD, History
 from podwatch.report.incident import Incident
 from podwatch.report.status import fit
 from podwatch.words.cause import Cause, Process, Writer, by_writer
+from podwatch.words.errors import StateUnreadable
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 
 ROOT = Path(__file__).parents[3]
@@ -187,3 +188,43 @@ def test_a_history_that_cannot_be_followed_says_why(tmp_path: Path) -> None:
 
     assert done.returncode not in (0, 64)
     assert f"cannot watch {tmp_path}/none: No such file or directory" in done.stderr
+
+
+def test_follow_prints_what_is_there_and_what_comes(tmp_path: Path) -> None:
+    """Each incident once when it begins and once when it ends, until somebody interrupts."""
+    fill(tmp_path, 2)
+    path = tmp_path / "history.jsonl"
+    told: list[dict[str, object]] = []
+
+    def tell(text: str) -> None:
+        told.append(json.loads(text))
+        if len(told) == 1:
+            fill(tmp_path, 1)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(path, since=0.0, last=0, as_json=True, tell=tell)
+    assert len({str(incident["began"]) for incident in told}) == 3
+
+
+def test_follow_needs_a_directory(tmp_path: Path) -> None:
+    """Where podwatch never ran there is nothing to wait for."""
+    with pytest.raises(StateUnreadable, match="cannot watch"):
+        follow(tmp_path / "no" / "h", since=0.0, last=0, as_json=False, tell=print)
+
+
+def test_show_says_what_could_not_be_read(tmp_path: Path) -> None:
+    """To people: no incidents, and lines that made no sense; how many incidents there were."""
+    path = tmp_path / "history.jsonl"
+    told: list[str] = []
+    assert show(path, since=0.0, last=0, as_json=False, tell=told.append) == 0
+    assert told == ["no incidents"]
+
+    fill(tmp_path, 2)
+    with path.open("a") as file:
+        file.write("nonsense\n")
+    told.clear()
+    assert show(path, since=0.0, last=0, as_json=False, tell=told.append) == 2
+    assert told[-1] == "(1 line of the history could not be read)"
+    assert len(told) == 3

@@ -8,12 +8,21 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from podwatch import __version__
+from podwatch.adapters.paths import Paths
+from podwatch.commands import explain, once
 from podwatch.commands.main import main
+from podwatch.daemon import service
+from podwatch.report.history import History
+from podwatch.report.incident import Incident
+from podwatch.words.cause import NO_CAUSE
+from podwatch.words.errors import ConfigError, PodwatchError
+from podwatch.words.verdict import State
+from podwatch.words.way import Hop, Mark, Way, WayKind
 
 ROOT = Path(__file__).parents[3]
 
@@ -228,3 +237,247 @@ def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["version"]) == 0
 
     assert capsys.readouterr().out == f"podwatch {__version__}\n"
+
+
+def root_on(run_dir: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let commands think that they are root's, on a host whose files are in `run_dir`."""
+    patch.setenv("PODWATCH_RUN_DIR", str(run_dir))
+    patch.setenv("PODWATCH_STATE_DIR", str(run_dir))
+    patch.setattr(os, "geteuid", lambda: 0)
+
+
+class Answer:
+    """A command's work: it keeps what it was called with, and answers."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.given: dict[str, Any] = {}
+
+    async def __call__(self, *_: Any, **given: Any) -> Any:
+        """Do nothing."""
+        self.given = given
+        return self.answer
+
+
+def test_check_prints_what_a_monitor_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line of a monitoring plugin, or with --json the document; the exit code is the state's."""
+    root_on(tmp_path, monkeypatch)
+    document = {"state": "degraded", "summary": "1 rule is there twice"}
+    monkeypatch.setattr(once, "check", Answer(document))
+
+    assert main(["check"]) == 1
+    assert capsys.readouterr().out.startswith("PODWATCH WARNING - 1 rule is there twice | missing=")
+    assert main(["check", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == document
+
+
+@pytest.mark.parametrize("json_too", [(), ("--json",)])
+def test_check_with_a_bad_configuration_is_unknown(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    json_too: tuple[str, ...],
+) -> None:
+    """A monitor gets a state, not a usage error, for a file that it did not name itself."""
+    root_on(tmp_path, monkeypatch)
+    bad = tmp_path / "podwatch.conf"
+    bad.write_text("[restore]\nlimit = 0\n")
+    monkeypatch.setattr(Paths, "of", lambda: Paths(run=tmp_path, configuration=(bad,)))
+
+    assert main(["check", *json_too]) == 3
+    printed = capsys.readouterr().out
+    assert "restore.limit = 0: must be a whole number" in printed
+    assert ("PODWATCH UNKNOWN - the configuration is refused: " in printed) is not bool(json_too)
+
+
+@pytest.mark.parametrize(
+    ("typed", "given"),
+    [
+        ([], {"dry_run": False, "stale": False}),
+        (["--dry-run"], {"dry_run": True, "stale": False}),
+        (["--stale"], {"dry_run": False, "stale": True}),
+    ],
+)
+def test_restore_exits_with_the_state_it_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], given: dict[str, bool]
+) -> None:
+    """Its options reach the work."""
+    root_on(tmp_path, monkeypatch)
+    work = Answer(State.LOST)
+    monkeypatch.setattr(once, "restore", work)
+
+    assert main(["restore", *typed]) == 2
+    assert work.given == given
+
+
+def test_run_serves_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon's end is exit code 0, and --dry-run reaches it."""
+    root_on(tmp_path, monkeypatch)
+    work = Answer(None)
+    monkeypatch.setattr(service, "serve", work)
+
+    assert main(["run", "--dry-run"]) == 0
+    assert work.given == {"dry_run": True}
+
+
+WAY = Way(
+    WayKind.IN,
+    "8080/tcp → web:80",
+    "web",
+    "a" * 64,
+    "podman",
+    hops=(Hop("host", "8080/tcp has no DNAT rule", Mark.BROKEN),),
+)
+
+
+def test_explain_draws_prints_and_exits_with_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As text, as JSON, or into a file, which replaces the text."""
+    root_on(tmp_path, monkeypatch)
+    monkeypatch.setattr(explain, "ways", Answer(([WAY], {})))
+
+    assert main(["explain"]) == 2
+    assert "8080/tcp has no DNAT rule" in capsys.readouterr().out
+    assert main(["explain", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["ways"][0]["container"] == "web"
+    assert main(["explain", "--svg", str(tmp_path / "host.svg")]) == 2
+    assert capsys.readouterr().out == ""
+    assert "8080/tcp" in (tmp_path / "host.svg").read_text()
+
+
+@pytest.mark.parametrize("command", ["run", "check", "restore", "explain", "pause", "resume"])
+def test_what_needs_root_says_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    """With the command to type instead."""
+    root_on(tmp_path, monkeypatch)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    assert main([command]) == 3
+    assert capsys.readouterr().err == (
+        f"podwatch: {command} needs root\n  → sudo podwatch {command}\n"
+    )
+
+
+def test_a_pause_is_ended_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`podwatch resume` says whether there was one, and that no daemon waits for it."""
+    root_on(tmp_path, monkeypatch)
+    assert main(["pause", "--reason", "upgrade"]) == 0
+    assert "upgrade" in capsys.readouterr().out
+    for ends in ("the pause has ended", "there is no pause"):
+        assert main(["resume"]) == 0
+        printed = capsys.readouterr().out
+        assert printed.startswith(ends)
+        assert "podwatch does not run" in printed
+
+
+def test_history_is_limited_by_number_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last 20 where nothing is asked for, all since a moment, or as many as typed."""
+    root_on(tmp_path, monkeypatch)
+    history = History(tmp_path / "history.jsonl")
+    now = time.time()
+    for number in range(30):
+        history.note(Incident(now - 3600 + number, NO_CAUSE))
+
+    for typed, told in (([], 20), (["--since", "2h"], 30), (["-n", "3"], 3), (["-n", "0"], 30)):
+        assert main(["history", "--json", *typed]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == told
+    assert main(["history", "--since", "soon"]) == 64
+    assert 'write "2h", "3d"' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["history", "-n", "-1"])
+    assert "'-1' is not a whole number" in capsys.readouterr().err
+
+
+def test_the_history_that_may_not_be_read_is_roots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who may not read the file is told to be root."""
+    root_on(tmp_path, monkeypatch)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    assert main(["history"]) == 3
+    assert "history needs root" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (PodwatchError("nft\x1b:\n not found", hint="install it"), 3, "podwatch: nft�:\n   not"),
+        (ConfigError("limit = 0"), 64, "podwatch: limit = 0\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (ModuleNotFoundError(name="dbus_next"), 3, "podwatch: the Python module dbus_next is"),
+    ],
+)
+def test_errors_are_sentences_and_exit_codes(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    says: str,
+) -> None:
+    """A traceback is for bugs alone; what is printed holds nothing that a terminal obeys."""
+
+    def fail() -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(Paths, "of", fail)
+    assert main(["status"]) == code
+    assert capsys.readouterr().err.startswith(says)
+
+
+def test_a_module_nobody_packages_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only of modules of the distributions it is said how to install them."""
+
+    def fail() -> NoReturn:
+        raise ModuleNotFoundError(name="podwatch.nonsense")
+
+    monkeypatch.setattr(Paths, "of", fail)
+    with pytest.raises(ModuleNotFoundError):
+        main(["status"])
+
+
+def test_status_in_process(
+    tmp_path: Path,
+    daemon: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With the daemon, without it, and without it as JSON; a refused configuration is named."""
+    bad = tmp_path / "podwatch.conf"
+    bad.write_text("[restore]\nlimit = 0\n")
+    monkeypatch.setattr(Paths, "of", lambda: Paths(run=tmp_path, configuration=(bad,)))
+    assert main(["status"]) == 3
+    assert "the configuration is refused: " in capsys.readouterr().out
+    assert main(["status", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["summary"].startswith("no word from the daemon: ")
+    publish(tmp_path, daemon, state="lost")
+    assert main(["status"]) == 2
+    assert "podwatch: lost, all is well" in capsys.readouterr().out
+    assert main(["status", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["state"] == "lost"
+
+
+def test_help_is_in_podwatchs_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """--help and --version explain themselves like every other option; each command has them."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert "print what can be typed here" in printed
+    assert "print the version of podwatch" in printed
+    with pytest.raises(SystemExit):
+        main(["explain", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "only the ways of this container, by name or id, or of this port" in printed
