@@ -17,14 +17,16 @@ _WIDTH = 1040
 _PORT_X, _NET_X, _BOX_X = 190, 480, 760
 _STROKES = {Mark.OPEN: "#2e7d32", Mark.BROKEN: "#c62828", Mark.UNKNOWN: "#757575"}
 
+_GRAVEST = (Mark.BROKEN, Mark.UNKNOWN)
+
 
 def draw(found: Sequence[Way]) -> str:
     """The ways as an SVG document."""
-    ins = [each for each in found if each.kind is WayKind.IN]
-    outs = [each for each in found if each.kind is WayKind.OUT]
-    isolation = {each.network: each.mark for each in found if each.kind is WayKind.ISOLATION}
-    networks = list(dict.fromkeys(each.network for each in found))
-    containers = list(dict.fromkeys(each.container for each in found if each.container))
+    ins = [way for way in found if way.kind is WayKind.IN]
+    outs = [way for way in found if way.kind is WayKind.OUT]
+    isolation = {way.network: way.mark for way in found if way.kind is WayKind.ISOLATION}
+    networks = list(dict.fromkeys(way.network for way in found))
+    containers = list(dict.fromkeys(way.container for way in found if way.container))
     rows = max(len(ins) + len(outs), len(networks), len(containers), 1)
     height = 70 + rows * _ROW
     net_y = _spread(networks, height)
@@ -44,8 +46,8 @@ def draw(found: Sequence[Way]) -> str:
         colour = _STROKES[isolation.get(name, Mark.OPEN)]
         parts.append(_box(_NET_X, net_y[name], 160, name, colour))
     for name in containers:
-        marks = {each.mark for each in found if each.container == name}
-        colour = _STROKES[next((m for m in (Mark.BROKEN, Mark.UNKNOWN) if m in marks), Mark.OPEN)]
+        marks = {way.mark for way in found if way.container == name}
+        colour = _STROKES[next((mark for mark in _GRAVEST if mark in marks), Mark.OPEN)]
         parts.append(_box(_BOX_X, box_y[name], 240, name, colour))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" '

@@ -33,13 +33,13 @@ def parse_since(text: str, now: float) -> float:
 
 def show(path: Path, *, since: float, last: int, as_json: bool, tell: Callable[[str], None]) -> int:
     """Print the incidents; how many there were. Raises StateUnreadable."""
-    told = read(path, since=since, last=last)
-    for each in told.incidents:
-        tell(_as_json(each) if as_json else "\n".join(lines_of(each)))
+    found = read(path, since=since, last=last)
+    for incident in found.incidents:
+        tell(_shown(incident, as_json=as_json))
     if not as_json:
-        for line in _remarks(told):
+        for line in _remarks(found):
             tell(line)
-    return len(told.incidents)
+    return len(found.incidents)
 
 
 def follow(
@@ -60,10 +60,10 @@ def follow(
     newest = read(path, since=since, last=last).incidents
     begin = newest[0]["began"] if newest else since or time.time()
     while True:
-        for each in read(path, since=begin).incidents:
-            if seen.get(each["began"]) != each["ended"]:
-                seen[each["began"]] = each["ended"]
-                tell(_as_json(each) if as_json else "\n".join(lines_of(each)))
+        for incident in read(path, since=begin).incidents:
+            if seen.get(incident["began"]) != incident["ended"]:
+                seen[incident["began"]] = incident["ended"]
+                tell(_shown(incident, as_json=as_json))
         sys.stdout.flush()  # whoever reads may be a pipe
         select.select([watch], [], [])
         watch.read()
@@ -73,7 +73,7 @@ def lines_of(incident: Mapping[str, Any]) -> Iterator[str]:
     """One incident for a person: when, for how long, what, who and how."""
     began = datetime.fromtimestamp(incident["began"]).astimezone()
     yield f"{began:%Y-%m-%d %H:%M:%S}  {_outcome(incident)}"
-    missing = [clean(each) for each in incident["missing"]]
+    missing = [clean(sentence) for sentence in incident["missing"]]
     more = incident["missing_count"] - len(missing)
     yield f"    missing: {listed(missing)}" + (f" (and {more} not kept)" if more > 0 else "")
     yield f"    cause:   {clean(incident['cause']) or 'not known'}"
@@ -92,12 +92,12 @@ def _outcome(incident: Mapping[str, Any]) -> str:
     return f"restored in {lasted(incident['took_ms'] / 1000)}{since}, {verified}"
 
 
-def _remarks(told: Told) -> Iterator[str]:
-    if not told.incidents:
+def _remarks(found: Told) -> Iterator[str]:
+    if not found.incidents:
         yield "no incidents"
-    if told.unreadable:
-        yield f"({counted(told.unreadable, 'line')} of the history could not be read)"
+    if found.unreadable:
+        yield f"({counted(found.unreadable, 'line')} of the history could not be read)"
 
 
-def _as_json(incident: Mapping[str, Any]) -> str:
-    return json.dumps(incident, ensure_ascii=False)
+def _shown(incident: Mapping[str, Any], *, as_json: bool) -> str:
+    return json.dumps(incident, ensure_ascii=False) if as_json else "\n".join(lines_of(incident))

@@ -2,10 +2,10 @@
 """The status document as text for a person: one glance on a healthy host. Pure.
 
 Everything in the document may come from elsewhere (names of containers, of programs, messages of
-tools), so that every text goes through `clean` on its way to a terminal.
+tools), so every text goes through `clean` on its way to a terminal.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from podwatch.report.status import ailing, complete, needing_rules
@@ -14,9 +14,11 @@ from podwatch.words.text import ago, clean, listed
 from podwatch.words.verdict import HARMLESS
 
 _COLOURS = {"ok": "32", "degraded": "33", "lost": "31", "unknown": "35"}
-_MOST = 10
-_WIDEST = 24
-_LONGEST = 80
+_MAX_ENTRIES = 10
+"""Of a list, where not everything is asked for."""
+_MAX_WIDTH = 24
+"""Of a column of names."""
+_MAX_LENGTH = 80
 """Of a text that `podwatch history` has in full."""
 
 _PLAIN = str.maketrans(
@@ -31,7 +33,7 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
     entries of a list at most, unless `everything`.
     """
     document = complete(document)
-    most = 10_000 if everything else _MOST
+    most = 10_000 if everything else _MAX_ENTRIES
     lines = [_head(document, colour=colour), *_missing(document, most)]
     lines += _repair(document, now)
     if document["fight"]:
@@ -59,7 +61,7 @@ def plugin(document: Mapping[str, Any], *, now: float, everything: bool) -> str:
     document = complete(document)
     head, *details = text.splitlines()
     summary = head.partition(": ")[2].partition(", ")[2]
-    warnings = [each for each in document["warnings"] if each["kind"] not in HARMLESS]
+    warnings = [notice for notice in document["warnings"] if notice["kind"] not in HARMLESS]
     figures = {
         "missing": f"{document['missing_count']};;0;0",
         "warnings": f"{len(warnings)};0;;0",
@@ -97,6 +99,11 @@ def plain(text: str) -> str:
     return text.translate(_PLAIN).encode("ascii", "replace").decode()
 
 
+def _width(names: Iterable[str]) -> int:
+    """Of a column of these names."""
+    return min(max((len(clean(name)) for name in names), default=0), _MAX_WIDTH)
+
+
 def _dot(state: str, *, colour: bool) -> str:
     return f"\x1b[{_COLOURS.get(state, '0')}m●\x1b[0m" if colour else "●"
 
@@ -111,16 +118,16 @@ def _missing(document: Mapping[str, Any], most: int) -> Iterator[str]:
     """What is missing, each line below the container, or else the network, that it belongs to."""
     missing = document["missing"]
     groups: dict[str, list[str]] = {}
-    for each in missing[:most]:
-        whose = each["container"] or (f"network {each['network']}" if each["network"] else "host")
-        groups.setdefault(clean(whose), []).append(_without(clean(each["what"]), clean(whose)))
-    width = min(max(map(len, groups), default=0), _WIDEST)
+    for loss in missing[:most]:
+        whose = loss["container"] or (f"network {loss['network']}" if loss["network"] else "host")
+        groups.setdefault(clean(whose), []).append(_without(clean(loss["what"]), clean(whose)))
+    width = _width(groups)
     for whose, sentences in groups.items():
         for number, sentence in enumerate(sentences):
             yield f"    {whose if number == 0 else '':{width}}  {sentence}"
     more = max(document["missing_count"], len(missing)) - min(len(missing), most)
     if more > 0:
-        yield f"    and {more} more" + (" (--all names them)" if most == _MOST else "")
+        yield f"    and {more} more" + (" (--all names them)" if most == _MAX_ENTRIES else "")
 
 
 def _without(sentence: str, whose: str) -> str:
@@ -135,8 +142,8 @@ def _repair(document: Mapping[str, Any], now: float) -> Iterator[str]:
     if document["restoring"]:
         prefix = "" if document["dry_run"] else "restoring: "  # a dry run: "would replay: ..."
         yield f"    {prefix}{clean(document['restoring'])}"
-    elif document["next_try"] in {each["what"] for each in document["blocked"]}:
-        return  # told with what to do, below
+    elif document["next_try"] in {reason["what"] for reason in document["blocked"]}:
+        return  # stands below, with what to do
     elif document["missing"] and document["next_try"]:
         wait = document["next_look_at"] - now
         when = f" (next look in {wait:.0f} s)" if wait >= 1 else ""
@@ -151,19 +158,19 @@ def _notices(document: Mapping[str, Any], most: int) -> Iterator[str]:
         ("unknown", "unknown: ", "hint"),
     ):
         entries = document[key]
-        for each in entries[:most]:
-            why = f": {clean(each['why'])}" if each.get("why") else ""
-            mark = "note: " if each.get("kind") in HARMLESS else mark
-            yield f"    {mark}{clean(each['what'])}{why}"
-            if each[advice]:
-                yield f"      → {clean(each[advice])}"
+        for entry in entries[:most]:
+            why = f": {clean(entry['why'])}" if entry.get("why") else ""
+            mark = "note: " if entry.get("kind") in HARMLESS else mark
+            yield f"    {mark}{clean(entry['what'])}{why}"
+            if entry[advice]:
+                yield f"      → {clean(entry[advice])}"
         if len(entries) > most:
             yield f"    {mark}and {len(entries) - most} more (--all names them)"
 
 
 def _watchers(document: Mapping[str, Any]) -> Iterator[str]:
-    for name, told in ailing(document["watchers"]).items():
-        yield f"    goes without {name}: {clean(told)}"
+    for name, why in ailing(document["watchers"]).items():
+        yield f"    goes without {name}: {clean(why)}"
 
 
 def _moments(document: Mapping[str, Any], now: float) -> str:
@@ -181,10 +188,11 @@ def _moments(document: Mapping[str, Any], now: float) -> str:
 
 def _networks(networks: list[dict[str, Any]], most: int) -> str:
     names = []
-    for each in networks[:most]:
+    for network in networks[:most]:
         isolation = {"normal": ", isolated", "strict": ", strictly isolated"}
         names.append(
-            f"{clean(each['name'])} ({each['containers']}{isolation.get(each['isolation'], '')})"
+            f"{clean(network['name'])} ({network['containers']}"
+            f"{isolation.get(network['isolation'], '')})"
         )
     if len(networks) > most:
         names.append(f"and {len(networks) - most} more")
@@ -192,15 +200,17 @@ def _networks(networks: list[dict[str, Any]], most: int) -> str:
 
 
 def _containers(containers: list[dict[str, Any]]) -> Iterator[str]:
-    width = min(max((len(clean(each["name"])) for each in containers), default=0), _WIDEST)
-    for each in containers:
+    width = _width(container["name"] for container in containers)
+    for container in containers:
         places = ", ".join(
-            " ".join([place["network"], *place["addresses"]]) for place in each["networks"]
+            " ".join([place["network"], *place["addresses"]]) for place in container["networks"]
         )
-        where = places if each["needs_rules"] else placed(each["class"], places, each["shares"])
-        paused = " (paused: cannot be reloaded until podman unpause)" if each["paused"] else ""
-        yield f"    {clean(each['name']):{width}}  {clean(where)}{paused}"
-        for port in each["ports"]:
+        where = places
+        if not container["needs_rules"]:
+            where = placed(container["class"], places, container["shares"])
+        paused = " (paused: cannot be reloaded until podman unpause)" if container["paused"] else ""
+        yield f"    {clean(container['name']):{width}}  {clean(where)}{paused}"
+        for port in container["ports"]:
             yield f"    {'':{width}}    {clean(port)}"
 
 
@@ -236,14 +246,14 @@ def _dhcp(dhcp: Mapping[str, Any], now: float, *, everything: bool) -> Iterator[
     socket, proxy = dhcp["socket"], dhcp["proxy"]
     if socket["unit"]:
         listens = "listening" if socket["listening"] and socket["path_exists"] else "not listening"
-        states = ", ".join(each for each in (socket["active"], socket["file"], listens) if each)
+        states = ", ".join(filter(None, (socket["active"], socket["file"], listens)))
         runs = f"pid {proxy['pid']}" if proxy["pid"] else clean(proxy["active"])
         yield f"    dhcp: {clean(socket['unit'])} {clean(states)}; proxy {runs}"
     containers = dhcp["containers"]
-    shown = containers if everything else containers[:_MOST]
-    width = min(max((len(clean(each["name"])) for each in shown), default=0), _WIDEST)
-    for each in shown:
-        yield f"    {clean(each['name']):{width}}  {clean(_lease(each, now))}"
+    shown = containers if everything else containers[:_MAX_ENTRIES]
+    width = _width(holder["name"] for holder in shown)
+    for holder in shown:
+        yield f"    {clean(holder['name']):{width}}  {clean(_lease(holder, now))}"
     if len(containers) > len(shown):
         yield f"    and {len(containers) - len(shown)} more with a lease (--all names them)"
 
@@ -268,11 +278,11 @@ def _incident(incident: Mapping[str, Any]) -> Iterator[str]:
         return
     cause = _cut(clean(incident["cause"] or "not known"))
     if incident["line"]:
-        missing = [clean(each) for each in incident["missing"]]
+        missing = [clean(sentence) for sentence in incident["missing"]]
         most = 1
-        while most < len(missing) and len(listed(missing[: most + 1], most + 1)) <= _LONGEST:
+        while most < len(missing) and len(listed(missing[: most + 1], most + 1)) <= _MAX_LENGTH:
             most += 1
-        few = listed([_cut(each) for each in missing], most)
+        few = listed([_cut(sentence) for sentence in missing], most)
         yield f"    {clean(incident['line'].partition(': ')[0])}: {few}"
         yield f"      cause: {cause} (podwatch history tells all of it)"
         return
@@ -281,4 +291,4 @@ def _incident(incident: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The heartbeat: shown while every watcher lives; one that dies ends the service.
+"""The heartbeat: shown while every watcher goes on; one that fails ends the service.
 
 A daemon that is deaf and says that it is well would be worse than none. systemd starts it again,
 for its error or for the missing heartbeat (WatchdogSec).

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: what is told to the world, in status.json, the journal, the history and metrics."""
+"""The report: what podwatch says to the world, by status.json, journal, history and metrics."""

@@ -20,7 +20,7 @@ from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 from podwatch.words.verdict import CLOSING, Notice, State, Verdict, WarningKind
 
-MOST = 2000
+MAX_ENTRIES = 2000
 """Entries of a list at most, so that the document stays bounded."""
 
 
@@ -32,24 +32,24 @@ def document(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
         "driver": snapshot.setup.driver if snapshot.setup else "unknown",
         "missing": [
             {
-                "kind": each.kind,
-                "what": each.what,
-                "detail": each.detail,
-                "network": each.network,
-                "container": each.container,
+                "kind": loss.kind,
+                "what": loss.what,
+                "detail": loss.detail,
+                "network": loss.network,
+                "container": loss.container,
             }
-            for each in verdict.missing[:MOST]
+            for loss in verdict.missing[:MAX_ENTRIES]
         ],
         "missing_count": len(verdict.missing),
-        "warnings": [asdict(each) for each in verdict.warnings[:MOST]],
-        "blocked": [asdict(each) for each in verdict.blocked[:MOST]],
+        "warnings": [asdict(notice) for notice in verdict.warnings[:MAX_ENTRIES]],
+        "blocked": [asdict(reason) for reason in verdict.blocked[:MAX_ENTRIES]],
         "unknown": [
-            {"part": each.part, "what": each.what, "why": each.why, "hint": each.hint}
-            for each in verdict.unknown[:MOST]
+            {"part": part.part, "what": part.what, "why": part.why, "hint": part.hint}
+            for part in verdict.unknown[:MAX_ENTRIES]
         ],
         "neighbours": list(snapshot.neighbours),
         "networks": _networks(snapshot.setup, verdict) if snapshot.setup else [],
-        "containers": _containers(snapshot, verdict)[:MOST],
+        "containers": _containers(snapshot, verdict)[:MAX_ENTRIES],
     }
 
 
@@ -62,7 +62,7 @@ def with_dhcp(document: dict[str, Any], section: dict[str, Any]) -> dict[str, An
     whole = {**document, "dhcp": section}
     if document and state in _GRAVEST:
         both = (document["state"], state)
-        whole["state"] = next(each for each in _GRAVEST if each in both)
+        whole["state"] = next(grave for grave in _GRAVEST if grave in both)
         whole["summary"] = f"{document['summary']}; DHCP: {section['summary']}"
     return whole
 
@@ -79,17 +79,11 @@ def with_refused(document: dict[str, Any], refused: str) -> dict[str, Any]:
 
 def summary(snapshot: Snapshot, verdict: Verdict) -> str:
     """The state in one sentence."""
-    living = set(verdict.all_container_ids)
-    endpoints = [
-        each
-        for each in (snapshot.setup.endpoints if snapshot.setup else ())
-        if each.container_id in living
-    ]
-    containers = len(living)
-    networks = len({each.network_id for each in endpoints})
+    containers = len(set(verdict.all_container_ids))
+    networks = len({endpoint.network_id for endpoint in _endpoints(snapshot.setup, verdict)})
     place = f"{counted(containers, 'container')} on {counted(networks, 'network')}"
     if verdict.state is State.LOST and not verdict.missing:
-        closed = next(each for each in verdict.warnings if each.kind in CLOSING)
+        closed = next(notice for notice in verdict.warnings if notice.kind in CLOSING)
         return f"nothing is missing, and a way is closed: {closed.what}"
     if verdict.state is State.LOST:
         things = counted(len(verdict.missing), "thing")
@@ -102,14 +96,17 @@ def summary(snapshot: Snapshot, verdict: Verdict) -> str:
     return f"{place}, {counted(verdict.expected_rules, 'rule')} in place ({driver})"
 
 
+def _endpoints(setup: Setup | None, verdict: Verdict) -> list[Endpoint]:
+    """The endpoints of the containers that run, and need rules on this host."""
+    running = set(verdict.all_container_ids)
+    return [end for end in (setup.endpoints if setup else ()) if end.container_id in running]
+
+
 def _networks(setup: Setup, verdict: Verdict) -> list[dict[str, Any]]:
-    """Those on which a container lives."""
-    living = set(verdict.all_container_ids)
+    """The networks on which a container runs."""
     names: dict[str, str] = {}
     on_it: dict[str, set[str]] = {}
-    for endpoint in setup.endpoints:
-        if endpoint.container_id not in living:
-            continue
+    for endpoint in _endpoints(setup, verdict):
         names[endpoint.network_id] = endpoint.network_name
         on_it.setdefault(endpoint.network_id, set()).add(endpoint.container_id)
     return [
@@ -117,32 +114,29 @@ def _networks(setup: Setup, verdict: Verdict) -> list[dict[str, Any]]:
             "id": key,
             "name": name or network.bridge,
             "bridge": network.bridge,
-            "subnets": [str(each) for each in network.subnets],
+            "subnets": [str(subnet) for subnet in network.subnets],
             "isolation": network.isolation,
             "containers": len(on_it[key]),
         }
-        for key, name in list(names.items())[:MOST]
+        for key, name in list(names.items())[:MAX_ENTRIES]
         if (network := setup.networks.get(key)) is not None
     ]
 
 
 def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
-    """Those that need rules, and behind them the others that are up."""
+    """The containers that need rules, and behind them the others that are up."""
     places: dict[str, list[Endpoint]] = {}
-    living = set(verdict.all_container_ids)
-    for endpoint in snapshot.setup.endpoints if snapshot.setup else ():
-        if endpoint.container_id not in living:
-            continue
+    for endpoint in _endpoints(snapshot.setup, verdict):
         places.setdefault(endpoint.container_id, []).append(endpoint)
     missing: dict[str, int] = {}
-    for each in verdict.missing:
-        # What is shared by many has no container of its own, and is nobody's in particular.
-        for container_id in each.container_ids if each.container else ():
+    for loss in verdict.missing:
+        # What many containers share names none of them, and is counted for none.
+        for container_id in loss.container_ids if loss.container else ():
             missing[container_id] = missing.get(container_id, 0) + 1
     found = []
     unnamed = {key: Container(key, key[:12]) for key in places}
-    named = {key: snapshot.containers.get(key, each) for key, each in unnamed.items()}
-    for container_id, known in sorted(named.items(), key=lambda each: each[1].title):
+    named = {key: snapshot.containers.get(key, bare) for key, bare in unnamed.items()}
+    for container_id, known in sorted(named.items(), key=lambda item: item[1].title):
         endpoints = places[container_id]
         found.append(
             {
@@ -151,22 +145,22 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
                 "needs_rules": True,
                 "networks": [
                     {
-                        "network": each.network_name,
-                        "addresses": [str(address) for address, _ in each.addresses],
+                        "network": endpoint.network_name,
+                        "addresses": [str(address) for address, _ in endpoint.addresses],
                     }
-                    for each in endpoints
+                    for endpoint in endpoints
                 ],
-                "ports": list(chain.from_iterable(map(_ports, endpoints)))[:MOST],
+                "ports": list(chain.from_iterable(map(_ports, endpoints)))[:MAX_ENTRIES],
                 "missing": missing.get(container_id, 0),
             }
         )
-    others = (each for key, each in snapshot.containers.items() if each.up and key not in places)
+    others = (other for key, other in snapshot.containers.items() if other.up and key not in places)
     return found + [
         {
-            **_container(each),
-            "networks": [{"network": name, "addresses": []} for name in each.networks],
+            **_container(other),
+            "networks": [{"network": name, "addresses": []} for name in other.networks],
         }
-        for each in sorted(others, key=lambda each: each.title)
+        for other in sorted(others, key=lambda other: other.title)
     ]
 
 

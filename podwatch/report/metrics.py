@@ -2,8 +2,8 @@
 """Prometheus metrics: what is counted while podwatch runs, and the text that exporters read.
 
 The text is Prometheus' own exposition format, version 0.0.4, for node_exporter's textfile collector
-and for a scrape over HTTP. It is some forty lines, so it is written here and not by a library that
-costs memory. Names follow Prometheus' conventions; no label takes values from containers or files.
+and for a scrape over HTTP. A library would cost memory, and the text takes some forty lines. Names
+follow Prometheus' conventions; no label takes values from containers or files.
 """
 
 from bisect import bisect_left
@@ -57,11 +57,11 @@ def exposition(
 
     `now` is in seconds since the epoch; `overruns` how often the kernel lost notifications.
     """
-    missing = Counter(each["kind"] for each in document.get("missing", ()))
-    held = {each["kind"] for each in document.get("blocked", ())}
+    missing = Counter(loss["kind"] for loss in document.get("missing", ()))
+    blocked = {reason["kind"] for reason in document.get("blocked", ())}
     watchers = document.get("watchers", {})
     dhcp = document.get("dhcp", {})
-    leases = Counter(each["known"] for each in dhcp.get("containers", ()))
+    leases = Counter(holder["known"] for holder in dhcp.get("containers", ()))
     ill = ailing(watchers)
     families: tuple[tuple[str, str, str, Iterable[Sample]], ...] = (
         (
@@ -92,7 +92,7 @@ def exposition(
             "podwatch_state",
             "gauge",
             "The state of the host's container networking: 1 for the one it is in.",
-            [("", {"state": each}, each == document.get("state")) for each in State],
+            [("", {"state": state}, state == document.get("state")) for state in State],
         ),
         (
             "podwatch_missing",
@@ -108,7 +108,7 @@ def exposition(
             "podwatch_blocked",
             "gauge",
             "Whether something forbids a repair now.",
-            [("", {"kind": each}, each in held) for each in BlockedKind],
+            [("", {"kind": kind}, kind in blocked) for kind in BlockedKind],
         ),
         (
             "podwatch_containers",
@@ -120,7 +120,7 @@ def exposition(
             "podwatch_watcher_up",
             "gauge",
             "Whether podwatch hears what this watcher listens to.",
-            [("", {"watcher": each}, each not in ill) for each in sorted(watchers)],
+            [("", {"watcher": name}, name not in ill) for name in sorted(watchers)],
         ),
         (
             "podwatch_dhcp_socket_up",
@@ -150,7 +150,7 @@ def exposition(
             "podwatch_incidents_total",
             "counter",
             "Losses found, by the program that caused them.",
-            [("", {"cause": each}, count) for each, count in sorted(tally.causes.items())],
+            [("", {"cause": cause}, count) for cause, count in sorted(tally.causes.items())],
         ),
         (
             "podwatch_restores_total",
@@ -170,7 +170,7 @@ def exposition(
             _histogram(tally),
         ),
     )
-    return "".join(_family(*each) for each in families)
+    return "".join(_family(*family) for family in families)
 
 
 def _one(value: float, **labels: str) -> Iterable[Sample]:

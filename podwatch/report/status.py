@@ -21,7 +21,7 @@ from podwatch.words.verdict import State
 SCHEMA = 1
 
 _LIMIT_BYTES = 64 * 1024 * 1024
-_MOST = 10_000
+_MAX_ENTRIES = 10_000
 
 SHAPE: Mapping[str, Any] = {
     "schema": SCHEMA,
@@ -62,7 +62,7 @@ SHAPE: Mapping[str, Any] = {
         "began": 0.0,
         "cause": "",
         "by": "",  # the cause in one word of a small set
-        "process": {  # who committed the transaction, as far as /proc told
+        "process": {  # who committed the transaction, as far as /proc said
             "name": "",
             "pid": 0,
             "command": "",  # in the history alone: the status is for everybody
@@ -136,7 +136,7 @@ SHAPE: Mapping[str, Any] = {
 def read_status(path: Path) -> dict[str, Any]:
     """The status document at `path`, every field of SHAPE in its place.
 
-    `heartbeat` is added: when the daemon last showed that it lives. What has the wrong type is
+    `heartbeat` is added: when the daemon last showed that it is alive. What has the wrong type is
     taken for its empty value. Raises StateUnreadable when there is no file, or none of this schema.
     """
     text = read_whole(path, limit_bytes=_LIMIT_BYTES)
@@ -166,7 +166,7 @@ def complete(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def needing_rules(document: Mapping[str, Any]) -> int:
     """How many of the document's containers need rules on this host."""
-    return sum(each["needs_rules"] for each in document.get("containers", ()))
+    return sum(entry["needs_rules"] for entry in document.get("containers", ()))
 
 
 _WELL = {
@@ -179,14 +179,14 @@ _WELL = {
 
 
 def ailing(watchers: Mapping[str, str]) -> dict[str, str]:
-    """Of `watchers`, those that are not well, with what they say is wrong.
+    """The watchers that do not work, with what each says is wrong.
 
-    What one that is well says begins with its own word for it.
+    What a watcher says begins with a word of its own while it works.
     """
     return {
-        name: told
+        name: answer
         for name, well in _WELL.items()
-        if (told := watchers.get(name, "")) and not told.startswith(well)
+        if (answer := watchers.get(name, "")) and not answer.startswith(well)
     }
 
 
@@ -226,15 +226,20 @@ def _exists(pid: int) -> bool:
 
 
 def fit(value: Any, shape: Any) -> Any:
-    """`value` with everything in it that `shape` has, and of the same types.
+    """`value` in the form of `shape`: every key of it is there, with a value of its type.
 
-    A dictionary in a shape gives its values' empty ones; a list the empty value of its entries.
+    What `value` lacks, or has in another type, is taken from `shape`, which holds the empty value
+    of each field. A list in `shape` has one entry: the form of all entries of such a list.
     """
     if isinstance(shape, dict):
         given = value if isinstance(value, dict) else {}
-        return {key: fit(given.get(key), each) for key, each in shape.items()}
+        return {key: fit(given.get(key), empty) for key, empty in shape.items()}
     if isinstance(shape, list):
-        return [fit(each, shape[0]) for each in value[:_MOST]] if isinstance(value, list) else []
+        return (
+            [fit(entry, shape[0]) for entry in value[:_MAX_ENTRIES]]
+            if isinstance(value, list)
+            else []
+        )
     if isinstance(shape, bool) or isinstance(value, bool):
         return value if isinstance(shape, bool) and isinstance(value, bool) else shape
     if isinstance(shape, int | float):

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from podwatch.report.document import MOST, document, summary, with_dhcp, with_refused
+from podwatch.report.document import MAX_ENTRIES, document, summary, with_dhcp, with_refused
 from podwatch.report.status import needing_rules
 from podwatch.words.network import (
     Container,
@@ -122,12 +122,12 @@ def test_a_refused_configuration_is_a_warning() -> None:
 
 def test_lists_are_bounded_and_the_number_is_told() -> None:
     """However much is missing the document stays bounded, and says how much there is."""
-    missing = tuple(Missing(MissingKind.RULE, f"{n}", "") for n in range(MOST + 7))
+    missing = tuple(Missing(MissingKind.RULE, f"{n}", "") for n in range(MAX_ENTRIES + 7))
 
     found = document(SNAPSHOT, Verdict(State.LOST, missing))
 
-    assert len(found["missing"]) == MOST
-    assert found["missing_count"] == MOST + 7
+    assert len(found["missing"]) == MAX_ENTRIES
+    assert found["missing_count"] == MAX_ENTRIES + 7
 
 
 @pytest.mark.parametrize(
