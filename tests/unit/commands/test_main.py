@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import structlog
 
 from podwatch import __version__
 from podwatch.adapters.paths import Paths
@@ -315,10 +316,14 @@ def test_restore_exits_with_the_state_it_leaves(
 def test_run_serves_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon's end is exit code 0, and --dry-run reaches it."""
     root_on(tmp_path, monkeypatch)
+    monkeypatch.setitem(sys.modules, "ssl", sys.modules.get("ssl"))  # put back what it takes out
     work = Answer(None)
     monkeypatch.setattr(service, "serve", work)
 
-    assert main(["run", "--dry-run"]) == 0
+    try:
+        assert main(["run", "--dry-run"]) == 0
+    finally:
+        structlog.reset_defaults()  # it logs to a stream that ends with this test
     assert work.given == {"dry_run": True}
 
 
