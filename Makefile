@@ -21,7 +21,7 @@ LAB_PACKAGES := mmdebstrap systemd-container iproute2 nftables dnsmasq-base \
 	debian-archive-keyring procps
 
 TOOLS := ruff==0.17.6 mypy==2.4.1 pytest==9.2.0 pytest-timeout==2.4.0 pytest-xdist==3.8.0 \
-	hypothesis==6.170.15 ansible-core==2.19.14
+	hypothesis==6.170.15 coverage==7.17.5 ansible-core==2.19.14
 TOOLS_STAMP := $(VENV)/tools-$(firstword $(shell echo '$(TOOLS)' | sha256sum))
 
 ROOT := $(filter 0,$(shell id -u))
@@ -38,11 +38,11 @@ demo: need-root setup ## boot a throw-away host, break its firewall, watch podwa
 .PHONY: test
 test: ## everything there is; what cannot run here is named at the end (with CI=true: fails)
 	@$(MAKE) --no-print-directory $(if $(ROOT),setup,tools)
-	@$(PYTHON) -m tests.run lint types unit package integration e2e
+	@$(PYTHON) -m tests.run lint types unit coverage package integration e2e
 
 .PHONY: check
-check: need-libraries tools ## what needs no root: linter, types, unit tests
-	@$(PYTHON) -m tests.run lint types unit
+check: need-libraries tools ## what needs no root: linter, types, unit tests and their coverage
+	@$(PYTHON) -m tests.run lint types unit coverage
 
 .PHONY: integration
 integration: need-root setup ## tests against real tools in network namespaces (root)

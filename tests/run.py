@@ -119,6 +119,11 @@ STAGES = {
     ),
     "types": Stage(commands=((PYTHON, "-m", "mypy"),), obstacle=_no_libraries),
     "unit": Stage(tests="tests/unit", at_once=CPUS, obstacle=_no_libraries),
+    # The tests of the heart once more: to measure all of them would cost a minute.
+    "coverage": Stage(
+        commands=((PYTHON, "-m", "tests.covered", "--numprocesses", str(CPUS)),),
+        obstacle=_no_libraries,
+    ),
     "package": Stage(
         commands=(
             ("packaging/make-deb",),
