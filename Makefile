@@ -57,6 +57,10 @@ fuzz: need-libraries tools ## every parser on spoilt input, other input each tim
 	@PODWATCH_FUZZ_EXAMPLES=$(or $(FUZZ),5000) $(PYTHON) -m pytest --timeout=0 \
 		--hypothesis-profile=fuzz tests/unit/fuzz
 
+.PHONY: mutants
+mutants: need-libraries tools ## is each small fault put into the program noticed? SEED=13 SAMPLE=300
+	@$(PYTHON) -m tests.mutants --seed $(or $(SEED),13) --sample $(or $(SAMPLE),300)
+
 .PHONY: host
 host: need-root setup ## a throw-away host to play with, until Ctrl-C (root); SUITE=forky
 	@packaging/make-deb
