@@ -289,12 +289,10 @@ def _port_rules(
     if address.version == 4:
         text = f"ip saddr 127.0.0.1 {mark}"
         yield rule(chain, (text,), RuleKind.PORT_MARK, f"{way} (127.0.0.1)", 0)
-    for offset in range(mapping.count):
-        target = _socket(address, mapping.container_port + offset)
-        match = f"{to_host}{mapping.protocol} dport {mapping.host_port + offset} "
-        single = PortMapping(
-            mapping.host_port + offset, 0, mapping.protocol, host_ip=mapping.host_ip
-        )
+    for port in range(mapping.host_port, last + 1):
+        single = mapping.only(port)
+        target = single.target(address)
+        match = f"{to_host}{mapping.protocol} dport {port} "
         dnat = f"dnat {ip} to {target}"
         texts = (f"{match}{dnat}", f"{match}{_DNAT_MARK}{dnat}")
         yield rule(chain, texts, RuleKind.PORT_DNAT, f"{single} → {target}", 1)

@@ -273,3 +273,17 @@ def test_rules_of_iptables_legacy_are_known_as_such() -> None:
     verdict = judge(Snapshot(SETUP, observed, ABSENT_FIREWALLD, CONTAINERS))
     assert verdict.state is State.OK
     assert "iptables-legacy" in verdict.warnings[0].what
+
+
+@pytest.mark.parametrize(("port", "redirected"), [(53, False), (54, True), (1053, True)])
+def test_dns_is_redirected_from_another_port_than_53_alone(port: int, *, redirected: bool) -> None:
+    """Where aardvark-dns listens on port 53 itself, netavark redirects nothing to it."""
+    setup = setup_of(PortMapping(8080, 80, "tcp"))
+    (endpoint,) = setup.endpoints
+    server = ip_address("10.89.3.1")
+    asking = replace(setup, endpoints=(replace(endpoint, dns_port=port, dns_servers=(server,)),))
+
+    rules = expected_rules(asking, Ruleset(present=True))
+    found = [rule.text for rule in rules if rule.kind is RuleKind.DNS_REDIRECT]
+    wanted = f"-d 10.89.3.1/32 -p udp -m udp --dport 53 -j DNAT --to-destination 10.89.3.1:{port}"
+    assert found == [wanted] * redirected

@@ -505,3 +505,33 @@ def test_handles_are_kept_beside_the_rules() -> None:
 def test_any_lines_of_a_listing_are_parsed(lines: list[str]) -> None:
     """A listing cut up and shuffled does not make the parser raise."""
     parse_listing("\n".join(lines))
+
+
+def test_what_setup_appends_again_is_not_reloadable() -> None:
+    """Of what all networks share, a reload brings back no rule that has to stand before others."""
+    rules = expected_rules(SETUP, Ruleset(present=True, traits=frozenset({MARKS, MARKS_FIRST})))
+    host = {(rule.chain, rule.text): rule for rule in rules if rule.kind is RuleKind.HOST}
+    assert {key for key, rule in host.items() if not rule.reloadable} == {
+        ("FORWARD", "ct state invalid drop"),
+        ("FORWARD", ACCEPT),
+        ("FORWARD", "jump NETAVARK-ISOLATION-1"),
+        ("POSTROUTING", "meta mark & 0x2000 == 0x2000 masquerade"),
+    }
+    assert {key: rule.order[1] for key, rule in host.items() if rule.order} == {
+        ("FORWARD", "ct state invalid drop"): 0,
+        ("FORWARD", ACCEPT): 1,
+        ("FORWARD", "jump NETAVARK-ISOLATION-1"): 2,
+        ("POSTROUTING", "meta mark & 0x2000 == 0x2000 masquerade"): 0,
+        ("NETAVARK-ISOLATION-3", "jump NETAVARK-ISOLATION-2"): 1,
+    }
+
+
+def test_each_port_of_a_range_has_a_rule_of_its_own() -> None:
+    """The rule of a range's second port leads to the second port inside, on the range's way."""
+    rules = expected_rules(SETUP, Ruleset(present=False))
+    (second,) = (rule for rule in rules if rule.subject.startswith("9001/tcp"))
+    assert second.texts == (
+        "tcp dport 9001 dnat ip to 10.89.3.2:9101",
+        "tcp dport 9001 ct mark set meta mark | 0x1000 dnat ip to 10.89.3.2:9101",
+    )
+    assert second.ways == ("9000-9001/tcp → 10.89.3.2:9100",)

@@ -3,17 +3,21 @@
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podwatch.formats.netlink_messages import (
+    GETCHAIN,
     GETGEN,
     GETTABLE,
+    GROUP,
     Change,
     Generation,
     Refusal,
     Touched,
     Transaction,
+    ends_transaction,
     parse_messages,
     request,
 )
@@ -146,3 +150,56 @@ def test_a_damaged_datagram_is_survived(at: int, damage: bytes) -> None:
     data[at : at + len(damage)] = damage
 
     changes(bytes(data))
+
+
+ADDED = (0, 3, 6, 9, 12, 18, 22)
+DELETED = (2, 5, 8, 11, 14, 20, 24)
+
+
+@pytest.mark.parametrize(
+    ("code", "deleted"), [*((code, False) for code in ADDED), *((code, True) for code in DELETED)]
+)
+def test_every_message_of_an_object_names_its_table(code: int, *, deleted: bool) -> None:
+    """Of tables, chains, rules, sets, elements, objects and flow tables (nf_tables.h)."""
+    assert list(parse_messages(rule(code, "netavark"))) == [Touched("inet netavark", deleted)]
+
+
+@pytest.mark.parametrize(
+    "code", sorted(set(range(34)) - {0, 3, 6, 9, 12, 18, 22} - {15} - {2, 5, 8, 11, 14, 20, 24})
+)
+def test_a_question_touches_nothing(code: int) -> None:
+    """The numbers between them ask, trace or reset: they change no table."""
+    assert list(parse_messages(rule(code, "netavark"))) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(1, "inet"), (2, "ip"), (3, "arp"), (5, "netdev"), (7, "bridge"), (10, "ip6")],
+)
+def test_families_have_the_kernels_numbers(number: int, name: str) -> None:
+    """A family is told and asked for by its NFPROTO number (linux/netfilter.h)."""
+    data = rule(NEWRULE, "t", family=number)
+    assert list(parse_messages(data)) == [Touched(f"{name} t", deleted=False)]
+    assert request(GETTABLE, family=name)[16] == number
+
+
+def test_requests_have_the_kernels_numbers() -> None:
+    """GETTABLE, GETCHAIN and GETGEN are messages 1, 4 and 16 of subsystem 10."""
+    codes = [struct.unpack_from("=IH", request(code))[1] for code in (GETTABLE, GETCHAIN, GETGEN)]
+    assert codes == [10 << 8 | 1, 10 << 8 | 4, 10 << 8 | 16]
+    assert GROUP == 7
+
+
+def test_a_request_for_a_chain_names_table_and_chain() -> None:
+    """NFTA_CHAIN_TABLE is attribute 1, NFTA_CHAIN_NAME attribute 3; a request asks once."""
+    asked = request(GETCHAIN, family="ip", table="nat", chain="POSTROUTING", sequence=5)
+    assert asked[20:] == attribute(1, b"nat\0") + attribute(3, b"POSTROUTING\0")
+    assert struct.unpack_from("=IHHII", asked) == (len(asked), 10 << 8 | 4, 1, 5, 0)
+
+
+def test_only_a_generation_ends_a_transaction() -> None:
+    """NEWGEN of nf_tables does; a rule's message, another subsystem's and half a header do not."""
+    assert ends_transaction(newgen(7))
+    assert not ends_transaction(rule(NEWRULE, "netavark"))
+    assert not ends_transaction(message(NEWGEN, b"", subsystem=11))
+    assert not ends_transaction(newgen(7)[:15])
