@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 from podwatch.adapters.files import read_proc, read_whole
-from podwatch.drivers.proc_net import parse_bound
 from podwatch.formats.network_files import parse_listens
 from podwatch.formats.proc_files import parse_command
+from podwatch.formats.proc_net import parse_bound
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NameServer, Served
 from podwatch.words.network import Address

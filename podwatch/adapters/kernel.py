@@ -12,15 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from podwatch.adapters.files import read_proc
-from podwatch.drivers.proc_net import advertised, default_gateways, default_routes, parse_listening
+from podwatch.drivers.sysctls import FORWARDING
+from podwatch.formats.proc_net import advertised, default_gateways, default_routes, parse_listening
 from podwatch.words.text import clean
 from podwatch.words.way import Inside, Kernel, Link
 
 MAX_BYTES = 4 * 1024 * 1024
-_FORWARDING = {
-    4: "/proc/sys/net/ipv4/ip_forward",
-    6: "/proc/sys/net/ipv6/conf/all/forwarding",
-}
 _ROUTES = {4: "/proc/net/route", 6: "/proc/net/ipv6_route"}
 _IFF_UP = 1  # linux/if.h
 
@@ -36,8 +33,8 @@ def read_kernel(
     return Kernel(
         forwarding={
             version: text.strip() != "0"
-            for version, path in _FORWARDING.items()
-            if (text := _text(path))
+            for version, path in FORWARDING.items()
+            if (text := _text(f"/proc/sys/{path}"))
         },
         links=links,
         routed={

@@ -11,7 +11,7 @@ from podwatch.adapters.unixsocket import is_listening, path_exists
 from podwatch.daemon.installed import Installed
 from podwatch.decide import reload_gates
 from podwatch.drivers import forwarding
-from podwatch.drivers.proc_net import parse_chains
+from podwatch.drivers.forwarding import parse_chains
 from podwatch.words.errors import Unreadable
 from podwatch.words.gates import Gates
 from podwatch.words.links import Around, Routed

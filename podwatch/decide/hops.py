@@ -6,12 +6,12 @@ Each function tells one place a packet passes, from what the kernel shows and po
 
 from collections.abc import Iterator
 
+from podwatch.drivers.sysctls import FORWARDING
 from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
 from podwatch.words.text import listed
 from podwatch.words.way import Hop, Kernel, Mark
 
 _ELSEWHERE = "publish the port on another address"
-_SYSCTL = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 
 
 def host_port(kernel: Kernel, mapping: PortMapping) -> Hop:
@@ -48,7 +48,7 @@ def no_address(host: Address, name: str) -> Hop:
 
 def forwarding(kernel: Kernel, address: Address) -> Hop:
     """Whether the host forwards packets of this IP version at all."""
-    name = _SYSCTL[address.version]
+    name = FORWARDING[address.version].replace("/", ".")
     is_on = kernel.forwarding.get(address.version)
     if is_on is None:
         return Hop("forwarding", f"{name} could not be read", Mark.UNKNOWN)

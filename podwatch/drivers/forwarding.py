@@ -12,6 +12,7 @@ To be silent is better than to cry wolf: any rule that may let a network through
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from ipaddress import ip_network
 
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup, Subnet
@@ -56,6 +57,7 @@ _FROM_INTERFACE = re.compile(r"\biif(?:name)?\b|(?:^| )-i ")
 _FROM = re.compile(r"\bsaddr (\{[^}]*\}|\S+)|(?:^| )-s (\S+)")
 _TO_PORTS = re.compile(r"\bdports? ((?:vmap )?\{[^}]*\}|\S+)")
 _RANGE = re.compile(r"(\d+)(?:[-:](\d+))?")
+_HANDLE = re.compile(r" # handle \d+$")
 
 
 def is_of_others(chain: BaseChain, own: Iterable[str], hooks: Iterable[str] = HOOKS) -> bool:
@@ -93,6 +95,34 @@ def reached(chains: Mapping[str, Sequence[str]], first: str) -> tuple[str, ...]:
             targets = [one or other for one, other in _JUMP.findall(rule)]
             names += [each for each in dict.fromkeys(targets) if each not in names]
     return tuple(found)
+
+
+def parse_chains(listing: str) -> Iterator[BaseChain]:
+    """The base chains in what `nft list chains` or `nft list table` prints, with handles or not."""
+    table = name = hook = policy = ""
+    rules: list[str] = []
+    found: list[BaseChain] = []
+    chains: dict[str, list[str]] = {}
+    for line in listing.splitlines():
+        text = _HANDLE.sub("", line).strip()
+        words = text.split()
+        if text.startswith("table ") and text.endswith("{"):
+            table = " ".join(words[1:3])
+        elif text.startswith("chain ") and text.endswith("{"):
+            name, hook, policy, rules = words[1], "", "", []
+            chains[name] = rules
+        elif text.startswith("type ") and " hook " in text and not hook:
+            hook = words[words.index("hook") + 1]
+            policy = text.partition("policy ")[2].rstrip(";") or "accept"
+        elif text == "}":
+            if name and hook:
+                found.append(BaseChain(table, name, hook, policy, tuple(rules)))
+            elif not name:
+                yield from (replace(base, around=reached(chains, base.name)) for base in found)
+                found, chains = [], {}
+            name = ""
+        elif name and text:
+            rules.append(text)
 
 
 def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseChain, str, Network]]:

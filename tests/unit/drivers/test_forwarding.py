@@ -6,11 +6,14 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from podwatch.drivers.forwarding import (
     dns_remedy,
     drops,
     is_of_others,
+    parse_chains,
     reached,
     remedy,
     shut_out,
@@ -319,3 +322,51 @@ def test_podmans_own_rules_let_questions_through() -> None:
 def test_the_remedy_for_questions(table: str, rule: str, wanted: str) -> None:
     """It lets in what asks for names, and nothing else, in the words of whoever drops."""
     assert dns_remedy(incoming(rule, table=table), "podman0", 53) == wanted
+
+
+CHAINS = """\
+# Warning: table ip filter is managed by iptables-nft, do not touch!
+table ip filter {
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
+		jump ufw-user
+	}
+
+	chain ufw-user {
+		oifname "podman0" accept
+	}
+}
+table inet netavark {
+	set s {
+		type ipv4_addr
+	}
+	chain INPUT {
+		type filter hook input priority filter; policy accept;
+	}
+}
+"""
+
+
+def test_base_chains() -> None:
+    """Chains with a hook are told with policy, rules, and those of chains they may jump to."""
+    forward, inner = list(parse_chains(CHAINS))
+
+    around = ("jump ufw-user", 'oifname "podman0" accept')
+    assert forward == BaseChain(
+        "ip filter", "FORWARD", "forward", "drop", ("jump ufw-user",), around
+    )
+    assert (inner.table, inner.hook) == ("inet netavark", "input")
+
+
+def test_handles_are_no_part_of_rules() -> None:
+    """`nft --handle` adds a number to each line but a chain's end: the same chains are read."""
+    ends = ("}", ";", "\n", "netavark, do not touch!")
+    lines = [x if x.endswith(ends) or not x else f"{x} # handle 7" for x in CHAINS.splitlines()]
+
+    assert list(parse_chains("\n".join(lines))) == list(parse_chains(CHAINS))
+
+
+@given(st.text())
+def test_any_list_of_chains_is_read(text: str) -> None:
+    """Whatever nft prints, reading it goes well."""
+    list(parse_chains(text))

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from podwatch.adapters.http import Page
 from podwatch.commands.history import lines_of, parse_since
 from podwatch.daemon import pause
-from podwatch.drivers.forwarding import drops, is_of_others, shut_out, unheard
+from podwatch.drivers.forwarding import drops, is_of_others, parse_chains, shut_out, unheard
 from podwatch.drivers.iptables_save import filter_chains
-from podwatch.drivers.proc_net import default_routes, parse_chains
 from podwatch.formats.dhcp import cni_network, netavark_network
 from podwatch.formats.proc_files import user_name
+from podwatch.formats.proc_net import default_routes
 from podwatch.report import history
 from podwatch.report.metrics import Tally, exposition
 from podwatch.report.status import SHAPE, fit

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading /proc/net and nft's list of chains."""
+"""Reading /proc/net."""
 
 from ipaddress import ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.drivers.proc_net import (
+from podwatch.formats.proc_net import (
     advertised,
     default_gateways,
     default_routes,
     parse_bound,
-    parse_chains,
     parse_listening,
 )
-from podwatch.words.way import BaseChain
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
 TCP = (
@@ -28,27 +26,6 @@ TCP6 = (
     "   0: 00000000000000000000000000000000:1F91 0:0 0A 0:0 0:0 0 0 0 8\n"
     "   1: 00000000000000000000000001000000:0051 0:0 0A 0:0 0:0 0 0 0 9\n"
 )
-CHAINS = """\
-# Warning: table ip filter is managed by iptables-nft, do not touch!
-table ip filter {
-	chain FORWARD {
-		type filter hook forward priority filter; policy drop;
-		jump ufw-user
-	}
-
-	chain ufw-user {
-		oifname "podman0" accept
-	}
-}
-table inet netavark {
-	set s {
-		type ipv4_addr
-	}
-	chain INPUT {
-		type filter hook input priority filter; policy accept;
-	}
-}
-"""
 
 
 def test_sockets_that_others_reach() -> None:
@@ -74,23 +51,11 @@ def test_default_routes() -> None:
     assert not list(default_routes(f"{zeros} 00 {zeros} 00 {zeros} ffffffff 1 0 200200 lo\n", 6))
 
 
-def test_base_chains() -> None:
-    """Chains with a hook are told with policy, rules, and those of chains they may jump to."""
-    forward, inner = list(parse_chains(CHAINS))
-
-    around = ("jump ufw-user", 'oifname "podman0" accept')
-    assert forward == BaseChain(
-        "ip filter", "FORWARD", "forward", "drop", ("jump ufw-user",), around
-    )
-    assert (inner.table, inner.hook) == ("inet netavark", "input")
-
-
 @given(st.text())
 def test_nothing_raises(text: str) -> None:
     """Whatever is printed, reading it goes well."""
     list(parse_listening(f"\n{text}", "tcp"))
     list(default_routes(text, 4))
-    list(parse_chains(text))
 
 
 def test_what_is_bound_where() -> None:
@@ -118,11 +83,3 @@ def test_who_heard_a_router() -> None:
     line = f"{zeros} 40 {zeros} 00 {zeros} 00000100 00000001 00000000"
     text = f"{line} 004c0001 eth0\n{line} 00300001 podman1\n{line} what? eth1\n"
     assert advertised(text) == {"eth0"}
-
-
-def test_handles_are_no_part_of_rules() -> None:
-    """`nft --handle` adds a number to each line but a chain's end: the same chains are read."""
-    ends = ("}", ";", "\n", "netavark, do not touch!")
-    lines = [x if x.endswith(ends) or not x else f"{x} # handle 7" for x in CHAINS.splitlines()]
-
-    assert list(parse_chains("\n".join(lines))) == list(parse_chains(CHAINS))

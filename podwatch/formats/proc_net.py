@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/proc/net and nft's list of chains: texts in, words out. Pure. Formats: proc(5), nft(8)."""
+"""The files of /proc/net: texts in, words out. Pure. Formats are those of proc(5)."""
 
-import re
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
-from podwatch.drivers.forwarding import reached
 from podwatch.words.network import Address
-from podwatch.words.way import BaseChain
 
 _RTF_ADDRCONF = 0x00040000  # linux/ipv6_route.h
-_HANDLE = re.compile(r" # handle \d+$")
 _LISTEN = "0A"  # TCP_LISTEN, linux/tcp_states.h
 _LOOPBACK_V4 = "7F"  # the last byte of an address in 127.0.0.0/8, which is written first to last
 _LOOPBACK_V6 = "00000000000000000000000001000000"
@@ -93,31 +88,3 @@ def _is_advertised(flags: str) -> bool:
         return bool(int(flags, 16) & _RTF_ADDRCONF)
     except ValueError:
         return False
-
-
-def parse_chains(listing: str) -> Iterator[BaseChain]:
-    """The base chains in what `nft list chains` or `nft list table` prints, with handles or not."""
-    table = name = hook = policy = ""
-    rules: list[str] = []
-    found: list[BaseChain] = []
-    chains: dict[str, list[str]] = {}
-    for line in listing.splitlines():
-        text = _HANDLE.sub("", line).strip()
-        words = text.split()
-        if text.startswith("table ") and text.endswith("{"):
-            table = " ".join(words[1:3])
-        elif text.startswith("chain ") and text.endswith("{"):
-            name, hook, policy, rules = words[1], "", "", []
-            chains[name] = rules
-        elif text.startswith("type ") and " hook " in text and not hook:
-            hook = words[words.index("hook") + 1]
-            policy = text.partition("policy ")[2].rstrip(";") or "accept"
-        elif text == "}":
-            if name and hook:
-                found.append(BaseChain(table, name, hook, policy, tuple(rules)))
-            elif not name:
-                yield from (replace(each, around=reached(chains, each.name)) for each in found)
-                found, chains = [], {}
-            name = ""
-        elif name and text:
-            rules.append(text)
