@@ -13,7 +13,7 @@ from podwatch.adapters.paths import Paths
 from podwatch.adapters.sockets import bound
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
-from podwatch.daemon.gates import drops_of_others
+from podwatch.daemon.firewalls import drops_of_others
 from podwatch.daemon.service import look_once
 from podwatch.decide.explain import explain
 from podwatch.drivers import nftables
@@ -60,10 +60,10 @@ async def _others(nft: Nftables) -> tuple[BaseChain, ...] | None:
         return None
 
 
-async def _policies(firewalld: FirewalldWatch) -> tuple[Policy, ...]:
+async def _policies(firewalld: FirewalldWatch | None) -> tuple[Policy, ...]:
     """firewalld's policies; none if it has none, or cannot be asked: the look has said so."""
     try:
-        return await firewalld.policies()
+        return () if firewalld is None else await firewalld.policies()
     except BusUnavailable:
         return ()
 

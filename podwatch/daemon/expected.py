@@ -38,8 +38,7 @@ class Expected:
         self.cni = cni
         self._installed = installed
         self.stamp: object = None
-        self.listed: dict[str, Container] | None = None
-        """podman's containers, if it was asked since they were last taken from here."""
+        self._listed: dict[str, Container] | None = None
         self._answer: Setup | None = None
         self._had_state = False
 
@@ -55,7 +54,7 @@ class Expected:
         if setup.driver is not FirewallDriver.UNKNOWN or networks is None:
             return self._by_state(setup)
         if self._answer is None or self.stamp != networks:
-            self._answer, self.listed = await self._ask()
+            self._answer, self._listed = await self._ask()
             if self._answer.endpoints and self.state.path.is_dir():
                 # It keeps state after all: the first container was being set up, or it is gone.
                 setup = self.state.read()
@@ -114,6 +113,11 @@ class Expected:
 
     def _stamp(self) -> object:
         return self.state.stamp, None if self.cni is None else self.cni.stamp
+
+    def take_listed(self) -> dict[str, Container] | None:
+        """podman's containers, if it was asked since they were last taken from here."""
+        listed, self._listed = self._listed, None
+        return listed
 
     async def list_containers(self) -> dict[str, Container]:
         """podman's containers by id, asked now. Raises StateUnreadable."""

@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other firewalls of the host: which are active, and touch what is not their own."""
+"""Other firewalls of the host: which are active and interfere, and which of their chains drop."""
 
 import math
 import time
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole
+from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.netlink import chain_exists
 from podwatch.adapters.systemd import Systemd
+from podwatch.drivers import forwarding
+from podwatch.drivers.forwarding import parse_chains
 from podwatch.words.errors import Unreadable
+from podwatch.words.way import BaseChain
 
 _NFTABLES_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
 _UFW_FILE = Path("/etc/ufw/ufw.conf")
-_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 1 << 20
+MAX_TABLES = 16
 
 _NETAVARKS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
 """netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
@@ -63,6 +70,43 @@ def interferes(unit: str) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return read_whole(path, limit_bytes=_FILE_BYTES) or ""
+        return read_whole(path, limit_bytes=MAX_FILE_BYTES) or ""
     except Unreadable:
         return ""
+
+
+async def drops_of_others(
+    nft: Nftables, own: Iterable[str], hooks: Collection[str] = forwarding.HOOKS
+) -> tuple[BaseChain, ...]:
+    """Chains at these hooks that drop, in tables that are neither `own` nor firewalld's.
+
+    Only a table with such a chain is listed as a whole: what it holds is not ours to pay for.
+    Raises RulesUnreadable.
+    """
+    own = frozenset(own)
+    heads = parse_chains(await nft.list_chains())
+    passed = [head for head in heads if forwarding.is_of_others(head, own, hooks)]
+    tables: dict[str, None] = {}
+    for head in passed[:MAX_TABLES]:
+        family, _, name = head.table.partition(" ")
+        for chain in parse_chains(await nft.list_chain(family, name, head.name)):
+            if forwarding.drops(chain):
+                tables[head.table] = None
+    found: list[BaseChain] = []
+    for table in tables:
+        family, _, name = table.partition(" ")
+        found += parse_chains(await nft.list_table(family, name))
+    return tuple(
+        chain
+        for chain in found
+        if forwarding.is_of_others(chain, own, hooks) and forwarding.drops(chain)
+    )
+
+
+def is_there(chain: BaseChain) -> bool:
+    """Whether a chain is still in the kernel; it is where the kernel does not tell."""
+    family, _, table = chain.table.partition(" ")
+    try:
+        return chain_exists(family, table, chain.name)
+    except Unreadable:
+        return True

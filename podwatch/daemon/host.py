@@ -15,12 +15,15 @@ from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.config import Config
+from podwatch.daemon.containers import Containers
 from podwatch.daemon.expected import Expected
+from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
+from podwatch.daemon.surroundings import Surroundings
 from podwatch.decide.kinds import KINDS, Kind
 from podwatch.decide.policy import QUIET_CAP_S, Limits
 from podwatch.words.means import Method
@@ -30,13 +33,14 @@ class Host:
     """The adapters of one host, and what is made of them.
 
     `changes` counts the transactions on the networks' tables; `heard_late` is called when firewalld
-    answers a question for which no look waited any more.
+    answers a question for which no look waited any more. `firewalld` and `systemd` are None where
+    nobody is to ask them.
     """
 
     def __init__(
         self,
         config: Config,
-        firewalld: FirewalldWatch,
+        firewalld: FirewalldWatch | None,
         systemd: Systemd | None,
         paths: Paths,
         *,
@@ -50,17 +54,19 @@ class Host:
         self.firewalld = firewalld
         self.systemd = systemd
         self.copy = SavedCopy(paths.rules)
+        rules = known_rules(self.nft)
+        self.containers = Containers(self.expected, self.installed, changes)
+        self.surroundings = Surroundings(self.installed, rules, systemd, self.nft)
         self.looker = Looker(
             self.expected,
             self.installed,
-            known_rules(self.nft),
-            firewalld,
-            systemd,
-            self.nft,
+            rules,
+            FirewalldLook(firewalld, heard_late),
+            self.containers,
+            self.surroundings,
             changes=changes,
-            heard_late=heard_late,
+            copied=self.copy.of,
         )
-        self.looker.copied = self.copy.of
         self.restorer = Restorer(
             self.looker,
             firewalld,
@@ -76,7 +82,7 @@ class Host:
         self.copy.load()
         if self.copy.current is not None:
             self.looker.remember(self.copy.current)
-        self.looker.name(self.installed.podman.last_listing())
+        self.containers.remember(self.installed.podman.last_listing())
 
     def configure(self, config: Config) -> None:
         """Take over what a changed configuration says of restoring."""
@@ -85,6 +91,7 @@ class Host:
 
     def close(self) -> None:
         """Let go of everything; whatever a library still does, nobody waits for it."""
+        self.containers.close()
         self.nft.close()
         if self.systemd is not None:
             self.systemd.close()

@@ -21,7 +21,7 @@ from podwatch.decide import policy
 from podwatch.decide.kinds import is_quick
 from podwatch.report.publish import Publisher
 from podwatch.words.cause import NO_CAUSE
-from podwatch.words.errors import PodwatchError, Unreadable
+from podwatch.words.errors import PodwatchError
 from podwatch.words.means import BY_PODMAN, Method, Outcome
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Verdict
@@ -32,9 +32,6 @@ reported when that is over, or after so long."""
 
 _ACT_S = 300.0
 """More than a repair can take besides its reloads: a renewal before it, podman and tools asked."""
-
-CENSUS_QUIET_S = 0.5
-"""podman is asked for its containers when netavark's state has been the same for so long."""
 
 
 @contextmanager
@@ -97,8 +94,6 @@ class Loop:
         self._act_ends: float | None = None
         """When a repair that is under way is overdue; None while there is none."""
         self._look_cost = 0.0
-        self._census: asyncio.Task[None] | None = None
-        self._census_failed: tuple[object, float] = (None, policy.NEVER)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -164,7 +159,7 @@ class Loop:
                     look.snapshot, due, decision, cause=cause, took_s=took_s, at=look.ended
                 )
             self._keep_copy(look.snapshot, look.verdict, decision.method)
-            self._take_census()
+            self._ask_podman()
 
         return report, rest_at
 
@@ -172,27 +167,33 @@ class Loop:
         """When to look again at the latest; None: when something happens."""
         # A pause may be over since the look began, which nothing else will tell.
         pause_ends = None if look.pause is None else look.pause.ends_at(look.ended)
-        looker = self.host.looker
-        times = (decision.look_at, rest_at, pause_ends, looker.census.again_at, looker.others_due)
+        again_at, due_at = self.host.containers.again_at, self.host.surroundings.due_at
+        times = (decision.look_at, rest_at, pause_ends, again_at, due_at)
         return min((at for at in times if at is not None and at > look.ended), default=None)
 
     def _take_hints(self) -> None:
         """Take over what the watchers said."""
-        heard, looker = self.hints.take(), self.host.looker
+        heard = self.hints.take()
         if heard.changed_at is not None:
             settle_until = policy.NEVER
-            if heard.restarted_at is not None and self.publisher.has_neighbours:
+            if heard.restarted_at is not None and self.host.surroundings.has_netavarks_units:
                 settle_until = heard.restarted_at + self.limits.settle
             self.memory = policy.hinted(self.memory, heard.changed_at, settle_until=settle_until)
         if heard.rules_at is not None:
-            looker.census = looker.census.doubted(heard.rules_at)
+            self.host.containers.doubt(heard.rules_at)
         if heard.others_at is not None:
-            due = looker.others_changed(heard.others_at, heard.deleted)
+            due = self.host.surroundings.changed(heard.others_at, heard.deleted)
             if due is not None:
                 wait_s = due - self.clock()
                 asyncio.get_running_loop().call_later(wait_s, self.hints.want_look)
         if heard.runtime:
-            self._take_census()
+            self._ask_podman()
+
+    def _ask_podman(self) -> None:
+        """Have podman asked for its containers, where something started or ended since."""
+        self.host.containers.ask_soon(
+            self.hints.on_census, self.publisher.complain, again_s=self.config.look.interval / 2
+        )
 
     def _blocked(self, pause: Pause | None) -> str:
         return why_blocked(pause, enabled=self.config.restore.enabled)
@@ -272,40 +273,8 @@ class Loop:
         if pause > 0 and self.clock() < due:
             await asyncio.sleep(pause)
 
-    # podman's containers: names, and who is not running any more.
-
-    def _take_census(self) -> None:
-        looker = self.host.looker
-        busy = self._census is not None and not self._census.done()
-        if busy or not looker.wants_census:
-            return
-        stamp, failed_at = self._census_failed
-        again_at = failed_at + self.config.look.interval / 2
-        if looker.expected.stamp == stamp and self.clock() < again_at:
-            return
-        self._census = asyncio.create_task(self._ask_podman(), name="census")
-
-    async def _ask_podman(self) -> None:
-        state = self.host.looker.expected
-        stamp: object = None
-        while stamp != state.stamp:
-            stamp = state.stamp
-            await asyncio.sleep(CENSUS_QUIET_S)
-        try:
-            await self.host.restorer.refresh_census()
-        except Unreadable as exc:
-            self._census_failed = stamp, self.clock()
-            self.publisher.complain(exc)
-            return
-        self.hints.on_census()
-
     def is_alive(self) -> bool:
         """Whether a look is not overdue: the loop neither hangs nor has ended."""
         if self._act_ends is not None:
             return self.clock() < self._act_ends
         return self.clock() - self.last_look < self.config.look.interval + 60
-
-    def stop(self) -> None:
-        """Stop what runs beside the loop."""
-        if self._census is not None:
-            self._census.cancel()

@@ -123,7 +123,7 @@ class Restorer:
         """Why a container must not be reloaded for its lease now; "" when it may."""
         unknown: list[Unknown] = []
         setup = self.looker.setup
-        why = forbids_renewal(setup, await self.looker.ask_firewalld(unknown), container_id)
+        why = forbids_renewal(setup, await self.looker.firewalld.ask(unknown), container_id)
         if why:
             return why
         if setup is None:
@@ -144,7 +144,9 @@ class Restorer:
             shut = shut_gates(self.looker.setup, self.installed)
         except Unreadable as exc:
             return str(exc)
-        return held_back([container_id], self.looker.census.containers, shut).get(container_id, "")
+        return held_back([container_id], self.looker.containers.census.containers, shut).get(
+            container_id, ""
+        )
 
     async def renew(self, container_id: str) -> str:
         """Reload one container for its DHCP lease; "" when that worked, else the reason.
@@ -230,7 +232,7 @@ class Restorer:
         before = _stale(job.decision.missing)
         if not before:
             return ()
-        verdict = judge(replace(job.snapshot, inside=self.looker.ask_inside()))
+        verdict = judge(replace(job.snapshot, inside=self.looker.containers.inside_now()))
         now = _stale(verdict.missing)
         return tuple(rule for rule in before if rule in now)
 
@@ -261,8 +263,8 @@ class Restorer:
                 hint=f"repair {rules.tool} first: a reload now would take containers off the "
                 "network",
             )
-        await self.refresh_census()
-        known = self.looker.census.containers
+        await self.looker.containers.ask()
+        known = self.looker.containers.census.containers
         running = [key for key in job.decision.container_ids if key in known and known[key].running]
         if not running:
             raise RestoreFailed("none of the containers can be reloaded: not running")
@@ -319,7 +321,7 @@ class Restorer:
                 copy = self.copy.of(setup.driver)
                 rules.remember(copy.chains)
                 now = await rules.read()
-                expected = expected_rules(self.looker.running(setup), now)
+                expected = expected_rules(self.looker.containers.running(setup), now)
                 if todo := saved.repairs(copy, expected, now):
                     await rules.repair(todo, now)
                 return
@@ -340,12 +342,6 @@ class Restorer:
             reload = self.installed.podman.reload
             failed |= await ended(reload(some, at_once=self.at_once, timeout_s=self.timeout_s))
         return failed
-
-    async def refresh_census(self) -> None:
-        """Ask podman for its containers. Raises Unreadable when podman does not answer."""
-        asked = self.looker.asking()
-        containers = await self.looker.expected.list_containers()
-        self.looker.take_census(containers, asked)
 
 
 async def ended(begun: Coroutine[Any, Any, T]) -> T:

@@ -211,7 +211,6 @@ class Service:
             tasks.append(group.create_task(self._ready(), name="ready"))
             await self.stopping.wait()
             self._notify(stopping=1)
-            self.loop.stop()
             for task in tasks:
                 task.cancel()
 
@@ -267,11 +266,11 @@ async def look_once(config: Config, paths: Paths) -> Host:
     host = Host(config, FirewalldWatch(), systemd, paths)
     host.remember()
     await host.looker.look()
-    if host.looker.wants_census:
+    if host.containers.is_due:
         try:
-            await host.restorer.refresh_census()
-            if host.looker.census.doubtful:  # the daemon asks again later
-                await host.restorer.refresh_census()
+            await host.containers.ask()
+            if host.containers.census.doubtful:  # the daemon asks again later
+                await host.containers.ask()
         except PodwatchError:
             pass  # names are a courtesy: ids do as well
     return host

@@ -48,7 +48,6 @@ class Publisher:
         log: Log = log,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.has_neighbours = False
         self.reported = asyncio.Event()
         """Set once the status of a look has been written."""
         self._remarks = Remarks(log)
@@ -85,7 +84,6 @@ class Publisher:
         `at` is when it was over, in seconds of time.monotonic(), and `took_s` how long it took.
         """
         now = self._clock() - (time.monotonic() - at)
-        self.has_neighbours = any(unit.startswith("netavark-") for unit in snapshot.neighbours)
         self._ledger.looked(verdict, decision, cause, now=now, at=at)
         self._remarks.judged(verdict)
         self._remarks.paused(snapshot.paused)

@@ -69,29 +69,24 @@ _NETWORKS = 4
 _LOOKS = """
 import asyncio, json, statistics, sys, time
 from pathlib import Path
-from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.paths import Paths
-from podwatch.adapters.statedir import StateDirectory
-from podwatch.daemon.expected import Expected
-from podwatch.daemon.installed import Installed
-from podwatch.daemon.look import Looker
-from podwatch.daemon.rules import known_rules
+from podwatch.daemon.config import Config
+from podwatch.daemon.host import Host
 from podwatch.decide.judge import judge
 
-def fresh(rules):
-    installed = Installed.at(Paths(), None)
-    expected = Expected(StateDirectory(Path(sys.argv[1])), installed)
-    return Looker(expected, installed, rules, None, None)
+async def fresh():
+    host = Host(Config(), None, None, Paths(netavark_state=Path(sys.argv[1])))
+    await host.nft.list_chains()  # the library is loaded once for many looks
+    return host.looker
 
 async def main():
-    rules = known_rules(Nftables())
     times = []
     for _ in range(7):
-        looker = fresh(rules)
+        looker = await fresh()
         began = time.process_time()
         verdict = judge(await looker.look())
         times.append((time.process_time() - began) * 1000)
-    looker = fresh(rules)
+    looker = await fresh()
     again = []
     for _ in range(7):
         began = time.process_time()

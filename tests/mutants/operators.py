@@ -5,7 +5,7 @@ Each is a change of the text, not of the tree: the rest of the file stays as it 
 """
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _WRITTEN: dict[type[ast.cmpop], str] = {
@@ -104,6 +104,12 @@ def _code(tree: ast.AST) -> Iterator[tuple[ast.expr, bool]]:
                 yield from _code(node)
 
 
+def _compared(ops: Sequence[ast.cmpop], changed: int, rights: Iterable[str]) -> Iterator[str]:
+    """What follows the left side of a comparison, with the operator at `changed` another one."""
+    kinds = [_OTHERS[type(op)] if at == changed else type(op) for at, op in enumerate(ops)]
+    return (f"{_WRITTEN[kind]} {right}" for kind, right in zip(kinds, rights, strict=True))
+
+
 def _changes(
     node: ast.expr, text_of: Callable[[ast.expr], str], *, is_condition: bool
 ) -> Iterator[str]:
@@ -116,14 +122,7 @@ def _changes(
     match node:
         case ast.Compare(left=left, ops=ops, comparators=rights):
             for changed in range(len(ops)):
-                kinds = [
-                    _OTHERS[type(op)] if at == changed else type(op) for at, op in enumerate(ops)
-                ]
-                rest = (
-                    f"{_WRITTEN[kind]} {source(right)}"
-                    for kind, right in zip(kinds, rights, strict=True)
-                )
-                yield " ".join((source(left), *rest))
+                yield " ".join((source(left), *_compared(ops, changed, map(source, rights))))
         case ast.BoolOp(op=op, values=values):
             parts = [source(value) for value in values]
             same, other = (" and ", " or ") if isinstance(op, ast.And) else (" or ", " and ")

@@ -13,13 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from podwatch.adapters.netlink import generation
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
+from podwatch.daemon.containers import Containers
 from podwatch.daemon.expected import Expected
+from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.saved_copy import SavedCopy
+from podwatch.daemon.surroundings import Surroundings
 from podwatch.decide.judge import judge
 from podwatch.decide.policy import Decision
 from podwatch.drivers import iptables, iptables_save, nft_script, nftables
@@ -151,9 +155,8 @@ class Played:
         """Look once, as podman would list what is up; what is whole is copied."""
         asyncio.run(self.looker.look())
         ids = [box.container_id for box in self.up.values()]
-        self.looker.take_census(
-            {key: Container(key, key[:12]) for key in ids}, self.looker.asking()
-        )
+        containers = self.looker.containers
+        containers.take({key: Container(key, key[:12]) for key in ids}, containers.asked_now())
         snapshot = asyncio.run(self.looker.look())
         verdict = judge(snapshot)
         whole = not (verdict.missing_rules or verdict.has_duplicates)
@@ -187,7 +190,11 @@ def played(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Played]:
         rules = StageRules(stage, driver)
         installed = Installed.at(Paths(), None)
         expected = Expected(StateDirectory(stage.state_directory), installed)
-        looker = Looker(expected, installed, {driver: rules}, None, None)
+        containers = Containers(expected, installed, generation)
+        around = Surroundings(installed, {driver: rules}, None, None)
+        looker = Looker(
+            expected, installed, {driver: rules}, FirewalldLook(None), containers, around
+        )
         copy = SavedCopy(tmp_path / "rules.json")
         lock = tmp_path / "restore.lock"
         restorer = Restorer(looker, None, installed, copy, lock=lock, at_once=2, timeout_s=10.0)

@@ -11,11 +11,15 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, cast
 
+from podwatch.adapters.netlink import generation
 from podwatch.adapters.paths import Paths
+from podwatch.daemon.containers import Containers
+from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.saved_copy import SavedCopy
+from podwatch.daemon.surroundings import Surroundings
 from podwatch.decide.decision import Decision
 from podwatch.decide.judge import judge
 from podwatch.drivers.driver import expected_rules
@@ -136,6 +140,9 @@ class ToldSetup:
         """Whether it is the one that was read."""
         return self.stamp == self.now
 
+    def take_listed(self) -> None:
+        """podman was not asked for its networks."""
+
     async def list_containers(self) -> dict[str, Container]:
         """podman's containers."""
         ids = sorted({endpoint.container_id for endpoint in self.setup.endpoints})
@@ -236,8 +243,17 @@ async def scene(
     known = {FirewallDriver.NFTABLES: rules}
     zones, paths = Zones(), Paths(aardvark=tmp_path / "dns", netavark_networks=tmp_path, locks=())
     installed = Installed.at(paths, cast("Any", units))
-    looker = Looker(cast("Any", setup), installed, known, cast("Any", zones), None)
-    looker.take_census(await setup.list_containers(), looker.asking())
+    expected = cast("Any", setup)
+    containers = Containers(expected, installed, generation)
+    await containers.ask()
+    looker = Looker(
+        expected,
+        installed,
+        known,
+        FirewalldLook(cast("Any", zones)),
+        containers,
+        Surroundings(installed, known, None, None),
+    )
     restorer = Restorer(
         looker,
         cast("Any", zones),

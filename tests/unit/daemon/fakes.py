@@ -15,9 +15,8 @@ from podwatch.daemon.config import Config
 from podwatch.daemon.hints import Hints
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.pause import Pause
-from podwatch.decide.census import Census
 from podwatch.words.cause import Cause
-from podwatch.words.errors import PodwatchError, StateUnreadable
+from podwatch.words.errors import PodwatchError
 from podwatch.words.means import Method, Outcome
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
@@ -72,7 +71,8 @@ def run(body: Coroutine[Any, Any, None]) -> None:
 class FakeHost:
     """What is missing on it, what each means leaves missing, and what was done, in order.
 
-    It is all that the loop is handed: looker, restorer, saved copy and publisher. `in_looks` and
+    It is all that the loop is handed: looker, restorer, saved copy, containers, surroundings and
+    publisher. `in_looks` and
     `in_repairs` are done in the middle of the next ones, one each; a repair gives way to nobody
     where there is nothing to do in it. `in_socket` is what the kernel has said and nobody has read.
     """
@@ -83,7 +83,7 @@ class FakeHost:
     config: Config = field(default_factory=Config)
     covered: bool = True
     pause: Pause | None = None
-    has_neighbours: bool = False
+    has_netavarks_units: bool = False
     repairs_s: float = 0.0
     in_looks: list[Callable[[], None]] = field(default_factory=list)
     in_repairs: list[Callable[[], None]] = field(default_factory=list)
@@ -92,14 +92,12 @@ class FakeHost:
     done: list[str] = field(default_factory=list)
     looks_at: list[float] = field(default_factory=list)
     reports_at: list[float] = field(default_factory=list)
-    asked_at: list[float] = field(default_factory=list)
+    asked_soon_at: list[float] = field(default_factory=list)
     copies: list[bool] = field(default_factory=list)
     others: list[frozenset[str]] = field(default_factory=list)
-    others_due: float | None = None
-    census: Census = field(default_factory=Census)
-    wants_census: bool = False
-    stamp: int = 1
-    silent: bool = False
+    due_at: float | None = None
+    again_at: float | None = None
+    doubted: list[float] = field(default_factory=list)
     tables = frozenset({TABLE})
     writers = frozenset({"iptables"})
 
@@ -123,10 +121,10 @@ class FakeHost:
             self.in_socket.pop(0)()
         return self.hints.transactions
 
-    def others_changed(self, _at: float, deleted: frozenset[str]) -> float | None:
+    def changed(self, _at: float, deleted: frozenset[str]) -> float | None:
         """When to look at the rules of others."""
         self.others.append(deleted)
-        return self.others_due
+        return self.due_at
 
     async def restore(self, method: str, decision: Any, *_more: Any) -> Outcome:
         """Do what the test says this means does."""
@@ -140,18 +138,13 @@ class FakeHost:
             self.verdict = self.leaves.get(method, self.verdict)
         return replace(self.outcome, method=Method(method))
 
-    @property
-    def expected(self) -> "FakeHost":
-        """netavark's state, of which only the stamp counts here."""
-        return self
+    def doubt(self, at: float) -> None:
+        """Who is only created may have come to run."""
+        self.doubted.append(at)
 
-    async def refresh_census(self) -> None:
-        """Ask podman, which answers or is `silent`."""
-        self.done.append("ask podman")
-        self.asked_at.append(now())
-        if self.silent:
-            raise StateUnreadable("podman is silent")
-        self.wants_census = False
+    def ask_soon(self, heard: Callable[[], None], *_: Any, again_s: float) -> None:
+        """podman is to be asked where that is due."""
+        self.asked_soon_at.append(now())
 
     def covers(self, *_: Any) -> bool:
         """Whether the copy has what is missing."""
@@ -186,7 +179,8 @@ class FakeHost:
 
     def loop(self, *, dry_run: bool = False) -> Loop:
         """The real loop on this host."""
-        host: Any = SimpleNamespace(looker=self, restorer=self, copy=self, configure=self.configure)
+        names = ("looker", "restorer", "copy", "containers", "surroundings")
+        host: Any = SimpleNamespace(**dict.fromkeys(names, self), configure=self.configure)
         publisher: Any = self
         return Loop(
             host,
@@ -213,7 +207,6 @@ class FakeHost:
                 asyncio.get_running_loop().call_later(after_s, act)
             await asyncio.sleep(for_s)
             assert not running.done()
-            loop.stop()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 

@@ -14,7 +14,6 @@ from podwatch.daemon.config import Config
 from podwatch.daemon.loop import _reporting
 from podwatch.daemon.pause import Pause
 from podwatch.daemon.settings import Look, Restore
-from podwatch.decide.census import Census
 from podwatch.words.cause import Writer
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.means import Method, Outcome
@@ -145,21 +144,19 @@ def test_a_hint_in_the_middle_of_a_look_is_for_the_next_one() -> None:
 
 
 def test_what_a_look_goes_by_stays_until_it_is_over() -> None:
-    """The census is doubted and the rules of others are noted before the step, not during it."""
-    doubtful = Census(doubtful=frozenset({"web"}), again_at=BEGAN_S + 500)
-    host = FakeHost(OK, census=doubtful)
-    seen: list[tuple[Census, list[frozenset[str]]]] = []
+    """Containers are doubted and the rules of others are noted before the step, not during it."""
+    host = FakeHost(OK)
+    seen: list[tuple[list[float], list[frozenset[str]]]] = []
 
     def ring() -> None:
         flush(host)()
         host.hints.on_change(Change(2, NFT, frozenset({"ip x"}), frozenset({"ip x"})))
-        seen.append((host.census, [*host.others]))
+        seen.append(([*host.doubted], [*host.others]))
 
     host.in_looks = [ring]
     host.drive(1)
-    assert seen == [(doubtful, [])]
-    assert host.census == doubtful.doubted(BEGAN_S)
-    assert host.census != doubtful
+    assert seen == [([], [])]
+    assert host.doubted == [BEGAN_S]
     assert host.others == [frozenset({"ip x"})]
 
 
@@ -168,7 +165,7 @@ def test_the_rules_of_others_are_looked_at_when_they_are_due() -> None:
     host = FakeHost(OK)
 
     def others() -> None:
-        host.others_due = now() + 5
+        host.due_at = now() + 5
         host.hints.on_change(Change(2, NFT, frozenset({"ip x"})))
 
     host.drive(100, {10: others})
@@ -186,7 +183,7 @@ def test_while_somebody_is_at_it_no_reload_begins() -> None:
 @pytest.mark.parametrize("works", [True, False])
 def test_netavark_s_own_units_have_their_turn_after_firewalld(*, works: bool) -> None:
     """Where there are any; the look hears firewalld, which has just said something."""
-    host = FakeHost(OK, covered=False, has_neighbours=works)
+    host = FakeHost(OK, covered=False, has_netavarks_units=works)
 
     def reload() -> None:
         host.verdict = WEB
@@ -307,37 +304,12 @@ def test_who_rings_all_the_time_does_not_keep_a_processor_busy(*, urgent: bool, 
     assert times * cost_s <= second - first < 1
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_podman_is_asked_when_its_state_has_been_still_for_a_while(*, at_once: bool) -> None:
-    """After a look that wants it, or when a container started or ended; a look follows."""
-    host = FakeHost(OK, wants_census=at_once)
-
-    def set_up() -> None:
-        host.stamp += 1
-
-    def start() -> None:
-        host.wants_census = True
-        host.hints.on_runtime()
-
-    began_s = 0 if at_once else 5
-    done = host.drive(10, {began_s + 0.3: set_up} | ({} if at_once else {began_s: start}))
-    assert host.asked_at == [pytest.approx(BEGAN_S + began_s + 1.0)]
-    assert done[2:] == ["ask podman", "look", "report nothing by podman's containers were listed"]
-
-
-def test_a_silent_podman_is_not_asked_at_every_look() -> None:
-    """It is asked again after half an interval, or when its state is another one."""
-    host = FakeHost(OK, wants_census=True, silent=True)
-
-    def set_up() -> None:
-        host.stamp += 1
-        host.hints.on_sysctl()
-
-    acts: dict[float, Callable[[], None]] = {10: host.hints.on_sysctl, 20: set_up}
-    acts |= {160: host.hints.on_sysctl, 175: host.hints.on_sysctl}
-    done = host.drive(INTERVAL_S / 2 + 30, acts)
-    assert host.asked_at == [pytest.approx(BEGAN_S + at) for at in (0.5, 20.5, 175.5)]
-    assert done.count("complain podman is silent") == 3
+def test_podman_is_asked_after_a_look_and_when_a_container_starts_or_ends() -> None:
+    """Where that is due, which is the containers' to say; and once more when they say so."""
+    host = FakeHost(OK, again_at=BEGAN_S + 8)
+    host.drive(10, {5: host.hints.on_runtime})
+    assert host.asked_soon_at == [BEGAN_S, BEGAN_S + 5, BEGAN_S + 8]
+    assert host.looks_at == [BEGAN_S, BEGAN_S + 8]
 
 
 def test_a_new_configuration_counts_from_the_next_step_on() -> None:

@@ -184,7 +184,9 @@ def test_what_is_left_over_is_taken_away_unless_it_is_somebodys_by_now(
         looker = host.restorer.looker
         host.snapshot = await looker.look()
         there = ["10.88.0.2", "10.88.0.3", "10.88.0.4", *(["10.88.0.50"] if alive else [])]
-        cast("Any", looker).ask_inside = lambda: {ip_address(address): 1 for address in there}
+        cast("Any", looker.containers).inside_now = lambda: {
+            ip_address(address): 1 for address in there
+        }
         outcome = await host.run(Method.REPLAY, loss)
         assert outcome.done
         assert (rule in host.rules.chains[chain].rules) is alive
@@ -342,7 +344,7 @@ def test_a_lease_is_renewed_by_a_reload(tmp_path: Path) -> None:
         assert host.units.done == [f"podwatch-reload@{IDS[0]}.service"]
         assert (await host.restorer.renew(IDS[1])).startswith("failed")
         host.setup.paused = IDS
-        await host.restorer.refresh_census()
+        await host.restorer.looker.containers.ask()
         assert await host.restorer.renew(IDS[0]) == "paused: podman unpause"
         assert len(host.units.done) == 2
 
@@ -367,9 +369,9 @@ def test_what_keeps_a_lease_from_being_renewed(tmp_path: Path) -> None:
         assert "panic mode" in await restorer.holds_back(IDS[0])
         host.zones.panic = False
         host.setup.paused = IDS
-        await restorer.refresh_census()
+        await restorer.looker.containers.ask()
         assert await restorer.holds_back(IDS[0]) == "paused: podman unpause"
-        restorer.looker.setup = None
+        restorer.looker.containers.setup = None
         why = "it is not known what else a reload would touch"
         assert await restorer.holds_back(IDS[0]) == why
 

@@ -57,7 +57,7 @@ class FakeLoop:
     """A loop, the main one or DHCP's, that looks for ever and knows its configuration."""
 
     def __init__(self, config: Config) -> None:
-        self.config, self.alive, self.stopped = config, True, False
+        self.config, self.alive = config, True
 
     async def run(self) -> None:
         """Look for ever."""
@@ -70,10 +70,6 @@ class FakeLoop:
     def is_alive(self) -> bool:
         """Whether it looks."""
         return self.alive
-
-    def stop(self) -> None:
-        """Stop what runs beside it."""
-        self.stopped = True
 
 
 class FakeWorld:
@@ -179,7 +175,6 @@ def test_it_starts_in_order_and_stops_at_sigterm(tmp_path: Path) -> None:
         *("notify stopping", "close nftables", "close firewalld", "close sysctls"),
         *("close page", "close host"),
     ]
-    assert world.loop.stopped
     assert events(logs)[0] == "the copy is damaged"
     assert events(logs)[-1] == "podwatch stopped: lost rules are not put back any more"
 

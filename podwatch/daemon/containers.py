@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""podman's containers: when podman is asked for them, what it said, and who of them runs now.
+
+It owns the census (`podwatch.decide.census`), the processes of those in it, and the task that asks.
+podman is asked when something started or ended since, and again at growing intervals while somebody
+lives whom it does not call running.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from podwatch.adapters import process
+from podwatch.daemon.expected import Expected
+from podwatch.daemon.inside import Inside
+from podwatch.daemon.installed import Installed
+from podwatch.decide.census import Asked, Census, by_kernel, in_doubt, living
+from podwatch.decide.classes import classify
+from podwatch.words.errors import PodwatchError, Unreadable
+from podwatch.words.network import Address, Container, FirewallDriver, Setup
+
+QUIET_S = 0.5
+"""podman is asked for its containers when netavark's state has been the same for so long."""
+
+Known = tuple[Mapping[str, Container], frozenset[str], Mapping[Address, int] | None]
+"""Containers by id, as far as what podman said still holds; the ids of those that surely run; in
+how many network namespaces an address is, None where the kernel did not tell or was not asked."""
+
+
+class Containers:
+    """The containers of one Podman.
+
+    `changes` is a number that is another one after each transaction on the driver's rules. `clock`
+    counts seconds, as the running event loop does.
+    """
+
+    def __init__(
+        self,
+        expected: Expected,
+        installed: Installed,
+        changes: Callable[[], int],
+        *,
+        inside: Inside | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.census = Census()
+        self.setup: Setup | None = None
+        """What was set up at the last look; None where it could not be read."""
+        self._expected = expected
+        self._installed = installed
+        self._changes = changes
+        self._inside = inside or Inside()
+        self._clock = clock
+        self._started: dict[int, int] = {}
+        """The processes of containers when they were listed, and when each started."""
+        self._asking: asyncio.Task[None] | None = None
+        self._failed: tuple[object, float] | None = None
+        """The stamp of the state for which podman did not answer, and when that was."""
+
+    def remember(self, listed: Mapping[str, Container]) -> None:
+        """Take up the containers listed earlier, until podman is asked."""
+        self.census = Census(
+            {key: replace(container, up=False, pid=0) for key, container in listed.items()}
+        )
+
+    def doubt(self, at: float) -> None:
+        """The rules were changed at this moment: who is only created may have come to run."""
+        self.census = self.census.doubted(at)
+
+    # Asking podman.
+
+    @property
+    def again_at(self) -> float | None:
+        """When podman has to be asked once more though nothing tells of it; None for never."""
+        return self.census.again_at
+
+    @property
+    def is_due(self) -> bool:
+        """Whether podman has to be asked: something started or ended since, or it is time."""
+        if self.setup is None:
+            return False
+        again_at, asked = self.census.again_at, self.census.asked
+        if again_at is not None and self._clock() >= again_at:
+            return True
+        # What is in doubt gets its time: it would be taken for dead the next time podman is asked.
+        if asked is None or asked.stamp != self._expected.stamp:
+            return True
+        return again_at is None and asked.runtime != self._installed.podman.runtime_stamp()
+
+    def ask_soon(
+        self,
+        heard: Callable[[], None],
+        complain: Callable[[PodwatchError], None],
+        *,
+        again_s: float,
+    ) -> None:
+        """Have podman asked where that is due, as soon as netavark's state is quiet.
+
+        `heard` is called once it has answered, `complain` where it does not: it is asked for the
+        same state again `again_s` seconds later, not before.
+        """
+        if (self._asking is not None and not self._asking.done()) or not self.is_due:
+            return
+        if self._failed is not None:
+            stamp, failed_at = self._failed
+            if self._expected.stamp == stamp and self._clock() < failed_at + again_s:
+                return
+        self._asking = asyncio.create_task(self._ask_when_quiet(heard, complain), name="containers")
+
+    async def _ask_when_quiet(
+        self, heard: Callable[[], None], complain: Callable[[PodwatchError], None]
+    ) -> None:
+        stamp: object = None
+        while stamp != self._expected.stamp:
+            stamp = self._expected.stamp
+            await asyncio.sleep(QUIET_S)
+        try:
+            await self.ask()
+        except Unreadable as exc:
+            self._failed = stamp, self._clock()
+            complain(exc)
+            return
+        heard()
+
+    async def ask(self) -> None:
+        """Ask podman now. Raises Unreadable where it does not answer."""
+        asked = self.asked_now()
+        self.take(await self._expected.list_containers(), asked)
+
+    def asked_now(self) -> Asked:
+        """What is so now, before podman is asked."""
+        stamps = {} if self.setup is None else self.setup.stamps
+        return Asked(self._expected.stamp, stamps, self._installed.podman.runtime_stamp())
+
+    def take_listed(self, setup: Setup, runtime: object) -> None:
+        """Keep the containers that podman named when it was asked what is set up, if it was.
+
+        `setup` is what was read then, `runtime` the runtime's stamp before.
+        """
+        listed = self._expected.take_listed()
+        if listed is not None:
+            self.take(listed, Asked(self._expected.stamp, setup.stamps, runtime))
+
+    def take(self, listed: Mapping[str, Container], asked: Asked) -> None:
+        """Keep the containers that podman listed; `asked` is what was so before."""
+        host_netns = str(os.stat("/proc/self/ns/net").st_ino)
+        files = self._installed.networks.read_files()
+        kinds = {name: network.kind for name, network in files.items()}
+        containers = classify(listed, kinds, host_netns)
+        wired: set[str] = set()
+        if self.setup is not None and asked.stamp == self._expected.stamp:
+            seen = Census(containers, asked).at(asked.stamp, self.setup)
+            doubtful = in_doubt(self.setup, seen)
+            if doubtful:
+                seen |= by_kernel(self.setup, seen, self.inside(), told=True)
+            wired = {key for key in doubtful if seen[key].running}
+        if self._expected.asks_podman:  # one that is being started is not in the setup yet
+            wired |= {key for key, each in containers.items() if each.created and each.networks}
+        self._started = process.started({each.pid for each in containers.values() if each.pid})
+        self.census = self.census.next(
+            containers, asked, wired, self._started.keys(), self._clock()
+        )
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+    # What is known of them.
+
+    def alive(self) -> set[int]:
+        """The processes of containers that have not ended."""
+        return process.alive(self._started)
+
+    def known(self, setup: Setup | None, alive: set[int]) -> Known:
+        """What is known of the containers now; `alive` are their processes that have not ended.
+
+        The kernel is asked who is in a network namespace where somebody has state and is not listed
+        as running.
+        """
+        stamp = self._expected.stamp
+        setup = setup or Setup(FirewallDriver.UNKNOWN)
+        found, inside = self.census.at(stamp, setup), None
+        for key in self.census.ended(stamp, setup, alive):
+            found[key] = replace(found[key], ended=True)
+        if in_doubt(setup, found):
+            inside = self.inside()
+            found |= by_kernel(setup, found, inside, told=self.census.asked is not None)
+        # Where podman says what is set up, nothing else says so.
+        by_state = frozenset() if self._expected.asks_podman else self.census.running(stamp, alive)
+        return found, by_state, inside
+
+    def running(self, setup: Setup) -> Setup:
+        """The setup without containers that do not run, as far as is known now."""
+        return living(setup, self.known(setup, self.alive())[0])
+
+    def inside(self) -> Mapping[Address, int] | None:
+        """In how many namespaces an address is; None where the kernel does not tell."""
+        return self._inside.at((self._changes(), self._expected.stamp))
+
+    def inside_now(self) -> Mapping[Address, int] | None:
+        """The same, asked at this moment, though nothing may have changed."""
+        return self._inside.at(object())

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What firewalld says, for a look: asked over the bus, and not waited for where that would harm.
+
+It owns the question that is under way, the answer before it, and the names of the policies that
+were there once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from podwatch.adapters.firewalld import FirewalldWatch
+from podwatch.adapters.netlink import table_exists
+from podwatch.daemon.asking import Asking
+from podwatch.drivers.firewalld import POLICIES
+from podwatch.words.errors import Unreadable
+from podwatch.words.network import FirewallDriver, Setup
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Unknown
+
+Answer = tuple[Firewalld, list[Unknown]]
+"""What firewalld said, and what of it is unknown."""
+
+
+class FirewalldLook:
+    """Asks firewalld; `watch` is None on a host where nobody is to.
+
+    `heard_late` is called for an answer that no look waited for, where it is news. `is_there` says
+    whether the kernel has a table, by family and name; it raises Unreadable.
+    """
+
+    def __init__(
+        self,
+        watch: FirewalldWatch | None,
+        heard_late: Callable[[], None] = lambda: None,
+        is_there: Callable[[str, str], bool] = table_exists,
+    ) -> None:
+        self._watch = watch
+        self._asking: Asking[Answer] = Asking(heard_late)
+        self._is_there = is_there
+        self._policies_seen: frozenset[str] = frozenset()
+
+    def begin(self, setup: Setup | None, *, anew: bool = False) -> "asyncio.Task[Answer]":
+        """Ask, unless a question is under way; `anew` where an answer to that would be too old.
+
+        The policies are asked for where the driver of `setup` has its rules in them.
+        """
+        return self._asking.begin(partial(self._ask, setup), anew=anew)
+
+    async def hear(
+        self, asked: "asyncio.Task[Answer]", limit_s: float | None, unknown: list[Unknown]
+    ) -> Firewalld:
+        """The answer; after `limit_s` seconds the one before it, if there is one.
+
+        What is unknown of it is added to `unknown`.
+        """
+        answer, unheard = await self._asking.hear(asked, limit_s)
+        unknown.extend(unheard)
+        return answer
+
+    async def ask(self, unknown: list[Unknown], setup: Setup | None = None) -> Firewalld:
+        """What firewalld says now, and the kernel of its tables; or one more `unknown`."""
+        answer, unheard = await self._ask(setup)
+        unknown.extend(unheard)
+        return self.with_tables(answer, unknown)
+
+    def with_tables(self, said: Firewalld, unknown: list[Unknown]) -> Firewalld:
+        """What firewalld said, and the kernel says of its tables now; or one more `unknown`."""
+        if not said.running:
+            return said
+        try:
+            return replace(
+                said,
+                in_kernel=not said.in_kernel or self._is_there("inet", "firewalld"),
+                reloading=not said.panic and self._is_there("inet", "firewalld_policy_drop"),
+            )
+        except Unreadable as exc:
+            unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
+            return ABSENT_FIREWALLD
+
+    async def _ask(self, setup: Setup | None) -> Answer:
+        unknown: list[Unknown] = []
+        if self._watch is None:
+            return ABSENT_FIREWALLD, unknown
+        try:
+            by_policies = setup is not None and setup.driver is FirewallDriver.FIREWALLD
+            found = await self._watch.read(POLICIES if by_policies else ())
+        except Unreadable as exc:
+            unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
+            return ABSENT_FIREWALLD, unknown
+        if found.running:
+            self._policies_seen |= found.policies.keys()
+            found = replace(found, policies_before=self._policies_seen)
+        return found, unknown

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""podman's containers: when podman is asked, and whom they say runs, on a clock that jumps."""
+
+import asyncio
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from podwatch.daemon.containers import QUIET_S, Containers
+from podwatch.decide.census import Asked
+from podwatch.words.errors import PodwatchError, StateUnreadable
+from podwatch.words.network import Address, Container, Endpoint, FirewallDriver, Setup
+from tests.unit.daemon.fakes import BEGAN_S, now, run
+
+WEB, DB = "a" * 64, "b" * 64
+SUBNET = ip_network("10.88.0.0/16")
+AT = {WEB: ip_address("10.88.0.2"), DB: ip_address("10.88.0.3")}
+
+
+def endpoint(key: str) -> Endpoint:
+    """A container's place on the one network."""
+    return Endpoint(key, "n" * 64, "podman", ((AT[key], SUBNET),))
+
+
+@dataclass
+class FakePodman:
+    """What is set up, what podman says of it and who has a namespace: expected, podman, kernel."""
+
+    listed: dict[str, Container] = field(default_factory=dict)
+    inside: dict[Address, int] | None = field(default_factory=dict)
+    stamp: int = 1
+    runtime: int = 1
+    asks_podman: bool = False
+    silent: bool = False
+    transactions: int = 1
+    told: dict[str, Container] | None = None
+    asked_at: list[float] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    keys: list[object] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        installed: Any = SimpleNamespace(
+            podman=self, networks=SimpleNamespace(read_files=lambda: {})
+        )
+        expected: Any = self
+        inside: Any = self
+        self.containers = Containers(
+            expected, installed, lambda: self.transactions, inside=inside, clock=now
+        )
+
+    async def list_containers(self) -> dict[str, Container]:
+        """Its containers, or nothing at all."""
+        self.asked_at.append(now())
+        if self.silent:
+            raise StateUnreadable("podman is silent")
+        return self.listed
+
+    def runtime_stamp(self) -> object:
+        """The runtime's."""
+        return self.runtime
+
+    def take_listed(self) -> dict[str, Container] | None:
+        """What it said when it was asked for its networks."""
+        told, self.told = self.told, None
+        return told
+
+    def at(self, key: object) -> dict[Address, int] | None:
+        """Who is in a namespace."""
+        self.keys.append(key)
+        return self.inside
+
+    def complain(self, error: PodwatchError) -> None:
+        """It did not answer."""
+        self.heard.append(str(error))
+
+    def ask_soon(self) -> None:
+        """As the loop asks, after a look."""
+        self.containers.ask_soon(lambda: self.heard.append("listed"), self.complain, again_s=150)
+
+    def set_up(self, *keys: str) -> Setup:
+        """A look finds these set up."""
+        stamps = {key: f"{key} {self.stamp}" for key in keys}
+        self.containers.setup = Setup(
+            FirewallDriver.NFTABLES, endpoints=tuple(map(endpoint, keys)), stamps=stamps
+        )
+        return self.containers.setup
+
+
+def test_podman_is_asked_when_the_state_has_been_still_for_a_while() -> None:
+    """Nothing is asked before a look; then once, though it is said again meanwhile."""
+    podman = FakePodman()
+
+    async def body() -> None:
+        podman.ask_soon()
+        await asyncio.sleep(2 * QUIET_S)
+        assert podman.asked_at == []
+        podman.set_up()
+        podman.ask_soon()
+        await asyncio.sleep(QUIET_S / 2)
+        podman.stamp += 1
+        podman.ask_soon()
+        await asyncio.sleep(10)
+        assert podman.asked_at == [BEGAN_S + 4 * QUIET_S]
+        assert podman.heard == ["listed"]
+        podman.ask_soon()
+        await asyncio.sleep(10)
+        assert len(podman.asked_at) == 1
+
+    run(body())
+
+
+@pytest.mark.parametrize("what", ["stamp", "runtime"])
+def test_podman_is_asked_again_when_something_starts_or_ends(what: str) -> None:
+    """On its networks (netavark's state), or on any (the runtime's directory)."""
+    podman = FakePodman()
+
+    async def body() -> None:
+        podman.set_up()
+        await podman.containers.ask()
+        assert not podman.containers.is_due
+        setattr(podman, what, 2)
+        assert podman.containers.is_due
+
+    run(body())
+
+
+def test_a_silent_podman_is_asked_for_the_same_state_after_a_while() -> None:
+    """Not at every look; but at once where the state is another one."""
+    podman = FakePodman(silent=True)
+
+    async def body() -> None:
+        podman.set_up()
+        for wait_s in (1.0, 10.0, 138.0, 2.0):
+            podman.ask_soon()
+            await asyncio.sleep(wait_s)
+        assert len(podman.asked_at) == 1
+        podman.ask_soon()
+        await asyncio.sleep(1)
+        assert len(podman.asked_at) == 2
+        podman.stamp += 1
+        podman.ask_soon()
+        await asyncio.sleep(1)
+        assert len(podman.asked_at) == 3
+        assert podman.heard == ["podman is silent"] * 3
+
+    run(body())
+
+
+def test_nobody_asks_after_the_end() -> None:
+    """What waits for quiet is not begun any more."""
+    podman = FakePodman()
+
+    async def body() -> None:
+        podman.containers.close()
+        podman.set_up()
+        podman.ask_soon()
+        await asyncio.sleep(QUIET_S / 2)
+        podman.containers.close()
+        await asyncio.sleep(10)
+        assert podman.asked_at == []
+
+    run(body())
+
+
+def test_who_was_listed_by_an_earlier_podwatch_has_a_name_and_no_process() -> None:
+    """Names are good until podman is asked; whether they run it cannot know."""
+    podman = FakePodman()
+    setup = podman.set_up(WEB)
+    podman.containers.remember({WEB: Container(WEB, "web", up=True, pid=7)})
+    found, surely, _ = podman.containers.known(setup, {7})
+    assert found[WEB].name == "web"
+    assert found[WEB].pid == 0
+    assert not found[WEB].up
+    assert surely == frozenset()
+
+
+def test_who_is_listed_and_whose_process_is_there_surely_runs() -> None:
+    """Unless podman itself says what is set up: then nothing else does."""
+    podman = FakePodman()
+    podman.listed = {WEB: Container(WEB, "web", up=True, pid=1)}
+
+    async def body() -> None:
+        setup = podman.set_up(WEB)
+        await podman.containers.ask()
+        alive = podman.containers.alive()
+        assert alive == {1}
+        assert podman.containers.known(setup, alive)[1] == {WEB}
+        assert podman.keys == []  # nobody is in doubt
+        assert podman.containers.known(setup, set())[0][WEB].ended
+        podman.asks_podman = True
+        assert podman.containers.known(setup, alive)[1] == frozenset()
+
+    run(body())
+
+
+def test_who_is_not_listed_lives_where_the_kernel_has_his_address() -> None:
+    """He is doubted, and podman is asked again soon; who has no namespace is left out."""
+    podman = FakePodman(inside={AT[WEB]: 1})
+
+    async def body() -> None:
+        setup = podman.set_up(WEB, DB)
+        await podman.containers.ask()
+        assert podman.containers.census.doubtful == {WEB}
+        assert podman.containers.again_at is not None
+        assert not podman.containers.is_due
+        found, _, inside = podman.containers.known(setup, set())
+        assert inside == {AT[WEB]: 1}
+        assert found[WEB].running
+        assert not found[DB].running
+        assert [e.container_id for e in podman.containers.running(setup).endpoints] == [WEB]
+        await asyncio.sleep(podman.containers.again_at - now())
+        assert podman.containers.is_due
+
+    run(body())
+
+
+def test_a_change_of_the_rules_makes_the_doubted_asked_for_soon() -> None:
+    """One that was only created may have come to run by it."""
+    podman = FakePodman(inside={AT[WEB]: 1})
+
+    async def body() -> None:
+        podman.set_up(WEB)
+        for _ in range(3):
+            await podman.containers.ask()
+        later = podman.containers.again_at
+        assert later is not None
+        podman.containers.doubt(now())
+        soon = podman.containers.again_at
+        assert soon is not None
+        assert soon < later
+
+    run(body())
+
+
+def test_who_is_being_started_is_doubted_where_podman_says_what_is_set_up() -> None:
+    """He is not in the setup yet, and nothing tells when he is."""
+    podman = FakePodman(asks_podman=True)
+    podman.listed = {WEB: Container(WEB, "web", created=True, networks=("podman",))}
+
+    async def body() -> None:
+        podman.set_up()
+        await podman.containers.ask()
+        assert podman.containers.census.doubtful == {WEB}
+
+    run(body())
+
+
+def test_what_podman_said_with_its_networks_is_kept() -> None:
+    """It need not be asked a second time; where it was not asked, nothing changes."""
+    podman = FakePodman(told={WEB: Container(WEB, "web")})
+
+    async def body() -> None:
+        setup = podman.set_up(WEB)
+        podman.containers.take_listed(setup, 1)
+        census = podman.containers.census
+        assert census.asked == Asked(1, setup.stamps, 1)
+        assert census.containers[WEB].name == "web"
+        podman.containers.take_listed(setup, 2)
+        assert podman.containers.census is census
+
+    run(body())
+
+
+def test_the_kernel_is_asked_anew_where_anybody_may_have_come_or_gone() -> None:
+    """Its answer holds for the same rules and state; at the moment of a repair, never."""
+    podman = FakePodman()
+    containers = podman.containers
+    containers.inside()
+    containers.inside()
+    podman.transactions += 1
+    containers.inside()
+    podman.stamp += 1
+    containers.inside()
+    containers.inside_now()
+    containers.inside_now()
+    same, again, changed, other, *ever = podman.keys
+    assert same == again
+    assert len({same, changed, other, *ever}) == 5
