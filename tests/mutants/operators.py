@@ -110,6 +110,14 @@ def _compared(ops: Sequence[ast.cmpop], changed: int, rights: Iterable[str]) -> 
     return (f"{_WRITTEN[kind]} {right}" for kind, right in zip(kinds, rights, strict=True))
 
 
+def _joined(op: ast.boolop, parts: list[str]) -> Iterator[str]:
+    """Conditions joined by the other word, and by the same with one of them left out."""
+    same, other = (" and ", " or ") if isinstance(op, ast.And) else (" or ", " and ")
+    yield f"({other.join(parts)})"
+    for left_out in range(len(parts)):
+        yield f"({same.join(parts[:left_out] + parts[left_out + 1 :])})"
+
+
 def _changes(
     node: ast.expr, text_of: Callable[[ast.expr], str], *, is_condition: bool
 ) -> Iterator[str]:
@@ -124,11 +132,7 @@ def _changes(
             for changed in range(len(ops)):
                 yield " ".join((source(left), *_compared(ops, changed, map(source, rights))))
         case ast.BoolOp(op=op, values=values):
-            parts = [source(value) for value in values]
-            same, other = (" and ", " or ") if isinstance(op, ast.And) else (" or ", " and ")
-            yield f"({other.join(parts)})"
-            for left_out in range(len(parts)):
-                yield f"({same.join(parts[:left_out] + parts[left_out + 1 :])})"
+            yield from _joined(op, [source(value) for value in values])
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             yield f"bool({source(operand)})"
         case ast.IfExp(body=body, orelse=orelse):
