@@ -3,6 +3,7 @@
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -59,6 +60,14 @@ def daemon() -> Iterator[int]:
     with subprocess.Popen(["podwatch", "infinity"], executable="/usr/bin/sleep") as process:
         yield process.pid
         process.kill()
+
+
+@pytest.fixture(autouse=True)
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`podwatch run` takes ssl out, and logs to a stream that ends with its test: both end here."""
+    monkeypatch.setitem(sys.modules, "ssl", ssl)
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize(
@@ -316,14 +325,10 @@ def test_restore_exits_with_the_state_it_leaves(
 def test_run_serves_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon's end is exit code 0, and --dry-run reaches it."""
     root_on(tmp_path, monkeypatch)
-    monkeypatch.setitem(sys.modules, "ssl", sys.modules.get("ssl"))  # put back what it takes out
     work = Answer(None)
     monkeypatch.setattr(service, "serve", work)
 
-    try:
-        assert main(["run", "--dry-run"]) == 0
-    finally:
-        structlog.reset_defaults()  # it logs to a stream that ends with this test
+    assert main(["run", "--dry-run"]) == 0
     assert work.given == {"dry_run": True}
 
 
