@@ -50,7 +50,12 @@ NAMES_THAT_SAY_NOTHING = {
     "common",
     "misc",
 }
-LONGEST_LINES = 450
+MAX_LINES = 410
+LONGER_FILES = {"podwatch/daemon/look.py", "podwatch/decide/explain.py"}
+"""Files that are longer, until each is taken apart."""
+MAX_ATTRIBUTES = 15
+LARGE_CLASSES = {"Looker", "Publisher"}
+"""Classes that bind more attributes, until each is taken apart."""
 
 SOURCES = sorted((ROOT / "podwatch").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -152,7 +157,7 @@ def test_files_are_opened_in_one_place(path: Path) -> None:
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Call) and _opens(node)
     ]
-    assert [each for each in opened if "os.open(os.devnull" not in each] == []
+    assert [call for call in opened if "os.open(os.devnull" not in call] == []
 
 
 def _opens(call: ast.Call) -> bool:
@@ -177,7 +182,8 @@ def test_every_file_says_what_it_is(path: Path) -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_files_are_short_enough_to_read(path: Path) -> None:
     """A module is one thing, and one can read it in one go."""
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_LINES
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_LINES or name_of(path) in LONGER_FILES
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
@@ -226,3 +232,26 @@ def test_the_daemon_is_small() -> None:
     )
 
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_classes_are_small_enough_to_read(path: Path) -> None:
+    """A class that binds more attributes of its own is two things; dataclasses name theirs."""
+    large = {
+        node.name
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef) and len(_bound(node)) > MAX_ATTRIBUTES
+    }
+    assert large <= LARGE_CLASSES, name_of(path)
+
+
+def _bound(scope: ast.ClassDef) -> set[str]:
+    """The attributes that the methods of a class bind."""
+    return {
+        node.attr
+        for node in ast.walk(scope)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
