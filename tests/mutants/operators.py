@@ -138,12 +138,14 @@ def _changes(
         case ast.IfExp(body=body, orelse=orelse):
             yield source(body)
             yield source(orelse)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _SIGNS:
-            if not any(isinstance(part, _TEXTS) for part in (left, right)):
-                yield f"{source(left)} {_SIGNS[type(op)]} {source(right)}"
-        case ast.Constant(value=bool(value)):
-            yield str(not value)
+        case ast.BinOp(left=left, op=op, right=right) if _counts(op, left, right):
+            yield f"{source(left)} {_SIGNS[type(op)]} {source(right)}"
         case ast.Constant(value=int(value)):
-            yield str(value + 1)
+            yield str(not value if isinstance(value, bool) else value + 1)
         case _ if is_condition:
             yield f"not ({source(node)})"
+
+
+def _counts(op: ast.operator, left: ast.expr, right: ast.expr) -> bool:
+    """Whether an operation may be one of numbers: texts and lists are only put together."""
+    return type(op) in _SIGNS and not isinstance(left, _TEXTS) and not isinstance(right, _TEXTS)

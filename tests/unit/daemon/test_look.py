@@ -274,5 +274,6 @@ def test_rules_that_are_lost_wait_for_nobodys_answer(monkeypatch: pytest.MonkeyP
         assert found.firewalld is not None
         assert found.firewalld.sources
         assert found.firewalld.reloading
+        firewalld.let.set()
 
     asyncio.run(body())
