@@ -150,6 +150,27 @@ def test_a_network_from_before_an_update_stays_as_it_is() -> None:
     assert found == ["-s 10.89.3.0/24 -p udp -m udp --dport 53 -j ACCEPT"]
 
 
+def test_two_subnets_of_a_family_have_no_order_in_their_chain() -> None:
+    """The second one's accept stands behind the first one's masquerade; with one, it is before."""
+    subnets = (ip_network("10.89.3.0/24"), ip_network("10.89.4.0/24"), ip_network("fd10:88::/64"))
+    setup = setup_of()
+    (network,) = setup.networks.values()
+    addresses = tuple((subnet[2], subnet) for subnet in subnets)
+    setup = replace(
+        setup,
+        networks={network.id: replace(network, subnets=subnets)},
+        endpoints=(replace(setup.endpoints[0], addresses=addresses),),
+    )
+    rules = expected_rules(setup, Ruleset(present=True, chains={}))
+    chain = "nat NETAVARK-52A648766DA40"
+
+    assert {rule.order for rule in rules if rule.chain == f"ip {chain}"} == {None}
+    assert [rule.order for rule in rules if rule.chain == f"ip6 {chain}"] == [
+        (f"ip6 {chain}", 0),
+        (f"ip6 {chain}", 1),
+    ]
+
+
 def test_a_published_port_53_is_not_taken_for_dns() -> None:
     """A container that publishes port 53 does not make netavark look newer than it is."""
     owner = f'-m comment --comment "dnat name: a id: {KEY}"'

@@ -63,6 +63,15 @@ def test_a_link_is_read() -> None:
     assert (found.ended, found.interrupted) == (0, False)
 
 
+def test_of_a_link_the_numbers_of_the_attributes_count() -> None:
+    """Another attribute of four bytes is taken neither for the bridge nor for the namespace."""
+    body = link("eth0", 2, attribute(4, struct.pack("=i", 1500)))
+    (found,) = parse_dump(message(NEWLINK, body) + DONE, QUESTION).seen
+
+    assert isinstance(found, LinkSeen)
+    assert (found.master, found.netns_id) == (0, None)
+
+
 def test_of_a_point_to_point_link_the_own_address_counts() -> None:
     """IFA_ADDRESS is the other end's there, whichever comes first."""
     head = struct.pack("=BBBBI", 2, 24, 0, 0, 5)
