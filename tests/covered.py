@@ -20,7 +20,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 ROOMS = ("daemon", "report")
 
-LEAST_TOGETHER = 82
+LEAST_TOGETHER = 90
 """So many percent of the lines of all measured rooms together are run by their tests."""
 LEAST_OF_A_FILE = 80
 """And so many of each file."""
@@ -28,11 +28,8 @@ LEAST_OF_FILES = {
     "podwatch/daemon/expected.py": 60,
     "podwatch/daemon/firewalls.py": 65,
     "podwatch/daemon/gates.py": 65,
-    "podwatch/daemon/host.py": 60,
-    "podwatch/daemon/loop.py": 70,
     "podwatch/daemon/restore.py": 75,
     "podwatch/daemon/rules.py": 50,
-    "podwatch/daemon/service.py": 0,
 }
 """Files that are not there yet, with what they must not fall below meanwhile."""
 
