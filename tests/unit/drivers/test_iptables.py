@@ -171,6 +171,18 @@ def test_two_subnets_of_a_family_have_no_order_in_their_chain() -> None:
     ]
 
 
+def test_what_is_invalid_is_dropped_before_anything_is_accepted() -> None:
+    """In netavark's chain the drop has its place before the accepts of all subnets."""
+    seen = Ruleset(present=True, chains={"ip filter NETAVARK_INPUT": Chain("", ())})
+    ranks = {
+        rule.text.rpartition(" ")[2]: rule.order[1]
+        for rule in expected_rules(setup_of(), seen)
+        if rule.chain == "ip filter NETAVARK_FORWARD" and rule.order
+    }
+
+    assert ranks == {"DROP": 0, "ACCEPT": 1}
+
+
 def test_a_published_port_53_is_not_taken_for_dns() -> None:
     """A container that publishes port 53 does not make netavark look newer than it is."""
     owner = f'-m comment --comment "dnat name: a id: {KEY}"'

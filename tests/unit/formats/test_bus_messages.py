@@ -127,6 +127,17 @@ def test_a_header_that_is_too_long_is_passed_over() -> None:
     assert [data for _, data in inbox.feed(long + short)] == [short]
 
 
+@pytest.mark.parametrize("byte", [17, 19], ids=["length of the signature", "its end"])
+def test_a_field_without_a_signature_of_one_letter_is_passed_over(byte: int) -> None:
+    """Its header is not read any further; the next message is."""
+    good = stranger.message(SIGNAL, 1, {stranger.SENDER: ":1.9"})
+    spoilt = bytearray(good)
+    spoilt[byte] ^= 2
+
+    found = list(Messages(lambda _: True).feed(bytes(spoilt) + good))
+    assert [data for _, data in found] == [good]
+
+
 def test_a_large_body_takes_no_memory() -> None:
     """Of 31 MB that nobody wants nothing is kept; what was behind them is there."""
     body = stranger.large_body()
