@@ -104,9 +104,8 @@ class Looker:
     @property
     def tables(self) -> frozenset[str]:
         """The nftables tables in which the rules are; every driver's until the first look."""
-        if self.setup is not None and self.setup.driver in DRIVERS:
-            return DRIVERS[self.setup.driver].TABLES
-        return _ALL_TABLES
+        known = DRIVERS.get(self.setup.driver) if self.setup is not None else None
+        return (known.TABLES if known is not None else frozenset()) or _ALL_TABLES
 
     @property
     def writers(self) -> frozenset[str]:

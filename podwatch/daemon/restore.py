@@ -34,8 +34,7 @@ from podwatch.decide.decision import Decision
 from podwatch.decide.held import held_back, told
 from podwatch.decide.judge import judge
 from podwatch.drivers import saved
-from podwatch.drivers.driver import DRIVERS, expected_rules
-from podwatch.drivers.firewalld import zone_of
+from podwatch.drivers.driver import DRIVERS, expected_rules, zone_of
 from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFailed, Unreadable
 from podwatch.words.means import Method, Outcome
 from podwatch.words.network import FirewallDriver

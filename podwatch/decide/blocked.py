@@ -6,7 +6,8 @@ from it. Pure.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from podwatch.words.network import FirewallDriver, Setup
+from podwatch.drivers.driver import is_in_firewalld
+from podwatch.words.network import Setup
 from podwatch.words.snapshot import Firewalld, HeldLock, Snapshot
 from podwatch.words.verdict import Blocked, BlockedKind
 
@@ -42,7 +43,7 @@ def blocked_by(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
     # What firewalld itself forwards is not concerned.
     publishes = (
         setup is not None
-        and setup.driver is not FirewallDriver.FIREWALLD
+        and not is_in_firewalld(setup.driver)
         and any(each.port_mappings or each.dns_port != 53 for each in setup.endpoints)
     )
     if firewalld is not None and firewalld.strict_forward_ports and publishes:

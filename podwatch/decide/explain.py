@@ -9,43 +9,39 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from podwatch.decide import hidden, hops
-from podwatch.decide.sources import trusted_sources
+from podwatch.decide.firewalld_hops import RESTORE, FirewalldHops, names_of
+from podwatch.decide.rules import rules_of
 from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, nftables
-from podwatch.drivers.driver import DRIVERS, expected_rules
+from podwatch.drivers.driver import DRIVERS, is_in_firewalld, observed_of
 from podwatch.words.network import (
     Address,
     Container,
     Endpoint,
-    FirewallDriver,
     PortMapping,
     Setup,
 )
-from podwatch.words.rules import Rule, RuleKind, Ruleset
-from podwatch.words.snapshot import Firewalld, Snapshot
+from podwatch.words.rules import Rule, RuleKind
+from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
 
-_RESTORE = "podwatch restore"
-_CLOSED_ZONES = frozenset(
-    ("block", "dmz", "drop", "external", "home", "internal", "public", "work")
-)
-"""firewalld's own zones that forward nothing to other zones, but into their own (firewalld 1.0)."""
 _OURS = (*nftables.TABLES, "inet firewalld")
 
 
 def explain(snapshot: Snapshot, kernel: Kernel, port: tuple[int, str] | None = None) -> list[Way]:
     """Every way of every container: to its ports, out of it, and the isolation of its networks.
 
-    Of a range of ports that `port` is one of, that port's way alone is told.
+    `port` is the number and protocol that was asked for. A range of ports that includes it has one
+    way, that of this port.
     """
     if snapshot.setup is None:
         return []
     teller = _Teller(snapshot, snapshot.setup, kernel, port)
     found = [
-        replace(way, members=teller.members(each.container_id))
-        for each in sorted(snapshot.setup.endpoints, key=teller.name)
-        for way in teller.ways(each)
+        replace(way, members=teller.members(endpoint.container_id))
+        for endpoint in sorted(snapshot.setup.endpoints, key=teller.name)
+        for way in teller.ways(endpoint)
     ]
     return found + list(teller.isolation())
 
@@ -58,19 +54,14 @@ class _Teller:
         self.snapshot = snapshot
         self.kernel = kernel
         self.setup = setup
-        self._by_firewalld = setup.driver is FirewallDriver.FIREWALLD
-        self.sources = {(network, source) for network, _, source in trusted_sources(setup)}
+        self._by_firewalld = is_in_firewalld(setup.driver)
+        self._firewalld = FirewalldHops(snapshot.firewalld, setup, kernel)
         self.rules: dict[tuple[str, str], list[Rule]] = {}  # by network and container
-        self.observed = snapshot.rules
-        self.expected: list[Rule] = []
-        if self._by_firewalld and snapshot.firewalld is not None and snapshot.firewalld.running:
-            self.observed = Ruleset(present=True, chains=snapshot.firewalld.policies)
-            self.expected = policies.expected_rules(setup, snapshot.firewalld.policies_seen)
-        elif self.observed is not None:
-            self.expected = expected_rules(setup, self.observed)
+        self.observed = observed_of(setup, snapshot)
+        self.expected = rules_of(setup, snapshot)
         self.spelling = Spelling(self.expected, self.observed, snapshot.copied)
-        for each in self.expected:
-            self.rules.setdefault((each.network_id, each.container_id), []).append(each)
+        for rule in self.expected:
+            self.rules.setdefault((rule.network_id, rule.container_id), []).append(rule)
 
     def name(self, endpoint: Endpoint) -> str:
         """What its container is called."""
@@ -166,7 +157,7 @@ class _Teller:
             what = f"{endpoint.network_name} is internal: nothing outside of it gets an answer"
             yield Hop("network", what, Mark.BROKEN, "publish it on a network that is not internal")
         yield hops.forwarding(self.kernel, address)
-        yield from self._firewalld_gate(to_a_port=True)
+        yield from self._firewalld.gate(to_a_port=True)
         # Of a range netavark's nftables driver has a rule for each port, which names it.
         mine = {whole.way_to(address), mapping.way_to(address)}
         rules = [
@@ -195,91 +186,15 @@ class _Teller:
         yield from hops.state(known)
         yield from hops.wire(self.kernel, self.setup, endpoint, known)
         yield hops.forwarding(self.kernel, address)
-        yield from self._firewalld_gate(to_a_port=False)
-        yield from self._source(endpoint, address)
-        yield from self._policies(endpoint, address)
+        yield from self._firewalld.gate(to_a_port=False)
+        yield from self._firewalld.source(endpoint, address)
+        yield from self._firewalld.policies(endpoint, address)
         yield from self._forward_rules(endpoint, address)
         yield from self._other_firewalls(endpoint, address, "saddr")
         yield self._masquerade(endpoint, address)
         yield hops.route(self.kernel, address)
 
     # The hops.
-
-    def _firewalld_gate(self, *, to_a_port: bool) -> Iterator[Hop]:
-        firewalld = self.snapshot.firewalld
-        if firewalld is None:
-            yield Hop("firewalld", "it could not be asked", Mark.UNKNOWN, "firewall-cmd --state")
-        elif not firewalld.running:
-            if self._by_firewalld:
-                what = "it does not run, and it has all of netavark's rules"
-                yield Hop("firewalld", what, Mark.BROKEN, "systemctl start firewalld")
-        elif firewalld.panic:
-            what = "panic mode: all traffic is dropped"
-            yield Hop("firewalld", what, Mark.BROKEN, "firewall-cmd --panic-off")
-        elif firewalld.reloading:
-            what = "a reload is going on: new connections are dropped"
-            yield Hop("firewalld", what, Mark.BROKEN, "wait, or: systemctl restart firewalld")
-        elif to_a_port and firewalld.strict_forward_ports and not self._by_firewalld:
-            # firewalld 2.3 leaves "ct status dnat accept" out of its filter_FORWARD then.
-            what = "StrictForwardPorts=yes: it lets no port pass that it does not forward itself"
-            advice = "set it to no in /etc/firewalld/firewalld.conf; firewall-cmd --reload"
-            yield Hop("firewalld", what, Mark.BROKEN, advice)
-        else:
-            yield Hop("firewalld", "it lets forwarded ports pass")
-
-    def _source(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
-        firewalld = self.snapshot.firewalld
-        if firewalld is None or not firewalld.running:
-            return
-        for subnet in _names(endpoint, address):
-            if (endpoint.network_id, subnet) not in self.sources:
-                continue
-            source = firewalld.sources.get(subnet)
-            wanted = policies.zone_of(self.setup.driver)
-            if source == wanted:
-                yield Hop("firewalld zone", f"{subnet} is a source of zone {wanted}")
-                continue
-            zone = source or self._zone_of_bridge(firewalld, endpoint)
-            advice = (
-                f"firewall-cmd --zone={wanted} --change-source={subnet}" if source else _RESTORE
-            )
-            what = f"{subnet} is {'in' if source else 'a source of no zone, and so in'} zone {zone}"
-            link = self.kernel.routed.get(address.version)
-            if self._by_firewalld and address.version == 4:
-                what += ": what containers send is not masqueraded"
-                yield Hop("firewalld zone", what, Mark.BROKEN, advice)
-            elif link is not None and firewalld.interfaces.get(link) == zone:
-                yield Hop("firewalld zone", f"{what}, as {link} is", Mark.NOTE, advice)
-            elif zone in _CLOSED_ZONES or not zone:
-                what += ": what containers send is dropped or rejected"
-                yield Hop("firewalld zone", what, Mark.BROKEN, advice)
-            else:
-                yield Hop("firewalld zone", f"{what}, whose rules apply", Mark.NOTE, advice)
-
-    def _policies(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
-        """firewalld's policies that drop or reject what its zones let pass (firewalld 0.9)."""
-        firewalld, link = self.snapshot.firewalld, self.kernel.routed.get(address.version)
-        if firewalld is None or not firewalld.running or link is None:
-            return
-        known = [firewalld.sources.get(each) for each in _names(endpoint, address)]
-        zone = next(filter(None, known), self._zone_of_bridge(firewalld, endpoint))
-        beyond = firewalld.interfaces.get(link, firewalld.default_zone)
-        for each in self.kernel.policies:
-            if each.closes(zone, beyond):
-                what = (
-                    f"{each.name} ({', '.join(each.ingress)} → {', '.join(each.egress)}) has the "
-                    f"target {each.target}: what no rule of it accepts ends there"
-                )
-                advice = (
-                    f"firewall-cmd --permanent --policy={each.name} --set-target=CONTINUE; "
-                    "firewall-cmd --reload"
-                )
-                yield Hop("firewalld policy", what, Mark.BROKEN, advice)
-
-    def _zone_of_bridge(self, firewalld: Firewalld, endpoint: Endpoint) -> str:
-        network = self.setup.networks.get(endpoint.network_id)
-        bridge = firewalld.interfaces.get(network.bridge) if network else None
-        return bridge or firewalld.default_zone
 
     def _forward_rules(
         self, endpoint: Endpoint, address: Address, *, inward: bool = False
@@ -323,7 +238,7 @@ class _Teller:
             return
         network = self.setup.networks.get(endpoint.network_id)
         bridge = network.bridge if network else ""
-        marks = [f"{direction} {each} " for each in _names(endpoint, address)]
+        marks = [f"{direction} {each} " for each in names_of(endpoint, address)]
         marks += [f'"{bridge}"'] if bridge else []
         other_family = {4: "ip6 ", 6: "ip "}[address.version]
         for chain in self.kernel.others:
@@ -344,7 +259,7 @@ class _Teller:
         return [each for kind in kinds for each in rules if each.kind is kind]
 
     def _about(self, endpoint: Endpoint, address: Address, *kinds: RuleKind) -> list[Rule]:
-        names = _names(endpoint, address)
+        names = names_of(endpoint, address)
         return [each for each in self._of(endpoint, *kinds) if each.subject in names]
 
     def _path(self, hook: str, rules: list[Rule]) -> list[Rule]:
@@ -372,9 +287,9 @@ class _Teller:
             yield self._present("port forward", [each], told, if_missing)
 
     def _present(
-        self, place: str, rules: list[Rule], what: str, if_missing: Mark, advice: str = _RESTORE
+        self, place: str, rules: list[Rule], what: str, if_missing: Mark, advice: str = RESTORE
     ) -> Hop:
-        if self.setup.driver not in DRIVERS and not self._by_firewalld:
+        if self.setup.driver not in DRIVERS:
             told = f"rules of the driver {self.setup.driver} are not explained"
             return Hop(place, told, Mark.UNKNOWN)
         observed = self.observed
@@ -404,12 +319,6 @@ class _Teller:
 def _closed(place: str, chain: str, text: str) -> Hop:
     what = f"chain {chain}: “{text}”, which is not Podman's, keeps packets from its rules"
     return Hop(place, what, Mark.BROKEN, "delete it, unless it is meant so")
-
-
-def _names(endpoint: Endpoint, address: Address) -> set[str]:
-    """What rules and zones may call an address by: its subnet, itself, itself as a subnet."""
-    subnets = {str(subnet) for each, subnet in endpoint.addresses if each == address}
-    return {*subnets, str(address), f"{address}/{address.max_prefixlen}"}
 
 
 def _accepts(chain: BaseChain, marks: Iterable[str]) -> bool:

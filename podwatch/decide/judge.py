@@ -17,7 +17,7 @@ from podwatch.decide.in_the_way import in_the_way
 from podwatch.decide.kinds import KINDS, RULES, Kind, reported
 from podwatch.decide.leftovers import candidates, leftovers, notices
 from podwatch.decide.rules import container_ids, duplicates, not_podmans, rules_of, unmasked
-from podwatch.decide.sources import NOT_IN_FIREWALLD, firewalld_warnings
+from podwatch.decide.sources import firewalld_warnings
 from podwatch.decide.state_files import (
     about_nobodys,
     by_their_owners,
@@ -34,8 +34,8 @@ from podwatch.decide.surroundings import (
     unforwarded,
     without_events,
 )
-from podwatch.drivers.driver import DRIVERS
-from podwatch.words.network import FirewallDriver, Setup
+from podwatch.drivers.driver import DRIVERS, observed_of
+from podwatch.words.network import Setup
 from podwatch.words.rules import Rule, Ruleset
 from podwatch.words.snapshot import Snapshot, Unknown
 from podwatch.words.verdict import (
@@ -72,7 +72,7 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
         rules = rules_of(setup, snapshot)
         for kind in reported(kinds):
             lost[kind.name] = list(kind.judge(setup, snapshot, rules))
-        if setup.driver in DRIVERS and snapshot.rules is not None:
+        if snapshot.rules is not None and observed_of(setup, snapshot) is snapshot.rules:
             known = replace(snapshot, setup=setup)
             if snapshot.inside is None:
                 asks_inside = asks_inside or bool(candidates(known, rules))
@@ -80,9 +80,8 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
             warnings.extend(_about_observed(known, setup, snapshot.rules, rules, of_rules))
         warnings.extend(unforwarded(setup, snapshot))
         warnings.extend(astray(setup, snapshot))
-        if snapshot.firewalld is not None and setup.driver not in NOT_IN_FIREWALLD:
-            if setup.driver is FirewallDriver.FIREWALLD:
-                warnings.extend(unmasked(rules, snapshot.firewalld))
+        if snapshot.firewalld is not None and setup.driver in DRIVERS:
+            warnings.extend(unmasked(rules, snapshot.firewalld))
             warnings.extend(firewalld_warnings(setup, snapshot.firewalld))
     warnings.extend(neighbours(snapshot))
     blocked = tuple(blocked_by(snapshot, setup))

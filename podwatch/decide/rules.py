@@ -8,8 +8,8 @@ from dataclasses import replace
 from podwatch.decide.sentences import about_rule
 from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
-from podwatch.drivers.driver import DRIVERS, expected_rules
-from podwatch.words.network import Container, FirewallDriver, Setup
+from podwatch.drivers.driver import DRIVERS, expected_rules, is_in_firewalld, observed_of
+from podwatch.words.network import Container, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.text import counted
@@ -35,21 +35,21 @@ def not_podmans(setup: Setup, containers: Mapping[str, Container]) -> Iterable[s
 
 def rules_of(setup: Setup, snapshot: Snapshot) -> Sequence[Rule]:
     """The rules that have to be there, as far as it is known what is."""
-    if setup.driver in DRIVERS and snapshot.rules is not None:
-        return expected_rules(setup, snapshot.rules)
-    firewalld = snapshot.firewalld
-    if setup.driver is FirewallDriver.FIREWALLD and firewalld is not None and firewalld.running:
-        return policies.expected_rules(setup, firewalld.policies_seen)
-    return ()
+    observed = observed_of(setup, snapshot)
+    return expected_rules(setup, observed) if observed is not None else ()
 
 
 def lost_rules(setup: Setup, snapshot: Snapshot, rules: Sequence[Rule]) -> Iterable[Missing]:
-    """Which of these rules are missing, wherever the setup's driver has them."""
-    if setup.driver in DRIVERS and snapshot.rules is not None:
-        yield from missing_rules(rules, snapshot.rules, snapshot, setup)
-    elif rules and snapshot.firewalld is not None:
-        lost = missing_forwards(rules, snapshot.firewalld, snapshot, setup)
-        yield from (forward for forward in lost if forward.reloadable)
+    """Which of these rules are missing, wherever the setup's driver has them.
+
+    What firewalld's policies lack and no reload brings back is no loss but a warning (`unmasked`).
+    """
+    observed = observed_of(setup, snapshot)
+    for loss in () if observed is None else missing_rules(rules, observed, snapshot, setup):
+        if not is_in_firewalld(setup.driver):
+            yield loss
+        elif loss.reloadable:
+            yield replace(loss, kind=MissingKind.FORWARD)
 
 
 def missing_rules(
@@ -189,20 +189,11 @@ def duplicates(rules: Sequence[Rule], observed: Ruleset) -> list[Notice]:
     ]
 
 
-def missing_forwards(
-    rules: Sequence[Rule], firewalld: Firewalld, snapshot: Snapshot, setup: Setup
-) -> Iterable[Missing]:
-    """What is missing in the policies of netavark's firewalld driver."""
-    observed = Ruleset(present=True, chains=firewalld.policies)
-    for loss in missing_rules(rules, observed, snapshot, setup):
-        yield replace(loss, kind=MissingKind.FORWARD)
-
-
 def unmasked(rules: Sequence[Rule], firewalld: Firewalld) -> Iterable[Notice]:
     """netavark has a policy masquerade when it makes it, and never again: no reload helps."""
     for rule in rules:
-        chain = firewalld.policies.get(rule.chain)
-        if rule.kind is RuleKind.MASQUERADE and chain and rule.text not in chain.rules:
+        policy = firewalld.policies.get(rule.chain)
+        if rule.kind is RuleKind.MASQUERADE and policy and rule.text not in policy.rules:
             yield Notice(
                 WarningKind.MASQUERADE,
                 f"firewalld's policy {rule.chain} does not masquerade any more",

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Sequence
 
 from podwatch.drivers import firewalld as policies
+from podwatch.drivers.driver import DRIVERS, is_in_firewalld, zone_of
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Firewalld, Snapshot
@@ -14,19 +15,16 @@ from podwatch.words.verdict import (
     WarningKind,
 )
 
-NOT_IN_FIREWALLD = (FirewallDriver.NONE, FirewallDriver.UNKNOWN)
-"""Drivers of which nothing has to be in firewalld."""
-
 
 def missing_sources(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = ()) -> list[Missing]:
     """The subnets that are not sources of the zone they have to be in."""
     firewalld = snapshot.firewalld
-    if firewalld is None or not firewalld.running or setup.driver in NOT_IN_FIREWALLD:
+    if firewalld is None or not firewalld.running or setup.driver not in DRIVERS:
         return []
     found = []
-    zone = policies.zone_of(setup.driver)
+    zone = zone_of(setup.driver)
     # Without its policy netavark's own zone may be gone, too: setting up again makes both.
-    is_there = zone == policies.TRUSTED or policies.WAY_OUT in firewalld.policies
+    is_there = not is_in_firewalld(setup.driver) or policies.WAY_OUT in firewalld.policies
     kind = MissingKind.SOURCE if is_there else MissingKind.FORWARD
     for network_id, name, subnet in trusted_sources(setup):
         if subnet not in firewalld.sources:
@@ -51,11 +49,12 @@ def trusted_sources(setup: Setup) -> Iterable[tuple[str, str, str]]:
                 single = f"{address}/{address.max_prefixlen}"
                 yield endpoint.network_id, endpoint.network_name, single
         return
-    names = {end.network_id: end.network_name for end in setup.endpoints}
+    names = {endpoint.network_id: endpoint.network_name for endpoint in setup.endpoints}
+    by_firewalld = is_in_firewalld(setup.driver)
     for network_id, name in names.items():
         network = setup.networks.get(network_id)
-        outside = network is not None and network.internal  # of what the firewalld driver does
-        if network is not None and not (outside and setup.driver is FirewallDriver.FIREWALLD):
+        # netavark's firewalld driver does nothing for an internal network.
+        if network is not None and not (network.internal and by_firewalld):
             for subnet in network.subnets:
                 yield network_id, name or network.bridge, str(subnet)
 
@@ -63,7 +62,7 @@ def trusted_sources(setup: Setup) -> Iterable[tuple[str, str, str]]:
 def firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
     """What is odd about firewalld, for a person."""
     if not firewalld.running:
-        if setup.driver is FirewallDriver.FIREWALLD and setup.endpoints:
+        if is_in_firewalld(setup.driver) and setup.endpoints:
             yield Notice(
                 WarningKind.FIREWALLD_STOPPED,
                 "firewalld does not run, and with it no published port is forwarded (netavark's "
@@ -78,7 +77,7 @@ def firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
             "systemctl restart firewalld",
         )
     for _, name, subnet in trusted_sources(setup):
-        wanted = policies.zone_of(setup.driver)
+        wanted = zone_of(setup.driver)
         zone = firewalld.sources.get(subnet, wanted)
         if zone != wanted:
             yield Notice(

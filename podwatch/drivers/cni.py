@@ -34,6 +34,8 @@ from podwatch.words.text import printable, sha512
 PREFIXES = ("CNI-",)
 PLACE = "what CNI put into iptables"
 TABLES = iptables_save.TABLES
+ZONE = "trusted"
+IN_FIREWALLD = False
 
 DNAT = "CNI-HOSTPORT-DNAT"
 SETMARK = "CNI-HOSTPORT-SETMARK"

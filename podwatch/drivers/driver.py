@@ -11,14 +11,17 @@ from typing import Protocol
 from podwatch.drivers import cni, firewalld, iptables, nftables
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
-from podwatch.words.snapshot import Firewalld
+from podwatch.words.snapshot import Firewalld, Snapshot
 
 
 class Driver(Protocol):
     """A firewall driver's rules: where they are, and which have to be there.
 
-    `PLACE` is what holds all of them, for a person; `TABLES` are the nftables tables ("inet
-    netavark") whose transactions may have changed them.
+    `PLACE` is what holds all of them, for a person. `TABLES` are the nftables tables ("inet
+    netavark") whose transactions may have changed them, `ZONE` is the firewalld zone of which the
+    driver makes its subnets sources.
+    `IN_FIREWALLD`: the rules are in firewalld's policies. They are read over D-Bus, there is no
+    saved copy of them, and it is firewalld itself that forwards ports.
     """
 
     @property
@@ -26,6 +29,12 @@ class Driver(Protocol):
 
     @property
     def TABLES(self) -> frozenset[str]: ...
+
+    @property
+    def ZONE(self) -> str: ...
+
+    @property
+    def IN_FIREWALLD(self) -> bool: ...
 
     def expected_rules(self, setup: Setup, observed: Ruleset) -> list[Rule]:
         """The rules that have to be there for `setup`.
@@ -38,7 +47,31 @@ DRIVERS: Mapping[FirewallDriver, Driver] = {
     FirewallDriver.NFTABLES: nftables,
     FirewallDriver.IPTABLES: iptables,
     FirewallDriver.CNI: cni,
+    FirewallDriver.FIREWALLD: firewalld,
 }
+
+
+def is_in_firewalld(driver: FirewallDriver) -> bool:
+    """Whether the driver has its rules in firewalld's policies."""
+    known = DRIVERS.get(driver)
+    return known is not None and known.IN_FIREWALLD
+
+
+def zone_of(driver: FirewallDriver) -> str:
+    """The firewalld zone of which the driver makes its subnets sources."""
+    known = DRIVERS.get(driver)
+    return known.ZONE if known is not None else firewalld.TRUSTED
+
+
+def observed_of(setup: Setup, snapshot: Snapshot) -> Ruleset | None:
+    """The rules of the setup's driver as they were read, wherever it has them.
+
+    None if they were not, or if podwatch does not know the driver.
+    """
+    if is_in_firewalld(setup.driver):
+        said = snapshot.firewalld
+        return firewalld.observed(said) if said is not None and said.running else None
+    return snapshot.rules if setup.driver in DRIVERS else None
 
 
 def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:

@@ -6,11 +6,16 @@ and policies are permanent; what is in them is of the runtime, and lost when fir
 Facts: netavark src/firewall/firewalld.rs, and a host with netavark 1.14.0 and firewalld 2.3.1.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
-from podwatch.words.network import Address, Endpoint, FirewallDriver, PortMapping, Setup
-from podwatch.words.rules import Chain, Rule, RuleKind
+from podwatch.words.network import Address, Endpoint, PortMapping, Setup
+from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
+from podwatch.words.snapshot import Firewalld
+
+PLACE = "what netavark put into firewalld"
+TABLES: frozenset[str] = frozenset()  # no transaction tells of a change: firewalld does
+IN_FIREWALLD = True
 
 TRUSTED = "trusted"
 """The firewalld zone the other drivers put their subnets in."""
@@ -27,11 +32,6 @@ _LOCALHOST = IPv4Address("127.0.0.1")
 _MASQUERADE = {4: "masquerade", 6: 'rule family="ipv6" masquerade'}
 
 
-def zone_of(driver: FirewallDriver) -> str:
-    """The firewalld zone a driver makes its subnets sources of."""
-    return ZONE if driver is FirewallDriver.FIREWALLD else TRUSTED
-
-
 def policy(
     name: str,
     forward_ports: Iterable[tuple[str, str, str, str]],
@@ -40,29 +40,34 @@ def policy(
     masquerades: bool,
 ) -> Chain:
     """A policy as observed; `forward_ports` are (port, protocol, port inside, address)."""
-    rules = [_forward_port(*each) for each in forward_ports]
+    rules = [_forward_port(*forward) for forward in forward_ports]
     return Chain(name, (*rules, *rich_rules, *([_MASQUERADE[4]] if masquerades else [])))
 
 
-def expected_rules(setup: Setup, seen: Collection[str]) -> list[Rule]:
+def observed(said: Firewalld) -> Ruleset:
+    """The policies as firewalld has them. Its traits are the names of those that were there."""
+    return Ruleset(present=True, chains=said.policies, traits=said.policies_seen)
+
+
+def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
     """The policies, and what has to be in them, while a container runs that has a way out.
 
-    `seen` are the policies that are there, or were at an earlier look. They tell the version:
-    netavark before 1.14 has neither of two, and forwards nothing that the host sends to itself.
+    The policies that are there, or were at an earlier look, tell the version: netavark before 1.14
+    has neither of two, and forwards nothing that the host sends to itself.
     Of an internal network with DNS netavark after 2.1 keeps state, for the nftables driver: this
     one makes nothing for it (src/firewall/firewalld.rs, setup_network, setup_port_forward).
     """
-    endpoints = [each for each in setup.endpoints if not each.internal]
+    endpoints = [endpoint for endpoint in setup.endpoints if not endpoint.internal]
     if not endpoints:
         return []
-    newer = _SINCE_1_14.intersection(seen)
-    names = [each for each in POLICIES if newer or each not in _SINCE_1_14]
-    rules = [Rule(each, (each,), RuleKind.HOOK, f"firewalld's policy {each}") for each in names]
-    rules += [masquerade(each, 4) for each in names if each in (WAY_OUT, HAIRPIN)]
+    newer = bool(_SINCE_1_14 & (observed.traits | observed.chains.keys()))
+    names = [name for name in POLICIES if newer or name not in _SINCE_1_14]
+    rules = [Rule(name, (name,), RuleKind.HOOK, f"firewalld's policy {name}") for name in names]
+    rules += [masquerade(name, 4) for name in names if name in (WAY_OUT, HAIRPIN)]
     for endpoint in endpoints:
         for address, _ in endpoint.addresses:
             for mapping in endpoint.port_mappings or ():
-                rules += _forwards(endpoint, address, mapping, newer=bool(newer))
+                rules += _forwards(endpoint, address, mapping, newer=newer)
     redirects = {
         (endpoint.network_id, server): _redirect(endpoint, server)
         for endpoint in endpoints

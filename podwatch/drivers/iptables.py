@@ -18,6 +18,8 @@ from podwatch.words.text import sha512
 PREFIXES = ("NETAVARK",)
 PLACE = "what netavark put into iptables"
 TABLES = iptables_save.TABLES
+ZONE = "trusted"
+IN_FIREWALLD = False
 
 DNAT = "NETAVARK-HOSTPORT-DNAT"
 SETMARK = "NETAVARK-HOSTPORT-SETMARK"

@@ -18,6 +18,8 @@ TABLE = "netavark"
 FAMILY = "inet"
 PLACE = f"table {FAMILY} {TABLE}"
 TABLES = frozenset({f"{FAMILY} {TABLE}"})
+ZONE = "trusted"
+IN_FIREWALLD = False
 
 DNAT = "NETAVARK-HOSTPORT-DNAT"
 SETMARK = "NETAVARK-HOSTPORT-SETMARK"
