@@ -18,7 +18,7 @@ from podwatch.words.network import Address, Container, Endpoint, PortMapping, Se
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.verdict import Missing, MissingKind
 
-_MOST = 10
+_MAX_STALE = 10
 """Rules before one port's own; more of them are found when these are gone."""
 
 
@@ -93,7 +93,7 @@ def _before(
     stale: Mapping[tuple[str, str], Leftover],
 ) -> Iterator[tuple[str, str]]:
     """The stale rules that take a port first, as far as nobody else's does."""
-    for _ in range(_MOST):
+    for _ in range(_MAX_STALE):
         first = taken_first(path, observed, mapping, address)
         if first is None or first not in stale:
             return

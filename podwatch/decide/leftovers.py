@@ -16,21 +16,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from podwatch.drivers.driver import DRIVERS
+from podwatch.drivers.driver import DRIVERS, is_of_one
 from podwatch.words.network import Address, Container, FirewallDriver, Setup, Subnet
 from podwatch.words.rules import Rule, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 from podwatch.words.verdict import Missing, Notice, WarningKind
 
-_MOST = 20
+_MAX_REPORTED = 20
 _ADVICE = "podwatch restore --stale takes it away; with --dry-run it only names all of them"
-
-_OF_SOME = re.compile(
-    r"(?:.* )?(?:nv_[0-9a-f]{8}_\S+|NETAVARK-(?:DN-)?[0-9A-F]{13}"
-    r"|CNI-[0-9a-f]{24}|CNI-DN-[0-9a-f]{21})"
-)
-"""The names of chains that belong to one network or one container, as the drivers give them."""
 
 _JUMP = re.compile(r"(?:^| )(?:jump|goto|-j|-g) (\S+)")
 _DNAT = re.compile(r"(?:dnat ip6? to|-j DNAT --to-destination) (?:\[([0-9a-f:]+)\]|([0-9.]+))")
@@ -108,7 +102,7 @@ def may_be_needed(each: Leftover, observed: Ruleset, at_large: Collection[Addres
     if each.to:
         return ip_address(each.to) in at_large
     target = jump_target(each.chain, each.text, observed)
-    own = (each.chain,) if _OF_SOME.fullmatch(each.chain) else ()
+    own = (each.chain,) if is_of_one(each.chain) else ()
     near = (text for name in (*own, target) if name for text in observed.chains[name].rules)
     places = [ip_network(address) for address in at_large]
     return any(mentions(text, places) for text in (each.text, *near))
@@ -140,13 +134,13 @@ def _own(driver: FirewallDriver, rules: Sequence[Rule], observed: Ruleset) -> It
         here = wanted.get(name, nothing)
         if here.issuperset(chain.rules):
             continue
-        of_some = _OF_SOME.fullmatch(name) is not None
+        of_one = is_of_one(name)
         for text in chain.rules:
             if text in here:
                 continue
             target = jump_target(name, text, observed)
             made = name not in wanted or _DNAT.search(text) or target.endswith("-SETMARK")
-            if (of_some and made) or _OF_SOME.fullmatch(target):
+            if (of_one and made) or is_of_one(target):
                 yield Leftover(driver, name, text, target_of(text))
 
 
@@ -161,7 +155,7 @@ def _others(setup: Setup, driver: FirewallDriver, observed: Ruleset) -> Iterator
         for text in chain.rules:
             if mentions(text, subnets):
                 claimed |= {name, jump_target(name, text, observed)}
-    claimed = {each for each in claimed if _OF_SOME.fullmatch(each)}
+    claimed = {name for name in claimed if is_of_one(name)}
     for name, chain in observed.chains.items():
         for text in chain.rules:
             if name in claimed or jump_target(name, text, observed) in claimed:
@@ -176,11 +170,11 @@ def notices(
     Those that forward nothing can keep no port closed: alone they are no matter.
     """
     forwards = [each for each in found if each.to]
-    for each in forwards[:_MOST]:
+    for each in forwards[:_MAX_REPORTED]:
         whose = target_now(each, setup, containers)
         what = f"left over in chain {each.chain}: “{each.text}”: {whose}"
         yield Notice(WarningKind.LEFTOVER, what, _ADVICE)
-    more = len(found) - len(forwards[:_MOST])
+    more = len(found) - len(forwards[:_MAX_REPORTED])
     if more:
         places = dict.fromkeys(DRIVERS[each.driver].PLACE for each in found)
         what = (

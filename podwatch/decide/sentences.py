@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a missing rule means, in words a person understands."""
+"""What a missing rule means, in words a person understands. Pure."""
 
 from collections.abc import Mapping
 
+from podwatch.drivers.driver import purpose_of
 from podwatch.words.network import Container
 from podwatch.words.rules import Rule, RuleKind
 
@@ -15,16 +16,11 @@ _OF_A_SUBNET = {
     RuleKind.MASQUERADE: "what the containers send is not masqueraded (no masquerade rule)",
 }
 
-_OF_THE_HOST = {
+_OF_A_HOOK = {
     "FORWARD": "for all networks",
     "POSTROUTING": "masquerade of published ports seen from their own network",
     "PREROUTING": "published ports seen from outside",
     "OUTPUT": "published ports seen from the host itself",
-    "NETAVARK-HOSTPORT-SETMARK": "masquerade of published ports seen from their own network",
-    "NETAVARK-HOSTPORT-MASQ": "masquerade of published ports seen from their own network",
-    "CNI-HOSTPORT-SETMARK": "masquerade of published ports seen from their own network",
-    "CNI-HOSTPORT-MASQ": "masquerade of published ports seen from their own network",
-    "NETAVARK-ISOLATION-3": "strict isolation",
 }
 
 
@@ -47,7 +43,8 @@ def about_rule(rule: Rule, containers: Mapping[str, Container], text: str) -> st
         return f"{name}: {rule.subject} has no DNAT rule"
     if rule.kind is RuleKind.HOST:
         chain = rule.chain.rpartition(" ")[2]
-        return f"chain {rule.chain}: “{text}” ({_OF_THE_HOST.get(chain, 'all networks')})"
+        purpose = purpose_of(chain) or _OF_A_HOOK.get(chain, "all networks")
+        return f"chain {rule.chain}: “{text}” ({purpose})"
     network = f"network {rule.network_name}"
     if rule.kind is RuleKind.ISOLATION:
         return f"{network}: {rule.subject} is not isolated in {rule.chain}"

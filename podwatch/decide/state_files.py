@@ -14,7 +14,7 @@ from podwatch.words.network import BadFile, Container, FirewallDriver, Setup
 from podwatch.words.snapshot import Part, Snapshot, Unknown
 from podwatch.words.verdict import Notice, WarningKind
 
-_MOST = 20
+_MAX_REPORTED = 20
 _PORTS = "/run/containers/networks/firewall/ports"
 
 
@@ -85,11 +85,12 @@ def _may_live(bad: BadFile, in_use: set[str], containers: Mapping[str, Container
 
 def about_nobodys(useless: Collection[BadFile]) -> Iterator[Notice]:
     """What to tell of files that nobody who lives can have."""
-    for bad in sorted(useless, key=lambda each: each.path)[:_MOST]:
+    for bad in sorted(useless, key=lambda each: each.path)[:_MAX_REPORTED]:
         what = f"{bad.path} makes no sense ({bad.reason}), and nobody who lives can have it"
         yield Notice(WarningKind.STALE_STATE, what, f"rm {quote(bad.path)}")
-    if len(useless) > _MOST:
-        what = f"{len(useless) - _MOST} more files make no sense, and nobody who lives can have one"
+    if len(useless) > _MAX_REPORTED:
+        more = len(useless) - _MAX_REPORTED
+        what = f"{more} more files make no sense, and nobody who lives can have one"
         yield Notice(WarningKind.STALE_STATE, what, "podwatch status names others when these go")
 
 

@@ -8,10 +8,10 @@ src/firewall/state.rs, 1.9 to 2.1), and so has its network.
 
 from collections.abc import Iterator
 
-from podwatch.words.network import ContainerClass, FirewallDriver, Setup
+from podwatch.drivers.driver import DRIVERS
+from podwatch.words.network import ContainerClass, Setup
 from podwatch.words.snapshot import Part, Snapshot, Unknown
 
-_KEEP_STATE = (FirewallDriver.NFTABLES, FirewallDriver.IPTABLES, FirewallDriver.FIREWALLD)
 _PLACE = "/run/containers/networks/firewall"
 
 
@@ -20,7 +20,8 @@ def stateless(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
 
     Nobody may be in the middle of a change.
     """
-    if snapshot.busy or setup.driver not in _KEEP_STATE:
+    driver = DRIVERS.get(setup.driver)
+    if snapshot.busy or driver is None or not driver.KEEPS_STATE:
         return
     known = {each.container_id for each in setup.endpoints}
     known |= {each.container_id for each in setup.bad_files}

@@ -28,7 +28,7 @@ from podwatch.words.network import (
     Setup,
     Subnet,
 )
-from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Rule, RuleKind, Ruleset
 from podwatch.words.text import printable, sha512
 
 PREFIXES = ("CNI-",)
@@ -36,16 +36,19 @@ PLACE = "what CNI put into iptables"
 TABLES = iptables_save.TABLES
 ZONE = "trusted"
 IN_FIREWALLD = False
+KEEPS_STATE = False  # but its cache
+OF_ONE = r"CNI-[0-9a-f]{24}|CNI-DN-[0-9a-f]{21}"
 
 DNAT = "CNI-HOSTPORT-DNAT"
 SETMARK = "CNI-HOSTPORT-SETMARK"
 MASQ = "CNI-HOSTPORT-MASQ"
+PURPOSES = dict.fromkeys((SETMARK, MASQ), FROM_THEIR_OWN_NETWORK)
 FORWARD = "CNI-FORWARD"
 ADMIN = "CNI-ADMIN"
 STAGE_1 = "CNI-ISOLATION-STAGE-1"
 STAGE_2 = "CNI-ISOLATION-STAGE-2"
 
-_MOST_PORTS = 15  # of one multiport match
+_MAX_PORTS = 15  # of one multiport match
 _LOCAL = "-m addrtype --dst-type LOCAL"
 _MARK = "0x2000/0x2000"
 _MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
@@ -237,8 +240,8 @@ def _all_ports(endpoint: Endpoint, address: Address, subnet: Subnet) -> Iterator
     for mapping in endpoint.port_mappings:
         protocols.setdefault(mapping.protocol, []).append(mapping)
     for protocol, mappings in protocols.items():
-        for at in range(0, len(mappings), _MOST_PORTS):
-            together = mappings[at : at + _MOST_PORTS]
+        for at in range(0, len(mappings), _MAX_PORTS):
+            together = mappings[at : at + _MAX_PORTS]
             some = ",".join(str(each.host_port) for each in together)
             owner = f'-m comment --comment "dnat {_owner(endpoint)}"'
             text = f"-p {protocol} {owner} -m multiport --dports {some} -j {chain}"

@@ -5,6 +5,7 @@ A driver is a module of this room. Everything else in podwatch speaks of rules a
 the driver of the host's own setup, so that a loss is judged and restored the same way on each.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -22,6 +23,9 @@ class Driver(Protocol):
     driver makes its subnets sources.
     `IN_FIREWALLD`: the rules are in firewalld's policies. They are read over D-Bus, there is no
     saved copy of them, and it is firewalld itself that forwards ports.
+    `KEEPS_STATE`: netavark writes files of what it set up, for as long as it is up.
+    `OF_ONE` is a pattern for the names of chains that belong to one network or one container, empty
+    where there are none. `PURPOSES` says what a chain that all share is for, by its name.
     """
 
     @property
@@ -36,6 +40,15 @@ class Driver(Protocol):
     @property
     def IN_FIREWALLD(self) -> bool: ...
 
+    @property
+    def KEEPS_STATE(self) -> bool: ...
+
+    @property
+    def OF_ONE(self) -> str: ...
+
+    @property
+    def PURPOSES(self) -> Mapping[str, str]: ...
+
     def expected_rules(self, setup: Setup, observed: Ruleset) -> list[Rule]:
         """The rules that have to be there for `setup`.
 
@@ -49,6 +62,20 @@ DRIVERS: Mapping[FirewallDriver, Driver] = {
     FirewallDriver.CNI: cni,
     FirewallDriver.FIREWALLD: firewalld,
 }
+
+_OF_ONE = re.compile(
+    f"(?:.* )?(?:{'|'.join(driver.OF_ONE for driver in DRIVERS.values() if driver.OF_ONE)})"
+)
+
+
+def is_of_one(chain: str) -> bool:
+    """Whether a chain, of whichever driver, belongs to one network or one container."""
+    return _OF_ONE.fullmatch(chain) is not None
+
+
+def purpose_of(chain: str) -> str:
+    """What a chain of a driver's own is for, by its name without a table; "" where none says."""
+    return next((d.PURPOSES[chain] for d in DRIVERS.values() if chain in d.PURPOSES), "")
 
 
 def is_in_firewalld(driver: FirewallDriver) -> bool:

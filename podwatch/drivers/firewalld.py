@@ -16,6 +16,9 @@ from podwatch.words.snapshot import Firewalld
 PLACE = "what netavark put into firewalld"
 TABLES: frozenset[str] = frozenset()  # no transaction tells of a change: firewalld does
 IN_FIREWALLD = True
+KEEPS_STATE = True
+OF_ONE = ""  # all containers share its policies
+PURPOSES: dict[str, str] = {}
 
 TRUSTED = "trusted"
 """The firewalld zone the other drivers put their subnets in."""

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from podwatch.drivers import iptables_save
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
-from podwatch.words.rules import Rule, RuleKind, Ruleset
+from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Rule, RuleKind, Ruleset
 from podwatch.words.text import sha512
 
 PREFIXES = ("NETAVARK",)
@@ -20,10 +20,13 @@ PLACE = "what netavark put into iptables"
 TABLES = iptables_save.TABLES
 ZONE = "trusted"
 IN_FIREWALLD = False
+KEEPS_STATE = True
+OF_ONE = r"NETAVARK-(?:DN-)?[0-9A-F]{13}"
 
 DNAT = "NETAVARK-HOSTPORT-DNAT"
 SETMARK = "NETAVARK-HOSTPORT-SETMARK"
 MASQ = "NETAVARK-HOSTPORT-MASQ"
+PURPOSES = dict.fromkeys((SETMARK, MASQ), FROM_THEIR_OWN_NETWORK)
 FORWARD = "NETAVARK_FORWARD"
 INPUT = "NETAVARK_INPUT"
 ISOLATION_1 = "NETAVARK_ISOLATION_1"

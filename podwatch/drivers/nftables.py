@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
-from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
+from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Chain, Rule, RuleKind, Ruleset
 
 TABLE = "netavark"
 FAMILY = "inet"
@@ -20,12 +20,15 @@ PLACE = f"table {FAMILY} {TABLE}"
 TABLES = frozenset({f"{FAMILY} {TABLE}"})
 ZONE = "trusted"
 IN_FIREWALLD = False
+KEEPS_STATE = True
+OF_ONE = r"nv_[0-9a-f]{8}_\S+"
 
 DNAT = "NETAVARK-HOSTPORT-DNAT"
 SETMARK = "NETAVARK-HOSTPORT-SETMARK"
 ISOLATION_1 = "NETAVARK-ISOLATION-1"
 ISOLATION_2 = "NETAVARK-ISOLATION-2"
 ISOLATION_3 = "NETAVARK-ISOLATION-3"
+PURPOSES = {SETMARK: FROM_THEIR_OWN_NETWORK, ISOLATION_3: "strict isolation"}
 
 _HOOKS = {
     "INPUT": "type filter hook input priority 0; policy accept;",

@@ -29,6 +29,10 @@ class RuleKind(StrEnum):
     FORWARD_PORT = "forward_port"  # of a policy in firewalld
 
 
+FROM_THEIR_OWN_NETWORK = "masquerade of published ports seen from their own network"
+"""What the chains are for that mark such packets, or masquerade them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule that has to be there.

@@ -6,14 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.drivers.driver import expected_rules, has_any, told_by_firewalld
+from podwatch.drivers.driver import (
+    expected_rules,
+    has_any,
+    is_in_firewalld,
+    is_of_one,
+    observed_of,
+    purpose_of,
+    told_by_firewalld,
+    zone_of,
+)
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.iptables import PREFIXES
 from podwatch.drivers.iptables_save import parse_save
 from podwatch.formats.podman_setup import parse_setup
-from podwatch.words.network import FirewallDriver
-from podwatch.words.rules import Chain, Ruleset
-from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld
+from podwatch.words.network import FirewallDriver, Setup
+from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Chain, Ruleset
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
 
 DATA = Path(__file__).parents[2] / "data" / "bookworm-netavark-standard"
 NAMES = ("networks.json", "ps.json", "inspect.json", "iptables.save", "ip6tables.save")
@@ -65,3 +74,56 @@ def test_any_rule_of_a_network_tells_of_iptables() -> None:
 def test_what_firewalld_tells(said: Firewalld, driver: FirewallDriver) -> None:
     """Its subnets in netavark's zone tell of its driver; policies alone may be of another time."""
     assert told_by_firewalld(SETUP, said) is driver
+
+
+@pytest.mark.parametrize(
+    ("chain", "is_ones"),
+    [
+        ("nv_53ce4390_10_88_0_0_nm16_dnat", True),
+        ("ip nat NETAVARK-1D8721804F16F", True),
+        ("ip nat NETAVARK-DN-1D8721804F16F", True),
+        (f"ip6 nat CNI-{'0a' * 12}", True),
+        (f"ip nat CNI-DN-{'0a' * 10}0", True),
+        ("NETAVARK-HOSTPORT-DNAT", False),
+        ("ip nat CNI-HOSTPORT-DNAT", False),
+        ("netavark_policy", False),
+        ("", False),
+    ],
+)
+def test_whose_a_chain_is_shows_in_its_name(chain: str, *, is_ones: bool) -> None:
+    """Each driver names the chains of one network or one container in its own way."""
+    assert is_of_one(chain) is is_ones
+
+
+def test_what_a_shared_chain_is_for() -> None:
+    """A driver says of its own chains what they are for; of those of others nobody says."""
+    assert purpose_of("NETAVARK-ISOLATION-3") == "strict isolation"
+    marks = [f"{name}-HOSTPORT-SETMARK" for name in ("NETAVARK", "CNI")]
+    assert {purpose_of(name) for name in marks} == {FROM_THEIR_OWN_NETWORK}
+    assert purpose_of("DOCKER-USER") == ""
+
+
+@pytest.mark.parametrize("driver", FirewallDriver)
+def test_firewalld_has_the_rules_of_one_driver(driver: FirewallDriver) -> None:
+    """Its policies are read for netavark's firewalld driver alone, which has a zone of its own."""
+    is_firewalld = driver is FirewallDriver.FIREWALLD
+    assert is_in_firewalld(driver) is is_firewalld
+    assert zone_of(driver) == ("netavark_zone" if is_firewalld else "trusted")
+
+
+@pytest.mark.parametrize("driver", FirewallDriver)
+@pytest.mark.parametrize("runs", [True, False])
+def test_where_the_rules_of_a_driver_are_observed(driver: FirewallDriver, *, runs: bool) -> None:
+    """In the kernel, in a firewalld that runs, or, of a driver that is not known, nowhere."""
+    rules = Ruleset(present=True)
+    said = Firewalld(running=runs, policies={"netavark_policy": Chain("netavark_policy", ())})
+    found = observed_of(Setup(driver), Snapshot(None, rules, said))
+    if driver in (FirewallDriver.NONE, FirewallDriver.UNKNOWN):
+        assert found is None
+    elif driver is not FirewallDriver.FIREWALLD:
+        assert found is rules
+    elif runs:
+        assert found is not None
+        assert found.chains == said.policies
+    else:
+        assert found is None
