@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole
-from podwatch.drivers.cni import Joined, parse_result, setup_of
+from podwatch.formats.cni_results import Joined, parse_result, setup_of
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Setup
 

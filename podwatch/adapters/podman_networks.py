@@ -12,6 +12,7 @@ from typing import TypeVar
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.paths import Paths
 from podwatch.formats import dhcp
+from podwatch.formats.cni_results import parse_lease
 from podwatch.formats.network_files import cni_file, dns_bind_port, netavark_file
 from podwatch.words.dhcp import PROXIES, Backend, Lease, Proxy
 from podwatch.words.errors import StateUnreadable
@@ -99,7 +100,7 @@ class PodmanNetworks:
         for path in _files(self._paths.cni_results):
             if not path.name.startswith(tuple(f"{name}-" for name in networks)):
                 continue
-            result = _parsed(path, dhcp.parse_cni_result)
+            result = _parsed(path, parse_lease)
             if result is not None and result[1] in found:
                 found[result[1]][result[0]] = (result[2], result[3], _changed(path))
         return found

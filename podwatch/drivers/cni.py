@@ -1,27 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """CNI, as Podman 3 and 4 use it: the rules of the plugins bridge, portmap and firewall.
 
-What was set up is in libcni's cache, one file for each network of each container, from which the
-plugins themselves take what they remove again. Follows the plugins 0.9 to 1.1:
+What was set up is in libcni's cache (formats.cni_results). Follows the plugins 0.9 to 1.1:
 pkg/ip/ipmasq_linux.go, plugins/meta/portmap, plugins/meta/firewall. Most rules belong to one
 container each.
 """
 
-import base64
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface
-from typing import Any
 
 from podwatch.drivers import iptables_save
 from podwatch.drivers.rounds import PerRound
-from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import (
     Address,
-    BadFile,
     Endpoint,
-    FirewallDriver,
     Isolation,
     Network,
     PortMapping,
@@ -29,7 +20,7 @@ from podwatch.words.network import (
     Subnet,
 )
 from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Rule, RuleKind, Ruleset
-from podwatch.words.text import printable, sha512
+from podwatch.words.text import sha512
 
 PREFIXES = ("CNI-",)
 PLACE = "what CNI put into iptables"
@@ -52,81 +43,6 @@ _MAX_PORTS = 15  # of one multiport match
 _LOCAL = "-m addrtype --dst-type LOCAL"
 _MARK = "0x2000/0x2000"
 _MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """One container on one network, as one file of the cache says it."""
-
-    network: Network
-    endpoint: Endpoint
-
-
-def parse_result(text: str) -> Joined | None:
-    """One file of /var/lib/cni/results; None for a network that is not a bridge.
-
-    Raises StateUnreadable for anything that is not such a file.
-    """
-    try:
-        data = json.loads(text)
-        config = json.loads(base64.b64decode(data["config"]))
-        plugins = {each["type"]: each for each in config.get("plugins") or [config]}
-        bridge = plugins.get("bridge")
-        if bridge is None:
-            return None
-        name = printable(str(data["networkName"]))
-        key = printable(str(data["containerId"]))
-        addresses = tuple(_addresses(data["result"]))
-        mappings = (data.get("capabilityArgs") or {}).get("portMappings") or ()
-        if "portmap" not in plugins:
-            mappings = ()
-        same_bridge = plugins.get("firewall", {}).get("ingressPolicy") == "same-bridge"
-        network = Network(
-            id=name,
-            bridge=printable(str(bridge.get("bridge") or "cni0")),
-            subnets=tuple(subnet for _, subnet in addresses),
-            isolation=Isolation.NORMAL if same_bridge else Isolation.NEVER,
-            # Podman 3 and 4 make internal networks so (libpod/network/cni).
-            internal=not (bridge.get("isGateway") or bridge.get("ipMasq")),
-            masquerades=bool(bridge.get("ipMasq")),
-        )
-        endpoint = Endpoint(
-            container_id=key,
-            network_id=name,
-            network_name=name,
-            addresses=addresses,
-            port_mappings=tuple(_mapping(each) for each in mappings) or None,
-            internal="firewall" not in plugins,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise StateUnreadable(f"not a file of libcni's cache: {exc!r}") from exc
-    return Joined(network, endpoint)
-
-
-def setup_of(joined: tuple[Joined, ...], bad_files: tuple[BadFile, ...] = ()) -> Setup:
-    """The setup that the files make up together."""
-    return Setup(
-        FirewallDriver.CNI,
-        {each.network.id: each.network for each in joined},
-        tuple(each.endpoint for each in joined),
-        bad_files,
-    )
-
-
-def _addresses(result: dict[str, Any]) -> Iterator[tuple[Address, Subnet]]:
-    for each in result.get("ips") or ():
-        interface = ip_interface(each["address"])
-        yield interface.ip, interface.network
-
-
-def _mapping(data: dict[str, Any]) -> PortMapping:
-    host_ip = data.get("hostIP")
-    return PortMapping(
-        host_port=int(data["hostPort"]),
-        container_port=int(data["containerPort"]),
-        protocol=str(data["protocol"]),
-        host_ip=ip_address(host_ip) if host_ip else None,
-    )
 
 
 def traits(observed: Ruleset) -> frozenset[str]:

@@ -112,26 +112,6 @@ def parse_network_inspect(text: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def parse_cni_result(text: str) -> tuple[str, str, str, str]:
-    """(container id, network, MAC, address) of one file of /var/lib/cni/results.
-
-    libcni's cache of what a plugin answered (containernetworking/cni libcni/api.go, cniCacheV1).
-    Raises StateUnreadable for anything else.
-    """
-    data = _object(text)
-    result = data.get("result")
-    if data.get("kind") != "cniCacheV1" or not isinstance(result, dict):
-        raise StateUnreadable("not a result that CNI cached")
-    mac = address = ""
-    for each in result.get("interfaces") or ():
-        if isinstance(each, dict) and each.get("sandbox"):
-            mac = _text(each, "mac").lower()
-    for each in result.get("ips") or ():
-        if isinstance(each, dict) and not address:
-            address = _text(each, "address").partition("/")[0]
-    return _text(data, "containerId"), _text(data, "networkName"), mac, address
-
-
 def holders(
     containers: Mapping[str, Container],
     networks: Mapping[str, Mapping[str, tuple[str, str, float]]],

@@ -12,6 +12,7 @@ from podwatch.commands.explain import state_of
 from podwatch.decide.explain import explain
 from podwatch.drivers import cni, iptables
 from podwatch.drivers.iptables_save import parse_save
+from podwatch.formats.cni_results import parse_result, setup_of
 from podwatch.formats.podman_json import parse_ps
 from podwatch.formats.podman_setup import parse_setup
 from podwatch.words.network import FirewallDriver, PortMapping, Setup
@@ -35,7 +36,7 @@ def look(data: Path) -> Snapshot:
 
     if data is CNI:
         files = [path.read_text(encoding="utf-8") for path in sorted((data / "cni").iterdir())]
-        setup = cni.setup_of(tuple(each for file in files if (each := cni.parse_result(file))))
+        setup = setup_of(tuple(each for file in files if (each := parse_result(file))))
     else:
         setup, _ = parse_setup(text("networks.json") + text("ps.json") + text("inspect.json"))
     rules = parse_save(

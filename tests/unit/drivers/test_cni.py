@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.drivers.cni import PREFIXES, chain_name, expected_rules, parse_result, setup_of
+from podwatch.drivers.cni import PREFIXES, chain_name, expected_rules
 from podwatch.drivers.iptables_save import parse_save
+from podwatch.formats.cni_results import parse_result, setup_of
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Endpoint, PortMapping
 from podwatch.words.rules import Chain, RuleKind, Ruleset

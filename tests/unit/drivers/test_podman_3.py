@@ -13,12 +13,12 @@ import pytest
 
 from podwatch.decide.classes import classify
 from podwatch.decide.judge import judge
-from podwatch.drivers.cni import chain_name, expected_rules, parse_result, setup_of
+from podwatch.drivers.cni import chain_name, expected_rules
+from podwatch.formats.cni_results import parse_lease, parse_result, setup_of
 from podwatch.formats.dhcp import (
     choose_backend,
     cni_network,
     parse_backend,
-    parse_cni_result,
 )
 from podwatch.formats.network_files import cni_file
 from podwatch.formats.podman_json import parse_ps
@@ -241,7 +241,7 @@ def test_a_macvlan_of_its_is_in_the_cache_too() -> None:
     text = cached(config=config, networkName="lan", capabilityArgs={})
 
     assert parse_result(text) is None
-    assert parse_cni_result(text) == (WEB, "lan", "aa:00:00:00:00:03", "10.88.0.2")
+    assert parse_lease(text) == (WEB, "lan", "aa:00:00:00:00:03", "10.88.0.2")
     assert cni_network(json.dumps(LAN)) == "lan"
     assert cni_network(json.dumps(PODMAN)) == ""
 

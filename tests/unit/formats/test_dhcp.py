@@ -10,7 +10,6 @@ from podwatch.formats.dhcp import (
     holders,
     netavark_network,
     parse_backend,
-    parse_cni_result,
     parse_leases,
     parse_network_inspect,
 )
@@ -99,23 +98,6 @@ def test_network_inspect() -> None:
     for wrong in ("", "{}", "[1]", '[{"name": "of Podman 4"}]'):
         with pytest.raises(StateUnreadable):
             parse_network_inspect(wrong)
-
-
-def test_cni_result() -> None:
-    """Container, network, MAC inside the sandbox and address of a result that CNI cached."""
-    cached = {
-        "kind": "cniCacheV1",
-        "containerId": "abc",
-        "networkName": "lan",
-        "result": {
-            "interfaces": [{"name": "eth0", "mac": "AA:00:00:00:00:01", "sandbox": "/run/netns/x"}],
-            "ips": [{"address": "192.0.2.70/24"}],
-        },
-    }
-
-    assert parse_cni_result(json.dumps(cached)) == ("abc", "lan", "aa:00:00:00:00:01", "192.0.2.70")
-    with pytest.raises(StateUnreadable):
-        parse_cni_result(json.dumps({**cached, "kind": "cniCacheV2"}))
 
 
 def test_holders() -> None:
