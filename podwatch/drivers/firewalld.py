@@ -49,7 +49,7 @@ def policy(
 
 def observed(said: Firewalld) -> Ruleset:
     """The policies as firewalld has them. Its traits are the names of those that were there."""
-    return Ruleset(present=True, chains=said.policies, traits=said.policies_seen)
+    return Ruleset(present=True, chains=said.policies, traits=said.policies_before)
 
 
 def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:

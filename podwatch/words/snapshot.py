@@ -38,11 +38,6 @@ class Firewalld:
     policies: Mapping[str, Chain] = field(default_factory=dict)
     policies_before: frozenset[str] = frozenset()
 
-    @property
-    def policies_seen(self) -> frozenset[str]:
-        """The names of all policies of netavark's that are there or were."""
-        return self.policies_before.union(self.policies)
-
 
 ABSENT_FIREWALLD = Firewalld(running=False, in_kernel=False)
 
