@@ -56,17 +56,20 @@ def follow(
         watch.open()
     except OSError as exc:
         raise StateUnreadable(f"cannot watch {path.parent}: {exc.strerror}") from exc
-    seen: dict[float, float] = {}
-    newest = read(path, since=since, last=last).incidents
-    begin = newest[0]["began"] if newest else since or time.time()
-    while True:
-        for incident in read(path, since=begin).incidents:
-            if seen.get(incident["began"]) != incident["ended"]:
-                seen[incident["began"]] = incident["ended"]
-                tell(_shown(incident, as_json=as_json))
-        sys.stdout.flush()  # whoever reads may be a pipe
-        select.select([watch], [], [])
-        watch.read()
+    try:
+        seen: dict[float, float] = {}
+        newest = read(path, since=since, last=last).incidents
+        begin = newest[0]["began"] if newest else since or time.time()
+        while True:
+            for incident in read(path, since=begin).incidents:
+                if seen.get(incident["began"]) != incident["ended"]:
+                    seen[incident["began"]] = incident["ended"]
+                    tell(_shown(incident, as_json=as_json))
+            sys.stdout.flush()  # whoever reads may be a pipe
+            select.select([watch], [], [])
+            watch.read()
+    finally:
+        watch.close()
 
 
 def lines_of(incident: Mapping[str, Any]) -> Iterator[str]:
