@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every parser of what comes from outside: nothing raised but what its docstring says, no hang.
 
-The parsers are found, not listed: each function of the drivers whose name begins with `parse_`.
-What each is fed on is what it takes of the recorded texts, spoilt.
+The parsers are found, not listed: each function of the formats and drivers whose name begins with
+`parse_`. What each is fed on is what it takes of the recorded texts, spoilt.
 """
 
 import builtins
@@ -16,6 +16,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch import drivers
+from podwatch import drivers, formats
 from podwatch.commands import render
 from podwatch.daemon.config import load as load_config
 from podwatch.daemon.settings import SETTINGS
@@ -51,7 +52,10 @@ Parser = Callable[..., Any]
 
 
 def _parsers() -> Iterator[Parser]:
-    for module in pkgutil.iter_modules(drivers.__path__, f"{drivers.__name__}."):
+    rooms = (formats, drivers)
+    for module in chain.from_iterable(
+        pkgutil.iter_modules(room.__path__, f"{room.__name__}.") for room in rooms
+    ):
         for name, found in vars(importlib.import_module(module.name)).items():
             if name.startswith("parse_") and getattr(found, "__module__", "") == module.name:
                 yield found
