@@ -24,13 +24,7 @@ LEAST_TOGETHER = 90
 """So many percent of the lines of all measured rooms together are run by their tests."""
 LEAST_OF_A_FILE = 80
 """And so many of each file."""
-LEAST_OF_FILES = {
-    "podwatch/daemon/expected.py": 60,
-    "podwatch/daemon/firewalls.py": 65,
-    "podwatch/daemon/gates.py": 65,
-    "podwatch/daemon/restore.py": 75,
-    "podwatch/daemon/rules.py": 50,
-}
+LEAST_OF_FILES: Mapping[str, int] = {}
 """Files that are not there yet, with what they must not fall below meanwhile."""
 
 
