@@ -61,7 +61,7 @@ class Page:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._open) >= _AT_ONCE:
-            silent = (each for each, has_asked in self._open.items() if not has_asked)
+            silent = (writer for writer, has_asked in self._open.items() if not has_asked)
             oldest = next(silent, next(iter(self._open)))
             del self._open[oldest]
             oldest.transport.abort()

@@ -95,7 +95,7 @@ async def _attend(process: subprocess.Popen[bytes], timeout_s: float, limit: int
     exited = _Exit(loop, process.pid)
     assert process.stdout is not None  # noqa: S101 - both are PIPE above
     assert process.stderr is not None  # noqa: S101
-    streams = [_Stream(loop, each.fileno(), limit) for each in (process.stdout, process.stderr)]
+    streams = [_Stream(loop, stream.fileno(), limit) for stream in (process.stdout, process.stderr)]
     problem = ""
     try:
         if not await exited.within(timeout_s):
@@ -103,20 +103,20 @@ async def _attend(process: subprocess.Popen[bytes], timeout_s: float, limit: int
             _kill_group(process, signal.SIGTERM)
             await exited.within(_GRACE_S)
         else:
-            await asyncio.wait([each.ended for each in streams], timeout=_LEFTOVER_S)
+            await asyncio.wait([stream.ended for stream in streams], timeout=_LEFTOVER_S)
     finally:
         if not exited.happened or problem:
             _kill_group(process, signal.SIGKILL)
             await exited.within(_GRACE_S)
-        for each in streams:
-            each.close()
+        for stream in streams:
+            stream.close()
         exited.close()
         code = process.poll()
         process.stdout.close()
         process.stderr.close()
-    if not problem and any(each.overflowed for each in streams):
+    if not problem and any(stream.overflowed for stream in streams):
         problem = f"printed more than {limit} bytes"
-    stdout, stderr = (bytes(each.data).decode("utf-8", "replace") for each in streams)
+    stdout, stderr = (bytes(stream.data).decode("utf-8", "replace") for stream in streams)
     return Result(
         TIMED_OUT if code is None or problem.startswith("no end") else code, stdout, stderr, problem
     )

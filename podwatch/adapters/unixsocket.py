@@ -39,19 +39,21 @@ def is_listening(path: str) -> bool:
     kernel without unix_diag lists names alone.
     """
     try:
-        bound = [each for each in _listeners() if each.name == path]
+        bound = [listener for listener in _listeners() if listener.name == path]
     except OSError:
         return _is_named(path)
     try:
         file = os.lstat(path)
         inode = file.st_ino & 0xFFFFFFFF
-        bound = [each for each in bound if each.inode == inode]
+        bound = [bound_socket for bound_socket in bound if bound_socket.inode == inode]
     except OSError:
         try:
             file = os.stat(os.path.dirname(path))
         except OSError:
             return False
-    return (os.major(file.st_dev), os.minor(file.st_dev)) in {each.device for each in bound}
+    return (os.major(file.st_dev), os.minor(file.st_dev)) in {
+        bound_socket.device for bound_socket in bound
+    }
 
 
 def _listeners() -> Iterator[Listener]:

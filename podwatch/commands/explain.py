@@ -42,7 +42,9 @@ async def ways(paths: Paths, config: Config, target: str = "") -> tuple[list[Way
         if snapshot.setup is None:
             why = snapshot.unknown[0]
             raise RulesUnreadable(f"{why.what}: {why.why}", hint=why.hint)
-        pids = {key: each.pid for key, each in snapshot.containers.items() if each.pid}
+        pids = {
+            key: container.pid for key, container in snapshot.containers.items() if container.pid
+        }
         kernel = await asyncio.to_thread(read_kernel, pids, await asyncio.to_thread(bound))
         others, policies = await _others(host.nft), await _policies(host.firewalld)
         port = _port(target, snapshot.containers)
@@ -78,17 +80,17 @@ def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Wa
         return list(found)
     port = _port(target, containers)
     if port is not None:
-        mine = [each for each in found if _covers(each, port)]
+        mine = [way for way in found if _covers(way, port)]
     else:
         mine = [
-            each
-            for each in found
-            if _is(target, each.container_id, each.container)
-            or target in _other_names(each, containers)
+            way
+            for way in found
+            if _is(target, way.container_id, way.container)
+            or target in _other_names(way, containers)
         ] or [
-            replace(each, title=f"{each.title}, the network of {name}")
-            for each in found
-            for key, name in each.members.items()
+            replace(way, title=f"{way.title}, the network of {name}")
+            for way in found
+            for key, name in way.members.items()
             if _is(target, key, name)
         ]
     if not mine:
@@ -105,7 +107,7 @@ def _other_names(way: Way, containers: Containers) -> tuple[str, ...]:
 def _port(target: str, containers: Containers) -> tuple[int, str] | None:
     """The port that is meant; None where it is a container, which may be called by a number."""
     number, _, protocol = target.partition("/")
-    named = any(target in (each.name, each.pod) for each in containers.values())
+    named = any(target in (container.name, container.pod) for container in containers.values())
     is_port = number.isdecimal() and len(number) <= 5 and not named
     return (int(number), protocol or "tcp") if is_port else None
 
@@ -117,20 +119,24 @@ def _is(target: str, key: str, name: str) -> bool:
 
 def _nothing(found: Sequence[Way], target: str, containers: Containers) -> PodwatchError:
     """Why there is no way to tell of."""
-    for key, each in containers.items():
-        if not _is(target, key, each.name):
+    for key, container in containers.items():
+        if not _is(target, key, container.name):
             continue
-        if not each.running or each.created:
-            return PodwatchError(f"{target} is not running", hint=f"podman start {each.name}")
-        where = placed(each.kind, ", ".join(each.networks), each.shares).removesuffix(NO_RULES)
-        hint = f"podwatch explain {each.shares.removeprefix('pod ')}" if each.shares else ""
+        if not container.running or container.created:
+            return PodwatchError(f"{target} is not running", hint=f"podman start {container.name}")
+        where = placed(
+            container.kind, ", ".join(container.networks), container.shares
+        ).removesuffix(NO_RULES)
+        hint = (
+            f"podwatch explain {container.shares.removeprefix('pod ')}" if container.shares else ""
+        )
         what = f"{target} has no rules to explain"
         return PodwatchError(f"{what}: {where}" if where else what, hint=hint)
     if target.partition("/")[0].isdecimal():
-        mapped = (each.title.partition(" → ")[0] for each in found if each.kind is WayKind.IN)
+        mapped = (way.title.partition(" → ")[0] for way in found if way.kind is WayKind.IN)
         ports = ", ".join(dict.fromkeys(mapped)) or "no port"
         return PodwatchError(f"{target}: no container publishes it", hint=f"published: {ports}")
-    names = ", ".join(dict.fromkeys(each.container for each in found if each.container))
+    names = ", ".join(dict.fromkeys(way.container for way in found if way.container))
     return PodwatchError(
         f"{target}: there is no such container", hint=f"with rules: {names or 'none'}"
     )
@@ -143,7 +149,7 @@ def _covers(way: Way, port: tuple[int, str]) -> bool:
 
 def state_of(found: Iterable[Way]) -> State:
     """The exit code's state: lost if a way is broken, unknown if one is unknown, else ok."""
-    marks = {each.mark for each in found}
+    marks = {way.mark for way in found}
     if Mark.BROKEN in marks:
         return State.LOST
     return State.UNKNOWN if Mark.UNKNOWN in marks else State.OK
@@ -151,16 +157,14 @@ def state_of(found: Iterable[Way]) -> State:
 
 def as_json(found: Iterable[Way]) -> str:
     """The ways as one JSON document."""
-    listed = [{**asdict(each), "mark": each.mark} for each in found]
+    listed = [{**asdict(way), "mark": way.mark} for way in found]
     return json.dumps({"schema": SCHEMA, "ways": listed}, indent=1, ensure_ascii=False)
 
 
 def as_text(found: Sequence[Way], *, every_hop: bool, colour: bool) -> str:
     """The ways for a person: a line for each, and its hops; all of them, or those that matter."""
     return (
-        "\n".join(
-            line for each in found for line in _lines(each, every_hop=every_hop, colour=colour)
-        )
+        "\n".join(line for way in found for line in _lines(way, every_hop=every_hop, colour=colour))
         or "no container needs rules on this host"
     )
 

@@ -157,8 +157,14 @@ class Containers:
                 seen |= by_kernel(self.setup, seen, self.inside(), told=True)
             wired = {key for key in doubtful if seen[key].running}
         if self._expected.asks_podman:  # one that is being started is not in the setup yet
-            wired |= {key for key, each in containers.items() if each.created and each.networks}
-        self._started = process.started({each.pid for each in containers.values() if each.pid})
+            wired |= {
+                key
+                for key, container in containers.items()
+                if container.created and container.networks
+            }
+        self._started = process.started(
+            {container.pid for container in containers.values() if container.pid}
+        )
         self.census = self.census.next(
             containers, asked, wired, self._started.keys(), self._clock()
         )

@@ -19,7 +19,7 @@ def shut_gates(setup: Setup | None, installed: Installed) -> Mapping[str, str]:
     Raises Unreadable where that cannot be told: then nobody is to be reloaded.
     """
     server = aardvark.read_server(installed.paths.aardvark)
-    ports = () if setup is None else [each.dns_port for each in setup.endpoints]
+    ports = () if setup is None else [endpoint.dns_port for endpoint in setup.endpoints]
     gates = Gates(
         links.read(),
         installed.networks.read_files(),
@@ -40,9 +40,9 @@ def keep_macs(setup: Setup | None, installed: Installed) -> None:
     Raises PodwatchError where that cannot be done.
     """
     files = installed.networks.read_files().values()
-    bridges = {each.bridge for each in setup.networks.values()} if setup else set()
-    bridges |= {each.interface for each in files if each.kind in _MANAGED}
-    theirs = {each.interface for each in files if each.kind is ContainerClass.UNMANAGED}
+    bridges = {network.bridge for network in setup.networks.values()} if setup else set()
+    bridges |= {file.interface for file in files if file.kind in _MANAGED}
+    theirs = {file.interface for file in files if file.kind is ContainerClass.UNMANAGED}
     found = links.read().by_name
     for name in sorted((bridges - theirs) & found.keys()):
         if found[name].kind == "bridge":

@@ -33,12 +33,12 @@ class KernelSettings:
             self.values = {}
             return
         self.uplinks = default_links()
-        wanted = {each.path: each.value for each in sysctls.wanted(setup, self.uplinks)}
+        wanted = {sysctl.path: sysctl.value for sysctl in sysctls.wanted(setup, self.uplinks)}
         self.values = sysctl.read(wanted)
         said = {
             path
-            for each in setup.networks.values()
-            for path, value in sysctl.read_configured(each.bridge).items()
+            for network in setup.networks.values()
+            for path, value in sysctl.read_configured(network.bridge).items()
             if wanted.get(path) == value
         }
         are = {path for path, value in self.values.items() if value == wanted[path]}

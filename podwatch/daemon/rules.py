@@ -180,7 +180,7 @@ class IptablesRules:
 
     def exist(self) -> bool:
         """Whether a port was ever published: by iptables-nft, the other kind is not asked."""
-        return any(chain_exists(each, "nat", self._ports) for each in iptables_save.FAMILIES)
+        return any(chain_exists(family, "nat", self._ports) for family in iptables_save.FAMILIES)
 
     def filter_chains(self) -> tuple[BaseChain, ...]:
         """FORWARD and INPUT of both families."""

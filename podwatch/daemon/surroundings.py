@@ -183,19 +183,19 @@ def _routes(setup: Setup) -> Iterator[Routed]:
     for network_id, network in list(setup.networks.items())[:MAX_NETWORKS]:
         if kernel.has_master(network.bridge):
             continue  # a VRF, which has tables of its own
-        mine = [each for each in setup.endpoints if each.network_id == network_id]
-        if network.internal or any(each.internal for each in mine):
+        mine = [endpoint for endpoint in setup.endpoints if endpoint.network_id == network_id]
+        if network.internal or any(endpoint.internal for endpoint in mine):
             continue  # with CNI such a bridge has no address, and the host no route to it
         for version in (4, 6):
             on = [
-                (address, each)
-                for each in mine
-                for address, _ in each.addresses
+                (address, endpoint)
+                for endpoint in mine
+                for address, _ in endpoint.addresses
                 if address.version == version
             ]
             for address, _ in on[:1]:
                 asked.append((Routed(network_id, address, ""), (address, None, "")))
-            public = [address for address, each in on if forwarding.publishes(each)]
+            public = [address for address, endpoint in on if forwarding.publishes(endpoint)]
             for uplink, gateway in gateways.items() if public and version == 4 else ():
                 routed = Routed(network_id, public[0], "", is_answer=True, uplink=uplink)
                 asked.append((routed, (gateway, public[0], network.bridge)))
@@ -207,6 +207,6 @@ def _routes(setup: Setup) -> Iterator[Routed]:
 
 def _internal(installed: Installed) -> Iterator[Network]:
     there = links.read().by_name
-    for each in installed.networks.read_files().values():
-        if each.kind is ContainerClass.INTERNAL and each.interface in there:
-            yield Network(each.name, each.interface, each.subnets, internal=True)
+    for file in installed.networks.read_files().values():
+        if file.kind is ContainerClass.INTERNAL and file.interface in there:
+            yield Network(file.name, file.interface, file.subnets, internal=True)

@@ -21,10 +21,12 @@ def forbids_renewal(setup: Setup | None, firewalld: Firewalld, container_id: str
     The same as forbids the reload of lost rules, but ports count only where it publishes them.
     """
     if setup is not None:
-        mine = tuple(each for each in setup.endpoints if each.container_id == container_id)
+        mine = tuple(
+            endpoint for endpoint in setup.endpoints if endpoint.container_id == container_id
+        )
         setup = replace(setup, endpoints=mine)
     found = blocked_by(Snapshot(setup, None, firewalld, {}), setup)
-    return next((each.what for each in found), "")
+    return next((reason.what for reason in found), "")
 
 
 def blocked_by(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
@@ -44,7 +46,7 @@ def blocked_by(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
     publishes = (
         setup is not None
         and not is_in_firewalld(setup.driver)
-        and any(each.port_mappings or each.dns_port != 53 for each in setup.endpoints)
+        and any(endpoint.port_mappings or endpoint.dns_port != 53 for endpoint in setup.endpoints)
     )
     if firewalld is not None and firewalld.strict_forward_ports and publishes:
         yield Blocked(

@@ -61,10 +61,10 @@ class Census:
         same. Whoever is in the setup and was not listed with the same state is not running.
         """
         found = {
-            key: each if self._holds(key, stamp, setup) else replace(each, running=True)
-            for key, each in self.containers.items()
+            key: container if self._holds(key, stamp, setup) else replace(container, running=True)
+            for key, container in self.containers.items()
         }
-        for key in dict.fromkeys(each.container_id for each in setup.endpoints):
+        for key in dict.fromkeys(endpoint.container_id for endpoint in setup.endpoints):
             if key not in found and self._holds(key, stamp, setup):
                 found[key] = unlisted(key)
         return found
@@ -74,8 +74,8 @@ class Census:
 
         Their network is taken down in a moment, or never.
         """
-        for key, each in self.containers.items():
-            was_there = each.pid in self.alive and each.pid not in living
+        for key, container in self.containers.items():
+            was_there = container.pid in self.alive and container.pid not in living
             if was_there and self._holds(key, stamp, setup):
                 yield key
 
@@ -83,7 +83,11 @@ class Census:
         """The containers that surely run: listed with the state as it is, by a `living` process."""
         if self.asked is None or stamp != self.stamp:
             return frozenset()
-        return frozenset(k for k, each in self.containers.items() if each.up and each.pid in living)
+        return frozenset(
+            k
+            for k, container in self.containers.items()
+            if container.up and container.pid in living
+        )
 
     def next(
         self,
@@ -140,9 +144,9 @@ _FULL_ID = 64
 def in_doubt(setup: Setup, containers: Mapping[str, Container]) -> frozenset[str]:
     """Who has state, and is not listed as running: whether they live the kernel has to say."""
     return frozenset(
-        each.container_id
-        for each in setup.endpoints
-        if (known := containers.get(each.container_id)) is not None
+        endpoint.container_id
+        for endpoint in setup.endpoints
+        if (known := containers.get(endpoint.container_id)) is not None
         and (known.created or not known.running)
     )
 
@@ -164,15 +168,15 @@ def by_kernel(
     doubtful = in_doubt(setup, containers)
     claimed = Counter(
         address
-        for each in setup.endpoints
-        if each.container_id not in doubtful
-        for address, _ in each.addresses
+        for endpoint in setup.endpoints
+        if endpoint.container_id not in doubtful
+        for address, _ in endpoint.addresses
     )
     alive = {
-        each.container_id
-        for each in setup.endpoints
-        if each.container_id in doubtful
-        and (inside is None or any(inside.get(a, 0) > claimed[a] for a, _ in each.addresses))
+        endpoint.container_id
+        for endpoint in setup.endpoints
+        if endpoint.container_id in doubtful
+        and (inside is None or any(inside.get(a, 0) > claimed[a] for a, _ in endpoint.addresses))
     }
     return {
         key: replace(containers[key], running=True, unlisted=True)
@@ -187,9 +191,9 @@ def living(setup: Setup, containers: Mapping[str, Container]) -> Setup:
     return replace(
         setup,
         endpoints=tuple(
-            each
-            for each in setup.endpoints
-            if each.container_id not in containers or _lives(containers[each.container_id])
+            endpoint
+            for endpoint in setup.endpoints
+            if endpoint.container_id not in containers or _lives(containers[endpoint.container_id])
         ),
     )
 

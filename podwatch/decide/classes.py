@@ -26,12 +26,15 @@ def classify(
     """
     known = {DEFAULT_NETWORK: ContainerClass.BRIDGE, **networks}
     owners: dict[str, Container] = {}
-    for each in containers.values():
-        owner = owners.get(each.netns)
+    for container in containers.values():
+        owner = owners.get(container.netns)
         # podman lists the oldest first: who shares a network was made after whose it is.
-        if owner is None or (_has_network(each) and not _has_network(owner)):
-            owners[each.netns] = each
-    return {key: _classified(each, known, owners, host_netns) for key, each in containers.items()}
+        if owner is None or (_has_network(container) and not _has_network(owner)):
+            owners[container.netns] = container
+    return {
+        key: _classified(container, known, owners, host_netns)
+        for key, container in containers.items()
+    }
 
 
 def _has_network(container: Container) -> bool:

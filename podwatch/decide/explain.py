@@ -78,7 +78,7 @@ class _Teller:
                     title = f"{one} → {name} ({one.target(address)})"
                     yield self._way_in(title, name, endpoint, one, passed)
         everywhere = [e for e in self.setup.endpoints if e.container_id == endpoint.container_id]
-        versions = {address.version for each in everywhere for address, _ in each.addresses}
+        versions = {address.version for whole in everywhere for address, _ in whole.addresses}
         for one in map(self._asked, endpoint.port_mappings or ()):
             if one.host_ip is not None and one.host_ip.version not in versions:
                 hop = hops.no_address(one.host_ip, name)
@@ -104,7 +104,7 @@ class _Teller:
     def isolation(self) -> Iterator[Way]:
         for key, name in {e.network_id: e.network_name for e in self.setup.endpoints}.items():
             rules = self.rules.get((key, ""), ())
-            mine = [each for each in rules if each.kind is RuleKind.ISOLATION]
+            mine = [rule for rule in rules if rule.kind is RuleKind.ISOLATION]
             network = self.setup.networks.get(key)
             if network is None or not mine:
                 continue
@@ -161,12 +161,12 @@ class _Teller:
         # Of a range netavark's nftables driver has a rule for each port, which names it.
         mine = {whole.way_to(address), mapping.way_to(address)}
         rules = [
-            each
-            for each in self._of(
+            rule
+            for rule in self._of(
                 endpoint, RuleKind.PORT_JUMP, RuleKind.PORT_DNAT, RuleKind.FORWARD_PORT
             )
-            if whole.way_to(address) in each.ways
-            and (each.kind is not RuleKind.PORT_DNAT or mapping == whole or each.subject in mine)
+            if whole.way_to(address) in rule.ways
+            and (rule.kind is not RuleKind.PORT_DNAT or mapping == whole or rule.subject in mine)
         ]
         path = self._path("PREROUTING", rules)
         what = f"forwarded to {mapping.target(address)}"
@@ -204,9 +204,9 @@ class _Teller:
         if not path and self.observed is not None:
             return  # with firewalld CNI has none, nor has firewalld's driver
         # Where their chain accepts what no rule of it drops, these rules alone stop nothing.
-        tables = {each.chain.rpartition(" ")[0] for each in path}
+        tables = {rule.chain.rpartition(" ")[0] for rule in path}
         drops = any(
-            each.table in tables and forwarding.drops(each) for each in self.kernel.others or ()
+            chain.table in tables and forwarding.drops(chain) for chain in self.kernel.others or ()
         )
         if_missing = Mark.BROKEN if drops else Mark.NOTE
         hop = self._present("forward", path, "accepted by its own rules", if_missing)
@@ -238,7 +238,7 @@ class _Teller:
             return
         network = self.setup.networks.get(endpoint.network_id)
         bridge = network.bridge if network else ""
-        marks = [f"{direction} {each} " for each in names_of(endpoint, address)]
+        marks = [f"{direction} {name} " for name in names_of(endpoint, address)]
         marks += [f'"{bridge}"'] if bridge else []
         other_family = {4: "ip6 ", 6: "ip "}[address.version]
         for chain in self.kernel.others:
@@ -256,22 +256,22 @@ class _Teller:
         """The rules of these kinds, in their order, of an endpoint's network and its own."""
         owners = ("", endpoint.container_id)
         rules = [r for key in owners for r in self.rules.get((endpoint.network_id, key), ())]
-        return [each for kind in kinds for each in rules if each.kind is kind]
+        return [rule for kind in kinds for rule in rules if rule.kind is kind]
 
     def _about(self, endpoint: Endpoint, address: Address, *kinds: RuleKind) -> list[Rule]:
         names = names_of(endpoint, address)
-        return [each for each in self._of(endpoint, *kinds) if each.subject in names]
+        return [rule for rule in self._of(endpoint, *kinds) if rule.subject in names]
 
     def _path(self, hook: str, rules: list[Rule]) -> list[Rule]:
         """Some rules, and before them those of the hook's chain that lead to their chains."""
-        chains = {each.chain for each in rules}
+        chains = {rule.chain for rule in rules}
         leading = [
-            each
-            for each in self.rules.get(("", ""), ())
-            if each.chain.rpartition(" ")[2] == hook
+            rule
+            for rule in self.rules.get(("", ""), ())
+            if rule.chain.rpartition(" ")[2] == hook
             and (
-                each.kind is RuleKind.HOOK
-                or each.chain.removesuffix(hook) + each.text.split()[-1] in chains
+                rule.kind is RuleKind.HOOK
+                or rule.chain.removesuffix(hook) + rule.text.split()[-1] in chains
             )
         ]
         return leading + rules if rules else []
@@ -281,10 +281,10 @@ class _Teller:
         if not rules:
             what = "netavark's firewalld driver has no rule for this address of the host"
             yield Hop("port forward", what, Mark.BROKEN, "publish the port on another address")
-        for number, each in enumerate(rules):
+        for number, rule in enumerate(rules):
             told = f"{what} from the host itself" if number else what
             if_missing = Mark.NOTE if number else Mark.BROKEN
-            yield self._present("port forward", [each], told, if_missing)
+            yield self._present("port forward", [rule], told, if_missing)
 
     def _present(
         self, place: str, rules: list[Rule], what: str, if_missing: Mark, advice: str = RESTORE

@@ -87,15 +87,15 @@ def _taken(
 ) -> Hop:
     """What to tell of a rule that takes packets first, by whose it is."""
     alive = living(setup, snapshot.containers)
-    running = {each.container_id for each in alive.endpoints}
+    running = {endpoint.container_id for endpoint in alive.endpoints}
     owners = [
-        each
-        for each in expected
-        if each.chain == chain and text in each.texts and each.container_id in running
+        rule
+        for rule in expected
+        if rule.chain == chain and text in rule.texts and rule.container_id in running
     ]
-    for each in owners:
-        if each.container_id == container_id:
-            what = f"{mapping} goes by {each.network_name or 'another network'}: {text}"
+    for owner in owners:
+        if owner.container_id == container_id:
+            what = f"{mapping} goes by {owner.network_name or 'another network'}: {text}"
             return Hop("port forward", what, Mark.NOTE)
     what = f"chain {chain}: “{text}” takes {mapping} first"
     if owners:
@@ -105,7 +105,7 @@ def _taken(
         return Hop("port forward", what, Mark.BROKEN, "publish one of the two on another port")
     seen = replace(snapshot, setup=alive)
     left = leftovers(seen, expected_rules(alive, observed))
-    is_stale = (chain, text) in {(each.chain, each.text) for each in left}
+    is_stale = (chain, text) in {(rule.chain, rule.text) for rule in left}
     if not is_stale and _may_be_needed(seen, chain, text):
         what += ": whose it is cannot be told now"
         return Hop("port forward", what, Mark.UNKNOWN, "podwatch status")
@@ -126,13 +126,13 @@ def taken_first(
     path: Sequence[Rule], observed: Ruleset, mapping: PortMapping, address: Address
 ) -> tuple[str, str] | None:
     """(chain, rule) of what takes a port's packets before the rules of its own way do."""
-    own = {text for each in path for text in each.texts}
+    own = {text for rule in path for text in rule.texts}
     other = f"dnat {'ip6' if address.version == 4 else 'ip'} "
 
     def first(name: str) -> tuple[str, str] | None:
         for text in observed.chains[name].rules if name in observed.chains else ():
             protocol, ports = sent_on(text)
-            mine = protocol == mapping.protocol and any(mapping.host_port in each for each in ports)
+            mine = protocol == mapping.protocol and any(mapping.host_port in span for span in ports)
             if not mine and (ports or text not in own):
                 continue
             target = jump_target(name, text, observed)
@@ -142,7 +142,7 @@ def taken_first(
                 return name, text
         return None
 
-    entry = next((each.chain for each in path if each.kind is not RuleKind.HOOK), "")
+    entry = next((rule.chain for rule in path if rule.kind is not RuleKind.HOOK), "")
     found = first(entry)
     return None if found is None or found[1] in own else found
 
@@ -153,7 +153,7 @@ def sent_on(text: str) -> tuple[str, tuple[range, ...]]:
     found = _TO_PORTS.fullmatch(text)
     if found is None:
         return "", ()
-    ends = (each.partition("-") for each in found[2].replace(":", "-").split(","))
+    ends = (part.partition("-") for part in found[2].replace(":", "-").split(","))
     return found[1], tuple(range(int(low), int(high or low) + 1) for low, _, high in ends)
 
 
@@ -166,7 +166,7 @@ def first_end(observed: Ruleset, rule: Rule) -> str:
     if rule.kind is RuleKind.HOOK or chain is None or not _may_end(rule.chain, chain):
         return ""
     first = next(
-        (each for each in chain.rules if each in rule.texts or _ENDS_ALL.fullmatch(each)), ""
+        (text for text in chain.rules if text in rule.texts or _ENDS_ALL.fullmatch(text)), ""
     )
     accepts = rule.kind in _ACCEPT and first.rpartition(" ")[2].lower() == "accept"
     return "" if first in rule.texts or accepts else first
@@ -177,7 +177,7 @@ def drop_of(observed: Ruleset, name: str) -> str:
     chain = observed.chains.get(name)
     if chain is None or chain.hook == BUILT_IN:
         return ""
-    return next((each for each in chain.rules if _DROPS_ALL.fullmatch(each)), "")
+    return next((text for text in chain.rules if _DROPS_ALL.fullmatch(text)), "")
 
 
 def _may_end(name: str, chain: Chain) -> bool:
@@ -218,7 +218,7 @@ def hidden(
                     break
                 continue
             if ends and _ENDS_ALL.fullmatch(text):
-                behind = sum(each in texts for each in chain.rules[at:])
+                behind = sum(text in texts for text in chain.rules[at:])
                 yield _notice(name, text, f"{counted(behind, 'rule')} of Podman's behind it")
                 break
             found = _TAKES_PORT.fullmatch(text)

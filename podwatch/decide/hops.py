@@ -21,7 +21,7 @@ def host_port(kernel: Kernel, mapping: PortMapping) -> Hop:
     """
     ports = range(mapping.host_port, mapping.host_port + mapping.count)
     owner = kernel.held.get((mapping.host_port, mapping.protocol))
-    if any((each, mapping.protocol) not in kernel.held for each in ports):
+    if any((port, mapping.protocol) not in kernel.held for port in ports):
         what = f"{mapping} is kept by no socket: another program can take it"
         return Hop("host port", what, Mark.NOTE)
     is_bound = (mapping.host_port, mapping.protocol) in kernel.bound
@@ -88,16 +88,16 @@ def wire(
     inside = kernel.inside.get(endpoint.container_id)
     if inside is None:
         return
-    ends = [kernel.links[each] for each in inside.peers if each in kernel.links]
-    mine = [each for each in ends if each.master == network.bridge]
-    if any(each.is_up for each in mine):
+    ends = [kernel.links[peer] for peer in inside.peers if peer in kernel.links]
+    mine = [end for end in ends if end.master == network.bridge]
+    if any(link.is_up for link in mine):
         yield Hop("link", f"{mine[0].name} joins {name} to {network.bridge}")
     elif mine:
         what = f"{mine[0].name}, {name}'s link to {network.bridge}, is down"
         yield Hop("link", what, Mark.BROKEN, f"ip link set {mine[0].name} up")
     else:
         what = f"{name} has no link on {network.bridge}"
-        loose = [each.name for each in ends if not each.master]
+        loose = [end.name for end in ends if not end.master]
         advice = f"ip link set {loose[0]} master {network.bridge}" if loose else reload
         yield Hop("link", what, Mark.BROKEN, advice)
 
@@ -121,14 +121,16 @@ def process(
     for hop in state(known):
         return hop
     inside = kernel.inside.get(endpoint.container_id)
-    wanted = [(mapping.container_port + each, mapping.protocol) for each in range(mapping.count)]
+    wanted = [
+        (mapping.container_port + number, mapping.protocol) for number in range(mapping.count)
+    ]
     last = "" if mapping.count == 1 else f"-{wanted[-1][0]}"
     port = f"{mapping.container_port}{last}/{mapping.protocol}"
     if inside is None:
         return Hop("container", f"who listens on {port} could not be seen", Mark.UNKNOWN)
     if mapping.protocol not in ("tcp", "udp"):
         return Hop("container", f"who listens on {port} could not be seen", Mark.NOTE)
-    silent = [str(each[0]) for each in wanted if each not in inside.listens]
+    silent = [str(port[0]) for port in wanted if port not in inside.listens]
     if len(silent) == len(wanted):
         name = known.name if known else endpoint.container_id[:12]
         what = f"nothing in it listens on {port} for others"

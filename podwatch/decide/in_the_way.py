@@ -30,13 +30,13 @@ def in_the_way(
     containers: Mapping[str, Container],
 ) -> list[Missing]:
     """Each rule of `left` that closes a running container's way, where `rules` are expected."""
-    subnets = [each for network in setup.networks.values() for each in network.subnets]
+    subnets = [subnet for network in setup.networks.values() for subnet in network.subnets]
     stale = {
-        (each.chain, each.text): each
-        for each in left
-        if each.driver is setup.driver
-        and each.to
-        and any(ip_address(each.to) in subnet for subnet in subnets)
+        (rule.chain, rule.text): rule
+        for rule in left
+        if rule.driver is setup.driver
+        and rule.to
+        and any(ip_address(rule.to) in subnet for subnet in subnets)
     }
     if not stale:
         return []
@@ -51,9 +51,9 @@ def in_the_way(
         path = ways.get((endpoint.container_id, whole.way_to(address)), [])
         for one in (whole.only(whole.host_port + number) for number in range(whole.count)):
             if not any(
-                protocol == one.protocol and one.host_port in each
+                protocol == one.protocol and one.host_port in port
                 for protocol, ports in taken
-                for each in ports
+                for port in ports
             ):
                 continue
             for chain, text in _before(path, observed, one, address, stale):
@@ -100,5 +100,5 @@ def _before(
         yield first
         name, text = first
         chain = observed.chains[name]
-        rest = tuple(each for each in chain.rules if each != text)
+        rest = tuple(other for other in chain.rules if other != text)
         observed = replace(observed, chains={**observed.chains, name: replace(chain, rules=rest)})

@@ -54,13 +54,13 @@ def leftovers(
         return []
     at_large = strangers(setup, inside)
     is_whole = not missing and not setup.bad_files and not _nameless(setup)
-    lost = {key for each in missing if each.container for key in each.container_ids}
+    lost = {key for loss in missing if loss.container for key in loss.container_ids}
     owners = _owners(setup)
     return [
-        each
-        for each in candidates(snapshot, rules)
-        if not may_be_needed(each, _observed(snapshot, each), at_large)
-        and (is_whole or (each.to and owners.get(ip_address(each.to), "") not in lost))
+        rule
+        for rule in candidates(snapshot, rules)
+        if not may_be_needed(rule, _observed(snapshot, rule), at_large)
+        and (is_whole or (rule.to and owners.get(ip_address(rule.to), "") not in lost))
     ]
 
 
@@ -82,45 +82,56 @@ def strangers(setup: Setup, inside: Mapping[Address, int]) -> frozenset[Address]
     nameless = _nameless(setup)
     known = Counter(
         address
-        for each in setup.endpoints
-        if each.network_id not in nameless
-        for address, _ in each.addresses
+        for endpoint in setup.endpoints
+        if endpoint.network_id not in nameless
+        for address, _ in endpoint.addresses
     )
     # Where the network is not known, its rules are not: whatever they may be is kept.
-    kept = {a for each in setup.endpoints if each.network_id in nameless for a, _ in each.addresses}
+    kept = {
+        a
+        for endpoint in setup.endpoints
+        if endpoint.network_id in nameless
+        for a, _ in endpoint.addresses
+    }
     found = {a for a, count in inside.items() if count > known[a] and not a.is_link_local}
     return frozenset(kept | found)
 
 
-def may_be_needed(each: Leftover, observed: Ruleset, at_large: Collection[Address]) -> bool:
+def may_be_needed(rule: Leftover, observed: Ruleset, at_large: Collection[Address]) -> bool:
     """Whether it may be a rule of somebody who has one of the addresses `at_large`.
 
     Where a rule forwards to tells it; else all that its own chain and the one it leads to name.
     """
     if not at_large:
         return False
-    if each.to:
-        return ip_address(each.to) in at_large
-    target = jump_target(each.chain, each.text, observed)
-    own = (each.chain,) if is_of_one(each.chain) else ()
+    if rule.to:
+        return ip_address(rule.to) in at_large
+    target = jump_target(rule.chain, rule.text, observed)
+    own = (rule.chain,) if is_of_one(rule.chain) else ()
     near = (text for name in (*own, target) if name for text in observed.chains[name].rules)
     places = [ip_network(address) for address in at_large]
-    return any(mentions(text, places) for text in (each.text, *near))
+    return any(mentions(text, places) for text in (rule.text, *near))
 
 
-def _observed(snapshot: Snapshot, each: Leftover) -> Ruleset:
+def _observed(snapshot: Snapshot, rule: Leftover) -> Ruleset:
     own = snapshot.rules or Ruleset(present=False)
-    return snapshot.others.get(each.driver, own)
+    return snapshot.others.get(rule.driver, own)
 
 
 def _owners(setup: Setup) -> dict[Address, str]:
-    return {address: each.container_id for each in setup.endpoints for address, _ in each.addresses}
+    return {
+        address: endpoint.container_id
+        for endpoint in setup.endpoints
+        for address, _ in endpoint.addresses
+    }
 
 
 def _nameless(setup: Setup) -> frozenset[str]:
     """The networks in use of which netavark's state tells nothing."""
     return frozenset(
-        each.network_id for each in setup.endpoints if each.network_id not in setup.networks
+        endpoint.network_id
+        for endpoint in setup.endpoints
+        if endpoint.network_id not in setup.networks
     )
 
 
@@ -149,7 +160,7 @@ def _others(setup: Setup, driver: FirewallDriver, observed: Ruleset) -> Iterator
 
     CNI serves others than Podman: what is theirs is on subnets of their own.
     """
-    subnets = [each for network in setup.networks.values() for each in network.subnets]
+    subnets = [subnet for network in setup.networks.values() for subnet in network.subnets]
     claimed: set[str] = set()
     for name, chain in observed.chains.items():
         for text in chain.rules:
@@ -169,14 +180,14 @@ def notices(
 
     Those that forward nothing can keep no port closed: alone they are no matter.
     """
-    forwards = [each for each in found if each.to]
-    for each in forwards[:_MAX_REPORTED]:
-        whose = target_now(each, setup, containers)
-        what = f"left over in chain {each.chain}: “{each.text}”: {whose}"
+    forwards = [rule for rule in found if rule.to]
+    for rule in forwards[:_MAX_REPORTED]:
+        whose = target_now(rule, setup, containers)
+        what = f"left over in chain {rule.chain}: “{rule.text}”: {whose}"
         yield Notice(WarningKind.LEFTOVER, what, _ADVICE)
     more = len(found) - len(forwards[:_MAX_REPORTED])
     if more:
-        places = dict.fromkeys(DRIVERS[each.driver].PLACE for each in found)
+        places = dict.fromkeys(DRIVERS[rule.driver].PLACE for rule in found)
         what = (
             f"left over in {', '.join(places)}: {counted(more, 'rule')} "
             "that no running container needs"
@@ -185,13 +196,13 @@ def notices(
         yield Notice(kind, what, _ADVICE)
 
 
-def target_now(each: Leftover, setup: Setup, containers: Mapping[str, Container]) -> str:
+def target_now(rule: Leftover, setup: Setup, containers: Mapping[str, Container]) -> str:
     """Whose the address is that a rule left over forwards to."""
-    owner = _owners(setup).get(ip_address(each.to))
+    owner = _owners(setup).get(ip_address(rule.to))
     if owner is None:
-        return f"no running container has {each.to}"
+        return f"no running container has {rule.to}"
     known = containers.get(owner)
-    return f"{each.to} is {known.title if known else owner[:12]}'s now, which does not need it"
+    return f"{rule.to} is {known.title if known else owner[:12]}'s now, which does not need it"
 
 
 def mentions(text: str, places: Iterable[Subnet]) -> bool:
@@ -201,7 +212,7 @@ def mentions(text: str, places: Iterable[Subnet]) -> bool:
             named = ip_network(word, strict=False)
         except ValueError:
             continue
-        if any(named.overlaps(each) for each in places if each.version == named.version):
+        if any(named.overlaps(place) for place in places if place.version == named.version):
             return True
     return False
 

@@ -27,13 +27,13 @@ def shut(gates: Gates) -> Mapping[str, str]:
         "off all its networks"
         for name in gates.no_lease
     }
-    for name, each in gates.networks.items():
-        if each.kind in _ON_A_PARENT and (why := _no_parent(gates, each.interface)):
+    for name, network in gates.networks.items():
+        if network.kind in _ON_A_PARENT and (why := _no_parent(gates, network.interface)):
             found[name] = f"on network {name}, {why}"
     if gates.server is not None and gates.server.served:
         reasons = listed(list(_about_names(gates, gates.server)), 2)
-        asking = {each.network for each in gates.server.served}
-        asking |= {name for name, each in gates.networks.items() if each.asks_names}
+        asking = {served.network for served in gates.server.served}
+        asking |= {name for name, network in gates.networks.items() if network.asks_names}
         if reasons:
             found |= dict.fromkeys(sorted(asking - found.keys()), reasons)
     return found
@@ -54,13 +54,13 @@ def _no_parent(gates: Gates, parent: str) -> str:
 
 def _about_names(gates: Gates, server: NameServer) -> Iterator[str]:
     """What would keep netavark from telling aardvark-dns, or from starting it."""
-    here = {each.ip for addresses in gates.links.addresses.values() for each in addresses}
+    here = {address.ip for addresses in gates.links.addresses.values() for address in addresses}
     if not server.is_alive:
         yield from _no_start(gates, server)
     for served in server.served:
-        missing = [each for each in served.addresses if each not in here]
+        missing = [address for address in served.addresses if address not in here]
         if missing and (not server.is_alive or _is_in_use(gates, served)):
-            yield from (_missing(gates, served, each) for each in missing)
+            yield from (_missing(gates, served, address) for address in missing)
 
 
 def _is_in_use(gates: Gates, served: Served) -> bool:
@@ -73,7 +73,7 @@ def _is_in_use(gates: Gates, served: Served) -> bool:
 
 def _no_start(gates: Gates, server: NameServer) -> Iterator[str]:
     """What is in the way of starting aardvark-dns besides missing addresses."""
-    taken = next((each for each in _wanted(gates, server) if _is_bound(gates, *each)), None)
+    taken = next((wanted for wanted in _wanted(gates, server) if _is_bound(gates, *wanted)), None)
     if taken is not None and server.running:
         pid = server.running[0]
         yield (
@@ -103,8 +103,8 @@ def _wanted(gates: Gates, server: NameServer) -> Iterator[tuple[Address, int]]:
 def _is_bound(gates: Gates, address: Address, port: int) -> bool:
     """Whether the port is taken there; by one on [::] it is, for all that can be seen, for IPv4."""
     return (address, port) in gates.bound or any(
-        each.is_unspecified and each.version >= address.version and at == port
-        for each, at in gates.bound
+        taken.is_unspecified and taken.version >= address.version and at == port
+        for taken, at in gates.bound
     )
 
 
@@ -112,7 +112,9 @@ def _missing(gates: Gates, served: Served, address: Address) -> str:
     network = gates.networks.get(served.network)
     bridge = network.interface if network is not None else ""
     subnets = network.subnets if network is not None else ()
-    length = next((each.prefixlen for each in subnets if address in each), address.max_prefixlen)
+    length = next(
+        (subnet.prefixlen for subnet in subnets if address in subnet), address.max_prefixlen
+    )
     what = (
         f"{address} of network {served.network} is not there, on which aardvark-dns has to listen"
     )

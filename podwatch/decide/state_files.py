@@ -25,9 +25,9 @@ def by_their_owners(setup: Setup, containers: Mapping[str, Container]) -> Iterat
     so does a `podman build` that is killed. CNI's cache is no matter: it outlives every reboot.
     """
     files: dict[str, list[str]] = {}
-    for each in setup.endpoints:
-        path = f"{_PORTS}/{each.network_id}_{each.container_id}"
-        files.setdefault(each.container_id, []).append(quote(path))
+    for endpoint in setup.endpoints:
+        path = f"{_PORTS}/{endpoint.network_id}_{endpoint.container_id}"
+        files.setdefault(endpoint.container_id, []).append(quote(path))
     for key in sorted(files.keys() & containers.keys()):
         known = containers[key]
         if known.unlisted:
@@ -53,7 +53,7 @@ def unheard(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
     """
     if snapshot.inside is not None:
         return
-    for key in dict.fromkeys(each.container_id for each in setup.endpoints):
+    for key in dict.fromkeys(endpoint.container_id for endpoint in setup.endpoints):
         known = snapshot.containers.get(key)
         if known is not None and known.unlisted:
             yield Unknown(
@@ -72,7 +72,7 @@ def nobodys(setup: Setup, snapshot: Snapshot) -> frozenset[BadFile]:
     inside = snapshot.inside
     if inside is None or snapshot.busy or not setup.bad_files or strangers(setup, inside):
         return frozenset()
-    in_use = {each.network_id for each in setup.endpoints}
+    in_use = {endpoint.network_id for endpoint in setup.endpoints}
     return frozenset(e for e in setup.bad_files if not _may_live(e, in_use, snapshot.containers))
 
 
@@ -85,7 +85,7 @@ def _may_live(bad: BadFile, in_use: set[str], containers: Mapping[str, Container
 
 def about_nobodys(useless: Collection[BadFile]) -> Iterator[Notice]:
     """What to tell of files that nobody who lives can have."""
-    for bad in sorted(useless, key=lambda each: each.path)[:_MAX_REPORTED]:
+    for bad in sorted(useless, key=lambda bad: bad.path)[:_MAX_REPORTED]:
         what = f"{bad.path} makes no sense ({bad.reason}), and nobody who lives can have it"
         yield Notice(WarningKind.STALE_STATE, what, f"rm {quote(bad.path)}")
     if len(useless) > _MAX_REPORTED:

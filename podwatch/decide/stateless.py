@@ -23,20 +23,20 @@ def stateless(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
     driver = DRIVERS.get(setup.driver)
     if snapshot.busy or driver is None or not driver.KEEPS_STATE:
         return
-    known = {each.container_id for each in setup.endpoints}
-    known |= {each.container_id for each in setup.bad_files}
+    known = {endpoint.container_id for endpoint in setup.endpoints}
+    known |= {bad.container_id for bad in setup.bad_files}
     for key in sorted(snapshot.listed - known):
-        each = snapshot.containers[key]
-        if each.kind is ContainerClass.BRIDGE:
+        container = snapshot.containers[key]
+        if container.kind is ContainerClass.BRIDGE:
             yield Unknown(
                 Part.CONTAINER,
-                each.title,
+                container.title,
                 f"it runs, and netavark has no state of it in {_PLACE}/ports",
-                hint=f"podman network reload {each.name}",
+                hint=f"podman network reload {container.name}",
                 container_ids=(key,),
             )
-    bad = {each.network_id for each in setup.bad_files}
-    names = {each.network_id: each.network_name for each in setup.endpoints}
+    bad = {bad.network_id for bad in setup.bad_files}
+    names = {endpoint.network_id: endpoint.network_name for endpoint in setup.endpoints}
     for key in sorted(names.keys() - setup.networks.keys() - bad):
         yield Unknown(
             Part.CONTAINER,

@@ -92,29 +92,29 @@ def parted(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
 
 def astray(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
     """Routes and rules for routing, by a VPN for example, that take containers' packets away."""
-    names = {each.network_id: each.network_name for each in setup.endpoints}
-    for each in snapshot.around.routes:
-        network = setup.networks.get(each.network_id)
+    names = {endpoint.network_id: endpoint.network_name for endpoint in setup.endpoints}
+    for route in snapshot.around.routes:
+        network = setup.networks.get(route.network_id)
         if network is None:
             continue
         name = f"network {names.get(network.id) or network.bridge}"
-        goes = f"goes to {each.link}" if each.link else "goes nowhere"
-        if not each.is_answer and each.link != network.bridge:
+        goes = f"goes to {route.link}" if route.link else "goes nowhere"
+        if not route.is_answer and route.link != network.bridge:
             yield Notice(
                 WarningKind.ROUTE,
-                f"{name}: what is sent to {each.address} {goes}, and not to {network.bridge}: that "
-                "has no address there, or a route or rule of somebody else's comes first",
-                f"ip addr show dev {network.bridge}; ip route get {each.address}; ip rule",
+                f"{name}: what is sent to {route.address} {goes}, and not to {network.bridge}: "
+                "that has no address there, or a route or rule of somebody else's comes first",
+                f"ip addr show dev {network.bridge}; ip route get {route.address}; ip rule",
             )
-        elif each.is_answer and each.link != each.uplink:
+        elif route.is_answer and route.link != route.uplink:
             yield Notice(
                 WarningKind.DETOUR,
-                f"{name}: what {each.address} answers to neighbours on {each.uplink} {goes}: they "
-                "get no answer from its published ports, unless it is meant so",
+                f"{name}: what {route.address} answers to neighbours on {route.uplink} {goes}: "
+                "they get no answer from its published ports, unless it is meant so",
                 "ip rule: have a rule before it that looks up table main for the network",
             )
     around = snapshot.around
-    has_v6 = any(one.version == 6 for each in setup.endpoints for one, _ in each.addresses)
+    has_v6 = any(one.version == 6 for endpoint in setup.endpoints for one, _ in endpoint.addresses)
     for link in around.deaf if has_v6 else ():
         gone = "goes on without its default route when that expires"
         what = gone if around.has_default_v6 else "has lost its default route"
@@ -128,12 +128,12 @@ def astray(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
 def unforwarded(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
     """What is forwarded by nobody's order that was ever seen: no host is made a router here."""
     wanted = sysctls.wanted(setup, snapshot.uplinks)
-    for each in sysctls.closed(wanted, snapshot.sysctls, snapshot.sysctls_seen):
+    for sysctl in sysctls.closed(wanted, snapshot.sysctls, snapshot.sysctls_seen):
         yield Notice(
             WarningKind.FORWARDING,
-            f"{each} is {snapshot.sysctls[each.path]}: what is sent to containers, or by them, is "
-            "not forwarded, and podwatch never saw it forwarded",
-            f"sysctl -w {each.name}={each.value}",
+            f"{sysctl} is {snapshot.sysctls[sysctl.path]}: what is sent to containers, or by them, "
+            "is not forwarded, and podwatch never saw it forwarded",
+            f"sysctl -w {sysctl.name}={sysctl.value}",
         )
 
 

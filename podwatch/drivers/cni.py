@@ -158,11 +158,11 @@ def _all_ports(endpoint: Endpoint, address: Address, subnet: Subnet) -> Iterator
     for protocol, mappings in protocols.items():
         for at in range(0, len(mappings), _MAX_PORTS):
             together = mappings[at : at + _MAX_PORTS]
-            some = ",".join(str(each.host_port) for each in together)
+            some = ",".join(str(mapping.host_port) for mapping in together)
             owner = f'-m comment --comment "dnat {_owner(endpoint)}"'
             text = f"-p {protocol} {owner} -m multiport --dports {some} -j {chain}"
             way = f"{some}/{protocol} → {address}"
-            ways = tuple(each.way_to(address) for each in together)
+            ways = tuple(mapping.way_to(address) for mapping in together)
             yield _rule(endpoint, f"{nat} {DNAT}", (text,), RuleKind.PORT_JUMP, way, ways=ways)
     for mapping in endpoint.port_mappings:
         if mapping.host_ip is None or mapping.host_ip.version == address.version:

@@ -134,7 +134,7 @@ def told_by_firewalld(setup: Setup, said: Firewalld) -> FirewallDriver:
     It made the setup's subnets sources of its zone, unless they were lost since; zone and policies
     are permanent, and may be there from an earlier time: then nothing tells (UNKNOWN).
     """
-    subnets = {str(subnet) for each in setup.networks.values() for subnet in each.subnets}
+    subnets = {str(subnet) for network in setup.networks.values() for subnet in network.subnets}
     if any(said.sources.get(subnet) == firewalld.ZONE for subnet in subnets):
         return FirewallDriver.FIREWALLD
     is_left = firewalld.WAY_OUT in said.policies

@@ -93,7 +93,7 @@ def reached(chains: Mapping[str, Sequence[str]], first: str) -> tuple[str, ...]:
             if name == first and _DROPS_ALL.match(rule):
                 break
             targets = [one or other for one, other in _JUMP.findall(rule)]
-            names += [each for each in dict.fromkeys(targets) if each not in names]
+            names += [target for target in dict.fromkeys(targets) if target not in names]
     return tuple(found)
 
 
@@ -131,8 +131,8 @@ def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseCh
     Where netavark or CNI themselves accept what containers send in that chain, only networks with
     published ports count.
     """
-    names = {each.network_id: each.network_name for each in setup.endpoints}
-    publish = {each.network_id for each in setup.endpoints if publishes(each)}
+    names = {endpoint.network_id: endpoint.network_name for endpoint in setup.endpoints}
+    publish = {endpoint.network_id for endpoint in setup.endpoints if publishes(endpoint)}
     for chain in chains:
         if chain.hook != "forward":
             continue
@@ -142,7 +142,7 @@ def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseCh
             network = setup.networks.get(network_id)
             if network is None or network.internal or (answers_only and network_id not in publish):
                 continue
-            if not any(each.version in versions for each in network.subnets):
+            if not any(subnet.version in versions for subnet in network.subnets):
                 continue
             if not any(_may_let_through(rule, network) for rule in chain.around):
                 yield chain, name or network.bridge, network
@@ -158,7 +158,7 @@ def parted(
     for chain in chains:
         versions = set(_FAMILIES[chain.table.partition(" ")[0]]).intersection(bridged)
         for network in networks if chain.hook == "forward" else ():
-            if any(each.version in versions for each in network.subnets) and not any(
+            if any(subnet.version in versions for subnet in network.subnets) and not any(
                 _may_let_through(rule, network) for rule in chain.around
             ):
                 yield chain, network
@@ -171,12 +171,16 @@ def unheard(
 
     The endpoint is one of the network's, which all ask the same servers.
     """
-    asking = {each.network_id: each for each in reversed(setup.endpoints) if each.dns_servers}
+    asking = {
+        endpoint.network_id: endpoint
+        for endpoint in reversed(setup.endpoints)
+        if endpoint.dns_servers
+    }
     for chain in chains:
         versions = _FAMILIES[chain.table.partition(" ")[0]]
         for endpoint in asking.values() if chain.hook == "input" else ():
             network = setup.networks.get(endpoint.network_id)
-            servers = [each for each in endpoint.dns_servers if each.version in versions]
+            servers = [server for server in endpoint.dns_servers if server.version in versions]
             if network is None or not servers:
                 continue
             if not any(_may_ask(rule, network, endpoint) for rule in chain.around):
@@ -197,7 +201,7 @@ def _may_ask(rule: str, network: Network, endpoint: Endpoint) -> bool:
     told = " ".join(one or other for one, other in _FROM.findall(rule))
     if told and "-" not in told and not _hold(_ADDRESS.findall(told), network.subnets):
         return False
-    ranges = [each for told in _TO_PORTS.findall(rule) for each in _RANGE.findall(told)]
+    ranges = [range_ for told in _TO_PORTS.findall(rule) for range_ in _RANGE.findall(told)]
     port = endpoint.dns_port
     return not ranges or any(int(first) <= port <= int(last or first) for first, last in ranges)
 
@@ -205,8 +209,8 @@ def _may_ask(rule: str, network: Network, endpoint: Endpoint) -> bool:
 def publishes(endpoint: Endpoint) -> bool:
     """Whether one of its ports is for others than the host itself."""
     return any(
-        each.host_ip is None or not each.host_ip.is_loopback
-        for each in endpoint.port_mappings or ()
+        mapping.host_ip is None or not mapping.host_ip.is_loopback
+        for mapping in endpoint.port_mappings or ()
     )
 
 
@@ -290,5 +294,5 @@ def dns_remedy(chain: BaseChain, bridge: str, port: int) -> str:
 
 
 def _early(chain: BaseChain) -> str:
-    early = next((each for each in chain.rules[:-1] if _DROPS_ALL.match(each)), "")
+    early = next((text for text in chain.rules[:-1] if _DROPS_ALL.match(text)), "")
     return f"delete “{early}” from it, unless it is meant so" if early else ""

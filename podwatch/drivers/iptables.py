@@ -83,11 +83,13 @@ def expected_rules(setup: Setup, observed: Ruleset) -> list[Rule]:
     keeps state, as the hash names in `setup` show, is 1.9 or later.
     """
     known = observed.traits | traits(observed)
-    stateful = any(each.hash_name for each in setup.networks.values())
+    stateful = any(network.hash_name for network in setup.networks.values())
     era = _Era(
         isolation_3=stateful or "isolation_3" in known,
         input=stateful or "input" in known,
-        dns_tcp=frozenset(each.removeprefix(_DNS_TCP) for each in known if _DNS_TCP in each),
+        dns_tcp=frozenset(
+            network.removeprefix(_DNS_TCP) for network in known if _DNS_TCP in network
+        ),
     )
     _network_rules.new_round()
     _endpoint_rules.new_round()
@@ -152,7 +154,7 @@ def _subnet_rules(network: Network, name: str, subnet: Subnet, era: _Era) -> Ite
     rule = partial(_rule, network, name)
     chain = f"NETAVARK-{chain_hash(name)}"
     # A second subnet of the family has its accept behind the masquerade of the first, for good.
-    alone = sum(each.version == subnet.version for each in network.subnets) == 1
+    alone = sum(other.version == subnet.version for other in network.subnets) == 1
     first, second = (0, 1) if alone else (None, None)
     masquerade = f"! -d {_MULTICAST[subnet.version]} -j MASQUERADE"
     yield rule(f"{nat} {chain}", f"-d {subnet} -j ACCEPT", RuleKind.SUBNET_LOCAL, on, first)
@@ -161,7 +163,7 @@ def _subnet_rules(network: Network, name: str, subnet: Subnet, era: _Era) -> Ite
     yield rule(f"{nat} POSTROUTING", jump, RuleKind.SUBNET_JUMP, on, 1)
     yield from _isolation_rules(network, name, filtered, era)
     comments = (_COMMENT,) if era.input else (_COMMENT, _OLD_COMMENT)
-    yield _host(f"{filtered} FORWARD", *(f"{each} -j {FORWARD}" for each in comments), rank=1)
+    yield _host(f"{filtered} FORWARD", *(f"{comment} -j {FORWARD}" for comment in comments), rank=1)
     if era.input:
         yield _host(f"{filtered} INPUT", f"{_COMMENT} -j {INPUT}")
         for protocol in ("udp", "tcp") if str(subnet) in era.dns_tcp else ("udp",):

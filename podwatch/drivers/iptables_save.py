@@ -110,8 +110,8 @@ def restore_scripts(
     all of a table fail. A chain that is only jumped to is made if it is not there.
     """
     tables: dict[str, list[Repair]] = {}
-    for each in todo:
-        tables.setdefault(each.name.rpartition(" ")[0], []).append(each)
+    for repair in todo:
+        tables.setdefault(repair.name.rpartition(" ")[0], []).append(repair)
     scripts: dict[str, str] = {}
     for place, repairs in tables.items():
         family, _, table = place.partition(" ")
@@ -144,19 +144,21 @@ def clearing_scripts(observed: Ruleset, *, prefixes: tuple[str, ...]) -> dict[st
 def _table(
     place: str, repairs: Sequence[Repair], observed: Ruleset, prefixes: tuple[str, ...]
 ) -> Iterable[str]:
-    made = {each.name for each in repairs if not each.exists and each.chain.hook != BUILT_IN}
+    made = {
+        repair.name for repair in repairs if not repair.exists and repair.chain.hook != BUILT_IN
+    }
     wanted = {
         f"{place} {target}"
-        for each in repairs
-        for text in each.chain.rules
+        for repair in repairs
+        for text in repair.chain.rules
         if (target := _target(text)).startswith(prefixes)
     }
     # `:CHAIN` would empty one that somebody has made meanwhile; -N fails, and with it all.
     for name in sorted(made | (wanted - observed.chains.keys())):
         yield f"-N {name.rpartition(' ')[2]}"
-    for each in repairs:
-        now = observed.chains[each.name].rules if each.exists else ()
-        yield from _changes(each, now)
+    for repair in repairs:
+        now = observed.chains[repair.name].rules if repair.exists else ()
+        yield from _changes(repair, now)
 
 
 def _changes(repair: Repair, now: Sequence[str]) -> Iterable[str]:

@@ -21,24 +21,24 @@ def repair_script(repairs: Iterable[Repair], observed: Ruleset) -> str:
     table = f"{FAMILY} {TABLE}"
     lines = [f"{'add' if observed.present else 'create'} table {table}"]
     rules: list[str] = []
-    for each in todo:
-        on = f"{table} {each.name}"
-        handles = observed.handles.get(each.name, ()) if each.exists else ()
-        if each.exists and len(handles) != len(observed.chains[each.name].rules):
-            raise ValueError(f"the handles of chain {each.name} are not known")
+    for repair in todo:
+        on = f"{table} {repair.name}"
+        handles = observed.handles.get(repair.name, ()) if repair.exists else ()
+        if repair.exists and len(handles) != len(observed.chains[repair.name].rules):
+            raise ValueError(f"the handles of chain {repair.name} are not known")
         gone = [
             f"delete rule {on} handle {number}"
             for at, number in enumerate(handles)
-            if at not in each.stays
+            if at not in repair.stays
         ]
-        if each.rehook:
+        if repair.rehook:
             lines += [*gone, f"delete chain {on}"]
         else:
             rules += gone
-        if each.rehook or not each.exists:
-            hook = f" {{ {each.chain.hook} }}" if each.chain.hook else ""
+        if repair.rehook or not repair.exists:
+            hook = f" {{ {repair.chain.hook} }}" if repair.chain.hook else ""
             lines.append(f"create chain {on}{hook}")
-        rules += _added(on, each, handles)
+        rules += _added(on, repair, handles)
     return "\n".join(lines + rules) + "\n"
 
 
@@ -50,9 +50,9 @@ def _added(on: str, repair: Repair, handles: Sequence[int]) -> Iterator[str]:
         if at is None:
             run.append(text)
             continue
-        yield from (f"insert rule {on} handle {handles[at]} {each}" for each in run)
+        yield from (f"insert rule {on} handle {handles[at]} {text}" for text in run)
         run, before = [], at
     if before is None:
-        yield from (f"add rule {on} {each}" for each in run)
+        yield from (f"add rule {on} {text}" for text in run)
     else:
-        yield from (f"add rule {on} handle {handles[before]} {each}" for each in reversed(run))
+        yield from (f"add rule {on} handle {handles[before]} {text}" for text in reversed(run))

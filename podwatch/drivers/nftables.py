@@ -213,7 +213,7 @@ def _masquerades(network: Network, subnet: Subnet) -> tuple[str, ...]:
     for address in network.outbound:
         if address.version == subnet.version:
             action = f"snat {ip} to {address}"
-    return tuple(f"{ip} daddr != {each} {action}" for each in ranges)
+    return tuple(f"{ip} daddr != {mapping} {action}" for mapping in ranges)
 
 
 def _dns_redirects(endpoint: Endpoint, done: set[Address]) -> Iterator[Rule]:

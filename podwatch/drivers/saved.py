@@ -56,8 +56,8 @@ def covers(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> bool:
     What is in the wrong place needs no copy: where it has to stand is known from the rules.
     """
     return any(
-        each.rehook or not each.exists or None in each.stays
-        for each in _repairs(saved, rules, observed, ())
+        repair.rehook or not repair.exists or None in repair.stays
+        for repair in _repairs(saved, rules, observed, ())
     )
 
 
@@ -99,9 +99,9 @@ def _repairs(
             stays = tuple(None if rehook else at for _, at in placed)
             jumps.update(text.rpartition("jump ")[2] for text in chain.rules)
             yield Repair(name, chain, now is not None, rehook, stays)
-    for each in without(observed, [each for each in stale if each[0] not in wanted]):
-        jumps.update(text.rpartition("jump ")[2] for text in each.chain.rules)
-        yield each
+    for repair in without(observed, [rule for rule in stale if rule[0] not in wanted]):
+        jumps.update(text.rpartition("jump ")[2] for text in repair.chain.rules)
+        yield repair
     for name in saved.chains:
         if name in jumps and name not in wanted and name not in observed.chains:
             yield Repair(name, Chain("", ()), exists=False, rehook=False)
@@ -112,7 +112,7 @@ def remembered(saved: SavedRules, rules: Iterable[Rule], observed: Ruleset) -> d
 
     So a loss that lasts costs nothing else its copy, and what is lost keeps its own.
     """
-    mended = {each.name: each.chain for each in repairs(saved, rules, observed)}
+    mended = {repair.name: repair.chain for repair in repairs(saved, rules, observed)}
     return {**observed.chains, **mended}
 
 
@@ -120,9 +120,9 @@ def _hook(was: Chain | None, now: Chain | None, rules: Iterable[Rule]) -> str:
     """How the chain has to be hooked in: as it is, if that is right; else as it was, or should."""
     wanted = [text for rule in rules if rule.kind is RuleKind.HOOK for text in rule.texts]
     if wanted:
-        known = [each.hook for each in (now, was) if each is not None and each.hook in wanted]
+        known = [chain.hook for chain in (now, was) if chain is not None and chain.hook in wanted]
         return known[0] if known else wanted[-1]
-    known = [each.hook for each in (was, now) if each is not None]
+    known = [chain.hook for chain in (was, now) if chain is not None]
     return known[0]
 
 
@@ -146,7 +146,7 @@ def _mended(
     """One chain's rules as they have to be, where it `was` so in the copy and is so `now`."""
     rules = [rule for rule in rules if rule.kind is not RuleKind.HOOK]
     here = _once(now.rules if now else (), {text for rule in rules for text in rule.texts})
-    here = [each for each in here if each[0] not in gone]
+    here = [rule for rule in here if rule[0] not in gone]
     there = {text for text, _ in here}
     copied = set(was.rules) if was else set()
     lost: set[str] = set()
@@ -199,10 +199,10 @@ def _ranked(placed: list[_Placed], orders: Mapping[str, tuple[str, int]]) -> lis
         for at, (_, text) in enumerate(groups[group])
         if at not in stays
     }
-    result = [each for each in placed if each[0] not in moved]
+    result = [rule for rule in placed if rule[0] not in moved]
     for group, stays in moves.items():
-        standing = [each for at, each in enumerate(groups[group]) if at in stays]
-        for rank, text in (each for at, each in enumerate(groups[group]) if at not in stays):
+        standing = [ranked for at, ranked in enumerate(groups[group]) if at in stays]
+        for rank, text in (ranked for at, ranked in enumerate(groups[group]) if at not in stays):
             at_of = {known: at for at, (known, _) in enumerate(result)}
             above = [at_of[other] for higher, other in standing if higher > rank]
             ends = max(at_of[other] for _, other in standing) + 1
@@ -247,7 +247,7 @@ def dump(saved: SavedRules) -> str:
         {
             "version": VERSION,
             "driver": saved.driver,
-            "chains": {name: [each.hook, *each.rules] for name, each in saved.chains.items()},
+            "chains": {name: [chain.hook, *chain.rules] for name, chain in saved.chains.items()},
             "sysctls": sorted(saved.sysctls),
         }
     )

@@ -58,9 +58,9 @@ def wanted(setup: Setup, uplinks: Iterable[str] = ()) -> Iterator[Sysctl]:
         return
     families = {
         subnet.version
-        for each in setup.endpoints
-        if not each.internal
-        for _, subnet in each.addresses
+        for endpoint in setup.endpoints
+        if not endpoint.internal
+        for _, subnet in endpoint.addresses
     }
     by_cni = setup.driver is FirewallDriver.CNI
     for version, path in FORWARDING.items():
@@ -69,7 +69,11 @@ def wanted(setup: Setup, uplinks: Iterable[str] = ()) -> Iterator[Sysctl]:
     if 4 in families:
         for link in uplinks:
             yield Sysctl(f"net/ipv4/conf/{link}/forwarding", "1", always=False)
-    names = {each.network_id: each.network_name for each in setup.endpoints if not each.internal}
+    names = {
+        endpoint.network_id: endpoint.network_name
+        for endpoint in setup.endpoints
+        if not endpoint.internal
+    }
     for network_id, name in names.items():
         network = setup.networks.get(network_id)
         if network is None or network.internal:
@@ -86,10 +90,10 @@ def lost(
 
     Where nothing is forwarded, that the single interfaces do not forward is no news.
     """
-    found = [each for each in _others(sysctls, values) if each.always or each.path in seen]
-    for each in found:
-        if not (_is_of_a_link(each) and any(one.path == FORWARDING[4] for one in found)):
-            yield each
+    found = [sysctl for sysctl in _others(sysctls, values) if sysctl.always or sysctl.path in seen]
+    for sysctl in found:
+        if not (_is_of_a_link(sysctl) and any(one.path == FORWARDING[4] for one in found)):
+            yield sysctl
 
 
 def closed(
@@ -100,20 +104,20 @@ def closed(
     One that forwards nothing as a whole closes no way while each interface forwards.
     """
     sysctls = list(sysctls)
-    found = [each for each in _others(sysctls, values) if each.forwards]
-    stopped = [each for each in found if _is_of_a_link(each)]
-    for each in found:
-        if each.always or each.path in seen:
+    found = [sysctl for sysctl in _others(sysctls, values) if sysctl.forwards]
+    stopped = [sysctl for sysctl in found if _is_of_a_link(sysctl)]
+    for sysctl in found:
+        if sysctl.always or sysctl.path in seen:
             continue
-        if each.path == FORWARDING[4]:
+        if sysctl.path == FORWARDING[4]:
             if stopped:
-                yield each
-        elif not _is_of_a_link(each) or all(one.path != FORWARDING[4] for one in found):
-            yield each
+                yield sysctl
+        elif not _is_of_a_link(sysctl) or all(one.path != FORWARDING[4] for one in found):
+            yield sysctl
 
 
 def _others(sysctls: Iterable[Sysctl], values: Mapping[str, str]) -> Iterator[Sysctl]:
-    return (each for each in sysctls if values.get(each.path, each.value) != each.value)
+    return (sysctl for sysctl in sysctls if values.get(sysctl.path, sysctl.value) != sysctl.value)
 
 
 def _is_of_a_link(sysctl: Sysctl) -> bool:

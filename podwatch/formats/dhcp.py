@@ -61,8 +61,8 @@ def cni_network(text: str) -> str:
     """The name of the network in a CNI .conflist if one of its plugins wants DHCP, else ""."""
     data = _object(text)
     plugins = data.get("plugins")
-    for each in plugins if isinstance(plugins, list) else [data]:
-        ipam = each.get("ipam") if isinstance(each, dict) else None
+    for plugin in plugins if isinstance(plugins, list) else [data]:
+        ipam = plugin.get("ipam") if isinstance(plugin, dict) else None
         if isinstance(ipam, dict) and ipam.get("type") == "dhcp":
             return _name(data)
     return ""
@@ -97,15 +97,15 @@ def parse_network_inspect(text: str) -> dict[str, tuple[str, str]]:
         data = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise StateUnreadable(f"not JSON: {exc}") from exc
-    if not isinstance(data, list) or not all(isinstance(each, dict) for each in data):
+    if not isinstance(data, list) or not all(isinstance(network, dict) for network in data):
         raise StateUnreadable("not a list of networks")
     found = {}
     for network in data:
         if "containers" not in network:
             raise StateUnreadable("Podman before 5 does not say which containers are on a network")
         containers = network["containers"]
-        for key, each in containers.items() if isinstance(containers, dict) else ():
-            interfaces = each.get("interfaces") if isinstance(each, dict) else None
+        for key, place in containers.items() if isinstance(containers, dict) else ():
+            interfaces = place.get("interfaces") if isinstance(place, dict) else None
             for one in interfaces.values() if isinstance(interfaces, dict) else ():
                 if isinstance(one, dict):
                     found[clean(key)] = (_text(one, "mac_address").lower(), _first_address(one))
@@ -122,19 +122,21 @@ def holders(
     that is being started, or has ended, is none.
     """
     found = []
-    for key, each in containers.items():
-        for network in each.networks:
-            if not each.up or network not in networks:
+    for key, container in containers.items():
+        for network in container.networks:
+            if not container.up or network not in networks:
                 continue
             mac, address, leased = networks[network].get(key, ("", "", 0.0))
-            found.append(Holder(key, each.title, network, mac, address, leased, each.paused))
-    return tuple(sorted(found, key=lambda each: (each.name, each.network)))
+            found.append(
+                Holder(key, container.title, network, mac, address, leased, container.paused)
+            )
+    return tuple(sorted(found, key=lambda holder: (holder.name, holder.network)))
 
 
 def _first_address(interface: Mapping[str, Any]) -> str:
     subnets = interface.get("subnets")
-    for each in subnets if isinstance(subnets, list) else ():
-        if isinstance(each, dict) and (address := _text(each, "ipnet").partition("/")[0]):
+    for subnet in subnets if isinstance(subnets, list) else ():
+        if isinstance(subnet, dict) and (address := _text(subnet, "ipnet").partition("/")[0]):
             return address
     return ""
 

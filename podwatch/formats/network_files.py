@@ -15,8 +15,8 @@ from podwatch.words.network import Address, ContainerClass, Subnet
 from podwatch.words.text import clean
 
 _DRIVERS = {
-    each.value: each
-    for each in (ContainerClass.BRIDGE, ContainerClass.MACVLAN, ContainerClass.IPVLAN)
+    kind.value: kind
+    for kind in (ContainerClass.BRIDGE, ContainerClass.MACVLAN, ContainerClass.IPVLAN)
 }
 
 
@@ -50,12 +50,12 @@ def cni_file(text: str) -> NetworkFile:
     """
     data = _named(text)
     plugins = data.get("plugins")
-    for each in plugins if isinstance(plugins, list) else [data]:
-        kind = _DRIVERS.get(str(each.get("type"))) if isinstance(each, dict) else None
-        if kind is ContainerClass.BRIDGE and not (each.get("isGateway") or each.get("ipMasq")):
+    for plugin in plugins if isinstance(plugins, list) else [data]:
+        kind = _DRIVERS.get(str(plugin.get("type"))) if isinstance(plugin, dict) else None
+        if kind is ContainerClass.BRIDGE and not (plugin.get("isGateway") or plugin.get("ipMasq")):
             kind = ContainerClass.INTERNAL
         if kind is not None:
-            interface = str(each.get("bridge") or each.get("master") or "")
+            interface = str(plugin.get("bridge") or plugin.get("master") or "")
             return NetworkFile(data["name"], kind, interface)
     return NetworkFile(data["name"], ContainerClass.UNKNOWN)
 
@@ -67,16 +67,16 @@ def parse_listens(text: str) -> tuple[Address, ...]:
     """
     first = text.split("\n", 1)[0].split(" ", 1)[0]
     try:
-        return tuple(ip_address(each) for each in first.split(",") if each)
+        return tuple(ip_address(part) for part in first.split(",") if part)
     except ValueError:
         return ()
 
 
 def _subnets(found: object) -> list[Subnet]:
     subnets = []
-    for each in found if isinstance(found, list) else ():
+    for subnet in found if isinstance(found, list) else ():
         try:
-            subnets.append(ip_network(str(each["subnet"]), strict=False))
+            subnets.append(ip_network(str(subnet["subnet"]), strict=False))
         except (ValueError, TypeError, KeyError):
             continue
     return subnets

@@ -33,8 +33,8 @@ def parse_ps(text: str) -> dict[str, Container]:
 
 def containers_of(data: list[Any]) -> dict[str, Container]:
     """The containers of a list that is parsed already."""
-    found = (_container(each) for each in data if isinstance(each, dict))
-    return {each.id: each for each in found if each.id}
+    found = (_container(listed) for listed in data if isinstance(listed, dict))
+    return {container.id: container for container in found if container.id}
 
 
 def _container(data: dict[str, Any]) -> Container:
@@ -55,7 +55,7 @@ def _container(data: dict[str, Any]) -> Container:
         paused=state == "paused",
         pod=_text(data, "PodName"),
         is_infra=data.get("IsInfra") is True,
-        networks=tuple(clean(each) for each in networks if isinstance(each, str))
+        networks=tuple(clean(network) for network in networks if isinstance(network, str))
         if isinstance(networks, list)
         else (),
         pid=pid,

@@ -41,31 +41,31 @@ def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
     if len(lists) < 2:
         raise StateUnreadable("podman did not list its networks and containers")
     try:
-        listed = [each for each in lists[0] if isinstance(each, dict)]
-        if any("Plugins" in each for each in listed):
+        listed = [network for network in lists[0] if isinstance(network, dict)]
+        if any("Plugins" in network for network in listed):
             raise StateUnreadable("Podman 3 has no netavark: CNI's cache tells what is set up")
-        networks = {_text(each, "name"): each for each in listed}
+        networks = {_text(network, "name"): network for network in listed}
         containers = containers_of(lists[1])
         if len(containers) != len(lists[1]):
             raise StateUnreadable("podman listed something else than containers")
-        ports = {_text(each, "Id"): _mappings(each) for each in lists[1]}
+        ports = {_text(container, "Id"): _mappings(container) for container in lists[1]}
         endpoints = tuple(
             endpoint
             for answer in lists[2:]
-            for each in answer
-            for endpoint in _endpoints(each, networks, ports)
+            for inspected in answer
+            for endpoint in _endpoints(inspected, networks, ports)
         )
-        told = {_text(each, "Id") for answer in lists[2:] for each in answer}
-        for each in containers.values():
-            if each.up and each.networks and each.id not in told:
-                raise StateUnreadable(f"podman did not tell of container {each.id[:12]}")
-        joined = {each.network_name for each in endpoints}
+        told = {_text(inspected, "Id") for answer in lists[2:] for inspected in answer}
+        for container in containers.values():
+            if container.up and container.networks and container.id not in told:
+                raise StateUnreadable(f"podman did not tell of container {container.id[:12]}")
+        joined = {endpoint.network_name for endpoint in endpoints}
         return (
             Setup(
                 FirewallDriver.IPTABLES,
                 {
-                    _text(each, "id"): _network(each)
-                    for name, each in networks.items()
+                    _text(network, "id"): _network(network)
+                    for name, network in networks.items()
                     if name in joined
                 },
                 endpoints,
@@ -86,8 +86,8 @@ def with_dns_port(setup: Setup, port: int) -> Setup:
         return setup
     return replace(
         setup,
-        networks={key: replace(each, dns_port=port) for key, each in setup.networks.items()},
-        endpoints=tuple(replace(each, dns_port=port) for each in setup.endpoints),
+        networks={key: replace(network, dns_port=port) for key, network in setup.networks.items()},
+        endpoints=tuple(replace(endpoint, dns_port=port) for endpoint in setup.endpoints),
     )
 
 
@@ -119,8 +119,8 @@ def _network(data: Mapping[str, Any]) -> Network:
 
 
 def _subnets(data: Mapping[str, Any]) -> Iterator[Subnet]:
-    for each in data.get("subnets") or ():
-        yield ip_network(each["subnet"], strict=False)
+    for subnet in data.get("subnets") or ():
+        yield ip_network(subnet["subnet"], strict=False)
 
 
 def _isolation(word: str) -> Isolation:
@@ -159,9 +159,9 @@ def _endpoints(
 
 
 def _gateways(data: Mapping[str, Any]) -> Iterator[Address]:
-    for each in data.get("subnets") or ():
-        if each.get("gateway"):
-            yield ip_address(each["gateway"])
+    for subnet in data.get("subnets") or ():
+        if subnet.get("gateway"):
+            yield ip_address(subnet["gateway"])
 
 
 def _addresses(
@@ -170,7 +170,7 @@ def _addresses(
     for key in ("IPAddress", "GlobalIPv6Address"):
         if place.get(key):
             address = ip_address(place[key])
-            subnet = next((each for each in subnets if address in each), None)
+            subnet = next((subnet for subnet in subnets if address in subnet), None)
             if subnet is None:
                 raise StateUnreadable(f"{address} is in none of its network's subnets")
             yield address, subnet
@@ -180,14 +180,14 @@ def _mappings(data: Mapping[str, Any]) -> tuple[PortMapping, ...]:
     """The published ports of one container, as podman 4 and later list them."""
     return tuple(
         PortMapping(
-            host_port=int(each["host_port"]),
-            container_port=int(each["container_port"]),
+            host_port=int(mapping["host_port"]),
+            container_port=int(mapping["container_port"]),
             protocol=protocol,
-            count=max(int(each.get("range") or 1), 1),
-            host_ip=ip_address(each["host_ip"]) if each.get("host_ip") else None,
+            count=max(int(mapping.get("range") or 1), 1),
+            host_ip=ip_address(mapping["host_ip"]) if mapping.get("host_ip") else None,
         )
-        for each in data.get("Ports") or ()
-        for protocol in str(each.get("protocol") or "tcp").split(",")
+        for mapping in data.get("Ports") or ()
+        for protocol in str(mapping.get("protocol") or "tcp").split(",")
     )
 
 

@@ -51,7 +51,7 @@ def parse_command(data: bytes) -> tuple[str, ...]:
     if not data.strip(b"\0"):
         return ()
     words = data.rstrip(b"\0").decode("utf-8", "replace").split("\0")
-    return tuple(clean(" ".join(each.split())) for each in words)
+    return tuple(clean(" ".join(word.split())) for word in words)
 
 
 def command_line(arguments: tuple[str, ...]) -> str:

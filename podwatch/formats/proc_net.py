@@ -49,7 +49,7 @@ def parse_bound(text: str) -> Iterator[tuple[Address, int]]:
         except ValueError:
             continue
         words = (raw[at : at + 4] for at in range(0, len(raw), 4))
-        whole = b"".join(each[::-1] if sys.byteorder == "little" else each for each in words)
+        whole = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
         if len(whole) in (4, 16):
             yield IPv4Address(whole) if len(whole) == 4 else IPv6Address(whole), number
 
@@ -80,7 +80,7 @@ def default_gateways(text: str) -> Iterator[tuple[str, IPv4Address]]:
 def advertised(text: str) -> frozenset[str]:
     """The interfaces with a route of /proc/net/ipv6_route that a router advertised."""
     fields = [line.split() for line in text.splitlines()]
-    return frozenset(each[9] for each in fields if len(each) == 10 and _is_advertised(each[8]))
+    return frozenset(field[9] for field in fields if len(field) == 10 and _is_advertised(field[8]))
 
 
 def _is_advertised(flags: str) -> bool:

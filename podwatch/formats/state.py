@@ -68,7 +68,7 @@ def parse_network(text: str, *, network_id: str = "") -> Network:
     return Network(
         id=_text(data, "network_id") or network_id,
         bridge=_name(data, "bridge_name"),
-        subnets=tuple(_subnet(each, "subnets") for each in _list(data, "subnets")),
+        subnets=tuple(_subnet(subnet, "subnets") for subnet in _list(data, "subnets")),
         isolation=_isolation(data),
         dns_port=_number(data, "dns_port", 53, high=65535),
         internal=_truth(data, "internal"),
@@ -105,10 +105,10 @@ def parse_endpoint(text: str, *, network_id: str = "", container_id: str = "") -
         addresses=tuple(addresses),
         port_mappings=None
         if mappings is None
-        else tuple(_mapping(each) for each in _list(data, "port_mappings")),
+        else tuple(_mapping(mapping) for mapping in _list(data, "port_mappings")),
         dns_port=_number(data, "dns_port", 53, high=65535),
         dns_servers=tuple(
-            _address(each, "dns_server_ips") for each in _list(data, "dns_server_ips")
+            _address(server, "dns_server_ips") for server in _list(data, "dns_server_ips")
         ),
         internal=_truth(data, "internal"),
     )
