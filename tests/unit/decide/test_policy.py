@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from podwatch.decide.kinds import RULES, SOURCES
+from podwatch.decide.kinds import RULES, SOURCES, SYSCTLS
 from podwatch.decide.policy import (
     BUSY_AGAIN_S,
     LOCKED_AGAIN_S,
@@ -17,6 +17,7 @@ from podwatch.decide.policy import (
     Memory,
     Tries,
     acted,
+    due,
     hinted,
     step,
 )
@@ -261,6 +262,49 @@ def test_a_decision_carries_what_it_is_about() -> None:
     without = Limits(methods=frozenset({Method.RELOAD}))
     memory = step(Memory(), case, 100.0, without)[0]
     assert decide(case, 101.0, memory, limits=without).missing == (RULE,)
+
+
+def test_what_is_undone_at_once_is_put_back_after_a_second() -> None:
+    """After a burst of replays the pause is no longer than that; not if it was before the last."""
+    memory = Memory()
+    for _ in range(14):
+        memory = after(Method.REPLAY, memory, 100.0)
+    undone = decide(verdict(RULE), 102.0, hinted(memory, 102.0), can_replay=True)
+    assert (undone.method, undone.look_at) == (None, 103.0)
+    before = decide(verdict(RULE), 102.0, hinted(memory, 100.0), can_replay=True)
+    assert (before.method, before.look_at) == (None, 105.0)
+
+
+def test_a_replay_says_what_it_is_for() -> None:
+    """Rules that are missing, or one that closes a way."""
+    stale = replace(RULE, kind=MissingKind.STALE)
+    assert decide(verdict(RULE, stale), can_replay=True).why == "a verified copy is at hand"
+    assert decide(verdict(stale)).why == "a rule left over closes a way"
+
+
+def test_the_tries_of_a_sysctl_are_forgotten_after_a_calm_moment() -> None:
+    """One that is set back at once each time is not set at once for ever."""
+    memory = after(Method.SYSCTLS, since(verdict(SYSCTL)), 100.0)
+    for now, count in ((103.0, 1), (103.1, 0), (110.0, 0)):
+        assert step(memory, verdict(), now, LIMITS)[0].of(SYSCTLS).count == count
+
+
+def test_a_loss_while_podman_works_is_reported_later() -> None:
+    """At the start of a container something is missing for longer than on a quiet host."""
+    for blocked, stays in (((), LIMITS.quiet), ((BlockedKind.BUSY,), LIMITS.busy_cap)):
+        case = verdict(RULE, blocked=blocked)
+        memory, decision = step(Memory(), case, 100.0, LIMITS)
+        told, later = due(memory, case, decision, 100.0, LIMITS)
+        assert (told.missing, later) == ((), 100.0 + stays)
+
+
+def test_the_first_of_several_moments_is_looked_at() -> None:
+    """What is unknown, who is at work and what is there twice: whichever comes first."""
+    case = verdict(blocked=[BlockedKind.BUSY], unknown=[Part.CONTAINER])
+    assert decide(case).look_at == 101.0
+    memory = step(Memory(), case, 100.0, LIMITS)[0]
+    memory = step(memory, case, 100.0, LIMITS)[0]
+    assert decide(case, 100.0, memory).look_at == 102.0
 
 
 def test_a_reload_waits_until_it_is_quiet() -> None:
