@@ -32,8 +32,8 @@ how many network namespaces an address is, None where the kernel did not tell or
 class Containers:
     """The containers of one Podman.
 
-    `changes` is a number that is another one after each transaction on the driver's rules. `clock`
-    counts seconds, as the running event loop does.
+    `changes` counts the transactions on the driver's rules. `clock` counts seconds, as the running
+    event loop does.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ def shut_gates(setup: Setup | None, installed: Installed) -> Mapping[str, str]:
 def keep_macs(setup: Setup | None, installed: Installed) -> None:
     """Have Podman's bridges keep their MACs while their containers come and go.
 
-    netavark before 1.9 gives a bridge none: it is another one after the reload of one container,
+    netavark before 1.9 gives a bridge none: its MAC changes with the reload of one container,
     and the others' packets get lost until they ask for it again (netavark PR 844; seen: 1.4, 13 s).
     Raises PodwatchError where that cannot be done.
     """

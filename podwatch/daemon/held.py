@@ -20,8 +20,8 @@ class HeldFor:
     def at(self, now: float) -> HeldLock | None:
         """The lock while it is held, with its holder; `now` in seconds of any steady clock.
 
-        podman's own, for writing, is another one for each process; for reading, whoever has it
-        keeps podman waiting.
+        A lock for writing is podman's own: with each process its time begins anew. One for reading
+        keeps podman waiting, whoever has it: its time goes on when another process joins in.
         """
         held = self._lock.held()
         key = None if held is None else (held.path, held.shared, 0 if held.shared else held.pid)

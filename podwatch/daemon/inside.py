@@ -26,7 +26,7 @@ class Inside:
     def at(self, key: object) -> Mapping[Address, int] | None:
         """In how many namespaces an address is; None where the kernel does not tell.
 
-        `key` is another one whenever anybody may have come or gone.
+        `key` changes whenever a container may have come or gone.
         """
         now = time.monotonic()
         known, at, answer = self._known

@@ -65,9 +65,9 @@ class _Read:
 class Looker:
     """Reads everything a Snapshot is made of.
 
-    `changes` is a number that is another one after each transaction on the driver's table: who
-    listens to the kernel knows it; the generation, which counts everybody's, will do. `copied` has
-    the saved copy of a driver's rules.
+    `changes` counts the transactions on the driver's table; where nobody listens to the kernel, the
+    ruleset's generation does, which counts everybody's. `copied` gives the saved copy of a driver's
+    rules.
     """
 
     def __init__(

@@ -251,7 +251,8 @@ class Loop:
         """Remember what came of a repair, and whether somebody else was at it, too."""
         self.memory = policy.acted(self.memory, decision, now, self.limits, done=outcome.done)
         meanwhile = self.hints.meanwhile
-        # Who else uses iptables does so under the same name: those are told by their number.
+        # Every program that calls iptables has the same name for the kernel. So transactions are
+        # counted: those that podwatch did not commit are somebody else's.
         others = self.hints.transactions - transactions - outcome.transactions
         undone = method is Method.REPLAY and others > 0
         # What netavark commits for podman is under a name of nft's: nobody else's can be told.

@@ -31,7 +31,7 @@ from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.decide.blocked import forbids_renewal
 from podwatch.decide.decision import Decision
-from podwatch.decide.held import held_back, told
+from podwatch.decide.held_back import held_back, sentence
 from podwatch.decide.judge import judge
 from podwatch.drivers import saved
 from podwatch.drivers.driver import DRIVERS, expected_rules, zone_of
@@ -271,7 +271,7 @@ class Restorer:
         ids = [key for key in running if key not in held]
         if held and (not ids or is_escalation):
             # Cleared with the rest, they would be left without any rule.
-            raise HeldBack(told(held, known))
+            raise HeldBack(sentence(held, known))
         self._check(snapshot)
         job.progress(f"reloading the network of {counted(len(ids), 'container')}")
         if is_escalation:
@@ -288,9 +288,8 @@ class Restorer:
                 hint="journalctl -u 'podwatch-reload@*'",
             )
         if held:
-            raise HeldBack(
-                f"podman network reload of {counted(len(ids), 'container')}, {told(held, known)}"
-            )
+            done = f"podman network reload of {counted(len(ids), 'container')}"
+            raise HeldBack(f"{done}, {sentence(held, known)}")
         what = f"{DRIVERS[driver].PLACE} was cleared and " if is_escalation else ""
         return job.done(f"{what}podman network reload of {counted(len(ids), 'container')}")
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """podman's containers as they were last listed, and who of them can be taken for running. Pure.
 
-podman is asked now and then, netavark's state is read at each look: a container may have started
-again since, and its rules are not to be taken for a dead one's. What podman said of a container is
-believed while netavark has not written its state anew.
+podman is asked now and then, but netavark's state is read at each look. A container that podman
+called dead may have started again since. So what podman said of a container is believed only while
+netavark has not written that container's state anew.
 
-Whom podman does not list is not dead for that: he may be in another storage (`podman --root`), or
-a build's. The kernel is asked, too: who has an address in a network namespace behind a veth lives.
+A container that podman does not list need not be dead: it may be of another storage (`podman
+--root`), or of a build. The kernel is asked, too: a container lives if a network namespace behind a
+veth has one of its addresses.
 """
 
 import math
@@ -37,9 +38,9 @@ class Census:
 
     `asked` is None where nobody asked podman since podwatch started: the containers are then as an
     earlier podwatch had them listed. `alive` are the processes of containers that were there.
-    `again_at` is when podman has to be asked once more though netavark's state is the same: who
-    lives and is not listed as running (`doubtful`) may be in the middle of his start, and no event
-    tells when he runs.
+    `again_at` is when podman has to be asked once more though netavark's state is the same. A
+    container that lives and is not listed as running (`doubtful`) may be in the middle of its
+    start, and no event tells when it runs.
     """
 
     containers: Mapping[str, Container] = field(default_factory=dict)

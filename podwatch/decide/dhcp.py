@@ -279,7 +279,7 @@ def renewed(
 ) -> DhcpMemory:
     """A container's network was reloaded; or not, for the reason `failure`.
 
-    Where that is another one than DHCP, this container alone waits.
+    Where the reason is not DHCP, this container alone waits.
     """
     refused = {key: tries for key, tries in memory.refused.items() if key != container_id}
     if not failure:

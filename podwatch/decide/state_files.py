@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to tell of netavark's state files: whose they are, and which are nobody's. Pure.
+"""What to report of netavark's state files: whose they are, and which are nobody's. Pure.
 
-A file is the state of somebody who lives, or a left-over. Only where podman does not list him as
-running and the kernel has none of his addresses in a network namespace it is a left-over, and only
-then anybody is advised to remove it.
+A file is the state of a container that lives, or it is left over. It is left over only if podman
+does not list the container as running and no network namespace has one of its addresses. Only then
+anybody is advised to remove it.
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What others on the host do that no rule of Podman's helps against. Pure; told, never changed."""
+"""What others on the host do, and no rule of Podman's can mend: reported, never changed. Pure."""
 
 from collections.abc import Collection, Iterable
 

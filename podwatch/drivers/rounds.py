@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remembering what was worked out, for as long as it keeps being asked for.
+"""A cache for pure functions that forgets what was not asked for lately.
 
-Each look expects nearly the same rules as the one before. A cache of a fixed size would hold the
-rules of thousands of containers that have gone; this one holds those of the last two rounds.
+Each look expects nearly the same rules as the one before, so most of them need not be worked out
+again. A cache of a fixed size would keep the rules of thousands of containers that have gone. This
+one keeps what was asked for in the present round and in the one before.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class PerRound(Generic[*Ts, R]):
-    """A pure function of hashable arguments whose results are kept from one round to the next."""
+    """A pure function of hashable arguments, with its results of this round and the last one."""
 
     def __init__(self, function: Callable[[*Ts], R]) -> None:
         self._function = function
@@ -21,11 +22,11 @@ class PerRound(Generic[*Ts, R]):
         self._before: dict[tuple[*Ts], R] = {}
 
     def new_round(self) -> None:
-        """What nobody has asked for since the last round began is forgotten."""
+        """Begin a round: what was not asked for in the last one is forgotten."""
         self._before, self._now = self._now, {}
 
     def __call__(self, *arguments: *Ts) -> R:
-        """The result, worked out at most once in two rounds."""
+        """The result; worked out where neither this round nor the last one has it."""
         if arguments not in self._now:
             known = self._before
             self._now[arguments] = (

@@ -369,7 +369,7 @@ def test_what_a_reload_left_is_escalated_at_once() -> None:
 
 
 def test_what_firewalld_forwards_is_never_escalated() -> None:
-    """There is no table to delete: what a reload left is reloaded again, ever rarer."""
+    """There is no table to delete: what a reload left is reloaded again, at growing intervals."""
     forward = replace(RULE, kind=MissingKind.FORWARD)
     memory = after(Method.RELOAD, since(verdict(forward)), 101.0)
     waiting = decide(verdict(forward), 101.0, memory)
@@ -396,7 +396,7 @@ def test_a_reload_that_failed_is_not_escalated() -> None:
 
 
 def test_an_escalation_is_tried_once() -> None:
-    """After an escalation in vain there are only reloads, rarer and rarer."""
+    """After an escalation in vain there are only reloads, at growing intervals."""
     memory = after(Method.RELOAD, since(verdict(STUCK)), 101.0)
     memory = after(Method.ESCALATE, memory, 102.0)
     waiting = decide(verdict(STUCK), 102.0, memory)

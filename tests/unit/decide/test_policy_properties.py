@@ -228,7 +228,7 @@ def test_what_can_be_healed_is_healed(
 @some
 @given(attempts_of_all_kinds, events_of_all_kinds)
 def test_it_never_loops_hot(attempts: list[Attempt], events: list[Event]) -> None:
-    """Whatever stays wrong, an hour of it costs at most a look a second and ever rarer tries."""
+    """An hour of it costs a look a second at most, and tries at growing intervals."""
     limits, hour = Limits(), 3600.0
     world = World(limits, attempts)
     before = len(world.live(events, 0.0))

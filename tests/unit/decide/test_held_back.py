@@ -3,7 +3,7 @@
 
 import pytest
 
-from podwatch.decide.held import held_back, told
+from podwatch.decide.held_back import held_back, sentence
 from podwatch.words.network import Container
 
 CONTAINERS = {
@@ -36,7 +36,7 @@ def test_who_is_held_back(ids: tuple[str, ...], no_lease: tuple[str, ...], held:
 def test_the_reason_is_told() -> None:
     """Each is named as a person knows it, with the reason; who have the same, together."""
     shut = {"lan": "on network lan, which is shut"}
-    said = told(held_back(("i", "paused", "mixed"), CONTAINERS, shut), CONTAINERS)
+    said = sentence(held_back(("i", "paused", "mixed"), CONTAINERS, shut), CONTAINERS)
 
     assert said == (
         "held back: pod shop, mixed (on network lan, which is shut); paused (paused: podman "

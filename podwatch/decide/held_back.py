@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which containers are held back from a reload now, and why. Pure.
 
-A reload takes a container off all its networks before it puts it back: where it cannot be put
-back, what is left of its network is better than nothing.
+A reload takes a container off all its networks, and then puts it back. Where it could not be put
+back, the container is not reloaded: what is left of its network is better than nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from podwatch.words.text import listed
 def held_back(
     ids: Iterable[str], containers: Mapping[str, Container], shut: Mapping[str, str]
 ) -> dict[str, str]:
-    """Of these containers those that must not be reloaded now, each with the reason.
+    """The containers among `ids` that must not be reloaded now, each with the reason.
 
     `shut` are the networks whose containers must not be, each with the reason.
     """
@@ -31,8 +31,8 @@ def held_back(
     return held
 
 
-def told(held: Mapping[str, str], containers: Mapping[str, Container]) -> str:
-    """One sentence on who is held back, and why; a reason that several have is told once."""
+def sentence(held: Mapping[str, str], containers: Mapping[str, Container]) -> str:
+    """One sentence that says which containers are held back, and why; each reason once."""
     whose: dict[str, list[str]] = {}
     for key, why in held.items():
         whose.setdefault(why, []).append(containers[key].title)
