@@ -9,6 +9,7 @@ container each.
 from collections.abc import Iterator
 
 from podwatch.drivers import iptables_save
+from podwatch.drivers.of_container import rule_of
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import (
     Address,
@@ -93,28 +94,6 @@ def _host(chain: str, text: str, rank: int | None = None) -> Rule:
     return Rule(chain, (text,), RuleKind.HOST, order=None if rank is None else (chain, rank))
 
 
-def _rule(
-    endpoint: Endpoint,
-    chain: str,
-    texts: tuple[str, ...],
-    kind: RuleKind,
-    subject: str,
-    order: tuple[str, int] | None = None,
-    ways: tuple[str, ...] = (),
-) -> Rule:
-    return Rule(
-        chain,
-        texts,
-        kind,
-        subject,
-        network_id=endpoint.network_id,
-        network_name=endpoint.network_name,
-        container_id=endpoint.container_id,
-        order=order,
-        ways=ways,
-    )
-
-
 def chain_name(prefix: str, endpoint: Endpoint) -> str:
     """A container's own chain (plugins pkg/utils/utils.go, FormatChainName)."""
     named = endpoint.network_name + endpoint.container_id
@@ -132,11 +111,11 @@ def _masquerade_rules(endpoint: Endpoint, address: Address, subnet: Subnet) -> I
     on = str(address)
     jump = f"-s {_single(address)} {comment} -j {chain_name('', endpoint)}"
     order = (f"{nat} POSTROUTING", 1)
-    yield _rule(endpoint, f"{nat} POSTROUTING", (jump,), RuleKind.SUBNET_JUMP, on, order)
+    yield rule_of(endpoint, f"{nat} POSTROUTING", (jump,), RuleKind.SUBNET_JUMP, on, order)
     accept = f"-d {subnet} {comment} -j ACCEPT"
-    yield _rule(endpoint, chain, (accept,), RuleKind.SUBNET_LOCAL, on, (chain, 0))
+    yield rule_of(endpoint, chain, (accept,), RuleKind.SUBNET_LOCAL, on, (chain, 0))
     masquerade = f"! -d {_MULTICAST[address.version]} {comment} -j MASQUERADE"
-    yield _rule(endpoint, chain, (masquerade,), RuleKind.MASQUERADE, on, (chain, 1))
+    yield rule_of(endpoint, chain, (masquerade,), RuleKind.MASQUERADE, on, (chain, 1))
 
 
 def _all_ports(endpoint: Endpoint, address: Address, subnet: Subnet) -> Iterator[Rule]:
@@ -163,7 +142,7 @@ def _all_ports(endpoint: Endpoint, address: Address, subnet: Subnet) -> Iterator
             text = f"-p {protocol} {owner} -m multiport --dports {some} -j {chain}"
             way = f"{some}/{protocol} → {address}"
             ways = tuple(mapping.way_to(address) for mapping in together)
-            yield _rule(endpoint, f"{nat} {DNAT}", (text,), RuleKind.PORT_JUMP, way, ways=ways)
+            yield rule_of(endpoint, f"{nat} {DNAT}", (text,), RuleKind.PORT_JUMP, way, ways=ways)
     for mapping in endpoint.port_mappings:
         if mapping.host_ip is None or mapping.host_ip.version == address.version:
             yield from _port_rules(endpoint, address, subnet, mapping, f"{nat} {chain}")
@@ -183,10 +162,10 @@ def _port_rules(
     for source in sources:
         marks = tuple(f"-s {source} {place}{match} -j {SETMARK}" for place in places)
         what = f"{way} ({source})"
-        yield _rule(endpoint, chain, marks, RuleKind.PORT_MARK, what, (group, 0))
+        yield rule_of(endpoint, chain, marks, RuleKind.PORT_MARK, what, (group, 0))
     target = f"-j DNAT --to-destination {mapping.target(address)}"
     texts = tuple(f"{place}{match} {target}" for place in places)
-    yield _rule(endpoint, chain, texts, RuleKind.PORT_DNAT, way, (group, 1), (way,))
+    yield rule_of(endpoint, chain, texts, RuleKind.PORT_DNAT, way, (group, 1), (way,))
 
 
 def _isolation_rules(endpoint: Endpoint, address: Address, bridge: str) -> Iterator[Rule]:
@@ -220,9 +199,9 @@ def _forward_rules(endpoint: Endpoint, address: Address) -> Iterator[Rule]:
     yield _host(chain, f'{comment} admin overrides" -j {ADMIN}', 0)
     single = _single(address)
     replies = f"-d {single} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-    yield _rule(endpoint, chain, (replies,), RuleKind.FORWARD_REPLIES, on, (chain, 1))
+    yield rule_of(endpoint, chain, (replies,), RuleKind.FORWARD_REPLIES, on, (chain, 1))
     accept = f"-s {single} -j ACCEPT"
-    yield _rule(endpoint, chain, (accept,), RuleKind.FORWARD_OUT, on, (chain, 1))
+    yield rule_of(endpoint, chain, (accept,), RuleKind.FORWARD_OUT, on, (chain, 1))
 
 
 def _family(address: Address) -> str:

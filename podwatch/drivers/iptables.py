@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from podwatch.drivers import iptables_save
+from podwatch.drivers.of_container import rules_of_port
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
 from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Rule, RuleKind, Ruleset
@@ -273,28 +274,17 @@ def _port_rules(
     way = mapping.way_to(address)
     group = f"{places[-1]}{match}"
 
-    def rule(chain: str, texts: tuple[str, ...], kind: RuleKind, what: str, rank: int) -> Rule:
-        return Rule(
-            f"{nat} {chain}",
-            texts,
-            kind,
-            what,
-            network_id=endpoint.network_id,
-            network_name=endpoint.network_name,
-            container_id=endpoint.container_id,
-            order=None if kind is RuleKind.PORT_JUMP else (group, rank),
-            ways=() if kind is RuleKind.PORT_MARK else (way,),
-        )
+    rule = rules_of_port(endpoint, way, group)
 
     owner = f'--comment "dnat name: {endpoint.network_name} id: {endpoint.container_id}"'
     jump = f"{match} -m comment {owner} -j {chain}"
-    yield rule(DNAT, (jump,), RuleKind.PORT_JUMP, way, 0)
+    yield rule(f"{nat} {DNAT}", (jump,), RuleKind.PORT_JUMP, way, 0)
     for source in (str(subnet), _LOCALHOST[address.version]):
         marks = tuple(f"-s {source} {place}{match} -j {SETMARK}" for place in places)
-        yield rule(chain, marks, RuleKind.PORT_MARK, f"{way} ({source})", 0)
+        yield rule(f"{nat} {chain}", marks, RuleKind.PORT_MARK, f"{way} ({source})", 0)
     target = f"-j DNAT --to-destination {_socket(address, to)}"
     texts = tuple(f"{place}{match} {target}" for place in places)
-    yield rule(chain, texts, RuleKind.PORT_DNAT, way, 1)
+    yield rule(f"{nat} {chain}", texts, RuleKind.PORT_DNAT, way, 1)
 
 
 def _single(address: Address) -> str:

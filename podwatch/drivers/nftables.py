@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from podwatch.drivers.of_container import rules_of_port
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
 from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Chain, Rule, RuleKind, Ruleset
@@ -272,18 +273,7 @@ def _port_rules(
 
     way = mapping.way_to(address)
 
-    def rule(chain: str, texts: tuple[str, ...], kind: RuleKind, subject: str, rank: int) -> Rule:
-        return Rule(
-            chain,
-            texts,
-            kind,
-            subject,
-            network_id=endpoint.network_id,
-            network_name=endpoint.network_name,
-            container_id=endpoint.container_id,
-            order=None if kind is RuleKind.PORT_JUMP else (group, rank),
-            ways=() if kind is RuleKind.PORT_MARK else (way,),
-        )
+    rule = rules_of_port(endpoint, way, group)
 
     jump = f"jump {chain}"
     # netavark < 1.13.1 leaves the host's address out of the jump.
