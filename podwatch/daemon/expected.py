@@ -9,6 +9,8 @@ is redirected to: its configuration does, as long as aardvark-dns was started wi
 """
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
 from podwatch.adapters.aardvark import serving_port
 from podwatch.adapters.cni import CniCache
@@ -29,14 +31,26 @@ _TOO_FAST = "podman's networks change faster than podman can be asked"
 
 
 class Expected:
-    """The setup as it was last read; `stamp` changes whenever it may be another one."""
+    """The setup as it was last read; `stamp` changes whenever it may be another one.
+
+    `has_table` says whether the kernel has a table, by family and name; `served` at which port
+    aardvark-dns serves a directory, None where it does not run.
+    """
 
     def __init__(
-        self, state: StateDirectory, installed: Installed, cni: CniCache | None = None
+        self,
+        state: StateDirectory,
+        installed: Installed,
+        cni: CniCache | None = None,
+        *,
+        has_table: Callable[[str, str], bool] = table_exists,
+        served: Callable[[Path], int | None] = serving_port,
     ) -> None:
         self.state = state
         self.cni = cni
         self._installed = installed
+        self._has_table = has_table
+        self._served = served
         self.stamp: object = None
         self._listed: dict[str, Container] | None = None
         self._answer: Setup | None = None
@@ -86,7 +100,7 @@ class Expected:
             setup = self.state.read()
             if setup.driver is not FirewallDriver.UNKNOWN:
                 return setup
-            if not (self._had_state or table_exists(nftables.FAMILY, nftables.TABLE)):
+            if not (self._had_state or self._has_table(nftables.FAMILY, nftables.TABLE)):
                 return setup
             if not busy:
                 break
@@ -153,5 +167,5 @@ class Expected:
         Where the two are not the same, podman's configuration was changed since the first container
         started, and which rules there have to be is not known.
         """
-        port = serving_port(self._installed.paths.aardvark)
+        port = self._served(self._installed.paths.aardvark)
         return port if port is not None and port == self._installed.networks.read_dns_port() else 53

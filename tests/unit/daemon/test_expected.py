@@ -1,285 +1,489 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is set up: by netavark's state, by CNI's results, or by podman, and when that is asked."""
+"""What is set up: when state or cache tells, and when podman has to be asked."""
 
-import asyncio
 import math
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
-from podwatch.daemon import expected
-from podwatch.daemon.expected import Expected
+from podwatch.daemon.expected import QUIET_S, Expected
+from podwatch.daemon.installed import Installed
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.network import Container, Endpoint, FirewallDriver, Setup
+from podwatch.words.network import Container, Endpoint, FirewallDriver, Network, Setup
+from tests.unit.daemon.fakes import BEGAN_S, now, run
 
-STATE = Path(__file__).parents[2] / "data/trixie-standard/state"
+BUSY = "podman is changing a network"
+NETWORK = Network("a" * 64, "podman0", (ip_network("10.88.0.0/16"),))
+ENDPOINT = Endpoint("b" * 64, NETWORK.id, "podman", ())
 EMPTY = Setup(FirewallDriver.IPTABLES)
-BUSY = Setup(FirewallDriver.IPTABLES, endpoints=(Endpoint("c" * 64, "n" * 64, "podman", ()),))
-BY_CNI = Setup(FirewallDriver.CNI)
-WEB = {"c" * 64: Container("c" * 64, "web")}
+ANSWER = Setup(FirewallDriver.IPTABLES, {NETWORK.id: NETWORK}, (ENDPOINT,))
+LISTED = {ENDPOINT.container_id: Container(ENDPOINT.container_id, "web")}
+
+
+class FakePodman:
+    """A podman that is asked for its networks; stands in for adapters.podman.Podman.
+
+    `in_answers` are done while it answers, one for each question: a change, or its failure.
+    """
+
+    def __init__(self, stamp: object = 1, answer: Setup = EMPTY) -> None:
+        self.stamp, self.answer = stamp, answer
+        self.in_answers: list[Callable[[], None]] = []
+        self.asked_at: list[float] = []
+        self.listed = 0
+
+    def networks_stamp(self) -> object:
+        """What changes with its database of addresses."""
+        return self.stamp
+
+    async def list_networks(self) -> tuple[Setup, dict[str, Container]]:
+        """What is set up, and its containers."""
+        self.asked_at.append(now())
+        if self.in_answers:
+            self.in_answers.pop(0)()
+        return self.answer, dict(LISTED)
+
+    async def list_containers(self) -> dict[str, Container]:
+        """Its containers, where only they are asked for."""
+        self.listed += 1
+        return dict(LISTED)
+
+    def change(self) -> None:
+        """A container joins a network, or leaves one."""
+        self.stamp = object()
+
+    def fail(self) -> None:
+        """It does not answer."""
+        raise StateUnreadable("podman did not list its networks")
+
+    def change_and_fail(self) -> None:
+        """It was told of a container that has gone since."""
+        self.change()
+        self.fail()
+
+
+@dataclass
+class FakeLock:
+    """podman's network lock, held by a change for so many questions; `then` ends the change."""
+
+    left: float = 0
+    then: Callable[[], None] = lambda: None
+
+    def holder(self) -> str:
+        """podman, until it is done."""
+        self.left -= 1
+        if self.left == -1:
+            self.then()
+        return BUSY if self.left >= 0 else ""
 
 
 @dataclass
 class FakeCni:
-    """CNI's results, of which only the stamp counts; `setup` is None where there are none."""
+    """libcni's cache: what CNI set up; stands in for adapters.cni.CniCache."""
 
     setup: Setup | None = None
-    stamp: object = None
+    stamp: object = 1
     reads: int = 0
 
     def read(self) -> Setup | None:
-        """What they tell."""
+        """What CNI set up."""
         self.reads += 1
         return self.setup
 
 
 @dataclass
-class Place:
-    """A host: netavark's state in a directory of its own, a podman, its lock, and CNI's results.
+class Host:
+    """A host without netavark's state, until a test writes some."""
 
-    `stamps` are those of podman's database, one for each question; the last stays. The lock is
-    held by a change for `busy` questions. `during` is done while podman is asked.
-    """
-
-    directory: Path
-    answer: Setup = EMPTY
-    stamps: list[object] = field(default_factory=lambda: [1])
-    busy: float = 0
-    fails: int = 0
-    asked: int = 0
-    dns: int = 53
+    tmp_path: Path
+    podman: FakePodman = field(default_factory=FakePodman)
+    lock: FakeLock = field(default_factory=FakeLock)
     cni: FakeCni | None = None
-    during: Callable[[], None] = lambda: None
+    has_nftables: bool = False
+    served: int | None = None
+    configured: int = 53
+    tables: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        installed: Any = SimpleNamespace(
-            paths=Paths(aardvark=self.directory / "dns"),
-            podman=self,
-            lock=self,
-            networks=SimpleNamespace(read_dns_port=lambda: self.dns),
-        )
+        self.path = self.tmp_path / "firewall"
+        paths = Paths(aardvark=self.tmp_path / "dns")
+        podman: Any = self.podman
+        lock: Any = self.lock
+        networks: Any = self
         cni: Any = self.cni
-        self.state = self.directory / "firewall"
-        self.expected = Expected(StateDirectory(self.state), installed, cni)
+        self.expected = Expected(
+            StateDirectory(self.path),
+            Installed(paths, podman, lock, networks),
+            cni,
+            has_table=self._has_table,
+            served=lambda directory: self.served if directory == paths.aardvark else None,
+        )
 
-    def networks_stamp(self) -> object:
-        """That of podman's database of addresses."""
-        return self.stamps.pop(0) if len(self.stamps) > 1 else self.stamps[0]
+    def _has_table(self, family: str, name: str) -> bool:
+        self.tables.append((family, name))
+        return self.has_nftables
 
-    async def list_networks(self) -> tuple[Setup, dict[str, Container]]:
-        """Its networks, or a failure."""
-        self.asked += 1
-        self.during()
-        if self.fails:
-            self.fails -= 1
-            raise StateUnreadable("podman inspect fails")
-        return self.answer, WEB
+    def read_dns_port(self) -> int:
+        """The port that podman's configuration names."""
+        return self.configured
 
-    async def list_containers(self) -> dict[str, Container]:
-        """Its containers."""
-        self.asked += 1
-        return WEB
+    def write_state(self, driver: str = "nftables") -> None:
+        """netavark writes its state, and the driver last."""
+        (self.path / "ports").mkdir(parents=True, exist_ok=True)
+        (self.path / "firewall-driver").write_text(driver)
 
-    def holder(self) -> str:
-        """podman, until it is done."""
-        self.busy -= 1
-        return "podman is changing a network" if self.busy >= 0 else ""
+    def join(self) -> None:
+        """A container's state comes; it need not make sense to be another state."""
+        (self.path / "ports" / f"{'a' * 64}_{'c' * 64}").write_text("{}")
 
-    def keep_state(self) -> None:
-        """netavark writes its state."""
-        shutil.copytree(STATE, self.state, dirs_exist_ok=True)
-
-    def read(self) -> Setup:
-        """What is set up."""
-        return asyncio.run(self.expected.read())
+    def lose_state(self) -> None:
+        """Somebody takes away which driver it was."""
+        (self.path / "firewall-driver").unlink()
 
 
-@pytest.fixture(autouse=True)
-def _no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits for quiet does so in no time."""
-    monkeypatch.setattr(expected, "QUIET_S", 0.0)
+def on(body: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run this on a clock that jumps over every pause."""
+    run(body())
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """A host on which netavark keeps no state, and podman answers at once."""
-    return Place(tmp_path)
+def test_podman_is_asked_when_its_networks_are_quiet(tmp_path: Path) -> None:
+    """The first question waits until the database was the same for QUIET_S."""
+    host = Host(tmp_path)
+
+    @on
+    async def body() -> None:
+        assert await host.expected.read() is EMPTY
+        assert host.expected.asks_podman
+        assert host.expected.stamp == 1
+
+    assert host.podman.asked_at == [pytest.approx(BEGAN_S + QUIET_S)]
 
 
-def test_netavarks_state_is_enough(place: Place) -> None:
-    """podman is not asked where it is; and it is current until somebody writes it anew."""
-    place.keep_state()
-    setup = place.read()
-    assert setup.driver is FirewallDriver.NFTABLES
-    assert setup.endpoints
-    assert place.asked == 0
-    assert not place.expected.asks_podman
-    assert place.expected.is_current()
-    before = place.expected.stamp
-    next((place.state / "ports").iterdir()).unlink()
-    assert not place.expected.is_current()
-    place.read()
-    assert place.expected.stamp != before
-
-
-def test_state_that_is_gone_is_unknown(place: Place) -> None:
-    """It was there once, and stays when the last container stops: nobody may take it for none."""
-    place.keep_state()
-    place.read()
-    (place.state / "firewall-driver").unlink()
-    with pytest.raises(StateUnreadable, match=r"there is no .*firewall-driver") as caught:
-        place.read()
-    assert "restart the containers" in caught.value.hint
-
-
-def test_state_that_is_being_written_is_waited_for(place: Place) -> None:
-    """While podman has its lock it may come; only then it is gone."""
-    place.keep_state()
-    place.read()
-    (place.state / "firewall-driver").unlink()
-    place.busy = 5
-    with pytest.raises(StateUnreadable):
-        place.read()
-    assert place.busy == -1
-
-
-def test_without_podman_and_state_there_is_nothing(place: Place) -> None:
-    """Where podman never had a network there is nothing to ask it for."""
-    place.stamps = [None]
-    assert place.read() == Setup(FirewallDriver.UNKNOWN)
-    assert place.asked == 0
-
-
-def test_cni_tells_where_netavark_does_not(tmp_path: Path) -> None:
-    """Its results may be left over: netavark's state, which is of this boot, counts before them."""
-    place = Place(tmp_path, stamps=[None], cni=FakeCni(BY_CNI, stamp=1))
-    assert place.read() is BY_CNI
-    assert place.expected.is_current()
-    assert place.cni is not None
-    place.cni.stamp = 2
-    assert not place.expected.is_current()
-    place.keep_state()
-    reads = place.cni.reads
-    assert place.read().driver is FirewallDriver.NFTABLES
-    assert place.cni.reads == reads
-
-
-def test_what_cannot_be_read_any_more_is_not_current(place: Place) -> None:
-    """A repair that is built on it is not carried out."""
-    place.keep_state()
-    place.read()
-    shutil.rmtree(place.state / "ports")
-    (place.state / "ports").write_text("no directory")
-    assert not place.expected.is_current()
-
-
-def test_podman_is_asked_once_for_each_change_of_its_database(place: Place) -> None:
-    """And its containers, which it named with them, are taken once."""
-    assert place.read() is EMPTY
-    assert place.expected.asks_podman
-    assert place.expected.take_listed() == WEB
-    assert place.expected.take_listed() is None
-    assert place.expected.is_current()
-    place.read()
-    assert place.asked == 1
-    place.stamps = [2]
-    assert not place.expected.is_current()
-    place.read()
-    assert place.asked == 2
-
-
-def test_podman_is_asked_when_its_lock_is_free(place: Place) -> None:
+def test_podman_is_asked_when_its_lock_is_free(tmp_path: Path) -> None:
     """While podman changes a network it is waited for, and asked then."""
-    place.busy = 3
-    assert place.read() is EMPTY
-    assert place.busy < 0
+    host = Host(tmp_path, lock=FakeLock(4))
+
+    @on
+    async def body() -> None:
+        assert await host.expected.read() is EMPTY
+
+    # The first of the four questions is the one whether the state may be about to come.
+    assert host.podman.asked_at == [pytest.approx(BEGAN_S + 3 * QUIET_S)]
 
 
-def test_a_change_without_end_is_not_waited_for(place: Place) -> None:
+def test_a_change_without_end_is_not_waited_for(tmp_path: Path) -> None:
     """A podman that hangs with its lock makes the setup unknown; the look goes on without it."""
-    place.busy = math.inf
-    with pytest.raises(StateUnreadable, match="podman is changing a network"):
-        place.read()
-    assert place.asked == 0
+    host = Host(tmp_path, lock=FakeLock(math.inf))
+
+    @on
+    async def body() -> None:
+        with pytest.raises(StateUnreadable, match=BUSY):
+            await host.expected.read()
+        assert now() == pytest.approx(BEGAN_S + 50 * QUIET_S)
+        assert not host.expected.asks_podman
+
+    assert host.podman.asked_at == []
 
 
-def test_an_answer_from_before_a_change_is_asked_for_again(place: Place) -> None:
-    """The stamp after the answer has to be that of before: an old one could bring back the dead."""
-    place.stamps = [1, 1, 1, 2, 2]
-    assert place.read() is EMPTY
-    assert place.asked == 2
-    assert place.expected.stamp == 2
+def test_podman_is_asked_again_only_when_its_database_has_changed(tmp_path: Path) -> None:
+    """A look at a host where nothing came or went asks nobody."""
+    host = Host(tmp_path)
+
+    @on
+    async def body() -> None:
+        for _ in range(2):
+            await host.expected.read()
+            assert host.expected.is_current()
+        assert len(host.podman.asked_at) == 1
+
+        host.podman.change()
+        assert not host.expected.is_current()
+        await host.expected.read()
+        assert host.expected.is_current()
+        assert len(host.podman.asked_at) == 2
 
 
-def test_changes_without_end_make_it_unknown(place: Place) -> None:
-    """podman's networks change faster than podman can be asked."""
-    place.stamps = list(range(100_000))
-    with pytest.raises(StateUnreadable, match="faster than podman can be asked"):
-        place.read()
+def test_an_answer_from_before_a_change_is_asked_for_anew(tmp_path: Path) -> None:
+    """Who came while podman answered, or made it fail, is in the answer that counts."""
+    host = Host(tmp_path)
+    host.podman.in_answers = [host.podman.change, host.podman.change_and_fail]
+
+    @on
+    async def body() -> None:
+        await host.expected.read()
+        assert host.expected.stamp is host.podman.stamp
+
+    assert len(host.podman.asked_at) == 3
 
 
-def test_a_podman_that_fails_amid_a_change_is_asked_again(place: Place) -> None:
-    """It may have been told of a container that came or went; without a change it has failed."""
-    place.fails = 1
-    place.stamps = [1, 1, 1]
+def test_a_podman_that_fails_is_not_asked_for_the_same_again(tmp_path: Path) -> None:
+    """Its own words are raised, where no change explains that it failed."""
+    host = Host(tmp_path)
+    host.podman.in_answers = [host.podman.fail]
 
-    def change() -> None:
-        if place.asked == 1:
-            place.stamps = [2]
+    @on
+    async def body() -> None:
+        with pytest.raises(StateUnreadable, match="did not list its networks"):
+            await host.expected.read()
+        assert not host.expected.asks_podman
 
-    place.during = change
-    assert place.read() is EMPTY
-    assert place.asked == 2
-    place.fails, place.stamps = 1, [3]
-    with pytest.raises(StateUnreadable, match="podman inspect fails"):
-        place.read()
+    assert len(host.podman.asked_at) == 1
 
 
-def test_state_that_came_while_podman_was_asked_counts(place: Place) -> None:
-    """The first container was being set up: netavark keeps state after all."""
-    place.answer, place.during = BUSY, place.keep_state
-    assert place.read().driver is FirewallDriver.NFTABLES
-    assert not place.expected.asks_podman
+def test_networks_that_never_rest_are_given_up(tmp_path: Path) -> None:
+    """After twenty answers that were old when they came, the setup is unknown."""
+    host = Host(tmp_path)
+    host.podman.in_answers = [host.podman.change] * 30
+
+    @on
+    async def body() -> None:
+        with pytest.raises(StateUnreadable, match="faster than podman can be asked"):
+            await host.expected.read()
+
+    assert len(host.podman.asked_at) == 20
 
 
-def test_a_state_directory_without_a_driver_is_a_state_that_is_gone(place: Place) -> None:
-    """podman names a container, and netavark's directory is there, but says nothing."""
-    place.state.mkdir()
-    place.answer = BUSY
-    with pytest.raises(StateUnreadable, match="netavark's state is gone"):
-        place.read()
-    assert not place.expected.asks_podman
+def test_a_database_that_never_rests_is_given_up(tmp_path: Path) -> None:
+    """A database that changes all the time with a free lock says so, not that the lock is held."""
+    host = Host(tmp_path)
+    stamps = iter(range(1000))
+    host.podman.networks_stamp = lambda: next(stamps)  # type: ignore[method-assign]
+
+    @on
+    async def body() -> None:
+        with pytest.raises(StateUnreadable, match="faster than podman can be asked"):
+            await host.expected.read()
+
+    assert host.podman.asked_at == []
 
 
-def test_containers_are_podmans_to_list(place: Place) -> None:
-    """With the networks where podman says what is set up, else by themselves."""
-    place.keep_state()
-    place.read()
-    assert asyncio.run(place.expected.list_containers()) == WEB
-    assert place.asked == 1
-    shutil.rmtree(place.state)
+def test_nobody_is_asked_where_no_container_ever_joined(tmp_path: Path) -> None:
+    """Without netavark's state and without a database nothing is set up."""
+    host = Host(tmp_path, FakePodman(stamp=None))
+
+    @on
+    async def body() -> None:
+        assert await host.expected.read() == Setup(FirewallDriver.UNKNOWN)
+        assert not host.expected.asks_podman
+        assert host.expected.is_current()
+
+    assert host.podman.asked_at == []
+    assert host.tables == [("inet", "netavark")]
 
 
-def test_the_setup_is_renewed_when_containers_are_listed(place: Place) -> None:
-    """Where podman says what is set up, both come of one answer."""
-    place.read()
-    place.answer = BUSY
-    assert asyncio.run(place.expected.list_containers()) == WEB
-    assert place.read() is BUSY
-    assert place.asked == 2
+def test_the_state_tells_by_itself(tmp_path: Path) -> None:
+    """Where netavark names its driver podman is not asked, and a new file is another setup."""
+    host = Host(tmp_path)
+    host.write_state()
+
+    @on
+    async def body() -> None:
+        assert (await host.expected.read()).driver is FirewallDriver.NFTABLES
+        assert not host.expected.asks_podman
+        assert host.expected.is_current()
+        before = host.expected.stamp
+
+        host.join()
+        assert not host.expected.is_current()
+        await host.expected.read()
+        assert host.expected.stamp != before
+
+    assert host.podman.asked_at == []
 
 
-@pytest.mark.parametrize(("configured", "port"), [(53, 53), (1053, 53)])
-def test_dns_is_redirected_only_where_the_server_runs_as_configured(
-    place: Place, configured: int, port: int
+def test_a_state_that_cannot_be_read_is_not_current(tmp_path: Path) -> None:
+    """A repair is not decided from it."""
+    host = Host(tmp_path)
+    host.write_state()
+
+    @on
+    async def body() -> None:
+        await host.expected.read()
+        host.write_state(driver="no driver that there is")
+        assert not host.expected.is_current()
+
+
+def test_state_that_came_while_podman_was_asked_counts(tmp_path: Path) -> None:
+    """The first container was being set up: what netavark wrote is taken, not podman's answer."""
+    host = Host(tmp_path, FakePodman(answer=ANSWER))
+    host.podman.in_answers = [host.write_state]
+
+    @on
+    async def body() -> None:
+        assert (await host.expected.read()).driver is FirewallDriver.NFTABLES
+        assert not host.expected.asks_podman
+
+
+def test_half_a_state_beside_containers_is_gone(tmp_path: Path) -> None:
+    """A directory without a driver, and containers by podman's word: the setup is unknown."""
+    host = Host(tmp_path, FakePodman(answer=ANSWER))
+    host.path.mkdir()
+
+    @on
+    async def body() -> None:
+        for asked in (1, 2):
+            with pytest.raises(StateUnreadable, match="netavark's state is gone") as caught:
+                await host.expected.read()
+            assert str(host.path / "firewall-driver") in str(caught.value)
+            assert "netavark writes it anew" in caught.value.hint
+            assert not host.expected.asks_podman
+            assert len(host.podman.asked_at) == asked
+
+
+def test_half_a_state_without_containers_is_podmans_word(tmp_path: Path) -> None:
+    """Where podman knows of no container, a directory that is left over is no matter."""
+    host = Host(tmp_path)
+    host.path.mkdir()
+
+    @on
+    async def body() -> None:
+        assert await host.expected.read() is EMPTY
+        assert host.expected.asks_podman
+
+
+def test_state_that_was_there_does_not_go(tmp_path: Path) -> None:
+    """Without a change going on it is gone at once, and podman's word does not stand in."""
+    host = Host(tmp_path)
+    host.write_state()
+
+    @on
+    async def body() -> None:
+        await host.expected.read()
+        host.lose_state()
+        with pytest.raises(StateUnreadable, match="netavark's state is gone"):
+            await host.expected.read()
+        assert now() == BEGAN_S
+
+    assert host.podman.asked_at == []
+    assert host.tables == []
+
+
+def test_a_table_of_netavarks_tells_that_there_was_state(tmp_path: Path) -> None:
+    """Its nftables driver was never without state: podwatch need not have seen it."""
+    host = Host(tmp_path, has_nftables=True)
+
+    @on
+    async def body() -> None:
+        with pytest.raises(StateUnreadable, match="netavark's state is gone"):
+            await host.expected.read()
+
+    assert host.podman.asked_at == []
+
+
+def test_state_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
+    """While podman has its lock the state may come; it is read when it has."""
+    host = Host(tmp_path, has_nftables=True)
+    host.lock.left, host.lock.then = 2, host.write_state
+
+    @on
+    async def body() -> None:
+        assert (await host.expected.read()).driver is FirewallDriver.NFTABLES
+        assert now() == pytest.approx(BEGAN_S + 2 * QUIET_S)
+
+
+def test_state_that_never_comes_is_gone(tmp_path: Path) -> None:
+    """Twenty looks at a lock that stays held, and no more."""
+    host = Host(tmp_path, lock=FakeLock(math.inf), has_nftables=True)
+
+    @on
+    async def body() -> None:
+        with pytest.raises(StateUnreadable, match="netavark's state is gone"):
+            await host.expected.read()
+        assert now() == pytest.approx(BEGAN_S + 20 * QUIET_S)
+
+
+CNI = Setup(FirewallDriver.CNI, {NETWORK.id: NETWORK}, (ENDPOINT,))
+
+
+def test_cnis_cache_tells_where_netavark_is_not_in_use(tmp_path: Path) -> None:
+    """What CNI set up is expected, and a change of its cache is another setup."""
+    host = Host(tmp_path, FakePodman(stamp=None), cni=FakeCni(CNI))
+
+    @on
+    async def body() -> None:
+        assert await host.expected.read() is CNI
+        assert host.expected.is_current()
+        assert host.cni is not None
+        assert host.cni.reads == 2  # once to tell, once to see whether it is still so
+        host.cni.stamp = 2
+        assert not host.expected.is_current()
+
+
+def test_a_cache_that_was_never_there_is_not_looked_for(tmp_path: Path) -> None:
+    """Whether the setup is current is asked often: a cache without a stamp is not read for it."""
+    host = Host(tmp_path, FakePodman(stamp=None), cni=FakeCni(stamp=None))
+
+    @on
+    async def body() -> None:
+        await host.expected.read()
+        assert host.expected.is_current()
+
+    assert host.cni is not None
+    assert host.cni.reads == 1
+
+
+def test_cnis_cache_may_be_left_over(tmp_path: Path) -> None:
+    """Where netavark has state the cache tells nothing; where it has none, nor anything, nobody."""
+    host = Host(tmp_path, FakePodman(stamp=None), cni=FakeCni(CNI))
+    host.write_state()
+
+    @on
+    async def body() -> None:
+        assert (await host.expected.read()).driver is FirewallDriver.NFTABLES
+        assert host.cni is not None
+        assert host.cni.reads == 0
+
+
+@pytest.mark.parametrize(
+    ("served", "configured", "port"),
+    [(1053, 1053, 1053), (1053, 53, 53), (1053, 1054, 53), (None, 1053, 53), (53, 53, 53)],
+)
+def test_dns_is_redirected_where_server_and_configuration_agree(
+    tmp_path: Path, served: int | None, configured: int, port: int
 ) -> None:
-    """Without a running aardvark-dns the port is not known, and 53 is nowhere redirected to."""
-    place.answer, place.dns = BUSY, configured
-    assert {endpoint.dns_port for endpoint in place.read().endpoints} == {port}
+    """Elsewhere which rules there have to be is not known: none is expected."""
+    host = Host(tmp_path, FakePodman(answer=ANSWER), served=served, configured=configured)
+
+    @on
+    async def body() -> None:
+        setup = await host.expected.read()
+        assert [network.dns_port for network in setup.networks.values()] == [port]
+        assert [endpoint.dns_port for endpoint in setup.endpoints] == [port]
+
+
+def test_containers_come_with_what_is_set_up(tmp_path: Path) -> None:
+    """Where podman says what is set up, its containers are taken from that answer, once."""
+    host = Host(tmp_path)
+
+    @on
+    async def body() -> None:
+        assert host.expected.take_listed() is None
+        await host.expected.read()
+        assert host.expected.take_listed() == LISTED
+        assert host.expected.take_listed() is None
+
+        host.podman.answer = ANSWER
+        assert await host.expected.list_containers() == LISTED
+        assert host.podman.listed == 0
+        assert await host.expected.read() == ANSWER
+        assert len(host.podman.asked_at) == 2
+
+
+def test_containers_alone_are_asked_for_where_the_state_tells(tmp_path: Path) -> None:
+    """The question for networks costs more, and is not needed there."""
+    host = Host(tmp_path)
+    host.write_state()
+
+    @on
+    async def body() -> None:
+        await host.expected.read()
+        assert await host.expected.list_containers() == LISTED
+
+    assert host.podman.listed == 1
+    assert host.podman.asked_at == []
