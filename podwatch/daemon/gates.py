@@ -1,38 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gates of a reload: what has to be there so that it costs no container its network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from podwatch.adapters import aardvark, kernel, links
 from podwatch.adapters.unixsocket import is_listening, path_exists
 from podwatch.daemon.installed import Installed
 from podwatch.decide import reload_gates
 from podwatch.words.gates import Gates
-from podwatch.words.network import ContainerClass, Setup
+from podwatch.words.links import Link, Links
+from podwatch.words.network import Address, ContainerClass, Setup
 
 _MANAGED = (ContainerClass.BRIDGE, ContainerClass.INTERNAL)
 
 
-def shut_gates(setup: Setup | None, installed: Installed) -> Mapping[str, str]:
+def shut_gates(
+    setup: Setup | None,
+    installed: Installed,
+    *,
+    proc: Path = aardvark.PROC,
+    bound: Callable[[], frozenset[tuple[Address, int]]] = aardvark.read_bound,
+) -> Mapping[str, str]:
     """The networks whose containers must not be reloaded now, by name, each with the reason.
 
     Raises Unreadable where that cannot be told: then nobody is to be reloaded.
     """
-    server = aardvark.read_server(installed.paths.aardvark)
+    server = aardvark.read_server(installed.paths.aardvark, proc)
     ports = () if setup is None else [endpoint.dns_port for endpoint in setup.endpoints]
     gates = Gates(
         links.read(),
         installed.networks.read_files(),
         server,
         frozenset(ports) or frozenset({53}),
-        frozenset() if server is None or server.is_alive else aardvark.read_bound(),
+        frozenset() if server is None or server.is_alive else bound(),
         kernel.default_link(),
         _without_lease(installed),
     )
     return reload_gates.shut(gates)
 
 
-def keep_macs(setup: Setup | None, installed: Installed) -> None:
+def keep_macs(
+    setup: Setup | None,
+    installed: Installed,
+    *,
+    read: Callable[[], Links] = links.read,
+    keep: Callable[[Link], None] = links.keep_mac,
+) -> None:
     """Have Podman's bridges keep their MACs while their containers come and go.
 
     netavark before 1.9 gives a bridge none: its MAC changes with the reload of one container,
@@ -43,10 +57,10 @@ def keep_macs(setup: Setup | None, installed: Installed) -> None:
     bridges = {network.bridge for network in setup.networks.values()} if setup else set()
     bridges |= {file.interface for file in files if file.kind in _MANAGED}
     theirs = {file.interface for file in files if file.kind is ContainerClass.UNMANAGED}
-    found = links.read().by_name
+    found = read().by_name
     for name in sorted((bridges - theirs) & found.keys()):
         if found[name].kind == "bridge":
-            links.keep_mac(found[name])
+            keep(found[name])
 
 
 def _without_lease(installed: Installed) -> tuple[str, ...]:
