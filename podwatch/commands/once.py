@@ -21,6 +21,7 @@ from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.service import look_once
 from podwatch.decide import dhcp, policy
 from podwatch.decide.census import living
+from podwatch.decide.decision import Memory
 from podwatch.decide.leftovers import candidates, leftovers
 from podwatch.drivers.saved import without
 from podwatch.report.dhcp import section
@@ -155,7 +156,7 @@ async def restore_host(
     host: Host, config: Config, *, dry_run: bool, patience_s: float = PATIENCE_S
 ) -> State:
     """Look, and do what the policy says, for `patience_s` seconds at most; print each step."""
-    memory = policy.Memory()
+    memory = Memory()
     rules = limits(config)
     end = time.monotonic() + patience_s
     while True:

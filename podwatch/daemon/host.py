@@ -24,8 +24,8 @@ from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.daemon.surroundings import Surroundings
+from podwatch.decide.decision import QUIET_CAP_S, Limits
 from podwatch.decide.kinds import KINDS, Kind
-from podwatch.decide.policy import QUIET_CAP_S, Limits
 from podwatch.words.means import Method
 
 

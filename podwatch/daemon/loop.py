@@ -18,6 +18,7 @@ from podwatch.daemon.hints import Hints
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import Pause, why_blocked
 from podwatch.decide import policy
+from podwatch.decide.decision import NEVER, Decision, Memory
 from podwatch.decide.kinds import is_quick
 from podwatch.report.publish import Publisher
 from podwatch.words.cause import NO_CAUSE
@@ -89,8 +90,8 @@ class Loop:
         self.pause = pause
         self.dry_run = dry_run
         self.clock = clock
-        self.memory = policy.Memory()
-        self.last_look = policy.NEVER
+        self.memory = Memory()
+        self.last_look = NEVER
         self._act_ends: float | None = None
         """When a repair that is under way is overdue; None while there is none."""
         self._look_cost = 0.0
@@ -134,7 +135,7 @@ class Loop:
         self._look_cost = time.process_time() - worked
         return _Look(snapshot, verdict, began, self.last_look, transactions, pause)
 
-    def _decide(self, look: _Look) -> policy.Decision:
+    def _decide(self, look: _Look) -> Decision:
         """What to do, after all that was said until now."""
         self._take_hints()
         can_replay = bool(look.verdict.missing_rules) and self.host.copy.covers(
@@ -145,7 +146,7 @@ class Loop:
         )
         return decision
 
-    def _report(self, look: _Look, decision: policy.Decision) -> tuple[Callable[[], None], float]:
+    def _report(self, look: _Look, decision: Decision) -> tuple[Callable[[], None], float]:
         """What reports a look, and from when on what it has to keep back may be reported."""
         due, rest_at = policy.due(self.memory, look.verdict, decision, look.ended, self.limits)
         is_news, cause = bool(due.missing) or not look.verdict.missing, self.hints.cause
@@ -163,7 +164,7 @@ class Loop:
 
         return report, rest_at
 
-    def _next_look(self, look: _Look, decision: policy.Decision, rest_at: float) -> float | None:
+    def _next_look(self, look: _Look, decision: Decision, rest_at: float) -> float | None:
         """When to look again at the latest; None: when something happens."""
         # A pause may be over since the look began, which nothing else will tell.
         pause_ends = None if look.pause is None else look.pause.ends_at(look.ended)
@@ -175,7 +176,7 @@ class Loop:
         """Take over what the watchers said."""
         heard = self.hints.take()
         if heard.changed_at is not None:
-            settle_until = policy.NEVER
+            settle_until = NEVER
             if heard.restarted_at is not None and self.host.surroundings.has_netavarks_units:
                 settle_until = heard.restarted_at + self.limits.settle
             self.memory = policy.hinted(self.memory, heard.changed_at, settle_until=settle_until)
@@ -201,14 +202,14 @@ class Loop:
     def _keep_copy(self, snapshot: Snapshot, verdict: Verdict, method: str | None) -> None:
         """Copy the rules, but for those that somebody is in the middle of changing."""
         whole = not (verdict.missing_rules or verdict.has_duplicates)
-        if whole or not (snapshot.busy or method is Method.REPLAY):
+        if whole or not (snapshot.busy or method == Method.REPLAY):
             try:
                 self.host.copy.take(snapshot, verdict.rules, whole=whole)
             except PodwatchError as exc:
                 self.publisher.complain(exc)
 
     async def _act(
-        self, method: str, decision: policy.Decision, look: _Look, report: Callable[[], None]
+        self, method: str, decision: Decision, look: _Look, report: Callable[[], None]
     ) -> None:
         """Restore by one means, and report: first the loss, then what came of it."""
         began = self.clock()
@@ -225,7 +226,7 @@ class Loop:
         else:
             self.publisher.acted(outcome, took_s=ended - began)
 
-    async def _restore(self, method: str, decision: policy.Decision, look: _Look) -> Outcome:
+    async def _restore(self, method: str, decision: Decision, look: _Look) -> Outcome:
         restore = self.config.restore
         rounds = len(decision.container_ids) // restore.at_once + 1
         self._act_ends = self.clock() + rounds * restore.timeout + _ACT_S
@@ -243,7 +244,7 @@ class Loop:
     def _remember(
         self,
         method: str,
-        decision: policy.Decision,
+        decision: Decision,
         outcome: Outcome,
         transactions: int,
         now: float,
@@ -254,7 +255,7 @@ class Loop:
         # Every program that calls iptables has the same name for the kernel. So transactions are
         # counted: those that podwatch did not commit are somebody else's.
         others = self.hints.transactions - transactions - outcome.transactions
-        undone = method is Method.REPLAY and others > 0
+        undone = method == Method.REPLAY and others > 0
         # What netavark commits for podman is under a name of nft's: nobody else's can be told.
         if undone or (meanwhile and method not in BY_PODMAN):
             self.memory = policy.hinted(self.memory, now)

@@ -15,31 +15,16 @@ from dataclasses import replace
 
 from podwatch.decide.decision import (
     NEVER,
-    QUIET_CAP_S,
     Case,
     Decision,
     Limits,
     Memory,
-    Tries,
 )
 from podwatch.decide.kinds import KINDS, RULES, Kind
 from podwatch.decide.ladder import about_duplicates, about_rules, climbed
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind, Missing, Verdict
-
-__all__ = [
-    "NEVER",
-    "QUIET_CAP_S",
-    "Decision",
-    "Limits",
-    "Memory",
-    "Tries",
-    "acted",
-    "due",
-    "hinted",
-    "step",
-]
 
 BUSY_AGAIN_S = 2.0
 """podman at work, and nothing missing: looked at again after so long, to copy what is new."""
@@ -215,7 +200,7 @@ def _decisions(memory: Memory, case: Case, kinds: Sequence[Kind]) -> list[Decisi
     decisions = [_about(kind, memory, case) for kind in kinds]
     # A replay waits for nobody: it goes before what does.
     at = next((at for at, kind in enumerate(kinds) if kind.waits), len(kinds))
-    decisions[at:at] = [decision for decision in decisions if decision.method is Method.REPLAY]
+    decisions[at:at] = [decision for decision in decisions if decision.method == Method.REPLAY]
     return decisions
 
 

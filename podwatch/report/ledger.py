@@ -5,7 +5,7 @@ An entry goes to the journal, the history, the counters of the status and the ta
 Which losses are one incident is decided in incidents.py.
 """
 
-from podwatch.decide.policy import Decision
+from podwatch.decide.decision import Decision
 from podwatch.report.events import Event
 from podwatch.report.flapping import Flapping
 from podwatch.report.history import History

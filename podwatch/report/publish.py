@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from podwatch.decide.policy import Decision
+from podwatch.decide.decision import Decision
 from podwatch.report.document import document
 from podwatch.report.events import Event
 from podwatch.report.history import History

@@ -142,7 +142,7 @@ class Machine:
             raise LabError(f"{self.name} did not reboot; its console ends:\n{self.console_tail()}")
         self.leader = 0
         # The mark by which the kernel refuses a volatile overlay that may have been cut short.
-        shutil.rmtree(self.directory / "work/work/incompat", ignore_errors=True)
+        shutil.rmtree(self.directory / "work" / "work" / "incompat", ignore_errors=True)
         _forget(self.name)
         self._launch()
         self.await_leader(limit_s)

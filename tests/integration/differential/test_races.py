@@ -24,8 +24,8 @@ from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.daemon.surroundings import Surroundings
+from podwatch.decide.decision import Decision
 from podwatch.decide.judge import judge
-from podwatch.decide.policy import Decision
 from podwatch.drivers import iptables, iptables_save, nft_script, nftables
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import Repair

@@ -7,8 +7,9 @@ import pytest
 
 from podwatch.decide import policy
 from podwatch.decide.blocked import LOCK_TOLD_S
+from podwatch.decide.decision import Limits, Memory
 from podwatch.decide.judge import judge
-from podwatch.decide.policy import LOCKED_AGAIN_S, Limits, Memory, step
+from podwatch.decide.policy import LOCKED_AGAIN_S, step
 from podwatch.words.means import Method
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.snapshot import ABSENT_FIREWALLD, HeldLock, Snapshot

@@ -7,8 +7,9 @@ from ipaddress import ip_address
 
 import pytest
 
+from podwatch.decide.decision import Limits, Memory
 from podwatch.decide.judge import judge
-from podwatch.decide.policy import Limits, Memory, step
+from podwatch.decide.policy import step
 from podwatch.drivers.saved import without
 from podwatch.words.means import Method
 from podwatch.words.network import Address, FirewallDriver, PortMapping, Setup

@@ -7,20 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from podwatch.decide.decision import NEVER, Decision, Limits, Memory, Tries
 from podwatch.decide.kinds import RULES, SOURCES, SYSCTLS
-from podwatch.decide.policy import (
-    BUSY_AGAIN_S,
-    LOCKED_AGAIN_S,
-    NEVER,
-    Decision,
-    Limits,
-    Memory,
-    Tries,
-    acted,
-    due,
-    hinted,
-    step,
-)
+from podwatch.decide.policy import BUSY_AGAIN_S, LOCKED_AGAIN_S, acted, due, hinted, step
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part, Unknown
 from podwatch.words.verdict import (

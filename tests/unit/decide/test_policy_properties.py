@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from podwatch.decide.decision import Limits
 from podwatch.decide.kinds import RULES, SOURCES, SYSCTLS
-from podwatch.decide.policy import Limits
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind

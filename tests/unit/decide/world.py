@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
 
+from podwatch.decide.decision import Decision, Limits, Memory
 from podwatch.decide.kinds import KINDS, kind_of
-from podwatch.decide.policy import Decision, Limits, Memory, acted, hinted, step
+from podwatch.decide.policy import acted, hinted, step
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part, Unknown
 from podwatch.words.verdict import (

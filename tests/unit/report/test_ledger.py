@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from podwatch.adapters.appended import lines
-from podwatch.decide.policy import Decision
+from podwatch.decide.decision import Decision
 from podwatch.report.events import Event
 from podwatch.report.flapping import FLAPPING_LOSSES
 from podwatch.report.history import LIMIT_BYTES, History, read

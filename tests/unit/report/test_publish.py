@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.decide.policy import Decision
+from podwatch.decide.decision import Decision
 from podwatch.report.events import Event
 from podwatch.report.flapping import FLAPPING_LOSSES, FLAPPING_S
 from podwatch.report.publish import Publisher
