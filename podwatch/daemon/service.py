@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from podwatch import __version__
@@ -125,6 +126,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     return Service(host, hints, watchers, loop, dhcp, publisher, page, files)
 
 
+@dataclass
 class Service:
     """Everything that runs until podwatch is told to stop.
 
@@ -132,31 +134,17 @@ class Service:
     service manager.
     """
 
-    def __init__(
-        self,
-        host: Host,
-        hints: Hints,
-        watchers: Mapping[str, Watcher],
-        loop: Loop,
-        dhcp: DhcpLoop,
-        publisher: Publisher,
-        page: Page,
-        files: list[Path],
-        *,
-        notify: Callable[..., None] = notify,
-        heartbeat_s: float = HEARTBEAT_S,
-    ) -> None:
-        self.host = host
-        self.hints = hints
-        self.watchers = watchers
-        self.loop = loop
-        self.dhcp = dhcp
-        self.publisher = publisher
-        self.page = page
-        self.files = files
-        self.stopping = asyncio.Event()
-        self._notify = notify
-        self._heartbeat_s = heartbeat_s
+    host: Host
+    hints: Hints
+    watchers: Mapping[str, Watcher]
+    loop: Loop
+    dhcp: DhcpLoop
+    publisher: Publisher
+    page: Page
+    files: list[Path]
+    notify: Callable[..., None] = notify
+    heartbeat_s: float = HEARTBEAT_S
+    stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def run(self) -> None:
         """Watch and restore until told to stop; SIGTERM and SIGINT do."""
@@ -206,11 +194,11 @@ class Service:
             tasks = [
                 group.create_task(lasting(name, what), name=name) for name, what in lasts.items()
             ]
-            heartbeat = beat(tuple(tasks), self.loop.is_alive, self._show, self._heartbeat_s)
+            heartbeat = beat(tuple(tasks), self.loop.is_alive, self._show, self.heartbeat_s)
             tasks.append(group.create_task(heartbeat, name="heartbeat"))
             tasks.append(group.create_task(self._ready(), name="ready"))
             await self.stopping.wait()
-            self._notify(stopping=1)
+            self.notify(stopping=1)
             for task in tasks:
                 task.cancel()
 
@@ -221,10 +209,10 @@ class Service:
                 await self.publisher.reported.wait()
         except TimeoutError:
             pass
-        self._notify(ready=1)
+        self.notify(ready=1)
 
     def _show(self) -> None:
-        self._notify(watchdog=1)
+        self.notify(watchdog=1)
         self.publisher.beat()
         # Of some settings and routes nobody tells; to read them while awake costs next to nothing.
         if self.host.looker.is_outdated():

@@ -17,14 +17,6 @@ class Mark(StrEnum):
     UNKNOWN = "unknown"
 
 
-class WayKind(StrEnum):
-    """Where the packet goes."""
-
-    IN = "in"
-    OUT = "out"
-    ISOLATION = "isolation"
-
-
 @dataclass(frozen=True, slots=True)
 class Hop:
     """One place a packet passes: what was found there, and the one thing to do about it."""
@@ -36,6 +28,14 @@ class Hop:
 
     def __post_init__(self) -> None:
         clean_fields(self, "what", "advice")
+
+
+class WayKind(StrEnum):
+    """Where the packet goes."""
+
+    IN = "in"
+    OUT = "out"
+    ISOLATION = "isolation"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 """The policy, rung by rung: what it does about a verdict, when, and when it looks again."""
 
 import itertools
-from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -11,17 +10,9 @@ from podwatch.decide.decision import NEVER, Decision, Limits, Memory, Tries
 from podwatch.decide.kinds import RULES, SOURCES, SYSCTLS
 from podwatch.decide.policy import BUSY_AGAIN_S, LOCKED_AGAIN_S, acted, due, hinted, step
 from podwatch.words.means import Method
-from podwatch.words.snapshot import Part, Unknown
-from podwatch.words.verdict import (
-    Blocked,
-    BlockedKind,
-    Missing,
-    MissingKind,
-    Notice,
-    State,
-    Verdict,
-    WarningKind,
-)
+from podwatch.words.snapshot import Part
+from podwatch.words.verdict import BlockedKind, Missing, MissingKind, Verdict
+from tests.unit.decide.world import EVERYONE, TWICE, verdict
 
 LIMITS = Limits()
 SOURCE = Missing(MissingKind.SOURCE, "no source", "10.88.0.0/16", container_ids=("aa", "bb"))
@@ -31,25 +22,6 @@ STUCK = Missing(MissingKind.RULE, "no rule", "drop", container_ids=("aa", "bb"),
 ORDER = Missing(MissingKind.ORDER, "order", "drop", container_ids=("aa",), reloadable=False)
 TABLE = Missing(MissingKind.TABLE, "no table", "table", container_ids=("aa", "bb", "cc"))
 SYSCTL = Missing(MissingKind.SYSCTL, "sysctl", "net/ipv4/ip_forward=1")
-EVERYONE = ("aa", "bb", "cc")
-TWICE = Notice(WarningKind.DUPLICATES, "twice")
-
-
-def verdict(
-    *missing: Missing,
-    blocked: Iterable[BlockedKind] = (),
-    unknown: Iterable[Part] = (),
-    warnings: tuple[Notice, ...] = (),
-) -> Verdict:
-    """A verdict with these things missing; the policy does not read its state."""
-    return Verdict(
-        State.LOST if missing else State.OK,
-        missing,
-        warnings,
-        tuple(Blocked(kind, f"held by {kind}") for kind in blocked),
-        tuple(Unknown(part, "it", "hangs") for part in unknown),
-        all_container_ids=EVERYONE,
-    )
 
 
 def decide(

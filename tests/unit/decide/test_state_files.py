@@ -2,29 +2,18 @@
 """State files of the dead, of those podman does not list, and files that make no sense."""
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.words.network import (
-    Address,
-    BadFile,
-    Container,
-    Endpoint,
-    FirewallDriver,
-    Network,
-    Setup,
-)
+from podwatch.words.network import Address, BadFile, Container, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import Notice, State, WarningKind
+from tests.unit.decide.one_network import HERE, NETWORK, endpoint
 
-SUBNET = ip_network("10.88.0.0/16")
-NETWORK = Network("0" * 64, "podman0", (SUBNET,))
-HERE = ip_address("10.88.0.2")
 BUILD = "buildah-buildah378019839"
-ENDPOINT = Endpoint(BUILD, NETWORK.id, "podman", ((HERE, SUBNET),))
 DEAD = Container(BUILD, BUILD, running=False)
 FOREIGN = replace(DEAD, running=True, unlisted=True)
 BAD = BadFile(f"/run/x/ports/{NETWORK.id}_{'c' * 64}", "not JSON", NETWORK.id, "c" * 64)
@@ -33,7 +22,7 @@ BAD = BadFile(f"/run/x/ports/{NETWORK.id}_{'c' * 64}", "not JSON", NETWORK.id, "
 def look(container: Container, inside: dict[Address, int] | None, *bad: BadFile) -> Snapshot:
     """A look at a network with one container, whose rules are all there: it needs none."""
     return Snapshot(
-        Setup(FirewallDriver.NONE, {NETWORK.id: NETWORK}, (ENDPOINT,), bad),
+        Setup(FirewallDriver.NONE, {NETWORK.id: NETWORK}, (endpoint(BUILD),), bad),
         Ruleset(present=False),
         ABSENT_FIREWALLD,
         {BUILD: container},

@@ -2,41 +2,31 @@
 """A part of netavark's state that somebody removed makes what it stands for unknown."""
 
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
 
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.words.network import (
-    Container,
-    ContainerClass,
-    Endpoint,
-    FirewallDriver,
-    Network,
-    Setup,
-)
+from podwatch.words.network import Container, ContainerClass, FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Part, Snapshot
 from podwatch.words.verdict import State
+from tests.unit.decide.one_network import NETWORK, endpoint
 
-SUBNET = ip_network("10.88.0.0/16")
-NETWORK = Network("n" * 64, "podman0", (SUBNET,))
-ENDPOINT = Endpoint("a" * 64, NETWORK.id, "podman", ((ip_address("10.88.0.2"), SUBNET),))
 WEB = Container("a" * 64, "web", networks=("podman",), kind=ContainerClass.BRIDGE)
 WHOLE = Snapshot(
-    Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}, (ENDPOINT,)),
+    Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}, (endpoint(WEB.id),)),
     Ruleset(present=False),
     ABSENT_FIREWALLD,
     {WEB.id: WEB},
     listed=frozenset({WEB.id}),
 )
 PORTS_GONE = replace(WHOLE, setup=Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}))
-NETWORKS_GONE = replace(WHOLE, setup=Setup(FirewallDriver.NFTABLES, {}, (ENDPOINT,)))
+NETWORKS_GONE = replace(WHOLE, setup=Setup(FirewallDriver.NFTABLES, {}, (endpoint(WEB.id),)))
 
 
 def told(snapshot: Snapshot) -> list[tuple[Part, str]]:
     """The parts that are unknown, by name."""
-    return [(each.part, each.what) for each in judge(snapshot).unknown]
+    return [(unknown.part, unknown.what) for unknown in judge(snapshot).unknown]
 
 
 def test_nothing_is_unknown_where_state_and_podman_agree() -> None:

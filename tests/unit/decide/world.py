@@ -25,6 +25,9 @@ from podwatch.words.verdict import (
     WarningKind,
 )
 
+EVERYONE = ("aa", "bb", "cc")
+TWICE = Notice(WarningKind.DUPLICATES, "twice")
+
 SLOW_LOOK_S = 60.0
 """The loop looks at least so often, whatever the policy asks for."""
 
@@ -36,6 +39,23 @@ THINGS = {
     "late": Missing(MissingKind.RULE, "late", "accept", container_ids=("cc",)),
     "table": Missing(MissingKind.TABLE, "table", "table", container_ids=("aa", "bb")),
 }
+
+
+def verdict(
+    *missing: Missing,
+    blocked: Iterable[BlockedKind] = (),
+    unknown: Iterable[Part] = (),
+    warnings: tuple[Notice, ...] = (),
+) -> Verdict:
+    """A verdict with these things missing; the policy does not read its state."""
+    return Verdict(
+        State.LOST if missing else State.OK,
+        missing,
+        warnings,
+        tuple(Blocked(kind, f"held by {kind}") for kind in blocked),
+        tuple(Unknown(part, "it", "hangs") for part in unknown),
+        all_container_ids=EVERYONE,
+    )
 
 
 @dataclass(frozen=True)
@@ -110,13 +130,11 @@ class World:
             for name, thing in THINGS.items()
             if self.unknown & {Part.SETUP, kind_of(thing.kind).part}
         }
-        return Verdict(
-            State.LOST if self.lost else State.OK,
-            tuple(THINGS[each] for each in sorted(self.lost - hidden)),
-            (Notice(WarningKind.DUPLICATES, "twice"),) if self.twice else (),
-            tuple(Blocked(each, each.value) for each in sorted(self.holds)),
-            tuple(Unknown(each, "it", "hangs") for each in sorted(self.unknown)),
-            all_container_ids=("aa", "bb", "cc"),
+        return verdict(
+            *(THINGS[name] for name in sorted(self.lost - hidden)),
+            blocked=sorted(self.holds),
+            unknown=sorted(self.unknown),
+            warnings=(TWICE,) if self.twice else (),
         )
 
     def _happen(self, event: Event) -> None:
@@ -144,17 +162,17 @@ class World:
 
     def _look(self) -> None:
         """Look once, and do what is decided; what comes next is a look at once."""
-        verdict, at = self.seen(), self.now
+        seen, at = self.seen(), self.now
         self.memory, decision = step(
             self.memory,
-            verdict,
+            seen,
             at,
             self.limits,
-            can_replay=self.copy and bool(verdict.missing_rules),
+            can_replay=self.copy and bool(seen.missing_rules),
         )
         if decision.method is not None:
             self._act(decision)
-        self.diary.append(Entry(at, verdict, decision, self.now))
+        self.diary.append(Entry(at, seen, decision, self.now))
         recent = self.diary[-50:]
         assert len(recent) < 50 or recent[0].at < self.now, f"no end of looks: {recent[-3:]}"
 
