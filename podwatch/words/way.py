@@ -19,7 +19,10 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One place a packet passes: what was found there, and the one thing to do about it."""
+    """One place that a packet passes, and what was found there.
+
+    `advice` is the one thing to do about it, empty where the packet passes.
+    """
 
     place: str
     what: str

@@ -23,14 +23,15 @@ from podwatch.daemon.surroundings import Surroundings
 from podwatch.decide.decision import Decision
 from podwatch.decide.judge import judge
 from podwatch.drivers.driver import expected_rules
-from podwatch.drivers.saved import Repair, SavedRules, repairs
+from podwatch.drivers.saved import Repair
 from podwatch.words.errors import BusUnavailable, RestoreFailed
 from podwatch.words.means import Outcome
 from podwatch.words.network import Container, Endpoint, FirewallDriver, Network, PortMapping, Setup
-from podwatch.words.rules import Chain, RuleKind, Ruleset
+from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.verdict import Missing
 from podwatch.words.way import BaseChain
+from tests.unit.drivers import installed
 
 SUBNET = ip_network("10.88.0.0/16")
 NETWORK = Network("2f259bab", "podman0", (SUBNET,))
@@ -51,16 +52,7 @@ SETUP = Setup(
 
 def chains_of(setup: Setup) -> dict[str, Chain]:
     """Every rule that is expected, where it has to be."""
-    found: dict[str, Chain] = {}
-    rules = expected_rules(setup, Ruleset(present=False))
-    for rule in rules:
-        chain = found.get(rule.chain, Chain("", ()))
-        if rule.kind is RuleKind.HOOK:
-            found[rule.chain] = Chain(rule.text, chain.rules)
-        else:
-            found[rule.chain] = Chain(chain.hook, (*chain.rules, rule.texts[0]))
-    in_order = repairs(SavedRules({}), rules, Ruleset(present=True, chains=found))
-    return found | {repair.name: repair.chain for repair in in_order}
+    return installed.chains_of(expected_rules(setup, Ruleset(present=False)), spelling=0)
 
 
 class KernelRules:

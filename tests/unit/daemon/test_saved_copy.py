@@ -16,9 +16,10 @@ from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.drivers.driver import expected_rules
 from podwatch.words.means import Method
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
-from podwatch.words.rules import Chain, RuleKind, Ruleset
+from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Part, Snapshot, Unknown
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+from tests.unit.drivers.installed import chains_of
 
 SUBNET = ip_network("10.88.0.0/16")
 NETWORK = Network("2f259bab", "podman0", (SUBNET,))
@@ -26,20 +27,7 @@ ENDPOINT = Endpoint("aa", NETWORK.id, "podman", ((ip_address("10.88.0.2"), SUBNE
 SETUP = Setup(FirewallDriver.NFTABLES, {NETWORK.id: NETWORK}, (ENDPOINT,))
 
 
-def _whole() -> dict[str, Chain]:
-    """Every rule that is expected, in a chain of its name."""
-    hooks: dict[str, str] = {}
-    texts: dict[str, list[str]] = {}
-    for rule in expected_rules(SETUP, Ruleset(present=False)):
-        found = texts.setdefault(rule.chain, [])
-        if rule.kind is RuleKind.HOOK:
-            hooks[rule.chain] = rule.text
-        else:
-            found.append(rule.text)
-    return {name: Chain(hooks.get(name, ""), tuple(found)) for name, found in texts.items()}
-
-
-WHOLE = _whole()
+WHOLE = chains_of(expected_rules(SETUP, Ruleset(present=False)))
 SNAPSHOT = Snapshot(SETUP, Ruleset(present=True, chains=WHOLE), None)
 LOST = Verdict(State.LOST, (Missing(MissingKind.RULE, "a rule", "accept", container_ids=("aa",)),))
 SYSCTL = Missing(MissingKind.SYSCTL, "ip_forward is 0, not 1", "net/ipv4/ip_forward=1")

@@ -26,6 +26,7 @@ from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
 from podwatch.words.verdict import State
 from podwatch.words.way import BaseChain, Hop, Inside, Kernel, Link, Mark, Policy, Way, WayKind
+from tests.unit.drivers.installed import chains_of
 
 WEB, NET = "a" * 64, "b" * 64
 SUBNET = IPv4Network("10.88.0.0/16")
@@ -45,24 +46,18 @@ EXPECTED = nftables.expected_rules(SETUP, Ruleset(present=True))
 def installed(setup: Setup) -> Ruleset:
     """Every rule that a setup needs."""
     rules = nftables.expected_rules(setup, Ruleset(present=True))
-    chains: dict[str, Chain] = {}
-    for each in rules:
-        was = chains.get(each.chain, Chain("", ()))
-        is_hook = each.kind is RuleKind.HOOK
-        hook, texts = (each.text, ()) if is_hook else (was.hook, (each.text,))
-        chains[each.chain] = Chain(hook, was.rules + texts)
-    return Ruleset(present=True, chains=chains)
+    return Ruleset(present=True, chains=chains_of(rules))
 
 
 def ruleset(without: RuleKind | None = None, chain: str = "") -> Ruleset:
     """Every expected rule, but those of one kind, or of one chain."""
-    hooks = {each.chain: each.text for each in EXPECTED if each.kind is RuleKind.HOOK}
-    rules: dict[str, list[str]] = {each.chain: [] for each in EXPECTED}
-    for each in EXPECTED:
-        if each.kind is not RuleKind.HOOK and each.kind is not without and each.chain != chain:
-            rules[each.chain].append(each.text)
-    chains = {name: Chain(hooks.get(name, ""), tuple(each)) for name, each in rules.items()}
-    return Ruleset(present=True, chains=chains)
+    chains = {rule.chain: Chain("", ()) for rule in EXPECTED}
+    kept = (
+        rule
+        for rule in EXPECTED
+        if rule.kind is RuleKind.HOOK or (rule.kind is not without and rule.chain != chain)
+    )
+    return Ruleset(present=True, chains=chains | chains_of(kept))
 
 
 TRUSTED = Firewalld(running=True, sources={str(SUBNET): "trusted", str(SUBNET_V6): "trusted"})

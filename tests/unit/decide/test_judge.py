@@ -27,6 +27,7 @@ from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot, Unknown
 from podwatch.words.verdict import BlockedKind, Missing, MissingKind, State, Verdict, WarningKind
 from podwatch.words.way import BaseChain
+from tests.unit.drivers.installed import chains_of
 
 FOUR, SIX = ip_network("10.89.3.0/24"), ip_network("fd10::/64")
 OPEN = Network(id="0123456789abcdef", bridge="podman1", subnets=(FOUR, SIX))
@@ -74,22 +75,7 @@ def installed(setup: Setup = SETUP) -> Ruleset:
 
 def built(setup: Setup, observed: Ruleset) -> Ruleset:
     """The rules expected beside `observed`, each in its newest spelling."""
-    hooks: dict[str, str] = {}
-    texts: dict[str, list[tuple[int, str]]] = {}
-    for rule in expected_rules(setup, observed):
-        texts.setdefault(rule.chain, [])
-        if rule.kind is RuleKind.HOOK:
-            hooks[rule.chain] = rule.text
-        else:
-            texts[rule.chain].append((rule.order[1] if rule.order else 0, rule.text))
-    chains = {
-        name: Chain(
-            hooks.get(name, ""),
-            tuple(text for _, text in sorted(rules, key=lambda rule: rule[0])),
-        )
-        for name, rules in texts.items()
-    }
-    return Ruleset(present=True, chains=chains)
+    return Ruleset(present=True, chains=chains_of(expected_rules(setup, observed)))
 
 
 def snapshot(**changes: Any) -> Snapshot:

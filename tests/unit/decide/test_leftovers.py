@@ -22,9 +22,10 @@ from podwatch.words.network import (
     PortMapping,
     Setup,
 )
-from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
+from podwatch.words.rules import Chain, Rule, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import State, WarningKind
+from tests.unit.drivers.installed import chains_of
 
 SUBNET = ip_network("10.88.0.0/16")
 OTHER = ip_network("10.89.7.0/24")
@@ -55,14 +56,7 @@ def installed(setup: Setup) -> Ruleset:
 
 def built(setup: Setup, observed: Ruleset) -> Ruleset:
     """The rules expected beside `observed`, each in its newest spelling and in its place."""
-    chains: dict[str, Chain] = {}
-    rules = expected_rules(setup, observed)
-    for rule in sorted(rules, key=lambda each: each.order[1] if each.order else 0):
-        chain = chains.get(rule.chain, Chain("", ()))
-        if rule.kind is RuleKind.HOOK:
-            chains[rule.chain] = replace(chain, hook=rule.text)
-        elif rule.text not in chain.rules:
-            chains[rule.chain] = replace(chain, rules=(*chain.rules, rule.text))
+    chains = chains_of(expected_rules(setup, observed))
     for name in ("PREROUTING", "POSTROUTING", "OUTPUT", "FORWARD", "INPUT"):
         for chain_name in chains:
             if chain_name.endswith(f" {name}"):

@@ -9,10 +9,11 @@ from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge
 from podwatch.drivers.driver import expected_rules
 from podwatch.words.network import FirewallDriver, Setup
-from podwatch.words.rules import Chain, RuleKind, Ruleset
+from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.way import Kernel
 from tests.unit.decide.test_leftovers import setup_of
+from tests.unit.drivers.installed import chains_of
 
 NOTHING = Ruleset(present=True)
 SETUP = setup_of(FirewallDriver.NFTABLES, "10.88.0.2", "10.88.0.3")
@@ -20,14 +21,7 @@ SETUP = setup_of(FirewallDriver.NFTABLES, "10.88.0.2", "10.88.0.3")
 
 def old(setup: Setup) -> Ruleset:
     """All that is expected, in the oldest spelling of each rule."""
-    chains: dict[str, Chain] = {}
-    for rule in expected_rules(setup, NOTHING):
-        was = chains.get(rule.chain, Chain("", ()))
-        if rule.kind is RuleKind.HOOK:
-            chains[rule.chain] = replace(was, hook=rule.texts[0])
-        else:
-            chains[rule.chain] = replace(was, rules=(*was.rules, rule.texts[0]))
-    return Ruleset(present=True, chains=chains)
+    return Ruleset(present=True, chains=chains_of(expected_rules(setup, NOTHING), spelling=0))
 
 
 def without(rules: Ruleset, *, dnat_to: str) -> Ruleset:
