@@ -1,27 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the program wrong in one place at a time, and says which faults no unit test notices.
 
-Usage: python -m tests.mutants [--seed NUMBER] [--sample NUMBER] [--processes NUMBER] [FILE...]
+Usage: python -m tests.mutants [--seed NUMBER] [--sample NUMBER] [--processes NUMBER]
+           [--again FILE] [FILE...]
 
-Of all changes (see operators.py) it takes a sample by a seed: the same seed takes the same ones.
-Each is made in a copy of the tree, and the tests that run the changed line are run there up to the
-first that fails. A test that hangs has noticed too. It ends with 1 where fewer than 95 % were
-noticed.
+Of all changes (see operators.py) it takes a sample by a seed. The same seed takes the same ones, as
+long as their lines are the same, whatever changes beside them. Each is made in a copy of the tree,
+and the tests that run the changed line are run there up to the first that fails. A test that hangs
+has noticed too. It ends with 1 where fewer than 95 % were noticed.
 """
 
 import argparse
+import hashlib
+import multiprocessing
 import os
 import queue
-import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from tests.mutants.operators import Mutant, mutants
 from tests.mutants.reach import TOP, Reach, find
@@ -33,6 +37,10 @@ MAX_SECONDS = 300
 """No run of tests takes so long; one that does hangs."""
 MAX_TESTS = 300
 """So many tests at most are run for one mutant; the nearest ones come first."""
+
+# Each run is forked off a process that has imported the slow part of pytest already.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["pytest", "hypothesis"])
 
 
 def all_mutants(files: Sequence[str] = ()) -> list[Mutant]:
@@ -52,12 +60,28 @@ def key(mutant: Mutant) -> tuple[str, str, str, str]:
     return mutant.file, mutant.source_line, mutant.before, mutant.after
 
 
+def named(line: str) -> tuple[str, str]:
+    """A mutant's printed line without its number, which changes: the file, and the change."""
+    file, _, rest = line.partition(":")
+    return file, rest.partition(": ")[2]
+
+
 def named_as_equal(text: str) -> dict[tuple[str, str, str, str], str]:
     """The mutants that a file like equal.toml names, each with its reason."""
     return {
         (entry["file"], entry["line"], entry["before"], entry["after"]): entry["reason"]
         for entry in tomllib.loads(text).get("equal", [])
     }
+
+
+def sampled(every: Iterable[Mutant], seed: int, number: int) -> list[Mutant]:
+    """So many of the mutants, chosen by what they are and the seed alone."""
+
+    def lot(mutant: Mutant) -> tuple[bytes, Mutant]:
+        text = repr((seed, *key(mutant)))
+        return hashlib.sha256(text.encode()).digest(), mutant
+
+    return sorted(every, key=lot)[:number]
 
 
 @contextmanager
@@ -77,6 +101,19 @@ def copies(number: int) -> Iterator[queue.SimpleQueue[Path]]:
         yield free
 
 
+def run_quietly(copy: Path, tests: Sequence[str]) -> None:
+    """Run tests of a copy up to the first that fails, and end this process as pytest does."""
+    os.chdir(copy)
+    sys.path[:] = [str(copy), *(path for path in sys.path if Path(path or ".") != TOP)]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        del sys.modules[name]  # they are those of the tree, not of the copy
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
+    plain = ("-x", "-p", "no:cacheprovider", "-p", "no:xdist")
+    sys.exit(pytest.main([*plain, *tests[:MAX_TESTS]]))
+
+
 def is_noticed(mutant: Mutant, tests: Sequence[str], copy: Path) -> bool:
     """Whether one of these tests fails, or hangs, for the mutant."""
     if not tests:
@@ -84,20 +121,17 @@ def is_noticed(mutant: Mutant, tests: Sequence[str], copy: Path) -> bool:
     path = copy / mutant.file
     text = path.read_text(encoding="utf-8")
     path.write_text(mutant.applied(text), encoding="utf-8")
-    quiet = ("-q", "-x", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist")
+    process = _FORKS.Process(target=run_quietly, args=(copy, tests))
     try:
-        done = subprocess.run(
-            (sys.executable, "-m", "pytest", *quiet, *tests[:MAX_TESTS]),
-            cwd=copy,
-            check=False,
-            capture_output=True,
-            timeout=MAX_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return True
+        process.start()
+        process.join(MAX_SECONDS)
+        hangs = process.is_alive()
+        if hangs:
+            process.kill()
+            process.join()
     finally:
         path.write_text(text, encoding="utf-8")
-    return done.returncode != 0
+    return hangs or process.exitcode != 0
 
 
 def survivors(chosen: Sequence[Mutant], reach: Reach, processes: int) -> list[Mutant]:
@@ -127,12 +161,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=13)
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--again", type=Path, help="those alone that a run before has printed here")
     parser.add_argument("files", nargs="*", help="from the top directory; all if none is named")
     options = parser.parse_args(arguments)
 
     equal = named_as_equal(EQUAL.read_text(encoding="utf-8"))
     every = [mutant for mutant in all_mutants(options.files) if key(mutant) not in equal]
-    chosen = random.Random(options.seed).sample(every, min(options.sample, len(every)))  # noqa: S311
+    if options.again is not None:
+        printed = {named(line) for line in options.again.read_text(encoding="utf-8").splitlines()}
+        every = [mutant for mutant in every if named(str(mutant)) in printed]
+    chosen = sampled(every, options.seed, options.sample)
     print(f"{len(chosen)} of {len(every)} mutants, seed {options.seed}; not noticed:", flush=True)
     alive = survivors(chosen, find(), options.processes)
     killed = 1 - len(alive) / len(chosen)

@@ -18,9 +18,8 @@ import coverage
 
 TOP = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "podwatch"
-TESTS = tuple(
-    f"tests/unit/{room}" for room in ("words", "formats", "drivers", "decide", "report", "daemon")
-)
+ROOMS = ("words", "formats", "drivers", "decide", "adapters", "report", "daemon", "commands")
+TESTS = tuple(f"tests/unit/{room}" for room in ROOMS)
 
 
 @dataclass(frozen=True)

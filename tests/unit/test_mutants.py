@@ -2,6 +2,8 @@
 """What `make mutants` changes, which tests it runs for a change, and what it leaves out."""
 
 import ast
+from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from tests.mutants.__main__ import (
     all_mutants,
     is_noticed,
     key,
+    named,
     named_as_equal,
+    sampled,
 )
 from tests.mutants.reach import TOP, Reach, node_id
 
@@ -119,6 +123,34 @@ def test_equal_ones_are_there() -> None:
     assert all(equal.values())
 
 
+def test_same_seed() -> None:
+    """A line that is added takes no other line's mutant out of the sample but for its own two."""
+    lines = "".join(f"a{number} == {number}\n" for number in range(100))
+    before, after = (operators.mutants("a.py", text) for text in (lines, "b < 0\n" + lines))
+
+    first = {key(mutant) for mutant in sampled(before, 13, 50)}
+    assert len(first) == 50
+    assert first <= {key(mutant) for mutant in sampled(after, 13, 52)}
+    assert first != {key(mutant) for mutant in sampled(before, 14, 50)}
+
+
+def test_again() -> None:
+    """A mutant that was printed is found again where its line has another number by now."""
+    (before,) = operators.mutants("a.py", "a: b = c == d")
+    (after,) = operators.mutants("a.py", "\na: b = c == d")
+
+    assert named(str(before)) == named(str(after)) == ("a.py", "c == d → c != d")
+
+
+@pytest.fixture
+def _fork_server() -> Iterator[None]:
+    """The process that tests are forked off ends with the test: nothing else ends it."""
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("_fork_server")
 @pytest.mark.parametrize("assertion", ["f(1)", "f(2) is False"])
 def test_noticed(assertion: str, tmp_path: Path) -> None:
     """A mutant is noticed by a test that fails with it; the copy is whole again afterwards."""
