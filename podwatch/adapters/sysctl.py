@@ -2,20 +2,19 @@
 """The kernel's network settings: read, written, and heard of where the kernel tells.
 
 /proc/sys sends no events, but for forwarding and rp_filter the kernel tells whoever listens to
-rtnetlink's netconf groups (Linux net/ipv4/devinet.c, inet_netconf_notify_devconf). A message of a
-new link holds all settings at once and is no news; one of a changed setting holds that one alone.
+rtnetlink's netconf groups (Linux net/ipv4/devinet.c, inet_netconf_notify_devconf).
 """
 
 import asyncio
 import contextlib
 import os
 import socket
-import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from podwatch.adapters.files import open_regular, read_proc, read_whole
 from podwatch.drivers.sysctls import parse_configured
+from podwatch.formats.route_messages import tells_of_a_setting
 from podwatch.words.errors import RestoreFailed, StateUnreadable, Unreadable
 
 ROOT = Path("/proc/sys")
@@ -23,12 +22,6 @@ CONFIGURED = Path("/run/sysctl.d")
 _FILE_BYTES = 65536
 
 _GROUPS = 1 << (24 - 1) | 1 << (25 - 1)  # RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF
-_NEWNETCONF = 80  # RTM_NEWNETCONF, linux/rtnetlink.h
-_IFINDEX = 1  # NETCONFA_IFINDEX, linux/netconf.h
-_SETTINGS = frozenset({2, 3})  # NETCONFA_FORWARDING, NETCONFA_RP_FILTER
-_HEADER = struct.Struct("=IHHII")
-_FAMILY_BYTES = 4  # struct netconfmsg, padded
-_ATTRIBUTE = struct.Struct("=HH")
 _DATAGRAM = 32768
 _AT_ONCE = 64
 
@@ -115,30 +108,3 @@ class SysctlWatch:
             is_news = is_news or (sender[0] == 0 and tells_of_a_setting(data))
         if is_news:
             self._on_change()
-
-
-def tells_of_a_setting(data: bytes) -> bool:
-    """Whether a datagram holds a message of one changed setting of interest."""
-    return any(kinds - {_IFINDEX} <= _SETTINGS and len(kinds) == 2 for kinds in _netconfs(data))
-
-
-def _netconfs(data: bytes) -> Iterator[set[int]]:
-    """The kinds of attributes of each netconf message; of what makes no sense, what did."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, *_ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size:
-            return
-        end = min(at + length, len(data))
-        if kind == _NEWNETCONF:
-            yield set(_attributes(data, at + _HEADER.size + _FAMILY_BYTES, end))
-        at += length + 3 & ~3
-
-
-def _attributes(data: bytes, at: int, end: int) -> Iterator[int]:
-    while at + _ATTRIBUTE.size <= end:
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind
-        at += length + 3 & ~3

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from podwatch.formats import netlink
+from podwatch.formats.netlink import attributes, text
 from podwatch.words.cause import Writer
-from podwatch.words.text import clean
 
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES, linux/netfilter/nfnetlink.h
 GROUP = 7  # NFNLGRP_NFTABLES
@@ -31,13 +32,9 @@ _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 FAMILY_NUMBERS = {name: number for number, name in _FAMILIES.items()}
 """nft's names of the families and the kernel's numbers (linux/netfilter.h, NFPROTO_*)."""
 
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _FAMILY = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
-_ATTRIBUTE = struct.Struct("=HH")
-_ERROR = 2  # NLMSG_ERROR
-_REQUEST = 1  # NLM_F_REQUEST
-_NAME_LIMIT = 256  # NFT_NAME_MAXLEN
-_TABLES_LIMIT = 1024
+_MAX_NAME_BYTES = 256  # NFT_NAME_MAXLEN
+_MAX_TABLES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,10 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A transaction ended, or the answer to a question for the generation."""
+    """A transaction ended, or the answer to a question for the generation.
+
+    `writer` is who committed it, or who asked (Linux nf_tables_api.c, nf_tables_fill_gen_info).
+    """
 
     number: int
     writer: Writer
@@ -85,28 +85,21 @@ def parse_messages(data: bytes | memoryview) -> Iterator[Message]:
 
     Stops at a message whose length cannot be; leaves out messages of other subsystems.
     """
-    at, end = 0, len(data)
-    while end - at >= _HEADER.size:
-        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size or length > end - at:
-            return
-        message = _parse_message(kind, data, at + _HEADER.size, at + length)
+    for kind, _, _, start, end in netlink.messages(data):
+        message = _parse_message(kind, data, start, end)
         if message is not None:
             yield message
-        at += (length + 3) & ~3
 
 
 def ends_transaction(data: bytes) -> bool:
     """Whether a datagram is NEWGEN, which the kernel sends in one of its own."""
-    return len(data) >= _HEADER.size and _HEADER.unpack_from(data)[1] == SUBSYSTEM << 8 | NEWGEN
+    kind, *_ = next(netlink.messages(data), (netlink.CUT,))
+    return kind == SUBSYSTEM << 8 | NEWGEN
 
 
 def _parse_message(kind: int, data: bytes | memoryview, at: int, end: int) -> Message | None:
-    if kind == _ERROR:
-        if end - at < 4:
-            return None
-        (number,) = struct.unpack_from("=i", data, at)
-        return Refusal(-number)
+    if kind == netlink.ERROR:
+        return Refusal(netlink.error_number(data, at, end)) if end - at >= 4 else None
     if kind >> 8 != SUBSYSTEM or end - at < _FAMILY.size:
         return None
     code = kind & 0xFF
@@ -119,7 +112,7 @@ def _parse_message(kind: int, data: bytes | memoryview, at: int, end: int) -> Me
     for number, start, stop in attributes(data, at, end):
         # The table's name is attribute 1 of every kind of object.
         if number == 1:
-            return _touched(code, family, bytes(data[start : min(stop, start + _NAME_LIMIT)]))
+            return _touched(code, family, bytes(data[start : min(stop, start + _MAX_NAME_BYTES)]))
     return None
 
 
@@ -139,23 +132,6 @@ def _generation(data: bytes | memoryview, at: int, end: int) -> Generation | Non
         elif attribute == 3:
             name = text(data, start, stop)
     return None if number is None else Generation(number, Writer(name, pid))
-
-
-def attributes(data: bytes | memoryview, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(type, start, end) of each attribute, until one whose length cannot be."""
-    while end - at >= 4:
-        length, number = _ATTRIBUTE.unpack_from(data, at)
-        if length < 4 or length > end - at:
-            return
-        yield number & 0x3FFF, at + 4, at + length
-        at += (length + 3) & ~3
-
-
-def text(data: bytes | memoryview, start: int, stop: int) -> str:
-    """An attribute's value as text that can be shown anywhere."""
-    raw = bytes(data[start : min(stop, start + _NAME_LIMIT)])
-    shown = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
-    return clean(shown)
 
 
 class Transaction:
@@ -179,7 +155,7 @@ class Transaction:
     def feed(self, message: Message) -> Change | None:
         """Take one message; a Change when it ended a transaction."""
         if isinstance(message, Touched):
-            if len(self._tables) >= _TABLES_LIMIT and message.table not in self._tables:
+            if len(self._tables) >= _MAX_TABLES and message.table not in self._tables:
                 self.overflowed = True
                 return None
             self._tables.add(message.table)
@@ -206,7 +182,5 @@ def request(
     body = _FAMILY.pack(FAMILY_NUMBERS[family] if family else 0, 0, 0)
     for number, value in ((1, table), (3, chain)):  # NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME
         if value:
-            name = value.encode() + b"\0"
-            body += _ATTRIBUTE.pack(4 + len(name), number) + name + bytes(-len(name) % 4)
-    header = _HEADER.pack(_HEADER.size + len(body), SUBSYSTEM << 8 | code, _REQUEST, sequence, 0)
-    return header + body
+            body += netlink.attribute(number, value.encode() + b"\0")
+    return netlink.request(SUBSYSTEM << 8 | code, body, sequence=sequence)

@@ -12,7 +12,8 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 
-from podwatch.formats.netlink_messages import attributes, text
+from podwatch.formats import netlink
+from podwatch.formats.netlink import attribute, attributes, text
 from podwatch.words.links import Interface
 from podwatch.words.network import Address
 
@@ -20,14 +21,13 @@ NEWLINK, GETLINK, SETLINK = 16, 18, 19  # linux/rtnetlink.h
 NEWADDR, GETADDR = 20, 22
 NEWROUTE, GETROUTE = 24, 26
 
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, scope, index
 _ROUTE = struct.Struct("=8BI")  # struct rtmsg: family, lengths, tos, table, …, type, flags
 _NUMBER = struct.Struct("=i")
-_ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
-_REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
-_REQUEST_ACK = 0x5  # NLM_F_REQUEST | NLM_F_ACK
+_ENDS = (netlink.DONE, netlink.ERROR)
+_DUMP = netlink.REQUEST | netlink.DUMP
+_ORDER = netlink.REQUEST | netlink.ACK
 _INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 _IFF_UP = 1
 _FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
@@ -37,6 +37,10 @@ _IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 8
 _INFO_KIND = 1
 _RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF = 1, 2, 3, 4  # linux/rtnetlink.h
 _NOWHERE = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
+_NEWNETCONF = 80  # RTM_NEWNETCONF, linux/rtnetlink.h
+_NETCONF_SIZE = 4  # struct netconfmsg, padded
+_NETCONFA_IFINDEX = 1  # linux/netconf.h
+_SETTINGS = frozenset({2, 3})  # NETCONFA_FORWARDING, NETCONFA_RP_FILTER
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_TARGET_NETNSID = 1, 2, 10  # linux/if_addr.h
 
 
@@ -63,7 +67,10 @@ class AddressSeen:
 
 @dataclass(frozen=True, slots=True)
 class RouteSeen:
-    """The answer to which way a packet goes: the index of its link, 0 where it goes nowhere."""
+    """The answer to which way a packet goes.
+
+    `index` is that of the link by which it leaves, 0 where it goes nowhere.
+    """
 
     index: int
 
@@ -87,13 +94,14 @@ class Piece:
 def links_request(sequence: int) -> bytes:
     """The question for all links."""
     body = _LINK.pack(0, 0, 0, 0, 0) + _number(_IFLA_EXT_MASK, _SKIP_STATISTICS)
-    return _request(GETLINK, sequence, body)
+    return netlink.request(GETLINK, body, flags=_DUMP, sequence=sequence)
 
 
 def addresses_request(sequence: int, netns_id: int | None = None) -> bytes:
     """The question for all addresses, of the host or of the namespace with that number."""
     target = b"" if netns_id is None else _number(_IFA_TARGET_NETNSID, netns_id)
-    return _request(GETADDR, sequence, _ADDRESS.pack(0, 0, 0, 0, 0) + target)
+    body = _ADDRESS.pack(0, 0, 0, 0, 0) + target
+    return netlink.request(GETADDR, body, flags=_DUMP, sequence=sequence)
 
 
 def route_request(
@@ -103,16 +111,12 @@ def route_request(
     family = 2 if to.version == 4 else 10
     length = 0 if source is None else source.max_prefixlen
     body = _ROUTE.pack(family, to.max_prefixlen, length, 0, 0, 0, 0, 0, 0)
-    body += _address_of(_RTA_DST, to)
+    body += attribute(_RTA_DST, to.packed)
     if source is not None:
-        body += _address_of(_RTA_SRC, source)
+        body += attribute(_RTA_SRC, source.packed)
     if index:
         body += _number(_RTA_IIF, index)
-    return _request(GETROUTE, sequence, body, flags=_REQUEST_ACK)
-
-
-def _address_of(attribute: int, address: Address) -> bytes:
-    return struct.pack("=HH", 4 + len(address.packed), attribute) + address.packed
+    return netlink.request(GETROUTE, body, flags=_ORDER, sequence=sequence)
 
 
 def mac_order(sequence: int, index: int, mac: str) -> bytes:
@@ -121,16 +125,12 @@ def mac_order(sequence: int, index: int, mac: str) -> bytes:
     Raises ValueError for what is not one.
     """
     raw = bytes.fromhex(mac.replace(":", ""))
-    body = _LINK.pack(0, 0, index, 0, 0) + struct.pack("=HH", 4 + len(raw), _IFLA_ADDRESS)
-    return _request(SETLINK, sequence, body + raw + bytes(-len(raw) % 4), flags=_REQUEST_ACK)
+    body = _LINK.pack(0, 0, index, 0, 0) + attribute(_IFLA_ADDRESS, raw)
+    return netlink.request(SETLINK, body, flags=_ORDER, sequence=sequence)
 
 
-def _request(code: int, sequence: int, body: bytes, flags: int = _REQUEST_DUMP) -> bytes:
-    return _HEADER.pack(_HEADER.size + len(body), code, flags, sequence, 0) + body
-
-
-def _number(attribute: int, value: int) -> bytes:
-    return struct.pack("=HHi", 8, attribute, value)
+def _number(number: int, value: int) -> bytes:
+    return attribute(number, _NUMBER.pack(value))
 
 
 def parse_dump(data: bytes | memoryview, sequence: int) -> Piece:
@@ -140,25 +140,20 @@ def parse_dump(data: bytes | memoryview, sequence: int) -> Piece:
     """
     seen: list[Seen] = []
     ended, interrupted = None, False
-    at, end = 0, len(data)
-    while end - at >= _HEADER.size and ended is None:
-        length, kind, flags, answered, _ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size or length > end - at:
-            break
-        start, stop = at + _HEADER.size, at + length
-        at += (length + 3) & ~3
+    for kind, flags, answered, start, end in netlink.messages(data):
         if answered != sequence:
             continue
         interrupted = interrupted or bool(flags & _INTERRUPTED)
+        if kind in _ENDS:
+            ended = netlink.error_number(data, start, end)
+            break
         item: Seen | None = None
-        if kind in (_DONE, _ERROR):
-            ended = -_NUMBER.unpack_from(data, start)[0] if stop - start >= 4 else 0
-        elif kind == NEWLINK and stop - start >= _LINK.size:
-            item = _link(data, start, stop)
-        elif kind == NEWADDR and stop - start >= _ADDRESS.size:
-            item = _address(data, start, stop)
-        elif kind == NEWROUTE and stop - start >= _ROUTE.size:
-            item = _route(data, start, stop)
+        if kind == NEWLINK and end - start >= _LINK.size:
+            item = _link(data, start, end)
+        elif kind == NEWADDR and end - start >= _ADDRESS.size:
+            item = _address(data, start, end)
+        elif kind == NEWROUTE and end - start >= _ROUTE.size:
+            item = _route(data, start, end)
         if item is not None:
             seen.append(item)
     return Piece(tuple(seen), ended, interrupted)
@@ -206,3 +201,16 @@ def _address(data: bytes | memoryview, at: int, end: int) -> AddressSeen | None:
         return None
     single = IPv4Address(found) if len(found) == 4 else IPv6Address(found)
     return AddressSeen(index, ip_interface((single, prefix)))
+
+
+def tells_of_a_setting(data: bytes) -> bool:
+    """Whether a datagram holds a message of one changed setting: forwarding or rp_filter.
+
+    A message of a new link holds all settings at once, and is no news.
+    """
+    for kind, _, _, start, end in netlink.messages(data):
+        if kind == _NEWNETCONF:
+            kinds = {number for number, _, _ in attributes(data, start + _NETCONF_SIZE, end)}
+            if len(kinds) == 2 and kinds - {_NETCONFA_IFINDEX} <= _SETTINGS:
+                return True
+    return False

@@ -13,13 +13,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from podwatch.formats.netlink_messages import attributes, text
+from podwatch.formats import netlink
+from podwatch.formats.netlink import CUT, DONE, ERROR, attributes, text
 
 DATAGRAM_BYTES = 1 << 16
 
 _BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY, linux/sock_diag.h
-_DONE, _ERROR = 3, 2  # NLMSG_DONE, NLMSG_ERROR
-_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_DUMP = netlink.REQUEST | netlink.DUMP
 _TCP = 6
 _UNIX = 1  # AF_UNIX
 _LISTEN = 10  # TCP_LISTEN, net/tcp_states.h
@@ -30,9 +30,7 @@ _NAME, _VFS = 0, 1  # UNIX_DIAG_NAME, UNIX_DIAG_VFS
 _FILE = struct.Struct("=II")  # struct unix_diag_vfs: inode, device
 _MINOR_BITS = 20  # of a device's number in the kernel, linux/kdev_t.h
 _MINOR_MASK = (1 << _MINOR_BITS) - 1
-_RESULT = struct.Struct("=i")
 _BOUND_INACTIVE = 13  # net/tcp_states.h
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _REQUEST = struct.Struct("=BBBBI48s")  # struct inet_diag_req_v2: family, protocol, …, states, id
 _PORT = struct.Struct(">H")
 _INODE = struct.Struct("=I")
@@ -42,7 +40,7 @@ _PORT_AT, _INODE_AT, _SIZE = 4, 68, 72  # in struct inet_diag_msg, linux/inet_di
 def bound_request(family: int) -> bytes:
     """The question for all bound TCP sockets of an address family (AF_INET, AF_INET6)."""
     body = _REQUEST.pack(family, _TCP, 0, 0, 1 << _BOUND_INACTIVE, b"")
-    return _HEADER.pack(_HEADER.size + len(body), _BY_FAMILY, _DUMP, 1, 0) + body
+    return netlink.request(_BY_FAMILY, body, flags=_DUMP)
 
 
 def parse_bound(data: bytes) -> Iterator[tuple[int, str] | None]:
@@ -50,18 +48,14 @@ def parse_bound(data: bytes) -> Iterator[tuple[int, str] | None]:
 
     Never raises: what cannot be read ends the answer, too.
     """
-    at = 0
-    while len(data) - at >= _HEADER.size:
-        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-        body = at + _HEADER.size
-        if length < _HEADER.size or length > len(data) - at or kind in (_DONE, _ERROR):
+    for kind, _, _, start, end in netlink.messages(data):
+        if kind in (DONE, ERROR, CUT):
             yield None
             return
-        if kind == _BY_FAMILY and length - _HEADER.size >= _SIZE:
-            (port,) = _PORT.unpack_from(data, body + _PORT_AT)
-            (inode,) = _INODE.unpack_from(data, body + _INODE_AT)
+        if kind == _BY_FAMILY and end - start >= _SIZE:
+            (port,) = _PORT.unpack_from(data, start + _PORT_AT)
+            (inode,) = _INODE.unpack_from(data, start + _INODE_AT)
             yield port, str(inode)
-        at += (length + 3) & ~3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +73,7 @@ class Listener:
 def listeners_request() -> bytes:
     """The question for all unix sockets that listen."""
     body = _UNIX_REQUEST.pack(_UNIX, 0, 0, 1 << _LISTEN, 0, _SHOW_NAME_VFS, 0, 0)
-    return _HEADER.pack(_HEADER.size + len(body), _BY_FAMILY, _DUMP, 1, 0) + body
+    return netlink.request(_BY_FAMILY, body, flags=_DUMP)
 
 
 def parse_listeners(data: bytes) -> tuple[list[Listener], int | None]:
@@ -89,22 +83,18 @@ def parse_listeners(data: bytes) -> tuple[list[Listener], int | None]:
     cannot be read ends the answer.
     """
     found: list[Listener] = []
-    at = 0
-    while len(data) - at >= _HEADER.size:
-        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-        body, end = at + _HEADER.size, at + length
-        if length < _HEADER.size or end > len(data):
+    for kind, _, _, start, end in netlink.messages(data):
+        if kind == CUT:
             return found, 0
-        if kind in (_DONE, _ERROR):
-            return found, -_RESULT.unpack_from(data, body)[0] if end - body >= 4 else 0
+        if kind in (DONE, ERROR):
+            return found, netlink.error_number(data, start, end)
         name, file = "", b""
-        for number, start, stop in attributes(data, body + _UNIX_SIZE, end):
+        for number, first, last in attributes(data, start + _UNIX_SIZE, end):
             if number == _NAME:
-                name = text(data, start, stop)
+                name = text(data, first, last)
             elif number == _VFS:
-                file = data[start:stop]
+                file = data[first:last]
         if name and len(file) == _FILE.size:
             inode, device = _FILE.unpack(file)
             found.append(Listener(name, inode, (device >> _MINOR_BITS, device & _MINOR_MASK)))
-        at += (length + 3) & ~3
     return found, None

@@ -4,6 +4,7 @@
 import struct
 from ipaddress import ip_address, ip_interface
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from podwatch.formats.route_messages import (
     mac_order,
     parse_dump,
     route_request,
+    tells_of_a_setting,
 )
 from tests.unit.formats.test_netlink_messages import attribute
 
@@ -150,3 +152,26 @@ def test_the_way_of_a_packet_is_read() -> None:
         head = struct.pack("=8BI", 2, 32, 0, 0, 254, 2, 0, kind, 0)
         found = parse_dump(message(NEWROUTE, head + by) + message(2, bytes(4)), QUESTION)
         assert (found.seen, found.ended) == ((RouteSeen(index),), 0)
+
+
+def netconf(*numbers: int, kind: int = 80) -> bytes:
+    """RTM_NEWNETCONF with these attributes: 1 is the interface, 2 forwarding, 3 rp_filter."""
+    body = bytes(4) + b"".join(attribute(number, bytes(4)) for number in numbers)
+    return message(kind, body, question=0)
+
+
+def test_one_changed_setting_is_news() -> None:
+    """Forwarding or rp_filter of an interface, also behind what is none."""
+    assert tells_of_a_setting(netconf(1, 2))
+    assert tells_of_a_setting(netconf(1, 3))
+    assert tells_of_a_setting(netconf(1, 2, 3, 4, 5) + netconf(1, 2))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [netconf(1, 2, 3, 4, 5), netconf(1, 2, 3), netconf(1, 4), netconf(1), netconf(1, 2, kind=81)],
+    ids=["a new link", "two settings", "another setting", "none", "one that goes"],
+)
+def test_other_settings_are_no_news(data: bytes) -> None:
+    """A new link tells of all settings at once; the others are not watched this way."""
+    assert not tells_of_a_setting(data)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all netlink messages have in common, as bytes."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podwatch.formats import netlink
+
+
+def test_a_request_is_header_and_body() -> None:
+    """Length, kind, flags, sequence and the kernel as who is asked; numbers in the host's order."""
+    asked = netlink.request(20, b"body", flags=netlink.REQUEST | netlink.DUMP, sequence=7)
+    assert asked == struct.pack("=IHHII", 20, 20, 0x301, 7, 0) + b"body"
+    assert netlink.request(1, b"") == struct.pack("=IHHII", 16, 1, 1, 1, 0)
+    assert netlink.REQUEST | netlink.ACK == 0x5
+
+
+def test_each_message_of_a_datagram_is_found() -> None:
+    """One that is not a multiple of four bytes long is padded, and the next one follows."""
+    data = netlink.request(2, b"abcde", flags=4, sequence=8)
+    data += bytes(3) + netlink.request(3, b"", flags=5, sequence=9)
+    assert list(netlink.messages(data)) == [(2, 4, 8, 16, 21), (3, 5, 9, 40, 40)]
+    assert list(netlink.messages(b"")) == list(netlink.messages(bytes(15))) == []
+
+
+@pytest.mark.parametrize("length", [0, 15, 17])
+def test_a_length_that_cannot_be_ends_the_datagram(length: int) -> None:
+    """Shorter than its header, or longer than what is left."""
+    whole = netlink.request(2, b"")
+    cut = struct.pack("=I", length) + whole[4:]
+    assert [kind for kind, *_ in netlink.messages(whole + cut)] == [2, netlink.CUT]
+
+
+def test_attributes_are_padded_and_read_back() -> None:
+    """Each with its number, without the kernel's flags for nested ones, and its value alone."""
+    data = netlink.attribute(3, b"abcde") + netlink.attribute(0x8001, b"") + b"\0\0"
+    assert data[:12] == struct.pack("=HH", 9, 3) + b"abcde\0\0\0"
+    found = [(n, data[start:end]) for n, start, end in netlink.attributes(data, 0, len(data))]
+    assert found == [(3, b"abcde"), (1, b"")]
+
+
+@pytest.mark.parametrize("length", [3, 9])
+def test_an_attribute_whose_length_cannot_be_ends_them(length: int) -> None:
+    """Shorter than its own header, or longer than the message."""
+    data = struct.pack("=HH", length, 1) + b"abcd"
+    assert list(netlink.attributes(data, 0, len(data))) == []
+
+
+def test_a_text_ends_at_its_nul_and_can_be_shown() -> None:
+    """What stands behind it, what is no UTF-8, and what is too long for a name is left out."""
+    assert netlink.text(b"xxweb\0left", 2, 10) == "web"
+    assert netlink.text(b"a\xff\x1b", 0, 3) == "a\ufffd\ufffd"
+    assert netlink.text(b"a" * 300, 0, 300) == "a" * 256
+
+
+def test_an_error_is_the_kernels_negative_number() -> None:
+    """It is turned into errno's; 0 where the message is too short to say."""
+    data = struct.pack("=i", -2)
+    assert netlink.error_number(data, 0, 4) == 2
+    assert netlink.error_number(data, 0, 3) == 0
+
+
+@given(st.binary(max_size=300))
+def test_whatever_the_bytes_are_nothing_is_raised(data: bytes) -> None:
+    """Messages and attributes of garbage lie within it."""
+    for _, _, _, start, end in netlink.messages(data):
+        assert start <= end <= len(data)
+        assert all(first <= last <= end for _, first, last in netlink.attributes(data, start, end))
