@@ -13,7 +13,8 @@ from podwatch.adapters.files import read_whole
 from podwatch.adapters.paths import Paths
 from podwatch.formats import dhcp
 from podwatch.formats.cni_results import parse_lease
-from podwatch.formats.network_files import cni_file, dns_bind_port, netavark_file
+from podwatch.formats.containers_conf import ContainersConf, choose_backend, parse_containers_conf
+from podwatch.formats.network_files import cni_file, netavark_file
 from podwatch.words.dhcp import PROXIES, Backend, Lease, Proxy
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
@@ -49,34 +50,30 @@ class PodmanNetworks:
     def read_backend(self) -> tuple[Backend, Path]:
         """The network backend in use, and the directory of its networks' files."""
         name = directory = ""
-        for given in self._configured(dhcp.parse_backend):
-            name, directory = given[0] or name, given[1] or directory
+        for given in self._configured():
+            name, directory = given.backend or name, given.directory or directory
         if not name:
             name = (_parsed(self._paths.chosen_backend, str) or "").strip()
         installed = any(path.exists() for path in _NETAVARK_PROGRAMS)
         cni = any(_files(self._paths.cni_networks, *_ENDINGS[Backend.CNI]))
-        backend = dhcp.choose_backend(name, netavark=installed, cni=cni)
+        backend = choose_backend(name, netavark=installed, cni=cni)
         return backend, Path(directory) if directory else self._directory(backend)
 
     def read_dns_port(self) -> int:
         """The port on which aardvark-dns is to answer."""
         port = 0
-        for given in self._configured(dns_bind_port):
-            port = given
+        for given in self._configured():
+            port = port if given.dns_port is None else given.dns_port
         return port or 53
 
     def read_networks(self, backend: Backend, directory: Path) -> tuple[str, ...]:
         """The names of the networks that want DHCP, sorted."""
-        parse = dhcp.cni_network if backend is Backend.CNI else dhcp.netavark_network
-        found = {_parsed(path, parse) or "" for path in _files(directory, *_ENDINGS[backend])}
-        return tuple(sorted(found - {""}))
+        files = _networks(backend, directory)
+        return tuple(sorted({network.name for network in files if network.wants_dhcp}))
 
     def read_files(self) -> dict[str, NetworkFile]:
         """By its name, each network that has a file."""
-        backend, directory = self.read_backend()
-        parse = cni_file if backend is Backend.CNI else netavark_file
-        found = (_parsed(path, parse) for path in _files(directory, *_ENDINGS[backend]))
-        return {network.name: network for network in found if network is not None}
+        return {network.name: network for network in _networks(*self.read_backend())}
 
     def read_proxy(self) -> tuple[tuple[str, ...], Proxy]:
         """The networks that want DHCP, and the proxy that asks for their leases."""
@@ -105,17 +102,25 @@ class PodmanNetworks:
                 found[result[1]][result[0]] = (result[2], result[3], _changed(path))
         return found
 
-    def _configured(self, parse: Callable[[str], T | None]) -> Iterator[T]:
-        """What each containers.conf gives, in their order."""
+    def _configured(self) -> Iterator[ContainersConf]:
+        """What each containers.conf sets, in their order."""
         for path in self._paths.containers_conf:
             for file in _files(path, ".conf") if path.suffix == ".d" else (path,):
-                given = _parsed(file, parse)
+                given = _parsed(file, parse_containers_conf)
                 if given is not None:
                     yield given
 
     def _directory(self, backend: Backend) -> Path:
         netavark = backend is Backend.NETAVARK
         return self._paths.netavark_networks if netavark else self._paths.cni_networks
+
+
+def _networks(backend: Backend, directory: Path) -> Iterator[NetworkFile]:
+    parse = cni_file if backend is Backend.CNI else netavark_file
+    for path in _files(directory, *_ENDINGS[backend]):
+        network = _parsed(path, parse)
+        if network is not None:
+            yield network
 
 
 def _parsed(path: Path, parse: Callable[[str], T]) -> T | None:

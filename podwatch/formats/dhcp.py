@@ -1,71 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which networks want DHCP, and who holds which lease: podman's, netavark's and CNI's files. Pure.
+"""Who holds which lease: netavark's lease file, and podman's answer about a network. Pure.
 
-Network configurations and lease files are somebody else's; what is not understood in them is passed
-over where it can only mean "no DHCP here", and an error where a guess would become a reload.
+What is not understood in them is an error: a guess would become a reload.
 """
 
 import json
-import re
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from podwatch.words.dhcp import Backend, Holder, Lease
+from podwatch.words.dhcp import Holder, Lease
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
 from podwatch.words.text import clean
-
-NETWORK_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}")
-"""podman's own rule (common libnetwork/types/define.go), and short enough for a unit's name."""
-
-
-def parse_backend(text: str) -> tuple[str, str]:
-    """(network_backend, network_config_dir) of one containers.conf; "" for what it does not set.
-
-    Raises StateUnreadable for what is not TOML.
-    """
-    try:
-        section = tomllib.loads(text).get("network")
-    except (ValueError, RecursionError) as exc:  # ValueError: or a number of 5000 digits
-        raise StateUnreadable(f"not TOML: {exc}") from exc
-    given = section if isinstance(section, dict) else {}
-    return _text(given, "network_backend"), _text(given, "network_config_dir")
-
-
-def choose_backend(named: str, *, netavark: bool, cni: bool) -> Backend:
-    """The backend in use: the one that is named, or else what Podman takes where none is.
-
-    Podman 3 knows no other than CNI and writes nowhere that it uses it; Podman 6 none but netavark
-    (common libnetwork/network/interface.go). `netavark` says whether that program is installed,
-    `cni` whether CNI has a network.
-    """
-    if not named:
-        return Backend.CNI if cni and not netavark else Backend.NETAVARK
-    return Backend.CNI if named == Backend.CNI else Backend.NETAVARK
-
-
-def netavark_network(text: str) -> str:
-    """The name of the network in a file of /etc/containers/networks if it wants DHCP, else "".
-
-    macvlan without a subnet and unmanaged bridges alike (common libnetwork/netavark/config.go,
-    netavark src/network/core_utils.rs: ipam_options.driver).
-    """
-    data = _object(text)
-    ipam = data.get("ipam_options")
-    wants = isinstance(ipam, dict) and ipam.get("driver") == "dhcp"
-    return _name(data) if wants else ""
-
-
-def cni_network(text: str) -> str:
-    """The name of the network in a CNI .conflist if one of its plugins wants DHCP, else ""."""
-    data = _object(text)
-    plugins = data.get("plugins")
-    for plugin in plugins if isinstance(plugins, list) else [data]:
-        ipam = plugin.get("ipam") if isinstance(plugin, dict) else None
-        if isinstance(ipam, dict) and ipam.get("type") == "dhcp":
-            return _name(data)
-    return ""
 
 
 def parse_leases(text: str) -> dict[str, Lease]:
@@ -149,13 +95,6 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise StateUnreadable("not a JSON object")
     return data
-
-
-def _name(data: Mapping[str, Any]) -> str:
-    name = _text(data, "name")
-    if NETWORK_NAME.fullmatch(name) is None:
-        raise StateUnreadable(f"name is {name[:80]!r}, not a network's name")
-    return name
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:

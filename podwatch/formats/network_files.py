@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Podman's network configurations, netavark's and CNI's: what kind of network each is. Pure.
+"""Podman's network configurations, netavark's and CNI's: what each network is made of. Pure.
 
 Beside them aardvark-dns' own files: on which addresses it listens.
 """
 
 import json
-import tomllib
+import re
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -13,6 +13,9 @@ from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
 from podwatch.words.network import Address, ContainerClass, Subnet
 from podwatch.words.text import clean
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}")
+"""podman's own rule (common libnetwork/types/define.go), and short enough for a unit's name."""
 
 _DRIVERS = {
     kind.value: kind
@@ -23,7 +26,9 @@ _DRIVERS = {
 def netavark_file(text: str) -> NetworkFile:
     """A file of /etc/containers/networks.
 
-    Its format is that of `podman network inspect`. Raises StateUnreadable for anything else.
+    Its format is that of `podman network inspect`. A macvlan without a subnet and an unmanaged
+    bridge may want DHCP (common libnetwork/netavark/config.go, netavark
+    src/network/core_utils.rs). Raises StateUnreadable for anything else.
     """
     data = _named(text)
     kind = _DRIVERS.get(str(data.get("driver")), ContainerClass.UNKNOWN)
@@ -39,25 +44,33 @@ def netavark_file(text: str) -> NetworkFile:
         str(data.get("network_interface") or ""),
         tuple(_subnets(data.get("subnets"))),
         data.get("dns_enabled") is True,
+        _wants_dhcp(data["name"], data.get("ipam_options"), "driver"),
     )
 
 
 def cni_file(text: str) -> NetworkFile:
-    """A file of /etc/cni/net.d: the first plugin that makes an interface decides.
+    """A file of /etc/cni/net.d: the first plugin that makes an interface decides of what kind.
 
     Podman's internal networks are bridges that neither are a gateway nor masquerade (podman
-    libpod/network/cni, 3 and 4). Raises StateUnreadable for anything else.
+    libpod/network/cni, 3 and 4). The network wants DHCP if any of its plugins does. Raises
+    StateUnreadable for anything else.
     """
     data = _named(text)
-    plugins = data.get("plugins")
-    for plugin in plugins if isinstance(plugins, list) else [data]:
-        kind = _DRIVERS.get(str(plugin.get("type"))) if isinstance(plugin, dict) else None
+    found = data.get("plugins")
+    plugins = [
+        plugin
+        for plugin in (found if isinstance(found, list) else [data])
+        if isinstance(plugin, dict)
+    ]
+    wants_dhcp = any(_wants_dhcp(data["name"], plugin.get("ipam"), "type") for plugin in plugins)
+    for plugin in plugins:
+        kind = _DRIVERS.get(str(plugin.get("type")))
         if kind is ContainerClass.BRIDGE and not (plugin.get("isGateway") or plugin.get("ipMasq")):
             kind = ContainerClass.INTERNAL
         if kind is not None:
             interface = str(plugin.get("bridge") or plugin.get("master") or "")
-            return NetworkFile(data["name"], kind, interface)
-    return NetworkFile(data["name"], ContainerClass.UNKNOWN)
+            return NetworkFile(data["name"], kind, interface, wants_dhcp=wants_dhcp)
+    return NetworkFile(data["name"], ContainerClass.UNKNOWN, wants_dhcp=wants_dhcp)
 
 
 def parse_listens(text: str) -> tuple[Address, ...]:
@@ -70,6 +83,11 @@ def parse_listens(text: str) -> tuple[Address, ...]:
         return tuple(ip_address(part) for part in first.split(",") if part)
     except ValueError:
         return ()
+
+
+def _wants_dhcp(name: str, ipam: object, key: str) -> bool:
+    wants = isinstance(ipam, dict) and ipam.get(key) == "dhcp"
+    return wants and _NAME.fullmatch(name) is not None
 
 
 def _subnets(found: object) -> list[Subnet]:
@@ -90,16 +108,3 @@ def _named(text: str) -> dict[str, Any]:
     if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise StateUnreadable("not a network with a name")
     return {**data, "name": clean(data["name"])}
-
-
-def dns_bind_port(text: str) -> int | None:
-    """The port that a containers.conf(5) gives to aardvark-dns; None where it sets none.
-
-    0 stands for netavark's own, 53. Raises StateUnreadable for what is no such file.
-    """
-    try:
-        section = tomllib.loads(text).get("network")
-    except (ValueError, RecursionError) as exc:
-        raise StateUnreadable(f"not TOML: {exc}") from exc
-    port = section.get("dns_bind_port") if isinstance(section, dict) else None
-    return port if isinstance(port, int) and not isinstance(port, bool) else None

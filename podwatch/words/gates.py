@@ -17,7 +17,7 @@ class NetworkFile:
     """One of Podman's networks as it was configured.
 
     `interface` is the bridge, or the parent of a macvlan or ipvlan, "" for that of the default
-    route.
+    route. One that `wants_dhcp` has a name that podman takes: it becomes a part of a unit's name.
     """
 
     name: str
@@ -25,6 +25,7 @@ class NetworkFile:
     interface: str = ""
     subnets: tuple[Subnet, ...] = ()
     asks_names: bool = False
+    wants_dhcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from podwatch.decide.classes import classify
 from podwatch.decide.judge import judge
 from podwatch.drivers.cni import chain_name, expected_rules
 from podwatch.formats.cni_results import parse_lease, parse_result, setup_of
-from podwatch.formats.dhcp import (
+from podwatch.formats.containers_conf import (
+    ContainersConf,
     choose_backend,
-    cni_network,
-    parse_backend,
+    parse_containers_conf,
 )
 from podwatch.formats.network_files import cni_file
 from podwatch.formats.podman_json import parse_ps
@@ -242,8 +242,8 @@ def test_a_macvlan_of_its_is_in_the_cache_too() -> None:
 
     assert parse_result(text) is None
     assert parse_lease(text) == (WEB, "lan", "aa:00:00:00:00:03", "10.88.0.2")
-    assert cni_network(json.dumps(LAN)) == "lan"
-    assert cni_network(json.dumps(PODMAN)) == ""
+    assert cni_file(json.dumps(LAN)).wants_dhcp
+    assert not cni_file(json.dumps(PODMAN)).wants_dhcp
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_its_backend_is_cni(
     """Podman 3 names no backend: without netavark, and with a network of CNI, it is CNI."""
     text = '[network]\ncni_plugin_dirs = ["/usr/libexec/cni"]\ndefault_network = "podman"\n'
 
-    assert parse_backend(text) == ("", "")
+    assert parse_containers_conf(text) == ContainersConf()
     assert choose_backend(named, netavark=netavark, cni=cni) is backend
 
 

@@ -1,18 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Networks, leases and holders, out of the files of podman, netavark and CNI."""
+"""Leases and who holds them, out of netavark's file and podman's answer."""
 
 import json
 
 import pytest
 
-from podwatch.formats.dhcp import (
-    cni_network,
-    holders,
-    netavark_network,
-    parse_backend,
-    parse_leases,
-    parse_network_inspect,
-)
+from podwatch.formats.dhcp import holders, parse_leases, parse_network_inspect
 from podwatch.words.dhcp import Holder, Lease
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import Container
@@ -22,43 +15,6 @@ LEASE = {
         {"t1": 60, "t2": 105, "lease_time": 120, "yiaddr": "192.0.2.70", "srv_id": "192.0.2.2"}
     ]
 }
-
-
-@pytest.mark.parametrize("driver", ["macvlan", "bridge"])
-def test_netavark_networks(driver: str) -> None:
-    """A network of any driver whose ipam driver is dhcp wants DHCP; no other does."""
-    network = {"name": "lan", "driver": driver, "ipam_options": {"driver": "dhcp"}}
-
-    assert netavark_network(json.dumps(network)) == "lan"
-    assert netavark_network(json.dumps({**network, "ipam_options": {"driver": "none"}})) == ""
-    assert netavark_network(json.dumps({"name": "lan"})) == ""
-
-
-@pytest.mark.parametrize("name", ["../x", "", "a b", "-x", 7, "x" * 201])
-def test_hostile_names(name: object) -> None:
-    """A name that podman would not take is refused: it becomes a part of a unit's name."""
-    with pytest.raises(StateUnreadable):
-        netavark_network(json.dumps({"name": name, "ipam_options": {"driver": "dhcp"}}))
-
-
-def test_cni_networks() -> None:
-    """A list of plugins wants DHCP if one of them does; a single plugin's file counts as one."""
-    macvlan = {"type": "macvlan", "ipam": {"type": "dhcp"}}
-    tuning = {"type": "tuning"}
-
-    assert cni_network(json.dumps({"name": "lan", "plugins": [tuning, macvlan]})) == "lan"
-    assert cni_network(json.dumps({"name": "lan", "plugins": [tuning]})) == ""
-    assert cni_network(json.dumps({"name": "lan", **macvlan})) == "lan"
-
-
-def test_backend() -> None:
-    """The backend and the networks' directory of a containers.conf; what is not set is empty."""
-    text = '[network]\nnetwork_backend = "cni"\nnetwork_config_dir = "/srv/nets"\n'
-
-    assert parse_backend(text) == ("cni", "/srv/nets")
-    assert parse_backend("[containers]\npids_limit = 0\n") == ("", "")
-    with pytest.raises(StateUnreadable):
-        parse_backend("= broken")
 
 
 @pytest.mark.parametrize("nul", [0, 1, 5000])

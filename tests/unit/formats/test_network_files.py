@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The class of a network, out of netavark's and CNI's files."""
+"""Networks, out of netavark's and CNI's files."""
 
 import json
 from collections.abc import Callable
@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 
-from podwatch.formats.network_files import (
-    cni_file,
-    dns_bind_port,
-    netavark_file,
-    parse_listens,
-)
+from podwatch.formats.network_files import cni_file, netavark_file, parse_listens
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
 from podwatch.words.network import ContainerClass
@@ -114,24 +109,34 @@ def test_what_aardvark_listens_on(text: str, listens: tuple[str, ...]) -> None:
     assert parse_listens(text) == tuple(map(ip_address, listens))
 
 
-@pytest.mark.parametrize(
-    ("text", "port"),
-    [
-        ("[network]\ndns_bind_port = 1053\n", 1053),
-        ("[network]\ndns_bind_port = 0\n", 0),
-        ('[network]\nnetwork_backend = "netavark"\n', None),
-        ("[network]\ndns_bind_port = true\n", None),
-        ('[network]\ndns_bind_port = "1053"\n', None),
-        ("network = 3\n", None),
-        ("", None),
-    ],
-)
-def test_the_port_of_aardvark_dns(text: str, port: int | None) -> None:
-    """containers.conf gives it as a number, or says nothing of it."""
-    assert dns_bind_port(text) == port
+@pytest.mark.parametrize("driver", ["macvlan", "bridge"])
+def test_a_network_of_netavarks_wants_dhcp_by_its_ipam_driver(driver: str) -> None:
+    """Whatever makes the network; no other ipam driver does."""
+    network = {"name": "lan", "driver": driver, "ipam_options": {"driver": "dhcp"}}
+
+    assert netavark_file(json.dumps(network)).wants_dhcp
+    assert not netavark_file(json.dumps({**network, "ipam_options": {"driver": "none"}})).wants_dhcp
+    assert not netavark_file(json.dumps({**network, "ipam_options": "dhcp"})).wants_dhcp
+    assert not netavark_file(json.dumps({"name": "lan"})).wants_dhcp
 
 
-def test_a_containers_conf_that_is_none() -> None:
-    """What is not TOML is an error, not a port."""
-    with pytest.raises(StateUnreadable, match="not TOML"):
-        dns_bind_port("[network")
+def test_a_network_of_cnis_wants_dhcp_if_one_of_its_plugins_does() -> None:
+    """A file of a single plugin counts as a list of one."""
+    macvlan = {"type": "macvlan", "ipam": {"type": "dhcp"}}
+    tuning = {"type": "tuning"}
+
+    assert cni_file(json.dumps({"name": "lan", "plugins": [tuning, macvlan]})).wants_dhcp
+    assert cni_file(json.dumps({"name": "lan", **macvlan})).wants_dhcp
+    other = cni_file(json.dumps({"name": "lan", "plugins": [tuning, {"ipam": {"type": "dhcp"}}]}))
+    assert (other.kind, other.wants_dhcp) == (ContainerClass.UNKNOWN, True)
+    assert not cni_file(json.dumps({"name": "lan", "plugins": [tuning, 7]})).wants_dhcp
+    assert not cni_file(json.dumps({"name": "lan", "plugins": [{"type": "dhcp"}]})).wants_dhcp
+
+
+@pytest.mark.parametrize("name", ["../x", "", "a b", "-x", "x" * 201])
+def test_no_network_of_a_hostile_name_wants_dhcp(name: str) -> None:
+    """A name that podman would not take never becomes a part of a unit's name."""
+    text = json.dumps({"name": name, "ipam_options": {"driver": "dhcp"}})
+    assert not netavark_file(text).wants_dhcp
+    assert not cni_file(json.dumps({"name": name, "ipam": {"type": "dhcp"}})).wants_dhcp
+    assert netavark_file(text.replace(json.dumps(name), json.dumps("x" * 200))).wants_dhcp

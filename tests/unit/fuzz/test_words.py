@@ -16,7 +16,8 @@ from podwatch.commands.history import lines_of, parse_since
 from podwatch.daemon import pause
 from podwatch.drivers.forwarding import drops, is_of_others, parse_chains, shut_out, unheard
 from podwatch.drivers.iptables_save import filter_chains
-from podwatch.formats.dhcp import cni_network, netavark_network
+from podwatch.formats.containers_conf import parse_containers_conf
+from podwatch.formats.network_files import cni_file, netavark_file
 from podwatch.formats.proc_files import user_name
 from podwatch.formats.proc_net import default_routes
 from podwatch.report import history
@@ -129,7 +130,15 @@ def _shut_out(text: str) -> object:
 
 
 @pytest.mark.parametrize(
-    "read", [cni_network, netavark_network, _shut_out, lambda text: user_name(text, 0), _route]
+    "read",
+    [
+        cni_file,
+        netavark_file,
+        parse_containers_conf,
+        _shut_out,
+        lambda text: user_name(text, 0),
+        _route,
+    ],
 )
 @given(data=st.data())
 def test_answers(read: Callable[[str], object], data: st.DataObject) -> None:
