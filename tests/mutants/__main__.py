@@ -12,7 +12,6 @@ has noticed too. It ends with 1 where fewer than 95 % were noticed.
 
 import argparse
 import hashlib
-import multiprocessing
 import os
 import queue
 import shutil
@@ -25,22 +24,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.mutants.operators import Mutant, mutants
 from tests.mutants.reach import TOP, Reach, find
+from tests.mutants.trial import is_noticed
 
 ROOMS = ("words", "formats", "drivers", "decide", "report", "daemon")
 EQUAL = Path(__file__).with_name("equal.toml")
 LEAST_KILLED = 0.95
-MAX_SECONDS = 300
-"""No run of tests takes so long; one that does hangs."""
-MAX_TESTS = 300
-"""So many tests at most are run for one mutant; the nearest ones come first."""
-
-# Each run is forked off a process that has imported the slow part of pytest already.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["pytest", "hypothesis"])
 
 
 def all_mutants(files: Sequence[str] = ()) -> list[Mutant]:
@@ -99,39 +89,6 @@ def copies(number: int) -> Iterator[queue.SimpleQueue[Path]]:
             subprocess.run((sys.executable, "-m", "compileall", *by_hash), cwd=copy, check=True)
             free.put(copy)
         yield free
-
-
-def run_quietly(copy: Path, tests: Sequence[str]) -> None:
-    """Run tests of a copy up to the first that fails, and end this process as pytest does."""
-    os.chdir(copy)
-    sys.path[:] = [str(copy), *(path for path in sys.path if Path(path or ".") != TOP)]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
-        del sys.modules[name]  # they are those of the tree, not of the copy
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        for stream in (1, 2):
-            os.dup2(nowhere.fileno(), stream)
-    plain = ("-x", "-p", "no:cacheprovider", "-p", "no:xdist")
-    sys.exit(pytest.main([*plain, *tests[:MAX_TESTS]]))
-
-
-def is_noticed(mutant: Mutant, tests: Sequence[str], copy: Path) -> bool:
-    """Whether one of these tests fails, or hangs, for the mutant."""
-    if not tests:
-        return False
-    path = copy / mutant.file
-    text = path.read_text(encoding="utf-8")
-    path.write_text(mutant.applied(text), encoding="utf-8")
-    process = _FORKS.Process(target=run_quietly, args=(copy, tests))
-    try:
-        process.start()
-        process.join(MAX_SECONDS)
-        hangs = process.is_alive()
-        if hangs:
-            process.kill()
-            process.join()
-    finally:
-        path.write_text(text, encoding="utf-8")
-    return hangs or process.exitcode != 0
 
 
 def survivors(chosen: Sequence[Mutant], reach: Reach, processes: int) -> list[Mutant]:

@@ -12,13 +12,13 @@ from tests.mutants import operators
 from tests.mutants.__main__ import (
     EQUAL,
     all_mutants,
-    is_noticed,
     key,
     named,
     named_as_equal,
     sampled,
 )
 from tests.mutants.reach import TOP, Reach, node_id
+from tests.mutants.trial import is_noticed
 
 
 def changes(text: str) -> list[str]:

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One mutant: the tests of its line are run on it, in a process of their own.
+
+A process that is forked imports what it runs by the name of its module: no such thing may stand in
+`__main__`, where it would fail, and each mutant would seem to be noticed.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.operators import Mutant
+from tests.mutants.reach import TOP
+
+MAX_SECONDS = 300
+"""No run of tests takes so long; one that does hangs."""
+MAX_TESTS = 300
+"""So many tests at most are run for one mutant; the nearest ones come first."""
+
+# Each run is forked off a process that has imported the slow part of pytest already.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["pytest", "hypothesis"])
+
+
+def run_quietly(copy: Path, tests: Sequence[str]) -> None:
+    """Run tests of a copy up to the first that fails, and end this process as pytest does."""
+    os.chdir(copy)
+    sys.path[:] = [str(copy), *(path for path in sys.path if Path(path or ".") != TOP)]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        del sys.modules[name]  # they are those of the tree, not of the copy
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
+    plain = ("-x", "-p", "no:cacheprovider", "-p", "no:xdist")
+    sys.exit(pytest.main([*plain, *tests[:MAX_TESTS]]))
+
+
+def is_noticed(mutant: Mutant, tests: Sequence[str], copy: Path) -> bool:
+    """Whether one of these tests fails, or hangs, for the mutant."""
+    if not tests:
+        return False
+    path = copy / mutant.file
+    text = path.read_text(encoding="utf-8")
+    path.write_text(mutant.applied(text), encoding="utf-8")
+    process = _FORKS.Process(target=run_quietly, args=(copy, tests))
+    try:
+        process.start()
+        process.join(MAX_SECONDS)
+        hangs = process.is_alive()
+        if hangs:
+            process.kill()
+            process.join()
+    finally:
+        path.write_text(text, encoding="utf-8")
+    return hangs or process.exitcode != 0
