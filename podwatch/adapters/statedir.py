@@ -69,7 +69,9 @@ class StateDirectory:
                     bad.append(parsed)
         self._parsed = found
         self.stamp = hash(tuple(stamps))
-        return Setup(driver, networks, tuple(endpoints), tuple(bad), written)
+        return Setup(
+            driver, networks, tuple(endpoints), tuple(bad), written, state_dir=str(self.path)
+        )
 
     def _driver(self) -> FirewallDriver:
         path = self.path / "firewall-driver"

@@ -10,12 +10,11 @@ from collections.abc import Collection, Iterator, Mapping
 from shlex import quote
 
 from podwatch.decide.leftovers import strangers
-from podwatch.words.network import BadFile, Container, FirewallDriver, Setup
+from podwatch.words.network import BadFile, Container, Setup
 from podwatch.words.snapshot import Part, Snapshot, Unknown
 from podwatch.words.verdict import Notice, WarningKind
 
 _MAX_REPORTED = 20
-_PORTS = "/run/containers/networks/firewall/ports"
 
 
 def by_their_owners(setup: Setup, containers: Mapping[str, Container]) -> Iterator[Notice]:
@@ -26,7 +25,7 @@ def by_their_owners(setup: Setup, containers: Mapping[str, Container]) -> Iterat
     """
     files: dict[str, list[str]] = {}
     for endpoint in setup.endpoints:
-        path = f"{_PORTS}/{endpoint.network_id}_{endpoint.container_id}"
+        path = f"{setup.state_dir}/ports/{endpoint.network_id}_{endpoint.container_id}"
         files.setdefault(endpoint.container_id, []).append(quote(path))
     for key in sorted(files.keys() & containers.keys()):
         known = containers[key]
@@ -37,7 +36,7 @@ def by_their_owners(setup: Setup, containers: Mapping[str, Container]) -> Iterat
                 "another storage's (podman --root), or a build's",
                 "nothing: its rules are watched like any other's, but podwatch never reloads it",
             )
-        elif not known.running and setup.driver is not FirewallDriver.CNI:
+        elif not known.running and setup.state_dir:
             again = f"podman start {known.name}, or: " if known.networks else ""
             yield Notice(
                 WarningKind.STALE_STATE,

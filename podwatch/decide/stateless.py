@@ -12,16 +12,13 @@ from podwatch.drivers.driver import DRIVERS
 from podwatch.words.network import ContainerClass, Setup
 from podwatch.words.snapshot import Part, Snapshot, Unknown
 
-_PLACE = "/run/containers/networks/firewall"
-
 
 def stateless(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
     """Containers and networks whose state is gone, where `setup` has those who live.
 
     Nobody may be in the middle of a change.
     """
-    driver = DRIVERS.get(setup.driver)
-    if snapshot.busy or driver is None or not driver.KEEPS_STATE:
+    if snapshot.busy or not setup.state_dir or setup.driver not in DRIVERS:
         return
     known = {endpoint.container_id for endpoint in setup.endpoints}
     known |= {bad.container_id for bad in setup.bad_files}
@@ -31,7 +28,7 @@ def stateless(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
             yield Unknown(
                 Part.CONTAINER,
                 container.title,
-                f"it runs, and netavark has no state of it in {_PLACE}/ports",
+                f"it runs, and netavark has no state of it in {setup.state_dir}/ports",
                 hint=f"podman network reload {container.name}",
                 container_ids=(key,),
             )
@@ -41,7 +38,7 @@ def stateless(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
         yield Unknown(
             Part.CONTAINER,
             f"network {names[key]}",
-            f"it is in use, and there is no {_PLACE}/networks/{key}",
+            f"it is in use, and there is no {setup.state_dir}/networks/{key}",
             hint="restart its containers: netavark writes it anew",
             container_ids=tuple(
                 dict.fromkeys(e.container_id for e in setup.endpoints if e.network_id == key)

@@ -28,7 +28,6 @@ PLACE = "what CNI put into iptables"
 TABLES = iptables_save.TABLES
 ZONE = "trusted"
 IN_FIREWALLD = False
-KEEPS_STATE = False  # but its cache
 OF_ONE = r"CNI-[0-9a-f]{24}|CNI-DN-[0-9a-f]{21}"
 
 DNAT = "CNI-HOSTPORT-DNAT"

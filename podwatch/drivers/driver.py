@@ -23,7 +23,6 @@ class Driver(Protocol):
     driver makes its subnets sources.
     `IN_FIREWALLD`: the rules are in firewalld's policies. They are read over D-Bus, there is no
     saved copy of them, and it is firewalld itself that forwards ports.
-    `KEEPS_STATE`: netavark writes files of what it set up, for as long as it is up.
     `OF_ONE` is a pattern for the names of chains that belong to one network or one container, empty
     where there are none. `PURPOSES` says what a chain that all share is for, by its name.
     """
@@ -39,9 +38,6 @@ class Driver(Protocol):
 
     @property
     def IN_FIREWALLD(self) -> bool: ...
-
-    @property
-    def KEEPS_STATE(self) -> bool: ...
 
     @property
     def OF_ONE(self) -> str: ...

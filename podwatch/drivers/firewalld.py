@@ -16,7 +16,6 @@ from podwatch.words.snapshot import Firewalld
 PLACE = "what netavark put into firewalld"
 TABLES: frozenset[str] = frozenset()  # no transaction tells of a change: firewalld does
 IN_FIREWALLD = True
-KEEPS_STATE = True
 OF_ONE = ""  # all containers share its policies
 PURPOSES: dict[str, str] = {}
 

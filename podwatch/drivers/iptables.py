@@ -21,7 +21,6 @@ PLACE = "what netavark put into iptables"
 TABLES = iptables_save.TABLES
 ZONE = "trusted"
 IN_FIREWALLD = False
-KEEPS_STATE = True
 OF_ONE = r"NETAVARK-(?:DN-)?[0-9A-F]{13}"
 
 DNAT = "NETAVARK-HOSTPORT-DNAT"

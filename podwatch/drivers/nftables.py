@@ -21,7 +21,6 @@ PLACE = f"table {FAMILY} {TABLE}"
 TABLES = frozenset({f"{FAMILY} {TABLE}"})
 ZONE = "trusted"
 IN_FIREWALLD = False
-KEEPS_STATE = True
 OF_ONE = r"nv_[0-9a-f]{8}_\S+"
 
 DNAT = "NETAVARK-HOSTPORT-DNAT"

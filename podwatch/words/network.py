@@ -117,7 +117,8 @@ class Setup:
     """All that netavark says it set up: what the expected rules are derived from.
 
     `stamps` has what changes whenever the state of a container is written anew, by its id; it is
-    compared for sameness alone, as no clock is to be trusted. Empty where there is no such state.
+    compared for sameness alone, as no clock is to be trusted. `state_dir` is netavark's directory
+    of that state. Both are empty in a setup that was not read from there.
     """
 
     driver: FirewallDriver
@@ -125,6 +126,7 @@ class Setup:
     endpoints: tuple[Endpoint, ...] = ()
     bad_files: tuple[BadFile, ...] = ()
     stamps: Mapping[str, object] = field(default_factory=dict)
+    state_dir: str = ""
 
 
 class ContainerClass(StrEnum):

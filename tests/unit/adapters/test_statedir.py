@@ -50,13 +50,14 @@ def test_a_recorded_directory_is_read_whole(suite: str) -> None:
     assert set(setup.networks) == {each.name for each in (path / "networks").iterdir()}
     assert len(setup.endpoints) == len(list((path / "ports").iterdir()))
     assert setup.bad_files == ()
+    assert setup.state_dir == str(path)
 
 
 def test_no_directory_is_an_answer(tmp_path: Path) -> None:
     """Where netavark never wrote anything nothing is expected and the driver is unknown."""
-    setup = StateDirectory(tmp_path / "none").read()
+    path = tmp_path / "none"
 
-    assert setup == Setup(FirewallDriver.UNKNOWN)
+    assert StateDirectory(path).read() == Setup(FirewallDriver.UNKNOWN, state_dir=str(path))
 
 
 def test_without_containers_nothing_is_expected(directory: Path) -> None:

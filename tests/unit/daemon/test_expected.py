@@ -269,7 +269,8 @@ def test_nobody_is_asked_where_no_container_ever_joined(tmp_path: Path) -> None:
 
     @on
     async def body() -> None:
-        assert await host.expected.read() == Setup(FirewallDriver.UNKNOWN)
+        nothing = Setup(FirewallDriver.UNKNOWN, state_dir=str(host.path))
+        assert await host.expected.read() == nothing
         assert not host.expected.asks_podman
         assert host.expected.is_current()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Podman's first network, and a container's place on it."""
+"""Podman's first network, a container's place on it, and where netavark keeps their state."""
 
 from ipaddress import ip_address, ip_network
 
@@ -7,6 +7,7 @@ from podwatch.words.network import Endpoint, Network
 
 SUBNET = ip_network("10.88.0.0/16")
 NETWORK = Network("0" * 64, "podman0", (SUBNET,))
+STATE_DIR = "/run/netavark's/firewall"
 HERE = ip_address("10.88.0.2")
 
 

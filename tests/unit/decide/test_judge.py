@@ -57,7 +57,12 @@ LONE = Endpoint(
     addresses=((ip_address("10.89.4.2"), SHUT_SUBNET),),
     port_mappings=(PortMapping(7000, 7000, "udp", 2, ip_address("192.0.2.1")),),
 )
-SETUP = Setup(FirewallDriver.NFTABLES, {OPEN.id: OPEN, SHUT.id: SHUT}, (WEB, QUIET, LONE))
+SETUP = Setup(
+    FirewallDriver.NFTABLES,
+    {OPEN.id: OPEN, SHUT.id: SHUT},
+    (WEB, QUIET, LONE),
+    state_dir="/run/netavark",
+)
 CONTAINERS = {
     WEB.container_id: Container(WEB.container_id, "web"),
     QUIET.container_id: Container(QUIET.container_id, "quiet"),
@@ -385,7 +390,7 @@ def test_a_stopped_containers_rules_are_not_expected() -> None:
     (warning,) = verdict.warnings
     assert warning.kind is WarningKind.STALE_STATE
     assert warning.what.startswith("till: not running")
-    assert warning.advice.endswith(f"/ports/{LONE.network_id}_{LONE.container_id}")
+    assert warning.advice.endswith(f"rm /run/netavark/ports/{LONE.network_id}_{LONE.container_id}")
     assert LONE.container_id not in verdict.all_container_ids
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """State files of the dead, of those podman does not list, and files that make no sense."""
 
+import shlex
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -11,7 +12,7 @@ from podwatch.words.network import Address, BadFile, Container, FirewallDriver, 
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import Notice, State, WarningKind
-from tests.unit.decide.one_network import HERE, NETWORK, endpoint
+from tests.unit.decide.one_network import HERE, NETWORK, STATE_DIR, endpoint
 
 BUILD = "buildah-buildah378019839"
 DEAD = Container(BUILD, BUILD, running=False)
@@ -22,7 +23,13 @@ BAD = BadFile(f"/run/x/ports/{NETWORK.id}_{'c' * 64}", "not JSON", NETWORK.id, "
 def look(container: Container, inside: dict[Address, int] | None, *bad: BadFile) -> Snapshot:
     """A look at a network with one container, whose rules are all there: it needs none."""
     return Snapshot(
-        Setup(FirewallDriver.NONE, {NETWORK.id: NETWORK}, (endpoint(BUILD),), bad),
+        Setup(
+            FirewallDriver.NONE,
+            {NETWORK.id: NETWORK},
+            (endpoint(BUILD),),
+            bad,
+            state_dir=STATE_DIR,
+        ),
         Ruleset(present=False),
         ABSENT_FIREWALLD,
         {BUILD: container},
@@ -57,16 +64,17 @@ def test_where_the_kernel_does_not_tell_he_alone_is_unknown() -> None:
 def test_the_dead_ones_file_is_named_exactly() -> None:
     """The advice removes his file alone; the host is as well as without it."""
     notice = only(look(DEAD, {}))
-    assert notice.advice == f"rm /run/containers/networks/firewall/ports/{NETWORK.id}_{BUILD}"
+    path = f"{STATE_DIR}/ports/{NETWORK.id}_{BUILD}"
+    assert shlex.split(notice.advice) == ["rm", path]
     assert notice.kind is WarningKind.STALE_STATE
     assert judge(look(DEAD, {})).state is State.OK
 
 
 def test_state_that_outlives_a_reboot_is_not_told() -> None:
-    """CNI's cache of the containers of before is no matter."""
+    """CNI's cache of the containers of before is no matter: it is no state of netavark's."""
     snapshot = look(DEAD, {})
     assert snapshot.setup is not None
-    cni = replace(snapshot, setup=replace(snapshot.setup, driver=FirewallDriver.CNI))
+    cni = replace(snapshot, setup=replace(snapshot.setup, driver=FirewallDriver.CNI, state_dir=""))
     assert judge(cni).warnings == ()
 
 
