@@ -36,7 +36,9 @@ def run_quietly(copy: Path, tests: Sequence[str]) -> None:
         for stream in (1, 2):
             os.dup2(nowhere.fileno(), stream)
     plain = ("-x", "-p", "no:cacheprovider", "-p", "no:xdist")
-    sys.exit(pytest.main([*plain, *tests[:MAX_TESTS]]))
+    # What was imported before the fork is as good as what pytest would have imported itself.
+    warnings = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+    sys.exit(pytest.main([*plain, *warnings, *tests[:MAX_TESTS]]))
 
 
 def is_noticed(mutant: Mutant, tests: Sequence[str], copy: Path) -> bool:

@@ -159,7 +159,7 @@ def test_noticed(assertion: str, tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(text)
     test = f"from a import f\ndef test_a():\n    assert {assertion}\n"
     (tmp_path / "test_a.py").write_text(test)
-    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\nfilterwarnings = error\n")
 
     assert is_noticed(mutant, ["test_a.py"], tmp_path) is (assertion != "f(1)")
     assert (tmp_path / "a.py").read_text() == text
