@@ -14,6 +14,8 @@ from podwatch.drivers.forwarding import (
     drops,
     is_of_others,
     parse_chains,
+    parted,
+    publishes,
     reached,
     remedy,
     shut_out,
@@ -112,6 +114,8 @@ def test_what_does_not_drop_the_rest(open_chain: BaseChain) -> None:
         "-o podman+ -j ACCEPT",
         "-d 10.88.0.0/16 -j theirs",
         "-m set --match-set containers dst -j ACCEPT",
+        'oifname "podman0" ct state established,related,new accept',
+        'oifname "podman0" counter queue to 0',
     ],
 )
 def test_who_is_accepted_is_not_shut_out(rule: str) -> None:
@@ -130,6 +134,10 @@ def test_who_is_accepted_is_not_shut_out(rule: str) -> None:
         "-o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         "-d 10.88.0.0/16 -j DROP",
         "jump ufw-user-forward",
+        'oifname "podman1*" accept',
+        "ct status dnat jump ports",
+        "ip daddr @containers jump containers",
+        "ct state established,related ip daddr @containers accept",
     ],
 )
 def test_who_is_not_named_or_only_answered_is_shut_out(rule: str) -> None:
@@ -137,13 +145,75 @@ def test_who_is_not_named_or_only_answered_is_shut_out(rule: str) -> None:
     assert list(shut_out(setup(), [chain(rule)])) != []
 
 
-def test_each_family_is_judged_by_its_own_table() -> None:
-    """ip6tables' chain shuts out networks with an IPv6 subnet only."""
-    only_v4 = Network(NETWORK.id, "podman0", SUBNETS[:1])
-    one = Setup(FirewallDriver.NFTABLES, {NETWORK.id: only_v4}, setup().endpoints)
-    assert list(shut_out(one, [chain(table="ip6 filter")])) == []
-    assert list(shut_out(one, [chain(table="ip filter")])) != []
-    assert list(shut_out(setup(), [chain(table="ip6 filter")])) != []
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("table", "versions"), [("ip filter", {4}), ("ip6 filter", {6}), ("inet site", {4, 6})]
+)
+def test_each_ip_version_is_judged_by_its_own_tables(
+    table: str, versions: set[int], version: int
+) -> None:
+    """iptables' chain shuts out IPv4 alone, ip6tables' IPv6, one of the family inet both."""
+    subnets = tuple(subnet for subnet in SUBNETS if subnet.version == version)
+    network = replace(NETWORK, subnets=subnets)
+    seen, asks = (replace(each, networks={network.id: network}) for each in (setup(), asking()))
+    servers = tuple(subnet[1] for subnet in subnets)
+    asks = replace(asks, endpoints=(replace(asks.endpoints[0], dns_servers=servers),))
+    closed, deaf = chain(table=table), incoming(table=table)
+    concerned = version in versions
+
+    assert list(shut_out(seen, [closed])) == [(closed, "podman", network)] * concerned
+    assert list(parted([network], [closed], {4, 6})) == [(closed, network)] * concerned
+    assert list(parted([network], [closed], {4, 6} - {version})) == []
+    assert list(unheard(asks, [deaf])) == [(deaf, network, asks.endpoints[0])] * concerned
+
+
+def test_containers_of_one_network_pass_who_lets_the_network_through() -> None:
+    """What they send each other passes the hook forward alone, and whatever accepts it there."""
+    assert list(parted([NETWORK], [incoming()], {4, 6})) == []
+    assert list(parted([NETWORK], [chain("ip daddr 10.88.0.0/16 accept")], {4})) == []
+
+
+def test_a_network_is_known_by_its_bridge_where_it_has_no_name() -> None:
+    """Of a network whose file cannot be read, and of an internal one, nothing is said."""
+    (endpoint,) = setup().endpoints
+    nameless = replace(setup(), endpoints=(replace(endpoint, network_name=""),))
+    inner = replace(setup(), networks={NETWORK.id: replace(NETWORK, internal=True)})
+
+    assert [name for _, name, _ in shut_out(nameless, [chain()])] == ["podman0"]
+    assert list(shut_out(inner, [chain()])) == []
+    for lacking in (setup(), asking()):
+        unread = replace(lacking, networks={})
+        assert list(shut_out(unread, [chain()])) == []
+        assert list(unheard(unread, [incoming()])) == []
+
+
+@pytest.mark.parametrize("driver", [FirewallDriver.IPTABLES, FirewallDriver.CNI])
+def test_a_driver_of_iptables_accepts_nothing_in_a_table_of_others(driver: FirewallDriver) -> None:
+    """In a table that is not iptables' nobody has accepted what containers send."""
+    assert list(shut_out(setup(driver), [chain()])) != []
+    assert "iifname podman0 accept" in remedy(chain(), "podman0", driver)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "is_for_others"),
+    [
+        ([], False),
+        ([None], True),
+        (["192.0.2.1"], True),
+        (["127.0.0.1"], False),
+        (["::1", "127.0.0.2"], False),
+        (["127.0.0.1", "::"], True),
+    ],
+)
+def test_a_port_of_the_loopback_address_is_for_the_host_itself(
+    addresses: list[str | None], *, is_for_others: bool
+) -> None:
+    """A container publishes something once any of its ports can be asked for from outside."""
+    (endpoint,) = setup().endpoints
+    hosts = [address and ip_address(address) for address in addresses]
+    ports = tuple(replace(PORT, host_ip=host or None) for host in hosts)
+    assert publishes(replace(endpoint, port_mappings=ports)) is is_for_others
+    assert not publishes(replace(endpoint, port_mappings=None))
 
 
 def test_whose_chain_it_is() -> None:
@@ -209,6 +279,9 @@ def test_a_drop_before_the_end_is_one() -> None:
 
     assert drops(found)
     assert reached({"FORWARD": early}, "FORWARD") == early[:1]
+    behind = ("jump shut", "-j shut", "-g more", "accept")
+    around = {"FORWARD": behind, "shut": ("drop", "jump FORWARD"), "more": ("return",)}
+    assert reached(around, "FORWARD") == (*behind, "drop", "jump FORWARD", "return")
     assert "delete “-j REJECT" in remedy(found, "podman0", FirewallDriver.IPTABLES)
     assert not drops(chain("-j ACCEPT", *early, table="ip filter", policy="accept"))
 
@@ -222,6 +295,9 @@ def test_a_drop_before_the_end_is_one() -> None:
         "ip saddr { 10.0.0.0-10.255.255.255 } accept",
         "udp dport 53 accept",
         "udp dport { 50-60, 443 } accept",
+        "udp dport { 53-60 } accept",
+        "udp dport { 50-53 } accept",
+        "ct state established,related,new accept",
         "meta l4proto { tcp, udp } th dport 53 accept",
         "udp dport vmap { 53 : accept, 123 : accept }",
         "udp dport domain accept",
@@ -257,6 +333,9 @@ def test_whose_questions_may_be_accepted_is_not_told(rule: str) -> None:
         "ip saddr 192.168.0.0/16 udp dport 53 accept",
         'ip saddr 192.168.1.5 accept comment "dns: udp dport 53"',
         "udp sport 67 udp dport 68 accept",
+        "udp dport { 50-52, 54-60 } accept",
+        'iifname "podman0" tcp dport 53 accept',
+        'iifname "podman0" udp dport 67 accept',
         "meta pkttype multicast accept",
         "-i lo -j ACCEPT",
         "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
@@ -356,6 +435,20 @@ def test_base_chains() -> None:
         "ip filter", "FORWARD", "forward", "drop", ("jump ufw-user",), around
     )
     assert (inner.table, inner.hook) == ("inet netavark", "input")
+
+
+def test_a_base_chain_is_known_by_its_first_line() -> None:
+    """What a rule says of hooks is no hook, and where no policy is printed, packets pass."""
+    text = (
+        "table inet site {\n\tchain passing {\n"
+        "\t\ttype filter hook forward priority filter;\n"
+        '\t\tcounter comment "see hook input"\n'
+        '\t\tdrop comment "chain {"\n\t}\n}\n'
+    )
+    rules = ('counter comment "see hook input"', 'drop comment "chain {"')
+    around = rules
+    wanted = BaseChain("inet site", "passing", "forward", "accept", rules, around)
+    assert list(parse_chains(text)) == [wanted]
 
 
 def test_handles_are_no_part_of_rules() -> None:
