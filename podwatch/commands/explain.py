@@ -122,7 +122,7 @@ def _nothing(found: Sequence[Way], target: str, containers: Containers) -> Podwa
     for key, container in containers.items():
         if not _is(target, key, container.name):
             continue
-        if not container.running or container.created:
+        if container.is_doubtful:
             return PodwatchError(f"{target} is not running", hint=f"podman start {container.name}")
         where = placed(
             container.kind, ", ".join(container.networks), container.shares

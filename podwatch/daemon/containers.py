@@ -19,7 +19,7 @@ from podwatch.daemon.installed import Installed
 from podwatch.decide.census import Asked, Census, by_kernel, in_doubt, living
 from podwatch.decide.classes import classify
 from podwatch.words.errors import PodwatchError, Unreadable
-from podwatch.words.network import Address, Container, FirewallDriver, Setup
+from podwatch.words.network import Address, Container, ContainerState, FirewallDriver, Setup
 
 QUIET_S = 0.5
 """podman is asked for its containers when netavark's state has been the same for so long."""
@@ -60,9 +60,16 @@ class Containers:
         """The stamp of the state for which podman did not answer, and when that was."""
 
     def remember(self, listed: Mapping[str, Container]) -> None:
-        """Take up the containers listed earlier, until podman is asked."""
+        """Take up the containers listed earlier, until podman is asked.
+
+        Whether their processes are still there nobody knows.
+        """
+        presumed = {ContainerState.UP: ContainerState.PRESUMED}
         self.census = Census(
-            {key: replace(container, up=False, pid=0) for key, container in listed.items()}
+            {
+                key: replace(container, pid=0, state=presumed.get(container.state, container.state))
+                for key, container in listed.items()
+            }
         )
 
     def doubt(self, at: float) -> None:
@@ -155,12 +162,12 @@ class Containers:
             doubtful = in_doubt(self.setup, seen)
             if doubtful:
                 seen |= by_kernel(self.setup, seen, self.inside(), told=True)
-            wired = {key for key in doubtful if seen[key].running}
+            wired = {key for key in doubtful if seen[key].is_running}
         if self._expected.asks_podman:  # one that is being started is not in the setup yet
             wired |= {
                 key
                 for key, container in containers.items()
-                if container.created and container.networks
+                if container.state is ContainerState.CREATED and container.networks
             }
         self._started = process.started(
             {container.pid for container in containers.values() if container.pid}
@@ -190,7 +197,7 @@ class Containers:
         setup = setup or Setup(FirewallDriver.UNKNOWN)
         found, inside = self.census.at(stamp, setup), None
         for key in self.census.ended(stamp, setup, alive):
-            found[key] = replace(found[key], ended=True)
+            found[key] = replace(found[key], state=ContainerState.JUST_ENDED)
         if in_doubt(setup, found):
             inside = self.inside()
             found |= by_kernel(setup, found, inside, told=self.census.asked is not None)

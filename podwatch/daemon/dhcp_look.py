@@ -141,7 +141,7 @@ class DhcpLooker:
             return holders(containers, places)
         found: dict[str, Places] = {}
         for name in seen.networks:
-            used = any(name in of.networks and of.up for of in containers.values())
+            used = any(name in of.networks and of.is_up for of in containers.values())
             answer = await podman.network_places(name) if used else {}
             found[name] = {key: (mac, address, 0.0) for key, (mac, address) in answer.items()}
         return holders(containers, found)

@@ -264,7 +264,9 @@ class Restorer:
             )
         await self.looker.containers.ask()
         known = self.looker.containers.census.containers
-        running = [key for key in job.decision.container_ids if key in known and known[key].running]
+        running = [
+            key for key in job.decision.container_ids if key in known and known[key].is_running
+        ]
         if not running:
             raise RestoreFailed("none of the containers can be reloaded: not running")
         held = held_back(running, known, shut_gates(snapshot.setup, self.installed))

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from podwatch.words.network import Address, Container, Setup
+from podwatch.words.network import Address, Container, ContainerState, Setup
 
 CENSUS_AGAIN_S = 2.0
 """podman is asked again after so long whether a container is still only created; doubling, up to"""
@@ -59,15 +59,15 @@ class Census:
         """The containers, for a state with this stamp.
 
         Names are good for as long as the id exists; the rest is believed while the state is the
-        same. Whoever is in the setup and was not listed with the same state is not running.
+        same. Whoever is in the setup and was not listed with the same state is gone.
         """
-        found = {
-            key: container if self._holds(key, stamp, setup) else replace(container, running=True)
-            for key, container in self.containers.items()
-        }
+        found = dict(self.containers)
+        for key, container in self.containers.items():
+            if container.state is ContainerState.ENDED and not self._holds(key, stamp, setup):
+                found[key] = replace(container, state=ContainerState.PRESUMED)
         for key in dict.fromkeys(endpoint.container_id for endpoint in setup.endpoints):
             if key not in found and self._holds(key, stamp, setup):
-                found[key] = unlisted(key)
+                found[key] = _gone(key)
         return found
 
     def ended(self, stamp: object, setup: Setup, living: Collection[int]) -> Iterable[str]:
@@ -85,9 +85,9 @@ class Census:
         if self.asked is None or stamp != self.stamp:
             return frozenset()
         return frozenset(
-            k
-            for k, container in self.containers.items()
-            if container.up and container.pid in living
+            key
+            for key, container in self.containers.items()
+            if container.is_up and container.pid in living
         )
 
     def next(
@@ -104,9 +104,7 @@ class Census:
         `alive` are the processes of the listed that are there.
         """
         doubtful = frozenset(
-            key
-            for key in wired
-            if key not in containers or containers[key].created or not containers[key].running
+            key for key in wired if key not in containers or containers[key].is_doubtful
         )
         found = Census(containers, asked, doubtful, alive=frozenset(alive))
         if not doubtful:
@@ -134,9 +132,9 @@ class Census:
         return now.stamp == self.stamp or (key in stamps and stamps[key] == now.stamps.get(key))
 
 
-def unlisted(key: str) -> Container:
-    """A container of which podman says nothing."""
-    return Container(key, key[:12] if len(key) == _FULL_ID else key, running=False)
+def _gone(key: str) -> Container:
+    """A container of which podman says nothing. A build's id is a name, which is shown whole."""
+    return Container(key, key[:12] if len(key) == _FULL_ID else key, ContainerState.GONE)
 
 
 _FULL_ID = 64
@@ -147,8 +145,7 @@ def in_doubt(setup: Setup, containers: Mapping[str, Container]) -> frozenset[str
     return frozenset(
         endpoint.container_id
         for endpoint in setup.endpoints
-        if (known := containers.get(endpoint.container_id)) is not None
-        and (known.created or not known.running)
+        if (known := containers.get(endpoint.container_id)) is not None and known.is_doubtful
     )
 
 
@@ -163,8 +160,8 @@ def by_kernel(
 
     `inside` says in how many namespaces an address is, None where the kernel does not tell: nobody
     is dead then. Where several containers have one address, as many of them live as there are
-    namespaces with it, and those whom podman lists come first. The dead count as not running where
-    podman was asked (`told`); else they have ended, of which nobody is told yet.
+    namespaces with it, and those whom podman lists come first. The dead are ENDED or GONE where
+    podman was asked (`told`), else JUST_ENDED.
     """
     doubtful = in_doubt(setup, containers)
     claimed = Counter(
@@ -176,15 +173,17 @@ def by_kernel(
     alive = {
         endpoint.container_id
         for endpoint in setup.endpoints
-        if endpoint.container_id in doubtful
-        and (inside is None or any(inside.get(a, 0) > claimed[a] for a, _ in endpoint.addresses))
+        if inside is None or any(inside.get(a, 0) > claimed[a] for a, _ in endpoint.addresses)
     }
-    return {
-        key: replace(containers[key], running=True, unlisted=True)
-        if key in alive
-        else replace(containers[key], running=not told, ended=not told)
-        for key in doubtful
-    }
+    found = {}
+    for key in doubtful:
+        state = ContainerState.ENDED if told else ContainerState.JUST_ENDED
+        if key in alive:
+            state = ContainerState.UNLISTED
+        elif told and containers[key].state is ContainerState.GONE:
+            state = ContainerState.GONE
+        found[key] = replace(containers[key], state=state)
+    return found
 
 
 def living(setup: Setup, containers: Mapping[str, Container]) -> Setup:
@@ -194,10 +193,6 @@ def living(setup: Setup, containers: Mapping[str, Container]) -> Setup:
         endpoints=tuple(
             endpoint
             for endpoint in setup.endpoints
-            if endpoint.container_id not in containers or _lives(containers[endpoint.container_id])
+            if (known := containers.get(endpoint.container_id)) is None or known.is_running
         ),
     )
-
-
-def _lives(container: Container) -> bool:
-    return container.running and not container.ended

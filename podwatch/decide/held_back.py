@@ -24,7 +24,7 @@ def held_back(
         if container is None:
             continue
         on = [name for name in container.networks if name in shut]
-        if container.paused:
+        if container.is_paused:
             held[key] = "paused: podman unpause"
         elif on:
             held[key] = shut[on[0]]

@@ -106,10 +106,10 @@ def state(known: Container | None) -> Iterator[Hop]:
     """A container that is paused, or not running; nothing of any other."""
     if known is None:
         return
-    if known.paused:
+    if known.is_paused:
         advice = f"podman unpause {known.name}"
         yield Hop("container", f"{known.title} is paused", Mark.BROKEN, advice)
-    elif not known.running:
+    elif known.is_dead:
         advice = f"podman start {known.name}"
         yield Hop("container", f"{known.title} is not running", Mark.BROKEN, advice)
 

@@ -9,7 +9,7 @@ from podwatch.decide.sentences import about_rule
 from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers.driver import DRIVERS, expected_rules, is_in_firewalld, observed_of
-from podwatch.words.network import Container, Setup
+from podwatch.words.network import Container, ContainerState, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.text import counted
@@ -29,7 +29,7 @@ def container_ids(setup: Setup) -> Iterable[str]:
 def not_podmans(setup: Setup, containers: Mapping[str, Container]) -> Iterable[str]:
     """Who lives, and cannot be reloaded: podman does not list him."""
     for key in container_ids(setup):
-        if key in containers and containers[key].unlisted:
+        if key in containers and containers[key].state is ContainerState.UNLISTED:
             yield key
 
 

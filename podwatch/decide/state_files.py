@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from shlex import quote
 
 from podwatch.decide.leftovers import strangers
-from podwatch.words.network import BadFile, Container, Setup
+from podwatch.words.network import BadFile, Container, ContainerState, Setup
 from podwatch.words.snapshot import Part, Snapshot, Unknown
 from podwatch.words.verdict import Notice, WarningKind
 
@@ -29,15 +29,16 @@ def by_their_owners(setup: Setup, containers: Mapping[str, Container]) -> Iterat
         files.setdefault(endpoint.container_id, []).append(quote(path))
     for key in sorted(files.keys() & containers.keys()):
         known = containers[key]
-        if known.unlisted:
+        if known.state is ContainerState.UNLISTED:
             yield Notice(
                 WarningKind.UNLISTED,
                 f"{known.title}: it has its network, and podman does not list it as running: "
                 "another storage's (podman --root), or a build's",
                 "nothing: its rules are watched like any other's, but podwatch never reloads it",
             )
-        elif not known.running and setup.state_dir:
-            again = f"podman start {known.name}, or: " if known.networks else ""
+        elif known.is_dead and setup.state_dir:
+            is_gone = known.state is ContainerState.GONE
+            again = "" if is_gone else f"podman start {known.name}, or: "
             yield Notice(
                 WarningKind.STALE_STATE,
                 f"{known.title}: not running, but netavark still has its state",
@@ -54,7 +55,7 @@ def unheard(setup: Setup, snapshot: Snapshot) -> Iterator[Unknown]:
         return
     for key in dict.fromkeys(endpoint.container_id for endpoint in setup.endpoints):
         known = snapshot.containers.get(key)
-        if known is not None and known.unlisted:
+        if known is not None and known.state is ContainerState.UNLISTED:
             yield Unknown(
                 Part.CONTAINER,
                 known.title,
@@ -78,7 +79,7 @@ def nobodys(setup: Setup, snapshot: Snapshot) -> frozenset[BadFile]:
 def _may_live(bad: BadFile, in_use: set[str], containers: Mapping[str, Container]) -> bool:
     if bad.container_id:
         known = containers.get(bad.container_id)
-        return known is not None and known.running
+        return known is not None and not known.is_dead
     return bad.network_id in in_use
 
 

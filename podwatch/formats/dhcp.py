@@ -70,11 +70,11 @@ def holders(
     found = []
     for key, container in containers.items():
         for network in container.networks:
-            if not container.up or network not in networks:
+            if not container.is_up or network not in networks:
                 continue
             mac, address, leased = networks[network].get(key, ("", "", 0.0))
             found.append(
-                Holder(key, container.title, network, mac, address, leased, container.paused)
+                Holder(key, container.title, network, mac, address, leased, container.is_paused)
             )
     return tuple(sorted(found, key=lambda holder: (holder.name, holder.network)))
 

@@ -5,20 +5,26 @@ import json
 from typing import Any
 
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.network import Container
+from podwatch.words.network import Container, ContainerState
 from podwatch.words.text import clean
 
-_ENDED = frozenset({"exited", "dead", "removing"})
-_UP = frozenset({"running", "paused"})
-_CREATED = frozenset({"created", "configured"})
+_STATES = {
+    "configured": ContainerState.CREATED,
+    "created": ContainerState.CREATED,
+    "running": ContainerState.UP,
+    "paused": ContainerState.PAUSED,
+    "exited": ContainerState.ENDED,
+    "dead": ContainerState.ENDED,
+    "removing": ContainerState.ENDED,
+}
 
 
 def parse_ps(text: str) -> dict[str, Container]:
     """Containers by id. Unknown keys are ignored; a container without an id is passed over.
 
-    A container counts as running unless podman says that it has ended: one that is just being set
-    up already has its rules. Raises StateUnreadable for anything but a JSON list; so for no text at
-    all, which podman prints only when it failed: without containers it prints [].
+    A container is taken for running unless podman says that it has ended: one that is just being
+    set up already has its rules. Raises StateUnreadable for anything but a JSON list; so for no
+    text at all, which podman prints only when it failed: without containers it prints [].
     """
     try:
         data = json.loads(text)
@@ -41,18 +47,13 @@ def _container(data: dict[str, Any]) -> Container:
     key = _text(data, "Id") or _text(data, "ID")
     names = data.get("Names")
     first = names[0] if isinstance(names, list) and names else names
-    state = (_text(data, "State") or _text(data, "Status")).lower()
     networks = data.get("Networks")
     namespaces = data.get("Namespaces")
     pid = pid if isinstance(pid := data.get("Pid"), int) and pid > 0 else 0
     return Container(
         id=key,
         name=clean(first) if isinstance(first, str) and first else key[:12],
-        running=state not in _ENDED and not data.get("Exited"),
-        up=state in _UP,
-        # Podman 3 calls created what has its network and its process, and configured what has none.
-        created=state in _CREATED and not pid,
-        paused=state == "paused",
+        state=_state(data, pid),
         pod=_text(data, "PodName"),
         is_infra=data.get("IsInfra") is True,
         networks=tuple(clean(network) for network in networks if isinstance(network, str))
@@ -62,6 +63,14 @@ def _container(data: dict[str, Any]) -> Container:
         netns=_text(namespaces, "Net") if isinstance(namespaces, dict) else "",
         pod_id=_text(data, "Pod"),
     )
+
+
+def _state(data: dict[str, Any], pid: int) -> ContainerState:
+    word = (_text(data, "State") or _text(data, "Status")).lower()
+    unnamed = ContainerState.ENDED if data.get("Exited") else ContainerState.PRESUMED
+    state = _STATES.get(word, unnamed)
+    # Podman 3 calls created what has its network and its process, and configured what has none.
+    return ContainerState.PRESUMED if state is ContainerState.CREATED and pid else state
 
 
 def _text(data: dict[str, Any], key: str) -> str:

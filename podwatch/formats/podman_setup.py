@@ -57,7 +57,7 @@ def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
         )
         told = {_text(inspected, "Id") for answer in lists[2:] for inspected in answer}
         for container in containers.values():
-            if container.up and container.networks and container.id not in told:
+            if container.is_up and container.networks and container.id not in told:
                 raise StateUnreadable(f"podman did not tell of container {container.id[:12]}")
         joined = {endpoint.network_name for endpoint in endpoints}
         return (

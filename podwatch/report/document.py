@@ -154,7 +154,9 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
                 "missing": missing.get(container_id, 0),
             }
         )
-    others = (other for key, other in snapshot.containers.items() if other.up and key not in places)
+    others = (
+        other for key, other in snapshot.containers.items() if other.is_up and key not in places
+    )
     return found + [
         {
             **_container(other),
@@ -171,7 +173,7 @@ def _container(container: Container) -> dict[str, Any]:
         "pod": container.pod,
         "class": container.kind,
         "needs_rules": False,
-        "paused": container.paused,
+        "paused": container.is_paused,
         "shares": container.shares,
         "ports": [],
         "missing": 0,

@@ -147,25 +147,42 @@ class ContainerClass(StrEnum):
     UNKNOWN = "unknown"
 
 
+class ContainerState(StrEnum):
+    """How far a container has come, by what podman said of it last and what the kernel shows."""
+
+    CREATED = "created"
+    """It has neither network nor process: it is being started, its start has failed, or it was
+    never started."""
+    PRESUMED = "presumed"
+    """It is taken for running: podman calls it neither up nor ended (it is on its way up or down),
+    or what podman said is out of date."""
+    UP = "up"
+    """It has its network and its process."""
+    PAUSED = "paused"
+    """As UP, but its processes are frozen, and it cannot be reloaded."""
+    UNLISTED = "unlisted"
+    """A network namespace has its address, and this host's `podman ps` does not list it as running:
+    it is in another storage, or a build's. podman cannot reload it."""
+    JUST_ENDED = "just ended"
+    """Its process has ended since podman was asked, or podman was not asked yet and no namespace
+    has its address. Its rules need not be there; it is reported once podman says so, too."""
+    ENDED = "ended"
+    """podman says that it does not run."""
+    GONE = "gone"
+    """podman does not list it at all: it was removed, or was never of this storage."""
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What podman knows of a container, for names and for what may be reloaded.
+    """What is known of a container, for names and for what may be reloaded.
 
-    A paused container counts as running: its rules have to be there, but it cannot be reloaded.
-    One that is `created` is either being started, or its start has failed; one that is `up` has its
-    network and its process. `netns` is the inode of its network namespace while it is up, as text;
-    `shares` names the container whose network it is on. `ended` says that its process has ended
-    since podman was asked. One that is `unlisted` lives by the kernel's word, and this host's
-    `podman ps` does not list it as running: it is in another storage, or a build's. podman cannot
-    reload it.
+    `netns` is the inode of its network namespace while it is up, as text; `shares` names the
+    container whose network it is on.
     """
 
     id: str
     name: str
-    running: bool = True
-    up: bool = True
-    created: bool = False
-    paused: bool = False
+    state: ContainerState = ContainerState.UP
     pod: str = ""
     is_infra: bool = False
     networks: tuple[str, ...] = ()
@@ -174,10 +191,33 @@ class Container:
     pod_id: str = ""
     kind: ContainerClass = ContainerClass.UNKNOWN
     shares: str = ""
-    ended: bool = False
-    unlisted: bool = False
 
     @property
     def title(self) -> str:
         """The name a person knows it by: the pod's for a pod's infra container."""
         return f"pod {self.pod}" if self.is_infra and self.pod else self.name
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its rules have to be there."""
+        return not self.is_dead and self.state is not ContainerState.JUST_ENDED
+
+    @property
+    def is_up(self) -> bool:
+        """Whether podman says that it has its network and its process."""
+        return self.state in (ContainerState.UP, ContainerState.PAUSED)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it has to be unpaused before it can be reloaded."""
+        return self.state is ContainerState.PAUSED
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether podman says that it does not run, or does not list it at all."""
+        return self.state in (ContainerState.ENDED, ContainerState.GONE)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may run though podman does not say so: the kernel has to be asked."""
+        return self.is_dead or self.state is ContainerState.CREATED

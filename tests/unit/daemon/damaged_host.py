@@ -26,7 +26,15 @@ from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import Repair
 from podwatch.words.errors import BusUnavailable, RestoreFailed
 from podwatch.words.means import Outcome
-from podwatch.words.network import Container, Endpoint, FirewallDriver, Network, PortMapping, Setup
+from podwatch.words.network import (
+    Container,
+    ContainerState,
+    Endpoint,
+    FirewallDriver,
+    Network,
+    PortMapping,
+    Setup,
+)
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.verdict import Missing
@@ -138,10 +146,10 @@ class ToldSetup:
     async def list_containers(self) -> dict[str, Container]:
         """podman's containers."""
         ids = sorted({endpoint.container_id for endpoint in self.setup.endpoints})
-        return {
-            key: Container(key, key[:2], paused=key in self.paused, running=key not in self.stopped)
-            for key in ids
-        }
+        states = dict.fromkeys(self.paused, ContainerState.PAUSED) | dict.fromkeys(
+            self.stopped, ContainerState.ENDED
+        )
+        return {key: Container(key, key[:2], states.get(key, ContainerState.UP)) for key in ids}
 
 
 @dataclass

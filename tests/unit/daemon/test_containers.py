@@ -12,7 +12,14 @@ import pytest
 from podwatch.daemon.containers import QUIET_S, Containers
 from podwatch.decide.census import Asked
 from podwatch.words.errors import PodwatchError, StateUnreadable
-from podwatch.words.network import Address, Container, Endpoint, FirewallDriver, Setup
+from podwatch.words.network import (
+    Address,
+    Container,
+    ContainerState,
+    Endpoint,
+    FirewallDriver,
+    Setup,
+)
 from tests.unit.daemon.fakes import BEGAN_S, now, run
 
 WEB, DB = "a" * 64, "b" * 64
@@ -169,18 +176,20 @@ def test_who_was_listed_by_an_earlier_podwatch_has_a_name_and_no_process() -> No
     """Names are good until podman is asked; whether they run it cannot know."""
     podman = FakePodman()
     setup = podman.set_up(WEB)
-    podman.containers.remember({WEB: Container(WEB, "web", up=True, pid=7)})
-    found, surely, _ = podman.containers.known(setup, {7})
+    db = Container(DB, "db", ContainerState.PAUSED, pid=8)
+    podman.containers.remember({WEB: Container(WEB, "web", pid=7), DB: db})
+    found, surely, _ = podman.containers.known(setup, {7, 8})
     assert found[WEB].name == "web"
     assert found[WEB].pid == 0
-    assert not found[WEB].up
+    assert found[WEB].state is ContainerState.PRESUMED
+    assert found[DB].is_paused
     assert surely == frozenset()
 
 
 def test_who_is_listed_and_whose_process_is_there_surely_runs() -> None:
     """Unless podman itself says what is set up: then nothing else does."""
     podman = FakePodman()
-    podman.listed = {WEB: Container(WEB, "web", up=True, pid=1)}
+    podman.listed = {WEB: Container(WEB, "web", pid=1)}
 
     async def body() -> None:
         setup = podman.set_up(WEB)
@@ -189,7 +198,7 @@ def test_who_is_listed_and_whose_process_is_there_surely_runs() -> None:
         assert alive == {1}
         assert podman.containers.known(setup, alive)[1] == {WEB}
         assert podman.keys == []  # nobody is in doubt
-        assert podman.containers.known(setup, set())[0][WEB].ended
+        assert podman.containers.known(setup, set())[0][WEB].state is ContainerState.JUST_ENDED
         podman.asks_podman = True
         assert podman.containers.known(setup, alive)[1] == frozenset()
 
@@ -208,8 +217,8 @@ def test_who_is_not_listed_lives_where_the_kernel_has_his_address() -> None:
         assert not podman.containers.is_due
         found, _, inside = podman.containers.known(setup, set())
         assert inside == {AT[WEB]: 1}
-        assert found[WEB].running
-        assert not found[DB].running
+        assert found[WEB].state is ContainerState.UNLISTED
+        assert found[DB].state is ContainerState.GONE
         assert [e.container_id for e in podman.containers.running(setup).endpoints] == [WEB]
         await asyncio.sleep(podman.containers.again_at - now())
         assert podman.containers.is_due
@@ -238,7 +247,7 @@ def test_a_change_of_the_rules_makes_the_doubted_asked_for_soon() -> None:
 def test_who_is_being_started_is_doubted_where_podman_says_what_is_set_up() -> None:
     """He is not in the setup yet, and nothing tells when he is."""
     podman = FakePodman(asks_podman=True)
-    podman.listed = {WEB: Container(WEB, "web", created=True, networks=("podman",))}
+    podman.listed = {WEB: Container(WEB, "web", ContainerState.CREATED, networks=("podman",))}
 
     async def body() -> None:
         podman.set_up()

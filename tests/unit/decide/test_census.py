@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,11 +18,18 @@ from podwatch.decide.census import (
     in_doubt,
     living,
 )
-from podwatch.words.network import Address, Container, Endpoint, FirewallDriver, Setup
+from podwatch.words.network import (
+    Address,
+    Container,
+    ContainerState,
+    Endpoint,
+    FirewallDriver,
+    Setup,
+)
 
 RUNNING = Container("aa", "web")
-ENDED = Container("aa", "web", running=False)
-CREATED = Container("aa", "web", created=True)
+ENDED = Container("aa", "web", ContainerState.ENDED)
+CREATED = Container("aa", "web", ContainerState.CREATED)
 SUBNET = ip_network("10.88.0.0/16")
 ADDRESS = ip_address("10.88.0.2")
 INSIDE: dict[Address, int] = {ADDRESS: 1}
@@ -65,7 +73,7 @@ def test_who_has_an_address_in_a_namespace_lives() -> None:
     for listed in ({"aa": ENDED}, {"aa": CREATED}, {}):
         asked = Census(listed, Asked(1))
         assert runs(asked, inside=INSIDE)
-        assert found(asked, inside=INSIDE)["aa"].unlisted
+        assert found(asked, inside=INSIDE)["aa"].state is ContainerState.UNLISTED
 
 
 def test_who_is_neither_listed_nor_inside_is_dead() -> None:
@@ -73,7 +81,8 @@ def test_who_is_neither_listed_nor_inside_is_dead() -> None:
     for listed in ({"aa": ENDED}, {"aa": CREATED}, {}):
         asked = Census(listed, Asked(1))
         assert not runs(asked, inside=NOBODY)
-        assert not found(asked, inside=NOBODY)["aa"].running
+        gone = ContainerState.ENDED if listed else ContainerState.GONE
+        assert found(asked, inside=NOBODY)["aa"].state is gone
 
 
 def test_whom_podman_lists_as_running_no_kernel_declares_dead() -> None:
@@ -81,7 +90,7 @@ def test_whom_podman_lists_as_running_no_kernel_declares_dead() -> None:
     asked = Census({"aa": RUNNING}, Asked(1))
     assert in_doubt(STATE, asked.at(1, STATE)) == frozenset()
     assert runs(asked, inside=NOBODY)
-    assert not found(asked, inside=NOBODY)["aa"].unlisted
+    assert found(asked, inside=NOBODY)["aa"].state is ContainerState.UP
 
 
 def test_a_kernel_that_does_not_tell_declares_nobody_dead() -> None:
@@ -93,29 +102,52 @@ def test_nobody_is_dead_by_a_list_from_before_his_start() -> None:
     """State written anew since podman was asked is a container's that may just have started."""
     asked = Census({"aa": ENDED}, Asked(1, {"aa": "old"}))
     fresh, same = setup_of("aa", stamps={"aa": "new"}), setup_of("aa", stamps={"aa": "old"})
-    assert found(asked, fresh, stamp=2, inside=NOBODY)["aa"].running
-    assert not found(asked, same, stamp=2, inside=NOBODY)["aa"].running
+    assert found(asked, fresh, stamp=2, inside=NOBODY)["aa"].state is ContainerState.PRESUMED
+    assert found(asked, same, stamp=2, inside=NOBODY)["aa"].state is ContainerState.ENDED
     unlisted = Census({}, Asked(1, {"aa": "old"}))
     assert "aa" not in found(unlisted, fresh, stamp=2, inside=NOBODY)
-    assert not found(unlisted, same, stamp=2, inside=NOBODY)["aa"].running
+    assert found(unlisted, same, stamp=2, inside=NOBODY)["aa"].state is ContainerState.GONE
     assert "aa" not in found(Census({}, Asked(1)), fresh, stamp=2, inside=NOBODY)
 
 
 def test_after_a_restart_the_dead_are_not_expected_and_not_told() -> None:
     """Before podman was asked the last list gives names; nobody removes state because of it."""
-    names = Census({"bb": Container("bb", "other", running=False)})
+    names = Census({"bb": Container("bb", "other", ContainerState.ENDED)})
     seen = found(names, setup_of("aa"), inside=NOBODY)
-    assert (seen["aa"].running, seen["aa"].ended) == (True, True)
+    assert seen["aa"].state is ContainerState.JUST_ENDED
     assert living(setup_of("aa"), seen).endpoints == ()
     assert living(setup_of("aa"), found(names, setup_of("aa"), inside=INSIDE)).endpoints
+
+
+@pytest.mark.parametrize("listed", [{"aa": ENDED}, {"aa": CREATED}, {}])
+def test_before_podman_is_asked_who_is_dead_has_just_ended(listed: dict[str, Container]) -> None:
+    """Whatever the last list says of him, and though he is not on it."""
+    assert found(Census(listed), inside=NOBODY)["aa"].state is ContainerState.JUST_ENDED
+
+
+@pytest.mark.parametrize("state", ContainerState)
+def test_only_an_end_is_out_of_date_by_a_new_start(state: ContainerState) -> None:
+    """Of state written anew since podman was asked; whatever else it said is taken up as it is."""
+    asked = Census({"aa": replace(RUNNING, state=state)}, Asked(1, {"aa": "old"}))
+    fresh, same = setup_of("aa", stamps={"aa": "new"}), setup_of("aa", stamps={"aa": "old"})
+    later = ContainerState.PRESUMED if state is ContainerState.ENDED else state
+    assert asked.at(2, fresh)["aa"].state is later
+    assert asked.at(2, same)["aa"].state is state
+
+
+def test_whom_podman_does_not_list_goes_by_the_beginning_of_his_id() -> None:
+    """A container's id is shortened as podman does it; a build's, which is a name, is whole."""
+    for key, name in (("c" * 64, "c" * 12), ("buildah-buildah378019839",) * 2):
+        gone = Census({}, Asked(1)).at(1, setup_of(key))[key]
+        assert (gone.name, gone.state) == (name, ContainerState.GONE)
 
 
 def test_one_namespace_makes_no_two_of_one_address_live() -> None:
     """Who has a dead container's address now does not bring that one back to life."""
     both = setup_of("aa", "bb")
     asked = Census({"bb": replace(RUNNING, id="bb")}, Asked(1))
-    assert not found(asked, both, inside={ADDRESS: 1})["aa"].running
-    assert found(asked, both, inside={ADDRESS: 2})["aa"].running
+    assert not found(asked, both, inside={ADDRESS: 1})["aa"].is_running
+    assert found(asked, both, inside={ADDRESS: 2})["aa"].is_running
 
 
 def test_a_container_may_be_starting() -> None:
@@ -209,7 +241,10 @@ class World:
             self.state.pop(key, None)
 
     def ask(self, asked: Asked) -> None:
-        seen = {key: Container(key, key, running=up) for key, up in self.listed.items()}
+        seen = {
+            key: Container(key, key, ContainerState.UP if up else ContainerState.ENDED)
+            for key, up in self.listed.items()
+        }
         self.census = self.census.next(seen, asked, (), (), 0.0)
 
     def asked(self) -> Asked:
@@ -228,7 +263,7 @@ class World:
         inside = {address_of(key): 1 for key in self.alive}
         seen = self.census.at(self.asked().stamp, setup)
         seen |= by_kernel(setup, seen, inside, told=self.census.asked is not None)
-        dead = {key for key in self.state if key in seen and not seen[key].running}
+        dead = {key for key in self.state if key in seen and seen[key].is_dead}
         return {each.container_id for each in living(setup, seen).endpoints}, dead
 
 

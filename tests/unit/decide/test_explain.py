@@ -15,6 +15,7 @@ from podwatch.words.network import (
     Address,
     Container,
     ContainerClass,
+    ContainerState,
     Endpoint,
     FirewallDriver,
     Isolation,
@@ -95,8 +96,8 @@ def test_a_healthy_host_is_open_everywhere() -> None:
 
 
 WIRE = KERNEL.links
-PAUSED = {WEB: Container(WEB, "web", paused=True)}
-STOPPED = {WEB: Container(WEB, "web", running=False)}
+PAUSED = {WEB: Container(WEB, "web", ContainerState.PAUSED)}
+STOPPED = {WEB: Container(WEB, "web", ContainerState.ENDED)}
 
 
 @pytest.mark.parametrize(
@@ -179,6 +180,17 @@ def test_each_breakage_has_its_hop(
     assert broken(ways, WayKind.OUT) == ({hop} if ways_out else set())
     assert all(each.first_broken.advice for each in ways if each.first_broken)
     assert state_of(ways) is State.LOST
+
+
+@pytest.mark.parametrize("state", ContainerState)
+def test_who_does_not_run_is_told_in_his_way(state: ContainerState) -> None:
+    """The hop says so of the paused and the dead; of one that has just ended nobody knows yet."""
+    web = Container(WEB, "web", state)
+    ways = explain(replace(HEALTHY, containers={WEB: web}), KERNEL)
+    told = [hop for way in ways for hop in way.hops if hop.what.startswith("web is ")]
+    assert bool(told) is (web.is_paused or web.is_dead)
+    what = "paused" if web.is_paused else "not running"
+    assert all(hop.what == f"web is {what}" for hop in told)
 
 
 def test_what_stops_nothing_is_a_note() -> None:
@@ -359,8 +371,8 @@ def test_a_target_without_ways_says_why(target: str, what: str, hint: str) -> No
         Container("c" * 64, "lan-web", networks=("lan",), kind=ContainerClass.MACVLAN),
         Container("d" * 64, "host-web", kind=ContainerClass.HOST),
         Container("e" * 64, "sidecar", kind=ContainerClass.SHARED, shares="web"),
-        Container("f" * 64, "old", running=False),
-        Container("9" * 64, "new", created=True, kind=ContainerClass.BRIDGE),
+        Container("f" * 64, "old", ContainerState.ENDED),
+        Container("9" * 64, "new", ContainerState.CREATED, kind=ContainerClass.BRIDGE),
     ]
     with pytest.raises(PodwatchError, match=what) as caught:
         chosen(explain(HEALTHY, KERNEL), target, {each.id: each for each in listed})

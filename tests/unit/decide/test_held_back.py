@@ -4,7 +4,7 @@
 import pytest
 
 from podwatch.decide.held_back import held_back, sentence
-from podwatch.words.network import Container
+from podwatch.words.network import Container, ContainerState
 
 CONTAINERS = {
     each.id: each
@@ -12,7 +12,7 @@ CONTAINERS = {
         Container("web", "web", networks=("podman",)),
         Container("mixed", "mixed", networks=("lan", "podman")),
         Container("static", "static", networks=("podman", "lan2")),
-        Container("paused", "paused", networks=("podman",), paused=True),
+        Container("paused", "paused", ContainerState.PAUSED, networks=("podman",)),
         Container("i", "i-infra", networks=("podman", "lan"), pod="shop", is_infra=True),
     )
 }

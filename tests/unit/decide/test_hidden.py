@@ -15,6 +15,7 @@ from podwatch.drivers.driver import expected_rules
 from podwatch.words.network import (
     BadFile,
     Container,
+    ContainerState,
     Endpoint,
     FirewallDriver,
     Network,
@@ -119,7 +120,7 @@ def forward(setup: Setup, observed: Ruleset, *dead: str, strangers: Sequence[str
 
     10.88.0.2 is in a network namespace, and so are the `strangers`.
     """
-    containers = {each: Container(each, "old", running=False) for each in dead}
+    containers = {each: Container(each, "old", ContainerState.ENDED) for each in dead}
     inside = {ip_address(each): 1 for each in ("10.88.0.2", *strangers)}
     snapshot = Snapshot(setup, observed, ABSENT_FIREWALLD, containers, inside=inside)
     way, *_ = explain(snapshot, Kernel())

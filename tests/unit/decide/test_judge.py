@@ -16,6 +16,7 @@ from podwatch.drivers.nftables import expected_rules
 from podwatch.words.network import (
     BadFile,
     Container,
+    ContainerState,
     Endpoint,
     FirewallDriver,
     Isolation,
@@ -383,7 +384,10 @@ def test_rules_that_have_to_be_there_twice_are_no_duplicates() -> None:
 
 def test_a_stopped_containers_rules_are_not_expected() -> None:
     """State left behind by a container that podman says is not running is a warning."""
-    stopped = {**CONTAINERS, LONE.container_id: Container(LONE.container_id, "till", running=False)}
+    stopped = {
+        **CONTAINERS,
+        LONE.container_id: Container(LONE.container_id, "till", ContainerState.GONE),
+    }
     rules = installed(replace(SETUP, endpoints=(WEB, QUIET)))
     verdict = judge(snapshot(containers=stopped, rules=rules))
     assert (verdict.state, verdict.missing) == (State.OK, ())

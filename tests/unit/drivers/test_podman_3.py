@@ -25,6 +25,7 @@ from podwatch.formats.podman_json import parse_ps
 from podwatch.formats.podman_setup import parse_setup
 from podwatch.words.dhcp import Backend
 from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import ContainerState
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.verdict import State
@@ -165,35 +166,29 @@ def test_its_containers_are_read() -> None:
     """Names, networks, process and namespace; ports in its words offend nobody."""
     (web,) = parse_ps(json.dumps([listed()])).values()
 
-    assert (web.id, web.name, web.running, web.up) == (WEB, "web", True, True)
+    assert (web.id, web.name, web.state) == (WEB, "web", ContainerState.UP)
     assert (web.networks, web.pid, web.netns) == (("podman",), 4051, "4026532722")
 
 
 @pytest.mark.parametrize(
-    ("state", "pid", "running", "up", "created"),
+    ("word", "pid", "state"),
     [
-        ("configured", 0, True, False, True),
-        ("created", 4051, True, False, False),
-        ("running", 4051, True, True, False),
-        ("paused", 4051, True, True, False),
-        ("stopping", 4051, True, False, False),
-        ("stopped", 0, False, False, False),
-        ("exited", 0, False, False, False),
-        ("removing", 0, False, False, False),
+        ("configured", 0, ContainerState.CREATED),
+        ("created", 4051, ContainerState.PRESUMED),
+        ("running", 4051, ContainerState.UP),
+        ("paused", 4051, ContainerState.PAUSED),
+        ("stopping", 4051, ContainerState.PRESUMED),
+        ("stopped", 0, ContainerState.ENDED),
+        ("exited", 0, ContainerState.ENDED),
+        ("removing", 0, ContainerState.ENDED),
     ],
 )
-def test_its_states_are_told_apart(
-    state: str,
-    pid: int,
-    running: bool,  # noqa: FBT001
-    up: bool,  # noqa: FBT001
-    created: bool,  # noqa: FBT001
-) -> None:
+def test_its_states_are_told_apart(word: str, pid: int, state: ContainerState) -> None:
     """Its “created” has network and process; what has neither yet is “configured”."""
-    ended = state in ("stopped", "exited")
-    (web,) = parse_ps(json.dumps([listed(State=state, Pid=pid, Exited=ended)])).values()
+    ended = word in ("stopped", "exited")
+    (web,) = parse_ps(json.dumps([listed(State=word, Pid=pid, Exited=ended)])).values()
 
-    assert (web.running, web.up, web.created) == (running, up, created)
+    assert web.state is state
 
 
 def test_its_containers_have_classes() -> None:

@@ -8,7 +8,7 @@ import pytest
 from podwatch.formats.dhcp import holders, parse_leases, parse_network_inspect
 from podwatch.words.dhcp import Holder, Lease
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.network import Container
+from podwatch.words.network import Container, ContainerState
 
 LEASE = {
     "C6:15:17:a4:ec:e5": [
@@ -61,8 +61,8 @@ def test_holders() -> None:
     places = {"lan": {"a": ("mac", "192.0.2.70", 5.0)}}
     containers = {
         "a": Container("a", "one", networks=("podman", "lan")),
-        "b": Container("b", "two", networks=("lan",), paused=True),
-        "c": Container("c", "three", networks=("lan",), up=False),
+        "b": Container("b", "two", ContainerState.PAUSED, networks=("lan",)),
+        "c": Container("c", "three", ContainerState.PRESUMED, networks=("lan",)),
         "d": Container("d", "four", networks=("podman",)),
     }
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from podwatch.formats.podman_json import parse_ps
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.network import Container
+from podwatch.words.network import Container, ContainerState
 
 DATA = Path(__file__).parents[2] / "data"
 ID = "c" * 64
@@ -31,30 +31,33 @@ def test_a_recorded_listing_is_read(suite: str) -> None:
     assert by_name["dual-web"].networks == ("dual",)
     assert by_name["none-web"].networks == ()
     assert [each.is_infra for each in found.values()].count(True) == 1
-    assert all(len(each.id) == 64 and each.running for each in found.values())
+    assert all(len(each.id) == 64 and each.is_up for each in found.values())
 
 
 @pytest.mark.parametrize(
-    ("state", "running", "paused"),
+    ("word", "state"),
     [
-        ("running", True, False),
-        ("paused", True, True),
-        ("initialized", True, False),
-        ("stopping", True, False),
-        ("exited", False, False),
-        ("removing", False, False),
+        ("created", ContainerState.CREATED),
+        ("configured", ContainerState.CREATED),
+        ("initialized", ContainerState.PRESUMED),
+        ("running", ContainerState.UP),
+        ("paused", ContainerState.PAUSED),
+        ("stopping", ContainerState.PRESUMED),
+        ("exited", ContainerState.ENDED),
+        ("dead", ContainerState.ENDED),
+        ("removing", ContainerState.ENDED),
+        ("a word of Podman 9", ContainerState.PRESUMED),
     ],
 )
-def test_states_are_told_apart(state: str, running: bool, paused: bool) -> None:  # noqa: FBT001
-    """A container has rules until podman says that it ended; a paused one has, and is told."""
-    container = one(State=state)
-
-    assert (container.running, container.paused) == (running, paused)
+def test_states_are_told_apart(word: str, state: ContainerState) -> None:
+    """A container is taken for running until podman says that it ended, whatever else it says."""
+    assert one(State=word.title()).state is state
 
 
 def test_podman_4_and_3_are_read_too() -> None:
     """Shapes of older versions: an exited flag, names as text, a missing network list."""
-    assert not one(State="", Exited=True).running
+    assert one(State="", Exited=True).state is ContainerState.ENDED
+    assert one(State="", Status="paused").is_paused
     assert one(Names="web").name == "web"
     assert one(Names=None).name == ID[:12]
     assert one(Networks=None).networks == ()

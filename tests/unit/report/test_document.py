@@ -11,6 +11,7 @@ from podwatch.report.status import needing_rules
 from podwatch.words.network import (
     Container,
     ContainerClass,
+    ContainerState,
     Endpoint,
     FirewallDriver,
     Isolation,
@@ -83,10 +84,13 @@ def test_networks_and_containers_are_told_with_their_ports() -> None:
 
 def test_containers_without_rules_are_listed_behind() -> None:
     """Each other container that is up is told with its class; only those with rules count."""
-    lan = Container("d" * 64, "lan", networks=("lan",), kind=ContainerClass.MACVLAN, paused=True)
+    lan = Container(
+        "d" * 64, "lan", ContainerState.PAUSED, networks=("lan",), kind=ContainerClass.MACVLAN
+    )
     guest = Container("e" * 64, "guest", kind=ContainerClass.SHARED, shares="web")
-    ended = Container("f" * 64, "ended", running=False, up=False)
-    containers = {each.id: each for each in (lan, guest, ended)} | dict(SNAPSHOT.containers)
+    down = set(ContainerState) - {ContainerState.UP, ContainerState.PAUSED}
+    others = [Container(f"f-{state}", "other", state) for state in down]
+    containers = {each.id: each for each in (lan, guest, *others)} | dict(SNAPSHOT.containers)
 
     found = document(
         replace(SNAPSHOT, containers=containers), Verdict(State.OK, all_container_ids=(WEB, DB))

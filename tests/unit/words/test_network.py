@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from podwatch.words.network import Container, PortMapping
+from podwatch.words.network import Container, ContainerState, PortMapping
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,29 @@ def test_a_port_mapping_is_shown_as_it_is_typed(mapping: PortMapping, shown: str
 def test_a_container_has_the_name_a_person_knows(container: Container, title: str) -> None:
     """A pod's infra container goes by the pod's name, any other by its own."""
     assert container.title == title
+
+
+ANSWERS = {
+    ContainerState.CREATED: {"is_running", "is_doubtful"},
+    ContainerState.PRESUMED: {"is_running"},
+    ContainerState.UP: {"is_running", "is_up"},
+    ContainerState.PAUSED: {"is_running", "is_up", "is_paused"},
+    ContainerState.UNLISTED: {"is_running"},
+    ContainerState.JUST_ENDED: set(),
+    ContainerState.ENDED: {"is_dead", "is_doubtful"},
+    ContainerState.GONE: {"is_dead", "is_doubtful"},
+}
+
+
+@pytest.mark.parametrize("state", ContainerState)
+def test_a_state_answers_every_question(state: ContainerState) -> None:
+    """Of each state it is fixed whether rules are expected, and what podman and the kernel say."""
+    questions = ("is_running", "is_up", "is_paused", "is_dead", "is_doubtful")
+    container = Container("1a", "web", state)
+
+    assert {word for word in questions if getattr(container, word)} == ANSWERS[state]
+
+
+def test_a_container_is_up_unless_anything_else_is_said() -> None:
+    """Whoever makes one of an id and a name takes it for up."""
+    assert Container("1a", "web").state is ContainerState.UP
