@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from podwatch.decide.pauses import doubled
 from podwatch.words.dhcp import Backend, DhcpSnapshot, Fault, Holder
 from podwatch.words.text import counted, listed
 from podwatch.words.verdict import State
@@ -232,11 +233,10 @@ def _decide(
         return DhcpMemory(), verdict, DhcpDecision(None)
     if verdict.fault is Fault.UNREADABLE:
         return memory, verdict, DhcpDecision(None, "unknown is not lost", now + limits.backoff)
+    since = now if memory.serving_since is None else memory.serving_since
     if seen.serving:
-        since = now if memory.serving_since is None else memory.serving_since
-        memory = replace(memory, serving_since=since)
-        if now - since >= limits.calm:
-            memory = replace(memory, tries=0)
+        tries = 0 if now - since >= limits.calm else memory.tries
+        memory = replace(memory, serving_since=since, tries=tries)
     else:
         memory = replace(memory, serving_since=None, lost_since=None)
     wants_enabling = seen.socket.file == "disabled"
@@ -253,9 +253,8 @@ def _decide(
         # Only an administrator can help, and a unit that is installed or unmasked is heard of.
         return memory, verdict, DhcpDecision(None, "this is the administrator's to change")
     memory, decision = _about_leases(memory, seen, verdict.lost, now, limits)
-    calm_at = memory.serving_since + limits.calm if memory.serving_since is not None else now
-    if decision.act is None and memory.tries and decision.look_at is None:
-        decision = replace(decision, look_at=calm_at)
+    if memory.tries and decision.look_at is None:
+        decision = replace(decision, look_at=since + limits.calm)
     return memory, verdict, decision
 
 
@@ -264,8 +263,8 @@ def served(memory: DhcpMemory, now: float, limits: Limits) -> DhcpMemory:
 
     The first few tries follow each other quickly, the next at growing intervals.
     """
-    doublings = min(max(memory.tries - _QUICK_TRIES, 0), 20)
-    pause = min(limits.socket_backoff * 2.0**doublings, limits.backoff_max)
+    doublings = max(memory.tries - _QUICK_TRIES, 0)
+    pause = doubled(limits.socket_backoff, doublings, limits.backoff_max)
     return replace(memory, tries=memory.tries + 1, next_serve=now + pause)
 
 
@@ -295,11 +294,12 @@ def renewed(
         return replace(
             memory,
             failures=memory.failures + 1,
-            next_renew=now + _pause(memory.failures, limits),
+            next_renew=now + doubled(limits.backoff, memory.failures, limits.backoff_max),
             canary=container_id,
         )
-    times = memory.refused.get(container_id, (0, 0.0))[0]
-    refused[container_id] = times + 1, now + _pause(times, limits)
+    times, _ = memory.refused.get(container_id, (0, NEVER))
+    pause = doubled(limits.backoff, times, limits.backoff_max)
+    refused[container_id] = times + 1, now + pause
     canary = "" if memory.canary == container_id else memory.canary
     return replace(memory, refused=refused, canary=canary)
 
@@ -333,7 +333,7 @@ def _about_leases(
         why = "the DHCP server did not answer: pausing" if memory.failures else "just noticed"
         return memory, DhcpDecision(None, why, ready)
     ids = [holder.container_id for holder in lost]
-    due = {key: memory.refused.get(key, (0, NEVER))[1] for key in ids}
+    due = {key: memory.refused[key][1] if key in memory.refused else NEVER for key in ids}
     # The one that lost its address already has nothing more to lose.
     for holder in sorted(lost, key=lambda holder: holder.container_id != memory.canary):
         if now >= due[holder.container_id]:
@@ -347,7 +347,7 @@ def _serve(seen: DhcpSnapshot, verdict: DhcpVerdict, *, enable: bool) -> DhcpDec
         Act.SERVE,
         verdict.what,
         enable=enable,
-        start=not seen.serving and not active,
+        start=not active,
         restart=not seen.serving and active,
     )
 
@@ -376,7 +376,3 @@ def _why_not(seen: DhcpSnapshot) -> str:
 
 def _networks(seen: DhcpSnapshot) -> str:
     return f"{'network' if len(seen.networks) == 1 else 'networks'} {listed(list(seen.networks))}"
-
-
-def _pause(times: int, limits: Limits) -> float:
-    return min(limits.backoff * 2.0 ** min(times, 20), limits.backoff_max)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from podwatch.decide.decision import NEVER, Case, Decision, Limits, Memory
 from podwatch.decide.kinds import RULES
+from podwatch.decide.pauses import doubled
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind, Missing, MissingKind
@@ -26,7 +27,7 @@ def about_rules(memory: Memory, case: Case) -> Decision:
     busy = blocked.get(BlockedKind.LOCKED) or blocked.get(BlockedKind.BUSY)
     again = now + min(max(waited / 2, 0.05), 1.0)
     lost = tuple(loss for loss in case.lost_rules if loss.kind != MissingKind.STALE)
-    can_replay = (case.can_replay and bool(lost)) or len(lost) < len(case.lost_rules)
+    can_replay = case.can_replay or len(lost) < len(case.lost_rules)
     if Method.REPLAY in limits.methods and can_replay and Method.REPLAY not in memory.tried:
         if busy and case.is_changing and waited < limits.busy_cap:
             return Decision(None, busy.what, again)
@@ -126,7 +127,7 @@ def climbed(
     if decision.method == Method.REPLAY:
         replays = (*_later(memory.replays, window), now)
         excess = sum(1 for _ in _later(replays, now - 10)) - limits.replay_burst
-        pause = min(0.05 * 2 ** min(excess, 7), 5.0) if excess > 0 else 0.0
+        pause = doubled(0.05, excess, 5.0) if excess > 0 else 0.0
         # A copy that cannot be put back is not tried twice: the next means has its turn.
         return replace(
             memory,
@@ -143,7 +144,7 @@ def climbed(
     tries = replace(tries, count=tries.count + 1)
     # Those of the window alone would never reach the longest pause.
     doublings = max(len(rounds), tries.count) - 1
-    pause = min(limits.backoff * 2 ** min(doublings, 20), limits.backoff_max)
+    pause = doubled(limits.backoff, doublings, limits.backoff_max)
     return replace(
         memory.noting(RULES, replace(tries, next_at=now + pause)),
         tried=tuple(method for method in tried if method not in again),

@@ -22,6 +22,7 @@ from podwatch.decide.decision import (
 )
 from podwatch.decide.kinds import KINDS, RULES, Kind
 from podwatch.decide.ladder import about_duplicates, about_rules, climbed
+from podwatch.decide.pauses import doubled
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind, Missing, Verdict
@@ -71,7 +72,7 @@ def acted(
     if kind.name == RULES.name:
         return climbed(memory, decision, now, limits, done=done)
     tries = memory.of(kind)
-    pause = min(kind.first_pause_s * 2 ** min(tries.count, 20), limits.backoff_max)
+    pause = doubled(kind.first_pause_s, tries.count, limits.backoff_max)
     return memory.noting(kind, replace(tries, count=tries.count + 1, next_at=now + pause))
 
 
@@ -167,7 +168,7 @@ def _noted(memory: Memory, case: Case, kinds: Sequence[Kind]) -> Memory:
 def _again(memory: Memory, case: Case) -> tuple[Memory, float]:
     """Look again, at growing intervals: nothing tells when what is unknown can be read."""
     limits = case.limits
-    pause = min(limits.backoff * 2 ** min(memory.unknowns, 20), limits.backoff_max)
+    pause = doubled(limits.backoff, memory.unknowns, limits.backoff_max)
     return replace(memory, unknowns=memory.unknowns + 1), case.now + pause
 
 
