@@ -174,7 +174,13 @@ class _Teller:
             yield from self._firewalld_forwards(path, what)
         else:
             taken = hidden.taken(
-                self.snapshot, self.expected, path, endpoint.container_id, mapping, address
+                self.snapshot,
+                self.setup,
+                self.expected,
+                path,
+                endpoint.container_id,
+                mapping,
+                address,
             )
             yield taken or self._present("port forward", path, what, Mark.BROKEN)
         yield from self._forward_rules(endpoint, address, inward=True)

@@ -51,6 +51,7 @@ _ACCEPT = (RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
 
 def taken(
     snapshot: Snapshot,
+    setup: Setup,
     expected: Sequence[Rule],
     path: Sequence[Rule],
     container_id: str,
@@ -64,13 +65,13 @@ def taken(
     advised to be deleted: the first of several networks of one container serves it.
     """
     observed, told = snapshot.rules, None
-    if observed is None or snapshot.setup is None:
+    if observed is None:
         return None
     for number in range(mapping.count):
         one = mapping.only(mapping.host_port + number)
         found = taken_first(path, observed, one, address)
         if found is not None:
-            hop = _taken(snapshot, snapshot.setup, observed, expected, container_id, one, *found)
+            hop = _taken(snapshot, setup, observed, expected, container_id, one, *found)
             told = hop if told is None or hop.mark is Mark.BROKEN else told
     return told
 
@@ -106,17 +107,18 @@ def _taken(
     seen = replace(snapshot, setup=alive)
     left = leftovers(seen, expected_rules(alive, observed))
     is_stale = (chain, text) in {(rule.chain, rule.text) for rule in left}
-    if not is_stale and _may_be_needed(seen, chain, text):
+    if not is_stale and _may_be_needed(seen, alive, observed, chain, text):
         what += ": whose it is cannot be told now"
         return Hop("port forward", what, Mark.UNKNOWN, "podwatch status")
     advice = "podwatch restore --stale" if is_stale else _NOT_PODMANS
     return Hop("port forward", what, Mark.BROKEN, advice)
 
 
-def _may_be_needed(snapshot: Snapshot, chain: str, text: str) -> bool:
+def _may_be_needed(
+    snapshot: Snapshot, setup: Setup, observed: Ruleset, chain: str, text: str
+) -> bool:
     """Whether a rule may be a container's of which podwatch does not know all."""
-    setup, observed = snapshot.setup, snapshot.rules
-    if setup is None or observed is None or snapshot.inside is None or snapshot.busy:
+    if snapshot.inside is None or snapshot.busy:
         return True
     rule = Leftover(setup.driver, chain, text, target_of(text))
     return may_be_needed(rule, observed, strangers(setup, snapshot.inside))
@@ -136,14 +138,13 @@ def taken_first(
             if not mine and (ports or text not in own):
                 continue
             target = jump_target(name, text, observed)
-            if target and (found := first(target)):
+            if found := first(target):
                 return found
-            if not target and (text in own or _TAKES.search(text)) and other not in text:
+            if not target and _TAKES.search(text) and other not in text:
                 return name, text
         return None
 
-    entry = next((rule.chain for rule in path if rule.kind is not RuleKind.HOOK), "")
-    found = first(entry)
+    found = first(path[0].chain) if path else None
     return None if found is None or found[1] in own else found
 
 
@@ -206,12 +207,12 @@ def hidden(
         chain = observed.chains.get(name)
         if chain is None or texts.issuperset(chain.rules):
             continue
-        last = max((at for at, text in enumerate(chain.rules) if text in texts), default=-1)
+        end = max((at + 1 for at, text in enumerate(chain.rules) if text in texts), default=0)
         ends = _may_end(name, chain)
         for at, text in enumerate(chain.rules):
             if text in texts or (name, text) in told:
                 continue
-            if at > last:
+            if at >= end:
                 # What comes from outside no rule of netavark's accepts: it passes at the end.
                 if chain.hook != BUILT_IN and _DROPS_ALL.fullmatch(text):
                     yield _notice(name, text, "all that no rule before it accepts")
