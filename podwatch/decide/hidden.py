@@ -137,10 +137,9 @@ def taken_first(
             mine = protocol == mapping.protocol and any(mapping.host_port in span for span in ports)
             if not mine and (ports or text not in own):
                 continue
-            target = jump_target(name, text, observed)
-            if found := first(target):
+            if found := first(jump_target(name, text, observed)):
                 return found
-            if not target and _TAKES.search(text) and other not in text:
+            if _TAKES.search(text) and other not in text:
                 return name, text
         return None
 

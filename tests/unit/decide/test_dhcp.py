@@ -142,6 +142,7 @@ def test_missing_names_the_package(backend: Backend) -> None:
     assert (verdict.state, verdict.fault) == (State.LOST, Fault.MISSING)
     assert seen.proxy.package in verdict.advice
     assert decide(seen).act is None
+    assert decide(seen).why == "this is the administrator's to change"
 
 
 def test_an_idle_proxy_is_normal() -> None:
@@ -204,7 +205,8 @@ def test_a_silent_server_ends_the_round() -> None:
     memory, _, waits = step(memory, FORGOTTEN, 11.0, LIMITS)
     _, _, again = step(memory, FORGOTTEN, 10.0 + LIMITS.backoff, LIMITS)
 
-    assert (waits.act, waits.look_at) == (None, 10.0 + LIMITS.backoff)
+    why = "the DHCP server did not answer: pausing"
+    assert waits == DhcpDecision(None, why, 10.0 + LIMITS.backoff)
     assert again.holder == HOLDERS[2]
 
 
@@ -463,6 +465,7 @@ def test_a_socket_that_served_for_long_starts_at_once() -> None:
     assert (calm.tries, rests.look_at) == (0, 70.0 + LIMITS.slow)
     stopped, _, _ = step(memory, STOPPED, 71.0, LIMITS)
     assert stopped.serving_since is None
+    assert step(memory, FRESH, 10.0, LIMITS)[2].look_at == 10.0 + LIMITS.settle
 
 
 def test_a_try_waits_for_its_moment() -> None:
