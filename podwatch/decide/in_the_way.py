@@ -34,27 +34,22 @@ def in_the_way(
     stale = {
         (rule.chain, rule.text): rule
         for rule in left
-        if rule.driver is setup.driver
-        and rule.to
-        and any(ip_address(rule.to) in subnet for subnet in subnets)
+        if rule.to and any(ip_address(rule.to) in subnet for subnet in subnets)
     }
     if not stale:
         return []
-    taken = [sent_on(text) for _, text in stale]
+    sent = [sent_on(text) for _, text in stale]
+    taken = {(protocol, port) for protocol, ports in sent for span in ports for port in span}
     ways: dict[tuple[str, str], list[Rule]] = {}
     for rule in rules:
         if rule.kind in (RuleKind.PORT_JUMP, RuleKind.PORT_DNAT):
             for way in rule.ways:
                 ways.setdefault((rule.container_id, way), []).append(rule)
     found: dict[tuple[str, str], Missing] = {}
-    for endpoint, whole, address in _published(setup):
+    for endpoint, whole, address in _ways(setup):
         path = ways.get((endpoint.container_id, whole.way_to(address)), [])
         for one in (whole.only(whole.host_port + number) for number in range(whole.count)):
-            if not any(
-                protocol == one.protocol and one.host_port in port
-                for protocol, ports in taken
-                for port in ports
-            ):
+            if (one.protocol, one.host_port) not in taken:
                 continue
             for chain, text in _before(path, observed, one, address, stale):
                 known = containers.get(endpoint.container_id)
@@ -77,12 +72,11 @@ def in_the_way(
     return list(found.values())
 
 
-def _published(setup: Setup) -> Iterator[tuple[Endpoint, PortMapping, Address]]:
+def _ways(setup: Setup) -> Iterator[tuple[Endpoint, PortMapping, Address]]:
     for endpoint in setup.endpoints:
         for mapping in endpoint.port_mappings or ():
             for address, _ in endpoint.addresses:
-                if mapping.host_ip is None or mapping.host_ip.version == address.version:
-                    yield endpoint, mapping, address
+                yield endpoint, mapping, address
 
 
 def _before(

@@ -120,7 +120,7 @@ def _about_observed(
     closes = {(loss.chain, loss.detail) for loss in stale}
     others = [rule for rule in left if (rule.chain, rule.text) not in closes]
     yield from notices(others, setup, snapshot.containers)
-    if observed.present and not snapshot.busy:
+    if not snapshot.busy:
         told = {(rule.chain, rule.text) for rule in left}
         damaged = {loss.chain for loss in lost}
         lost.extend(stale)

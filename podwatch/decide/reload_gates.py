@@ -58,8 +58,8 @@ def _about_names(gates: Gates, server: NameServer) -> Iterator[str]:
     if not server.is_alive:
         yield from _no_start(gates, server)
     for served in server.served:
-        missing = [address for address in served.addresses if address not in here]
-        if missing and (not server.is_alive or _is_in_use(gates, served)):
+        if not server.is_alive or _is_in_use(gates, served):
+            missing = (address for address in served.addresses if address not in here)
             yield from (_missing(gates, served, address) for address in missing)
 
 

@@ -175,10 +175,8 @@ def duplicates(rules: Sequence[Rule], observed: Ruleset) -> list[Notice]:
         if name not in doubled:
             continue
         counts = Counter(observed.chains[name].rules)
-        extra += sum(
-            max(0, counts[text] - max(1, wanted[name, text])) for text in texts if text in counts
-        )
-    if extra <= 0:
+        extra += sum(max(0, counts[text] - wanted[name, text]) for text in texts)
+    if not extra:
         return []
     return [
         Notice(

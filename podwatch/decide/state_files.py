@@ -70,7 +70,7 @@ def nobodys(setup: Setup, snapshot: Snapshot) -> frozenset[BadFile]:
     That is so where all who have a network namespace are accounted for by the rest of the state.
     """
     inside = snapshot.inside
-    if inside is None or snapshot.busy or not setup.bad_files or strangers(setup, inside):
+    if inside is None or snapshot.busy or strangers(setup, inside):
         return frozenset()
     in_use = {endpoint.network_id for endpoint in setup.endpoints}
     return frozenset(e for e in setup.bad_files if not _may_live(e, in_use, snapshot.containers))
@@ -97,7 +97,7 @@ def about_nobodys(useless: Collection[BadFile]) -> Iterator[Notice]:
 def unreadable(setup: Setup, bad: BadFile) -> Unknown:
     """What a file that makes no sense leaves unknown: a container, or all of a network."""
     ids: tuple[str, ...] = (bad.container_id,) if bad.container_id else ()
-    if not ids and bad.network_id:
+    if not ids:
         on_it = (e.container_id for e in setup.endpoints if e.network_id == bad.network_id)
         ids = tuple(dict.fromkeys(on_it))
     return Unknown(
