@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from podwatch.adapters.dbus import SystemBus
-from podwatch.drivers.firewalld import TRUSTED, policy
+from podwatch.drivers.about import TRUSTED
+from podwatch.drivers.firewalld import policy
 from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld

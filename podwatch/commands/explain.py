@@ -57,7 +57,7 @@ async def ways(paths: Paths, config: Config, target: str = "") -> tuple[list[Way
 async def _others(nft: Nftables) -> tuple[BaseChain, ...] | None:
     """Chains of others that drop what is forwarded; None if unknown."""
     try:
-        return await drops_of_others(nft, nftables.TABLES, ["forward"])
+        return await drops_of_others(nft, nftables.ABOUT.tables, ["forward"])
     except RulesUnreadable:
         return None
 

@@ -13,7 +13,7 @@ from functools import partial
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.netlink import table_exists
 from podwatch.daemon.asking import Asking
-from podwatch.drivers.driver import is_in_firewalld
+from podwatch.drivers.driver import about
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Setup
@@ -84,7 +84,7 @@ class FirewalldLook:
         if self._watch is None:
             return ABSENT_FIREWALLD, unknown
         try:
-            by_policies = setup is not None and is_in_firewalld(setup.driver)
+            by_policies = setup is not None and about(setup.driver).in_firewalld
             found = await self._watch.read(POLICIES if by_policies else ())
         except Unreadable as exc:
             unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))

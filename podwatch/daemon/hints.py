@@ -29,7 +29,7 @@ from podwatch.words.cause import (
 )
 
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
-_ALL_TABLES = frozenset(table for driver in DRIVERS.values() for table in driver.TABLES)
+_ALL_TABLES = frozenset(table for driver in DRIVERS.values() for table in driver.ABOUT.tables)
 
 _RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
 """Events at which netavark's own units start their work."""

@@ -24,7 +24,7 @@ from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.decide.judge import judge
 from podwatch.drivers import forwarding
-from podwatch.drivers.driver import DRIVERS
+from podwatch.drivers.driver import DRIVERS, about
 from podwatch.drivers.saved import SavedRules
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import FirewallDriver, Setup
@@ -43,7 +43,7 @@ PATIENCE_S = 0.25
 _nothing = partial(SavedRules, {})
 """A saved copy that holds no rule."""
 
-_ALL_TABLES = frozenset(name for driver in DRIVERS.values() for name in driver.TABLES)
+_ALL_TABLES = frozenset(name for driver in DRIVERS.values() for name in driver.ABOUT.tables)
 
 
 @dataclass
@@ -104,8 +104,8 @@ class Looker:
     @property
     def tables(self) -> frozenset[str]:
         """The nftables tables in which the rules are; every driver's until the first look."""
-        known = DRIVERS.get(self.setup.driver) if self.setup is not None else None
-        return (known.TABLES if known is not None else frozenset()) or _ALL_TABLES
+        own = frozenset() if self.setup is None else about(self.setup.driver).tables
+        return own or _ALL_TABLES
 
     @property
     def writers(self) -> frozenset[str]:

@@ -34,7 +34,7 @@ from podwatch.decide.decision import Decision
 from podwatch.decide.held_back import held_back, sentence
 from podwatch.decide.judge import judge
 from podwatch.drivers import saved
-from podwatch.drivers.driver import DRIVERS, expected_rules, zone_of
+from podwatch.drivers.driver import about, expected_rules
 from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFailed, Unreadable
 from podwatch.words.means import Method, Outcome
 from podwatch.words.network import FirewallDriver
@@ -194,7 +194,7 @@ class Restorer:
         """Make each subnet a source of firewalld's zone again."""
         if self.firewalld is None or job.snapshot.setup is None:
             raise RestoreFailed("firewalld is not there to take a trusted source")
-        done, zone = [], zone_of(job.snapshot.setup.driver)
+        done, zone = [], about(job.snapshot.setup.driver).zone
         for loss in job.decision.missing:
             self._check(job.snapshot)
             await self.firewalld.trust(loss.detail, zone)
@@ -292,7 +292,7 @@ class Restorer:
         if held:
             done = f"podman network reload of {counted(len(ids), 'container')}"
             raise HeldBack(f"{done}, {sentence(held, known)}")
-        what = f"{DRIVERS[driver].PLACE} was cleared and " if is_escalation else ""
+        what = f"{about(driver).place} was cleared and " if is_escalation else ""
         return job.done(f"{what}podman network reload of {counted(len(ids), 'container')}")
 
     async def _escalate(self, job: Job, ids: list[str]) -> dict[str, str]:

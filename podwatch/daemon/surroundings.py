@@ -19,7 +19,7 @@ from podwatch.daemon.firewalls import OTHERS_EVERY_S, Neighbours, drops_of_other
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.rules import Rules
 from podwatch.drivers import forwarding
-from podwatch.drivers.driver import DRIVERS
+from podwatch.drivers.driver import about
 from podwatch.words.errors import Unreadable
 from podwatch.words.links import Around, Routed
 from podwatch.words.network import Address, ContainerClass, FirewallDriver, Network, Setup
@@ -114,7 +114,7 @@ class Surroundings:
             is_due = True
             self._looked_at, self._looked_for, self.due_at = now, setup.driver, None
             try:
-                own = DRIVERS[setup.driver].TABLES
+                own = about(setup.driver).tables
                 self.drops = () if self._nft is None else await drops_of_others(self._nft, own)
             except Unreadable:
                 self.drops = ()

@@ -6,7 +6,7 @@ from it. Pure.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from podwatch.drivers.driver import is_in_firewalld
+from podwatch.drivers.driver import about
 from podwatch.words.network import Setup
 from podwatch.words.snapshot import Firewalld, HeldLock, Snapshot
 from podwatch.words.verdict import Blocked, BlockedKind
@@ -45,7 +45,7 @@ def blocked_by(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
     # What firewalld itself forwards is not concerned.
     publishes = (
         setup is not None
-        and not is_in_firewalld(setup.driver)
+        and not about(setup.driver).in_firewalld
         and any(endpoint.port_mappings or endpoint.dns_port != 53 for endpoint in setup.endpoints)
     )
     if firewalld is not None and firewalld.strict_forward_ports and publishes:

@@ -14,7 +14,7 @@ from podwatch.decide.rules import rules_of
 from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, nftables
-from podwatch.drivers.driver import DRIVERS, is_in_firewalld, observed_of
+from podwatch.drivers.driver import DRIVERS, about, leading, observed_of
 from podwatch.words.network import (
     Address,
     Container,
@@ -26,7 +26,7 @@ from podwatch.words.rules import Rule, RuleKind
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
 
-_OURS = (*nftables.TABLES, "inet firewalld")
+_OURS = (*nftables.ABOUT.tables, "inet firewalld")
 
 
 def explain(snapshot: Snapshot, kernel: Kernel, port: tuple[int, str] | None = None) -> list[Way]:
@@ -54,7 +54,7 @@ class _Teller:
         self.snapshot = snapshot
         self.kernel = kernel
         self.setup = setup
-        self._by_firewalld = is_in_firewalld(setup.driver)
+        self._by_firewalld = about(setup.driver).in_firewalld
         self._firewalld = FirewalldHops(snapshot.firewalld, setup, kernel)
         self.rules: dict[tuple[str, str], list[Rule]] = {}  # by network and container
         self.observed = observed_of(setup, snapshot)
@@ -110,7 +110,7 @@ class _Teller:
                 continue
             word = {"never": "open to other networks of its kind", "normal": "isolated"}
             what = f"{name} is {word.get(network.isolation, 'strictly isolated')}"
-            hop = self._present("isolation", self._path("FORWARD", mine), what, Mark.BROKEN)
+            hop = self._present("isolation", self._path("forward", mine), what, Mark.BROKEN)
             yield Way(WayKind.ISOLATION, f"isolation of {name}", "", "", name, (hop,))
 
     def _is_internal(self, endpoint: Endpoint) -> bool:
@@ -168,7 +168,7 @@ class _Teller:
             if whole.way_to(address) in rule.ways
             and (rule.kind is not RuleKind.PORT_DNAT or mapping == whole or rule.subject in mine)
         ]
-        path = self._path("PREROUTING", rules)
+        path = self._path("prerouting", rules)
         what = f"forwarded to {mapping.target(address)}"
         if self._by_firewalld and self.observed is not None:
             yield from self._firewalld_forwards(path, what)
@@ -206,7 +206,7 @@ class _Teller:
         self, endpoint: Endpoint, address: Address, *, inward: bool = False
     ) -> Iterator[Hop]:
         rules = self._about(endpoint, address, RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
-        path = self._path("FORWARD", rules)
+        path = self._path("forward", rules)
         if not path and self.observed is not None:
             return  # with firewalld CNI has none, nor has firewalld's driver
         # Where their chain accepts what no rule of it drops, these rules alone stop nothing.
@@ -227,7 +227,7 @@ class _Teller:
         what = "leaves under the host's address"
         if not self._by_firewalld:
             rules = self._about(endpoint, address, RuleKind.SUBNET_JUMP, RuleKind.MASQUERADE)
-            path = self._path("POSTROUTING", rules)
+            path = self._path("postrouting", rules)
             return self._present("masquerade", path, what, Mark.BROKEN)
         # netavark has firewalld hide no IPv6 address: one that is routed to the host does without.
         rule = policies.masquerade(policies.WAY_OUT, address.version)
@@ -253,7 +253,7 @@ class _Teller:
             if chain.table.startswith(other_family) or _accepts(chain, marks):
                 continue
             what = f"table {chain.table}, chain {chain.name} drops what it does not know"
-            advice = forwarding.remedy(chain, bridge, self.setup.driver)
+            advice = forwarding.remedy(chain, bridge, about(self.setup.driver).tables)
             yield Hop("other firewalls", what, Mark.BROKEN, advice)
 
     # The rules.
@@ -271,16 +271,7 @@ class _Teller:
     def _path(self, hook: str, rules: list[Rule]) -> list[Rule]:
         """Some rules, and before them those of the hook's chain that lead to their chains."""
         chains = {rule.chain for rule in rules}
-        leading = [
-            rule
-            for rule in self.rules.get(("", ""), ())
-            if rule.chain.rpartition(" ")[2] == hook
-            and (
-                rule.kind is RuleKind.HOOK
-                or rule.chain.removesuffix(hook) + rule.text.split()[-1] in chains
-            )
-        ]
-        return leading + rules if rules else []
+        return leading(self.rules.get(("", ""), ()), hook, chains) + rules if rules else []
 
     def _firewalld_forwards(self, rules: list[Rule], what: str) -> Iterator[Hop]:
         """What takes a port on; what the host itself sends to it goes by a policy of its own."""
@@ -305,7 +296,7 @@ class _Teller:
         if not rules:
             return Hop(place, "no rule is meant to be there", Mark.NOTE)
         if not observed.present:
-            gone = f"{DRIVERS[self.setup.driver].PLACE} is gone"
+            gone = f"{about(self.setup.driver).place} is gone"
             return Hop(place, gone, if_missing, advice)
         for rule in rules:
             chain = observed.chains.get(rule.chain)

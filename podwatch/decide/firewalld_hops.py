@@ -7,7 +7,7 @@ Each method tells one place a packet passes in firewalld, whichever driver netav
 from collections.abc import Iterator
 
 from podwatch.decide.sources import trusted_sources
-from podwatch.drivers.driver import is_in_firewalld, zone_of
+from podwatch.drivers.driver import about
 from podwatch.words.network import Address, Endpoint, Setup
 from podwatch.words.snapshot import Firewalld
 from podwatch.words.way import Hop, Kernel, Mark
@@ -26,7 +26,7 @@ class FirewalldHops:
         self._said = said
         self._setup = setup
         self._kernel = kernel
-        self._by_firewalld = is_in_firewalld(setup.driver)
+        self._by_firewalld = about(setup.driver).in_firewalld
         self._sources = {(network, source) for network, _, source in trusted_sources(setup)}
 
     def gate(self, *, to_a_port: bool) -> Iterator[Hop]:
@@ -61,7 +61,7 @@ class FirewalldHops:
             if (endpoint.network_id, subnet) not in self._sources:
                 continue
             source = firewalld.sources.get(subnet)
-            wanted = zone_of(self._setup.driver)
+            wanted = about(self._setup.driver).zone
             if source == wanted:
                 yield Hop("firewalld zone", f"{subnet} is a source of zone {wanted}")
                 continue

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from podwatch.drivers.driver import DRIVERS, is_of_one
+from podwatch.drivers.driver import about, is_of_one, marks
 from podwatch.words.network import Address, Container, FirewallDriver, Setup, Subnet
 from podwatch.words.rules import Rule, Ruleset
 from podwatch.words.snapshot import Snapshot
@@ -150,7 +150,7 @@ def _own(driver: FirewallDriver, rules: Sequence[Rule], observed: Ruleset) -> It
             if text in here:
                 continue
             target = jump_target(name, text, observed)
-            made = name not in wanted or _DNAT.search(text) or target.endswith("-SETMARK")
+            made = name not in wanted or _DNAT.search(text) or marks(target)
             if (of_one and made) or is_of_one(target):
                 yield Leftover(driver, name, text, target_of(text))
 
@@ -187,7 +187,7 @@ def notices(
         yield Notice(WarningKind.LEFTOVER, what, _ADVICE)
     more = len(found) - len(forwards[:_MAX_REPORTED])
     if more:
-        places = dict.fromkeys(DRIVERS[rule.driver].PLACE for rule in found)
+        places = dict.fromkeys(about(rule.driver).place for rule in found)
         what = (
             f"left over in {', '.join(places)}: {counted(more, 'rule')} "
             "that no running container needs"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from podwatch.decide.sentences import about_rule
 from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
-from podwatch.drivers.driver import DRIVERS, expected_rules, is_in_firewalld, observed_of
+from podwatch.drivers.driver import about, expected_rules, observed_of
 from podwatch.words.network import Container, ContainerState, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
@@ -46,7 +46,7 @@ def lost_rules(setup: Setup, snapshot: Snapshot, rules: Sequence[Rule]) -> Itera
     """
     observed = observed_of(setup, snapshot)
     for loss in () if observed is None else missing_rules(rules, observed, snapshot, setup):
-        if not is_in_firewalld(setup.driver):
+        if not about(setup.driver).in_firewalld:
             yield loss
         elif loss.reloadable:
             yield replace(loss, kind=MissingKind.FORWARD)
@@ -61,7 +61,7 @@ def missing_rules(
     teller = _Teller(rules, observed, snapshot, setup)
     if not observed.present:
         everyone = teller.everyone
-        table = DRIVERS[setup.driver].PLACE
+        table = about(setup.driver).place
         count = f"{counted(len(rules), 'rule')} of {counted(len(everyone), 'container')}"
         return [
             Missing(MissingKind.TABLE, f"{table} is gone ({count})", table, container_ids=everyone)

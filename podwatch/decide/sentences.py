@@ -16,13 +16,6 @@ _OF_A_SUBNET = {
     RuleKind.MASQUERADE: "what the containers send is not masqueraded (no masquerade rule)",
 }
 
-_OF_A_HOOK = {
-    "FORWARD": "for all networks",
-    "POSTROUTING": "masquerade of published ports seen from their own network",
-    "PREROUTING": "published ports seen from outside",
-    "OUTPUT": "published ports seen from the host itself",
-}
-
 
 def about_rule(rule: Rule, containers: Mapping[str, Container], text: str) -> str:
     """The sentence for a rule that is missing: whose, and what does not work without it.
@@ -42,8 +35,7 @@ def about_rule(rule: Rule, containers: Mapping[str, Container], text: str) -> st
             return f"{name} ({rule.subject}): {_OF_A_SUBNET[rule.kind]}"
         return f"{name}: {rule.subject} has no DNAT rule"
     if rule.kind is RuleKind.HOST:
-        chain = rule.chain.rpartition(" ")[2]
-        purpose = purpose_of(chain) or _OF_A_HOOK.get(chain, "all networks")
+        purpose = purpose_of(rule.chain) or "all networks"
         return f"chain {rule.chain}: “{text}” ({purpose})"
     network = f"network {rule.network_name}"
     if rule.kind is RuleKind.ISOLATION:

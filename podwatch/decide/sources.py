@@ -4,16 +4,11 @@
 from collections.abc import Iterable, Sequence
 
 from podwatch.drivers import firewalld as policies
-from podwatch.drivers.driver import DRIVERS, is_in_firewalld, zone_of
-from podwatch.words.network import FirewallDriver, Setup
+from podwatch.drivers.driver import DRIVERS, about
+from podwatch.words.network import Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Firewalld, Snapshot
-from podwatch.words.verdict import (
-    Missing,
-    MissingKind,
-    Notice,
-    WarningKind,
-)
+from podwatch.words.verdict import Missing, MissingKind, Notice, WarningKind
 
 
 def missing_sources(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = ()) -> list[Missing]:
@@ -22,9 +17,9 @@ def missing_sources(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = (
     if firewalld is None or not firewalld.running or setup.driver not in DRIVERS:
         return []
     found = []
-    zone = zone_of(setup.driver)
+    zone = about(setup.driver).zone
     # Without its policy netavark's own zone may be gone, too: setting up again makes both.
-    is_there = not is_in_firewalld(setup.driver) or policies.WAY_OUT in firewalld.policies
+    is_there = not about(setup.driver).in_firewalld or policies.WAY_OUT in firewalld.policies
     kind = MissingKind.SOURCE if is_there else MissingKind.FORWARD
     for network_id, name, subnet in trusted_sources(setup):
         if subnet not in firewalld.sources:
@@ -43,14 +38,14 @@ def missing_sources(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = (
 
 def trusted_sources(setup: Setup) -> Iterable[tuple[str, str, str]]:
     """(network id, network name, trusted subnet) of every network that has a container."""
-    if setup.driver is FirewallDriver.CNI:  # whose firewall plugin trusts each address by itself
+    if about(setup.driver).trusts_addresses:
         for endpoint in setup.endpoints:
             for address, _ in () if endpoint.internal else endpoint.addresses:
                 single = f"{address}/{address.max_prefixlen}"
                 yield endpoint.network_id, endpoint.network_name, single
         return
     names = {endpoint.network_id: endpoint.network_name for endpoint in setup.endpoints}
-    by_firewalld = is_in_firewalld(setup.driver)
+    by_firewalld = about(setup.driver).in_firewalld
     for network_id, name in names.items():
         network = setup.networks.get(network_id)
         # netavark's firewalld driver does nothing for an internal network.
@@ -62,7 +57,7 @@ def trusted_sources(setup: Setup) -> Iterable[tuple[str, str, str]]:
 def firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
     """What is odd about firewalld, for a person."""
     if not firewalld.running:
-        if is_in_firewalld(setup.driver) and setup.endpoints:
+        if about(setup.driver).in_firewalld and setup.endpoints:
             yield Notice(
                 WarningKind.FIREWALLD_STOPPED,
                 "firewalld does not run, and with it no published port is forwarded (netavark's "
@@ -77,7 +72,7 @@ def firewalld_warnings(setup: Setup, firewalld: Firewalld) -> Iterable[Notice]:
             "systemctl restart firewalld",
         )
     for _, name, subnet in trusted_sources(setup):
-        wanted = zone_of(setup.driver)
+        wanted = about(setup.driver).zone
         zone = firewalld.sources.get(subnet, wanted)
         if zone != wanted:
             yield Notice(

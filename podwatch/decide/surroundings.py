@@ -4,6 +4,7 @@
 from collections.abc import Collection, Iterable
 
 from podwatch.drivers import forwarding, sysctls
+from podwatch.drivers.driver import about
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY, VARIANTS
 from podwatch.words.network import Setup
 from podwatch.words.rules import Ruleset
@@ -57,13 +58,14 @@ def shut_out(
 
     `named` are the networks whose containers ask aardvark-dns, None where that is not known.
     """
-    for chain, name, network in forwarding.shut_out(setup, chains):
+    own = about(setup.driver).tables
+    for chain, name, network in forwarding.shut_out(setup, chains, own):
         yield Notice(
             WarningKind.SHUT_OUT,
             f"network {name} ({network.bridge}): chain {chain.table} {chain.name} drops what it "
             "does not accept, and accepts no new connection to this network: whatever Podman's "
             "rules say, its published ports do not answer",
-            forwarding.remedy(chain, network.bridge, setup.driver),
+            forwarding.remedy(chain, network.bridge, own),
         )
     for chain, network, endpoint in forwarding.unheard(setup, chains):
         if named is not None and endpoint.network_name not in named:
@@ -79,6 +81,7 @@ def shut_out(
 
 def parted(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
     """Chains of others that keep the containers of one network from each other, on their bridge."""
+    own = about(setup.driver).tables
     found = forwarding.parted(snapshot.around.internal, snapshot.drops, snapshot.around.bridged)
     for chain, network in found:
         yield Notice(
@@ -86,7 +89,7 @@ def parted(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
             f"network {network.id} ({network.bridge}): chain {chain.table} {chain.name} drops what "
             "it does not accept, and bridges hand it what containers send each other "
             "(bridge-nf-call-iptables): those of this network do not reach each other",
-            forwarding.remedy(chain, network.bridge, setup.driver),
+            forwarding.remedy(chain, network.bridge, own),
         )
 
 

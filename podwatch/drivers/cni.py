@@ -9,6 +9,7 @@ container each.
 from collections.abc import Iterator
 
 from podwatch.drivers import iptables_save
+from podwatch.drivers.about import About
 from podwatch.drivers.of_container import rule_of
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import (
@@ -24,20 +25,23 @@ from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Rule, RuleKind, Ruleset
 from podwatch.words.text import sha512
 
 PREFIXES = ("CNI-",)
-PLACE = "what CNI put into iptables"
-TABLES = iptables_save.TABLES
-ZONE = "trusted"
-IN_FIREWALLD = False
-OF_ONE = r"CNI-[0-9a-f]{24}|CNI-DN-[0-9a-f]{21}"
-
 DNAT = "CNI-HOSTPORT-DNAT"
 SETMARK = "CNI-HOSTPORT-SETMARK"
 MASQ = "CNI-HOSTPORT-MASQ"
-PURPOSES = dict.fromkeys((SETMARK, MASQ), FROM_THEIR_OWN_NETWORK)
 FORWARD = "CNI-FORWARD"
 ADMIN = "CNI-ADMIN"
 STAGE_1 = "CNI-ISOLATION-STAGE-1"
 STAGE_2 = "CNI-ISOLATION-STAGE-2"
+
+ABOUT = About(
+    place="what CNI put into iptables",
+    tables=iptables_save.TABLES,
+    trusts_addresses=True,  # its plugin firewall does
+    only_forwards=True,
+    of_one=r"CNI-[0-9a-f]{24}|CNI-DN-[0-9a-f]{21}",
+    mark_chain=SETMARK,
+    purposes=dict.fromkeys((SETMARK, MASQ), FROM_THEIR_OWN_NETWORK),
+)
 
 _MAX_PORTS = 15  # of one multiport match
 _LOCAL = "-m addrtype --dst-type LOCAL"

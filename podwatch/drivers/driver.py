@@ -6,44 +6,21 @@ the driver of the host's own setup, so that a loss is judged and restored the sa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from podwatch.drivers import cni, firewalld, iptables, nftables
+from podwatch.drivers.about import About
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
 
 
 class Driver(Protocol):
-    """A firewall driver's rules: where they are, and which have to be there.
-
-    `PLACE` is what holds all of them, for a person. `TABLES` are the nftables tables ("inet
-    netavark") whose transactions may have changed them, `ZONE` is the firewalld zone of which the
-    driver makes its subnets sources.
-    `IN_FIREWALLD`: the rules are in firewalld's policies. They are read over D-Bus, there is no
-    saved copy of them, and it is firewalld itself that forwards ports.
-    `OF_ONE` is a pattern for the names of chains that belong to one network or one container, empty
-    where there are none. `PURPOSES` says what a chain that all share is for, by its name.
-    """
+    """A firewall driver: what is special about it, and which of its rules have to be there."""
 
     @property
-    def PLACE(self) -> str: ...
-
-    @property
-    def TABLES(self) -> frozenset[str]: ...
-
-    @property
-    def ZONE(self) -> str: ...
-
-    @property
-    def IN_FIREWALLD(self) -> bool: ...
-
-    @property
-    def OF_ONE(self) -> str: ...
-
-    @property
-    def PURPOSES(self) -> Mapping[str, str]: ...
+    def ABOUT(self) -> About: ...
 
     def expected_rules(self, setup: Setup, observed: Ruleset) -> list[Rule]:
         """The rules that have to be there for `setup`.
@@ -59,9 +36,24 @@ DRIVERS: Mapping[FirewallDriver, Driver] = {
     FirewallDriver.FIREWALLD: firewalld,
 }
 
+_UNKNOWN = About(place="")
+
+_OF_A_HOOK = {
+    "FORWARD": "for all networks",
+    "POSTROUTING": "masquerade of published ports seen from their own network",
+    "PREROUTING": "published ports seen from outside",
+    "OUTPUT": "published ports seen from the host itself",
+}
+"""What the rules in the chains of the hooks are for; all drivers call these by the same names."""
+
 _OF_ONE = re.compile(
-    f"(?:.* )?(?:{'|'.join(driver.OF_ONE for driver in DRIVERS.values() if driver.OF_ONE)})"
+    f"(?:.* )?(?:{'|'.join(d.ABOUT.of_one for d in DRIVERS.values() if d.ABOUT.of_one)})"
 )
+
+
+def about(driver: FirewallDriver) -> About:
+    """What is special about a driver; nothing about one that podwatch does not know."""
+    return DRIVERS[driver].ABOUT if driver in DRIVERS else _UNKNOWN
 
 
 def is_of_one(chain: str) -> bool:
@@ -69,21 +61,34 @@ def is_of_one(chain: str) -> bool:
     return _OF_ONE.fullmatch(chain) is not None
 
 
+def marks(chain: str) -> bool:
+    """Whether it is the chain, of whichever driver, that marks what is to be masqueraded."""
+    name = chain.rpartition(" ")[2]
+    return bool(name) and any(name == driver.ABOUT.mark_chain for driver in DRIVERS.values())
+
+
 def purpose_of(chain: str) -> str:
-    """What a chain of a driver's own is for, by its name without a table; "" where none says."""
-    return next((d.PURPOSES[chain] for d in DRIVERS.values() if chain in d.PURPOSES), "")
+    """What a driver's rules in a chain that all share are for; "" where none says."""
+    name = chain.rpartition(" ")[2]
+    purposes = (driver.ABOUT.purposes.get(name, "") for driver in DRIVERS.values())
+    return next(filter(None, purposes), _OF_A_HOOK.get(name, ""))
 
 
-def is_in_firewalld(driver: FirewallDriver) -> bool:
-    """Whether the driver has its rules in firewalld's policies."""
-    known = DRIVERS.get(driver)
-    return known is not None and known.IN_FIREWALLD
+def leading(rules: Iterable[Rule], hook: str, chains: Collection[str]) -> list[Rule]:
+    """The rules in the chain of a hook ("forward") that lead to one of these chains, and the hook.
 
-
-def zone_of(driver: FirewallDriver) -> str:
-    """The firewalld zone of which the driver makes its subnets sources."""
-    known = DRIVERS.get(driver)
-    return known.ZONE if known is not None else firewalld.TRUSTED
+    Every driver calls that chain by the hook's name in capitals.
+    """
+    base = hook.upper()
+    return [
+        rule
+        for rule in rules
+        if rule.chain.rpartition(" ")[2] == base
+        and (
+            rule.kind is RuleKind.HOOK
+            or rule.chain.removesuffix(base) + rule.text.split()[-1] in chains
+        )
+    ]
 
 
 def observed_of(setup: Setup, snapshot: Snapshot) -> Ruleset | None:
@@ -91,7 +96,7 @@ def observed_of(setup: Setup, snapshot: Snapshot) -> Ruleset | None:
 
     None if they were not, or if podwatch does not know the driver.
     """
-    if is_in_firewalld(setup.driver):
+    if about(setup.driver).in_firewalld:
         said = snapshot.firewalld
         return firewalld.observed(said) if said is not None and said.running else None
     return snapshot.rules if setup.driver in DRIVERS else None

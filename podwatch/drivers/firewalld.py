@@ -9,18 +9,10 @@ Facts: netavark src/firewall/firewalld.rs, and a host with netavark 1.14.0 and f
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
+from podwatch.drivers.about import About
 from podwatch.words.network import Address, Endpoint, PortMapping, Setup
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld
-
-PLACE = "what netavark put into firewalld"
-TABLES: frozenset[str] = frozenset()  # no transaction tells of a change: firewalld does
-IN_FIREWALLD = True
-OF_ONE = ""  # all containers share its policies
-PURPOSES: dict[str, str] = {}
-
-TRUSTED = "trusted"
-"""The firewalld zone the other drivers put their subnets in."""
 
 ZONE = "netavark_zone"
 FORWARDS = "netavark_portfwd"
@@ -28,6 +20,8 @@ WAY_OUT = "netavark_policy"
 FROM_HOST = "netavark_host_fwd"
 HAIRPIN = "netavark_zone_acc"
 POLICIES = (WAY_OUT, FORWARDS, FROM_HOST, HAIRPIN)
+
+ABOUT = About(place="what netavark put into firewalld", zone=ZONE, in_firewalld=True)
 
 _SINCE_1_14 = frozenset({FROM_HOST, HAIRPIN})
 _LOCALHOST = IPv4Address("127.0.0.1")

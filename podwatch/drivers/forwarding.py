@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 
-from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup, Subnet
+from podwatch.words.network import Endpoint, Network, Setup, Subnet
 from podwatch.words.way import BaseChain
 
 TABLES = {"ip filter": "iptables", "ip6 filter": "ip6tables"}
@@ -25,7 +25,6 @@ HOOKS = ("forward", "input")
 """What is forwarded, and what is sent to the host itself."""
 
 _FAMILIES = {"ip": (4,), "ip6": (6,), "inet": (4, 6)}
-_IN_IPTABLES = (FirewallDriver.IPTABLES, FirewallDriver.CNI)
 _FIREWALLD = "firewalld"
 
 # As nft prints rules, and as iptables-save does.
@@ -125,11 +124,13 @@ def parse_chains(listing: str) -> Iterator[BaseChain]:
             rules.append(text)
 
 
-def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseChain, str, Network]]:
+def shut_out(
+    setup: Setup, chains: Iterable[BaseChain], own: Collection[str]
+) -> Iterator[tuple[BaseChain, str, Network]]:
     """(chain, name, network) of each network that nothing lets through a chain that drops.
 
-    Where netavark or CNI themselves accept what containers send in that chain, only networks with
-    published ports count.
+    `own` are the tables of the driver. Where its rules in that chain accept what containers send,
+    only networks with published ports count.
     """
     names = {endpoint.network_id: endpoint.network_name for endpoint in setup.endpoints}
     publish = {endpoint.network_id for endpoint in setup.endpoints if publishes(endpoint)}
@@ -137,7 +138,7 @@ def shut_out(setup: Setup, chains: Iterable[BaseChain]) -> Iterator[tuple[BaseCh
         if chain.hook != "forward":
             continue
         versions = _FAMILIES[chain.table.partition(" ")[0]]
-        answers_only = _answers_only(setup.driver, chain)
+        answers_only = _answers_only(own, chain)
         for network_id, name in names.items():
             network = setup.networks.get(network_id)
             if network is None or network.internal or (answers_only and network_id not in publish):
@@ -259,13 +260,16 @@ def _hold(texts: Iterable[str], subnets: Iterable[Subnet]) -> bool:
     return False
 
 
-def _answers_only(driver: FirewallDriver, chain: BaseChain) -> bool:
-    """Whether the driver's own rules in this chain let through what containers send."""
-    return driver in _IN_IPTABLES and chain.table in TABLES
+def _answers_only(own: Collection[str], chain: BaseChain) -> bool:
+    """Whether the driver's rules are in this chain: they let through what containers send."""
+    return chain.table in own and chain.table in TABLES
 
 
-def remedy(chain: BaseChain, bridge: str, driver: FirewallDriver) -> str:
-    """What lets a network through, in the words of whoever made the chain drop."""
+def remedy(chain: BaseChain, bridge: str, own: Collection[str]) -> str:
+    """What lets a network through, in the words of whoever made the chain drop.
+
+    `own` are the tables of the driver.
+    """
     rules = " ".join(chain.rules)
     if early := _early(chain):
         return early
@@ -274,7 +278,7 @@ def remedy(chain: BaseChain, bridge: str, driver: FirewallDriver) -> str:
     if chain.table in TABLES:
         name = "DOCKER-USER" if "DOCKER-USER" in rules else chain.name
         insert = f"{TABLES[chain.table]} -I {name}"
-        if _answers_only(driver, chain):  # by a bridge's name it would go past the isolation
+        if _answers_only(own, chain):  # by a bridge's name it would go past the isolation
             return f"{insert} -m conntrack --ctstate DNAT -j ACCEPT"
         return f"{insert} -i {bridge} -j ACCEPT; {insert} -o {bridge} -j ACCEPT"
     rule = f"nft insert rule {chain.table} {chain.name}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from podwatch.drivers import iptables_save
+from podwatch.drivers.about import About
 from podwatch.drivers.of_container import rules_of_port
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
@@ -17,21 +18,22 @@ from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Rule, RuleKind, Ruleset
 from podwatch.words.text import sha512
 
 PREFIXES = ("NETAVARK",)
-PLACE = "what netavark put into iptables"
-TABLES = iptables_save.TABLES
-ZONE = "trusted"
-IN_FIREWALLD = False
-OF_ONE = r"NETAVARK-(?:DN-)?[0-9A-F]{13}"
-
 DNAT = "NETAVARK-HOSTPORT-DNAT"
 SETMARK = "NETAVARK-HOSTPORT-SETMARK"
 MASQ = "NETAVARK-HOSTPORT-MASQ"
-PURPOSES = dict.fromkeys((SETMARK, MASQ), FROM_THEIR_OWN_NETWORK)
 FORWARD = "NETAVARK_FORWARD"
 INPUT = "NETAVARK_INPUT"
 ISOLATION_1 = "NETAVARK_ISOLATION_1"
 ISOLATION_2 = "NETAVARK_ISOLATION_2"
 ISOLATION_3 = "NETAVARK_ISOLATION_3"
+
+ABOUT = About(
+    place="what netavark put into iptables",
+    tables=iptables_save.TABLES,
+    of_one=r"NETAVARK-(?:DN-)?[0-9A-F]{13}",
+    mark_chain=SETMARK,
+    purposes=dict.fromkeys((SETMARK, MASQ), FROM_THEIR_OWN_NETWORK),
+)
 
 _LOCAL = "-m addrtype --dst-type LOCAL"
 _MARK = "0x2000/0x2000"

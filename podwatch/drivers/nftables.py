@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from podwatch.drivers.about import About
 from podwatch.drivers.of_container import rules_of_port
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.network import Address, Endpoint, Isolation, Network, PortMapping, Setup, Subnet
@@ -17,18 +18,20 @@ from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Chain, Rule, RuleKind, 
 
 TABLE = "netavark"
 FAMILY = "inet"
-PLACE = f"table {FAMILY} {TABLE}"
-TABLES = frozenset({f"{FAMILY} {TABLE}"})
-ZONE = "trusted"
-IN_FIREWALLD = False
-OF_ONE = r"nv_[0-9a-f]{8}_\S+"
 
 DNAT = "NETAVARK-HOSTPORT-DNAT"
 SETMARK = "NETAVARK-HOSTPORT-SETMARK"
 ISOLATION_1 = "NETAVARK-ISOLATION-1"
 ISOLATION_2 = "NETAVARK-ISOLATION-2"
 ISOLATION_3 = "NETAVARK-ISOLATION-3"
-PURPOSES = {SETMARK: FROM_THEIR_OWN_NETWORK, ISOLATION_3: "strict isolation"}
+
+ABOUT = About(
+    place=f"table {FAMILY} {TABLE}",
+    tables=frozenset({f"{FAMILY} {TABLE}"}),
+    of_one=r"nv_[0-9a-f]{8}_\S+",
+    mark_chain=SETMARK,
+    purposes={SETMARK: FROM_THEIR_OWN_NETWORK, ISOLATION_3: "strict isolation"},
+)
 
 _HOOKS = {
     "INPUT": "type filter hook input priority 0; policy accept;",

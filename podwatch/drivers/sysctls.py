@@ -8,7 +8,8 @@ packages of systemd run it, can take them back while every rule stays (podman#27
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from podwatch.words.network import FirewallDriver, Setup
+from podwatch.drivers.driver import DRIVERS, about
+from podwatch.words.network import Setup
 
 FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
@@ -54,7 +55,7 @@ def wanted(setup: Setup, uplinks: Iterable[str] = ()) -> Iterator[Sysctl]:
     the `uplinks`, the interfaces of the default route. To write ip_forward is to write them all.
     For IPv6 `all` alone decides (Linux net/ipv6/ip6_output.c, ip6_forward).
     """
-    if setup.driver in (FirewallDriver.NONE, FirewallDriver.UNKNOWN):
+    if setup.driver not in DRIVERS:
         return
     families = {
         subnet.version
@@ -62,10 +63,10 @@ def wanted(setup: Setup, uplinks: Iterable[str] = ()) -> Iterator[Sysctl]:
         if not endpoint.internal
         for _, subnet in endpoint.addresses
     }
-    by_cni = setup.driver is FirewallDriver.CNI
+    only_forwards = about(setup.driver).only_forwards
     for version, path in FORWARDING.items():
         if version in families:
-            yield Sysctl(path, "1", always=by_cni)
+            yield Sysctl(path, "1", always=only_forwards)
     if 4 in families:
         for link in uplinks:
             yield Sysctl(f"net/ipv4/conf/{link}/forwarding", "1", always=False)
@@ -78,7 +79,7 @@ def wanted(setup: Setup, uplinks: Iterable[str] = ()) -> Iterator[Sysctl]:
         network = setup.networks.get(network_id)
         if network is None or network.internal:
             continue
-        for key, value in _OF_BRIDGES[:1] if by_cni else _OF_BRIDGES:
+        for key, value in _OF_BRIDGES[:1] if only_forwards else _OF_BRIDGES:
             path = f"net/ipv4/conf/{network.bridge}/{key}"
             yield Sysctl(path, value, name or network.bridge, always=False)
 

@@ -6,28 +6,32 @@ from pathlib import Path
 
 import pytest
 
+from podwatch.drivers.about import About
 from podwatch.drivers.driver import (
+    DRIVERS,
+    about,
     expected_rules,
     has_any,
-    is_in_firewalld,
     is_of_one,
+    leading,
+    marks,
     observed_of,
     purpose_of,
     told_by_firewalld,
-    zone_of,
 )
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.iptables import PREFIXES
 from podwatch.drivers.iptables_save import parse_save
 from podwatch.formats.podman_setup import parse_setup
 from podwatch.words.network import FirewallDriver, Setup
-from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Chain, Ruleset
+from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Chain, Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
 
 DATA = Path(__file__).parents[2] / "data" / "bookworm-netavark-standard"
 NAMES = ("networks.json", "ps.json", "inspect.json", "iptables.save", "ip6tables.save")
 TEXTS = {name: (DATA / name).read_text(encoding="utf-8") for name in NAMES}
 SETUP, _ = parse_setup("".join(TEXTS[name] for name in NAMES[:3]))
+MARKS = [f"{name}-HOSTPORT-SETMARK" for name in ("NETAVARK", "CNI")]
 WHOLE = parse_save(
     {"ip": TEXTS["iptables.save"], "ip6": TEXTS["ip6tables.save"]}, prefixes=PREFIXES
 )
@@ -98,17 +102,51 @@ def test_whose_a_chain_is_shows_in_its_name(chain: str, *, is_ones: bool) -> Non
 def test_what_a_shared_chain_is_for() -> None:
     """A driver says of its own chains what they are for; of those of others nobody says."""
     assert purpose_of("NETAVARK-ISOLATION-3") == "strict isolation"
-    marks = [f"{name}-HOSTPORT-SETMARK" for name in ("NETAVARK", "CNI")]
-    assert {purpose_of(name) for name in marks} == {FROM_THEIR_OWN_NETWORK}
+    assert {purpose_of(name) for name in MARKS} == {FROM_THEIR_OWN_NETWORK}
     assert purpose_of("DOCKER-USER") == ""
+    assert purpose_of("ip filter FORWARD") == purpose_of("FORWARD") == "for all networks"
+
+
+@pytest.mark.parametrize("place", ["", "ip nat "])
+def test_the_rules_that_lead_to_a_chain_are_in_the_chain_of_a_hook(place: str) -> None:
+    """The hook itself, and jumps to a chain of the same table; other hooks' are none."""
+    hook = Rule(f"{place}FORWARD", ("type filter hook forward",), RuleKind.HOOK)
+    jump = Rule(f"{place}FORWARD", ("-j THERE", "counter jump THERE"), RuleKind.HOST)
+    rules = [
+        hook,
+        jump,
+        Rule(f"{place}FORWARD", ("jump ELSEWHERE",), RuleKind.HOST),
+        Rule(f"{place}INPUT", ("jump THERE",), RuleKind.HOST),
+        Rule(f"{place}INPUT", ("type filter hook input",), RuleKind.HOOK),
+    ]
+    assert leading(rules, "forward", {f"{place}THERE"}) == [hook, jump]
+    assert leading(rules, "forward", {"ip6 filter THERE"}) == [hook]
+
+
+def test_one_chain_of_a_driver_marks_what_is_to_be_masqueraded() -> None:
+    """In iptables it is called with its table; firewalld masquerades without one."""
+    assert all(marks(name) and marks(f"ip6 nat {name}") for name in MARKS)
+    others = ("", "ip nat ", "NETAVARK-HOSTPORT-MASQ", "MY-SETMARK", "ip nat CNI-HOSTPORT-DNAT")
+    assert not any(marks(name) for name in others)
 
 
 @pytest.mark.parametrize("driver", FirewallDriver)
 def test_firewalld_has_the_rules_of_one_driver(driver: FirewallDriver) -> None:
     """Its policies are read for netavark's firewalld driver alone, which has a zone of its own."""
     is_firewalld = driver is FirewallDriver.FIREWALLD
-    assert is_in_firewalld(driver) is is_firewalld
-    assert zone_of(driver) == ("netavark_zone" if is_firewalld else "trusted")
+    assert about(driver).in_firewalld is is_firewalld
+    assert about(driver).zone == ("netavark_zone" if is_firewalld else "trusted")
+
+
+def test_what_is_special_about_a_driver_is_its_own() -> None:
+    """Where its rules are, and whether it trusts subnets or addresses; of others nothing is."""
+    assert about(FirewallDriver.NFTABLES).tables == {"inet netavark"}
+    assert about(FirewallDriver.IPTABLES).tables == about(FirewallDriver.CNI).tables
+    assert "ip filter" in about(FirewallDriver.CNI).tables
+    assert about(FirewallDriver.FIREWALLD).tables == frozenset()
+    assert [name for name in DRIVERS if about(name).trusts_addresses] == [FirewallDriver.CNI]
+    assert [name for name in DRIVERS if about(name).only_forwards] == [FirewallDriver.CNI]
+    assert about(FirewallDriver.NONE) == about(FirewallDriver.UNKNOWN) == About(place="")
 
 
 @pytest.mark.parametrize("driver", FirewallDriver)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podwatch.drivers import forwarding, iptables, nftables
+from podwatch.drivers.driver import about
 from podwatch.drivers.forwarding import (
     dns_remedy,
     drops,
@@ -18,7 +20,6 @@ from podwatch.drivers.forwarding import (
     publishes,
     reached,
     remedy,
-    shut_out,
     unheard,
 )
 from podwatch.drivers.iptables_save import filter_chains
@@ -43,6 +44,11 @@ def chain(
 ) -> BaseChain:
     """A chain of forwarded packets, with these rules and those of chains it jumps to."""
     return BaseChain(table, "passing", "forward", policy, rules, (*rules, *around))
+
+
+def shut_out(found: Setup, chains: list[BaseChain]) -> list[tuple[BaseChain, str, Network]]:
+    """Who is shut out, with the tables of the setup's own driver."""
+    return list(forwarding.shut_out(found, chains, about(found.driver).tables))
 
 
 def asking(port: int = 53) -> Setup:
@@ -80,7 +86,7 @@ def incoming(*rules: str, table: str = "inet site", around: tuple[str, ...] = ()
 def test_what_drops_the_rest(closed: BaseChain) -> None:
     """A policy that drops, or a last rule that drops everything, shuts out what nobody accepts."""
     assert drops(closed)
-    assert [each[1:] for each in shut_out(setup(), [closed])] == [("podman", NETWORK)]
+    assert [found[1:] for found in shut_out(setup(), [closed])] == [("podman", NETWORK)]
 
 
 @pytest.mark.parametrize(
@@ -120,8 +126,8 @@ def test_what_does_not_drop_the_rest(open_chain: BaseChain) -> None:
 )
 def test_who_is_accepted_is_not_shut_out(rule: str) -> None:
     """Whatever may let the network through counts, in the chain or behind a jump."""
-    assert list(shut_out(setup(), [chain(rule)])) == []
-    assert list(shut_out(setup(), [chain("jump more", around=(rule,))])) == []
+    assert shut_out(setup(), [chain(rule)]) == []
+    assert shut_out(setup(), [chain("jump more", around=(rule,))]) == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +148,7 @@ def test_who_is_accepted_is_not_shut_out(rule: str) -> None:
 )
 def test_who_is_not_named_or_only_answered_is_shut_out(rule: str) -> None:
     """A part of the network, answers alone, another bridge: none lets new connections in."""
-    assert list(shut_out(setup(), [chain(rule)])) != []
+    assert shut_out(setup(), [chain(rule)]) != []
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -161,7 +167,7 @@ def test_each_ip_version_is_judged_by_its_own_tables(
     closed, deaf = chain(table=table), incoming(table=table)
     concerned = version in versions
 
-    assert list(shut_out(seen, [closed])) == [(closed, "podman", network)] * concerned
+    assert shut_out(seen, [closed]) == [(closed, "podman", network)] * concerned
     assert list(parted([network], [closed], {4, 6})) == [(closed, network)] * concerned
     assert list(parted([network], [closed], {4, 6} - {version})) == []
     assert list(unheard(asks, [deaf])) == [(deaf, network, asks.endpoints[0])] * concerned
@@ -180,18 +186,18 @@ def test_a_network_is_known_by_its_bridge_where_it_has_no_name() -> None:
     inner = replace(setup(), networks={NETWORK.id: replace(NETWORK, internal=True)})
 
     assert [name for _, name, _ in shut_out(nameless, [chain()])] == ["podman0"]
-    assert list(shut_out(inner, [chain()])) == []
+    assert shut_out(inner, [chain()]) == []
     for lacking in (setup(), asking()):
         unread = replace(lacking, networks={})
-        assert list(shut_out(unread, [chain()])) == []
+        assert shut_out(unread, [chain()]) == []
         assert list(unheard(unread, [incoming()])) == []
 
 
 @pytest.mark.parametrize("driver", [FirewallDriver.IPTABLES, FirewallDriver.CNI])
 def test_a_driver_of_iptables_accepts_nothing_in_a_table_of_others(driver: FirewallDriver) -> None:
     """In a table that is not iptables' nobody has accepted what containers send."""
-    assert list(shut_out(setup(driver), [chain()])) != []
-    assert "iifname podman0 accept" in remedy(chain(), "podman0", driver)
+    assert shut_out(setup(driver), [chain()]) != []
+    assert "iifname podman0 accept" in remedy(chain(), "podman0", about(driver).tables)
 
 
 @pytest.mark.parametrize(
@@ -241,13 +247,13 @@ def test_the_chain_that_the_rules_of_podman_are_in(name: str) -> None:
     closed = saved.replace(":FORWARD ACCEPT", ":FORWARD DROP")
     _, dropping = filter_chains({"ip": closed}, own=lambda each: each.startswith(prefixes))
     assert drops(dropping)
-    assert list(shut_out(setup(driver, PORT), [dropping])) != []
-    assert list(shut_out(setup(driver), [dropping])) == []
+    assert shut_out(setup(driver, PORT), [dropping]) != []
+    assert shut_out(setup(driver), [dropping]) == []
     local = PortMapping(8080, 80, "tcp", host_ip=ip_address("127.0.0.1"))
-    assert list(shut_out(setup(driver, local), [dropping])) == []
+    assert shut_out(setup(driver, local), [dropping]) == []
     accepted = closed.replace("-A FORWARD", "-A FORWARD -o podman0 -j ACCEPT\n-A FORWARD", 1)
     _, passing = filter_chains({"ip": accepted}, own=lambda each: each.startswith(prefixes))
-    assert list(shut_out(setup(driver, PORT), [passing])) == []
+    assert shut_out(setup(driver, PORT), [passing]) == []
 
 
 @pytest.mark.parametrize(
@@ -261,14 +267,14 @@ def test_the_chain_that_the_rules_of_podman_are_in(name: str) -> None:
 )
 def test_the_remedy_is_in_the_words_of_who_drops(table: str, rule: str, wanted: str) -> None:
     """ufw, Docker, iptables and nftables each have their own way to let a network through."""
-    found = remedy(chain(rule, table=table), "podman0", FirewallDriver.NFTABLES)
+    found = remedy(chain(rule, table=table), "podman0", nftables.ABOUT.tables)
     assert found.startswith(wanted)
 
 
 def test_the_remedy_leaves_isolation_in_place() -> None:
     """Where Podman's own chains are behind the remedy, it lets nothing past but forwarded ports."""
     for driver in (FirewallDriver.IPTABLES, FirewallDriver.CNI):
-        found = remedy(chain("jump theirs", table="ip filter"), "podman0", driver)
+        found = remedy(chain("jump theirs", table="ip filter"), "podman0", about(driver).tables)
         assert found == "iptables -I passing -m conntrack --ctstate DNAT -j ACCEPT"
 
 
@@ -282,7 +288,7 @@ def test_a_drop_before_the_end_is_one() -> None:
     behind = ("jump shut", "-j shut", "-g more", "accept")
     around = {"FORWARD": behind, "shut": ("drop", "jump FORWARD"), "more": ("return",)}
     assert reached(around, "FORWARD") == (*behind, "drop", "jump FORWARD", "return")
-    assert "delete “-j REJECT" in remedy(found, "podman0", FirewallDriver.IPTABLES)
+    assert "delete “-j REJECT" in remedy(found, "podman0", iptables.ABOUT.tables)
     assert not drops(chain("-j ACCEPT", *early, table="ip filter", policy="accept"))
 
 
@@ -355,7 +361,7 @@ def test_questions_are_asked_where_there_is_dns() -> None:
     """A network without a DNS server of the chain's IP version has none, and another hook, none."""
     assert list(unheard(setup(), [incoming()])) == []
     assert list(unheard(asking(), [chain()])) == []
-    assert list(shut_out(setup(), [incoming()])) == []
+    assert shut_out(setup(), [incoming()]) == []
     (endpoint,) = asking().endpoints
     only_v4 = replace(
         asking(), endpoints=(replace(endpoint, dns_servers=endpoint.dns_servers[:1]),)

@@ -126,7 +126,7 @@ def _shut_out(text: str) -> object:
     setup = Setup(FirewallDriver.NFTABLES, {"n": network}, (endpoint,))
     chains = [*parse_chains(text), *filter_chains({"ip": text}, own=lambda _: False)]
     closed = [each for each in chains if is_of_others(each, ()) and drops(each)]
-    return [*shut_out(setup, closed), *unheard(setup, closed)]
+    return [*shut_out(setup, closed, ()), *unheard(setup, closed)]
 
 
 @pytest.mark.parametrize(
