@@ -17,6 +17,7 @@ from podwatch.words.snapshot import ABSENT_FIREWALLD
 from podwatch.words.way import Policy
 from tests.integration.firewall_stage import SUITES, FirewallStage, on_stage
 from tests.integration.namespace import in_private_network
+from tests.unit.waiting import until
 
 pytestmark = pytest.mark.integration
 
@@ -40,10 +41,7 @@ class Listener:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for `condition`, looking again whenever the watch said something."""
-        async with asyncio.timeout(20):
-            while not condition():
-                self.said.clear()
-                await self.said.wait()
+        await until(self.said, condition, limit_s=20)
 
     async def hear(self, event: FirewalldEvent) -> None:
         """Wait for `event`."""

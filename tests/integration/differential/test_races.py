@@ -7,7 +7,7 @@ they are read and committed by the real nft and iptables of the suite.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +31,13 @@ from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import Repair
 from podwatch.words.errors import RestoreFailed
 from podwatch.words.means import Method, Outcome
-from podwatch.words.network import Container, FirewallDriver, Setup
-from podwatch.words.rules import Chain, Ruleset
+from podwatch.words.network import Container, FirewallDriver
+from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.way import BaseChain
 from tests.integration.differential.configurations import BUSY_HOST, Box
 from tests.integration.differential.stage import Stage
 from tests.lab import rootfs
+from tests.unit.daemon.fakes import PlainRules
 
 pytestmark = pytest.mark.integration
 
@@ -46,11 +46,8 @@ TRIES = 6
 _SAVES = {"ip": "iptables-save", "ip6": "ip6tables-save"}
 
 
-class StageRules:
+class StageRules(PlainRules):
     """The rules of one driver on a stage: what podwatch.daemon.rules does, by the suite's tools."""
-
-    tool = "nft"
-    writers: frozenset[str] = frozenset()
 
     def __init__(self, stage: Stage, driver: FirewallDriver) -> None:
         self.stage = stage
@@ -78,29 +75,6 @@ class StageRules:
             return len(scripts)
         except AssertionError as exc:
             raise RestoreFailed(str(exc)) from exc
-
-    async def elsewhere(self, setup: Setup) -> Ruleset | None:
-        """Nowhere."""
-        return None
-
-    def remember(self, chains: Mapping[str, Chain]) -> None:
-        """Nothing."""
-
-    def exist(self) -> bool:
-        """They are asked for where they are in use."""
-        return False
-
-    def filter_chains(self) -> tuple[BaseChain, ...]:
-        """None of interest here."""
-        return ()
-
-    async def clear(self) -> None:
-        """Never called: nothing is escalated here."""
-        raise NotImplementedError
-
-    async def tool_works(self) -> str:
-        """It does."""
-        return ""
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import stranger
+from tests.unit.waiting import until
 
 # Behind the adapter, which sees to it that dbus_next does not load GLib.
 import_module("podwatch.adapters.dbus")
@@ -178,10 +179,7 @@ class FakeSystemd:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait until this is so, which only something that is asked can change."""
-        async with asyncio.timeout(10):
-            while not is_so():
-                self.heard.clear()
-                await self.heard.wait()
+        await until(self.heard, is_so)
 
     def end(self, unit: str, result: str, *, says: bool = True) -> None:
         """The unit's job ends, and all are told unless not `says`."""

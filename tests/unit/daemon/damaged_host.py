@@ -38,7 +38,7 @@ from podwatch.words.network import (
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.verdict import Missing
-from podwatch.words.way import BaseChain
+from tests.unit.daemon.fakes import PlainRules
 from tests.unit.drivers import installed
 
 SUBNET = ip_network("10.88.0.0/16")
@@ -63,11 +63,8 @@ def chains_of(setup: Setup) -> dict[str, Chain]:
     return installed.chains_of(expected_rules(setup, Ruleset(present=False)), spelling=0)
 
 
-class KernelRules:
+class KernelRules(PlainRules):
     """A firewall driver's rules in memory: what is committed is there, all of it or nothing."""
-
-    tool = "nft"
-    writers: frozenset[str] = frozenset()
 
     def __init__(self, chains: Mapping[str, Chain]) -> None:
         self.chains = dict(chains)
@@ -93,21 +90,6 @@ class KernelRules:
         """All gone."""
         await asyncio.sleep(0)
         self.chains = {}
-
-    async def elsewhere(self, setup: Setup) -> Ruleset | None:
-        """Nowhere."""
-        return None
-
-    def remember(self, chains: Mapping[str, Chain]) -> None:
-        """Nothing."""
-
-    def exist(self) -> bool:
-        """Not asked for."""
-        return False
-
-    def filter_chains(self) -> tuple[BaseChain, ...]:
-        """None."""
-        return ()
 
     async def tool_works(self) -> str:
         """Unless the test says why not."""

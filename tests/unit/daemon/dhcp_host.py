@@ -18,6 +18,7 @@ from podwatch.daemon.pause import Pause
 from podwatch.report.dhcp import DhcpReport
 from podwatch.words.dhcp import Backend, DhcpSnapshot, Holder, Lease, Unit
 from podwatch.words.errors import PodwatchError
+from tests.unit.waiting import until
 
 WEB = Holder("a" * 64, "web", "lan", "02:00:00:00:00:01", "192.0.2.7")
 WELL = DhcpSnapshot(
@@ -126,10 +127,7 @@ class FakeHost:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Wait until this is so, which only something done or reported can change."""
-        async with asyncio.timeout(10):
-            while not is_so():
-                self.heard.clear()
-                await self.heard.wait()
+        await until(self.heard, is_so)
 
     def loop(
         self,

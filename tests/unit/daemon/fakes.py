@@ -18,8 +18,11 @@ from podwatch.daemon.pause import Pause
 from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
 from podwatch.words.means import Method, Outcome
+from podwatch.words.network import Setup
+from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+from podwatch.words.way import BaseChain
 
 BEGAN_S = 1000.0
 TABLE = "inet netavark"
@@ -65,6 +68,39 @@ def run(body: Coroutine[Any, Any, None]) -> None:
     """Run this on a loop that jumps."""
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         runner.run(body)
+
+
+class PlainRules:
+    """A firewall driver's rules that work, of one program, and have nothing special about them.
+
+    Who reads them, and puts them right, is a class of the test's.
+    """
+
+    tool = "nft"
+    writers: frozenset[str] = frozenset()
+
+    async def elsewhere(self, setup: Setup) -> Ruleset | None:
+        """Nowhere."""
+        return None
+
+    def remember(self, chains: Mapping[str, Chain]) -> None:
+        """Nothing."""
+
+    def exist(self) -> bool:
+        """Not asked for."""
+        return False
+
+    def filter_chains(self) -> tuple[BaseChain, ...]:
+        """None."""
+        return ()
+
+    async def clear(self) -> None:
+        """Not expected."""
+        raise NotImplementedError
+
+    async def tool_works(self) -> str:
+        """It does."""
+        return ""
 
 
 @dataclass
