@@ -105,12 +105,12 @@ def parse_chains(listing: str) -> Iterator[BaseChain]:
     for line in listing.splitlines():
         text = _HANDLE.sub("", line).strip()
         words = text.split()
-        if text.startswith("table ") and text.endswith("{"):
+        if text.startswith("table "):
             table = " ".join(words[1:3])
-        elif text.startswith("chain ") and text.endswith("{"):
+        elif text.startswith("chain "):
             name, hook, policy, rules = words[1], "", "", []
             chains[name] = rules
-        elif text.startswith("type ") and " hook " in text and not hook:
+        elif text.startswith("type ") and " hook " in text:
             hook = words[words.index("hook") + 1]
             policy = text.partition("policy ")[2].rstrip(";") or "accept"
         elif text == "}":
@@ -120,7 +120,7 @@ def parse_chains(listing: str) -> Iterator[BaseChain]:
                 yield from (replace(base, around=reached(chains, base.name)) for base in found)
                 found, chains = [], {}
             name = ""
-        elif name and text:
+        elif name:
             rules.append(text)
 
 
@@ -251,11 +251,7 @@ def _hold(texts: Iterable[str], subnets: Iterable[Subnet]) -> bool:
         except ValueError:
             continue
         for subnet in subnets:
-            if (
-                around.version == subnet.version
-                and around.prefixlen <= subnet.prefixlen
-                and subnet.network_address in around
-            ):
+            if around.prefixlen <= subnet.prefixlen and subnet.network_address in around:
                 return True
     return False
 

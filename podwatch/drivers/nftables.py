@@ -40,7 +40,15 @@ _HOOKS = {
     "PREROUTING": "type nat hook prerouting priority -100; policy accept;",
     "OUTPUT": "type nat hook output priority -100; policy accept;",
 }
-_PRIORITIES = {"filter": 0, "srcnat": 100, "dstnat": -100, "raw": -300, "mangle": -150}
+# nft(8), "Standard priority names and hook compatibility matrix".
+_PRIORITIES = {
+    "raw": -300,
+    "mangle": -150,
+    "dstnat": -100,
+    "filter": 0,
+    "security": 50,
+    "srcnat": 100,
+}
 
 DORMANT = "dormant"
 """The trait of a table that is switched off as a whole: none of its chains is hooked in."""
@@ -333,7 +341,8 @@ def _sorted(text: str, separator: str) -> list[str]:
 
 
 _HOOK = re.compile(
-    r"type (\w+) hook (\w+) priority (?:(-?\d+)|([a-z]+)(?: ([+-]) (\d+))?); policy (\w+);"
+    rf"type (\w+) hook (\w+) priority (?:(-?\d+)|({'|'.join(_PRIORITIES)})(?: ([+-]) (\d+))?); "
+    r"policy (\w+);"
 )
 
 
@@ -342,9 +351,9 @@ def _canonical_hook(text: str) -> str:
     if found is None:
         return text
     kind, hook, number, name, sign, offset, policy = found.groups()
-    priority = int(number) if number else _PRIORITIES.get(name, 0)
+    priority = int(number) if number else _PRIORITIES[name]
     if sign:
-        priority += int(offset) * (1 if sign == "+" else -1)
+        priority += int(sign + offset)
     return f"type {kind} hook {hook} priority {priority}; policy {policy};"
 
 
@@ -363,11 +372,11 @@ def parse_listing(listing: str) -> Ruleset:
     dormant = False
     for line in listing.splitlines():
         text, _, number = line.strip().rpartition(" # handle ")
-        if not text or not number.isdecimal():
+        if not number.isdecimal():
             text, number = line.strip(), ""
         if not name:
-            if text.startswith("chain ") and text.endswith("{"):
-                name, hook, rules, numbers = text[6:-1].strip(), "", [], []
+            if text.startswith("chain "):
+                name, hook, rules, numbers = text.split()[1], "", [], []
             elif text.startswith("flags ") and DORMANT in text:
                 dormant = True
         elif text == "}":
@@ -375,7 +384,7 @@ def parse_listing(listing: str) -> Ruleset:
             if len(numbers) == len(rules):
                 handles[name] = tuple(numbers)
             name = ""
-        elif text.startswith("type ") and " hook " in text and not rules:
+        elif text.startswith("type "):
             hook = "" if dormant else _canonical_hook(text)
         elif text:
             rules.append(canonical(text))

@@ -94,14 +94,12 @@ def _repairs(
         gone = {text for chain_name, text in stale if chain_name == name}
         placed = _mended(was, now, wanted[name], gone)
         chain = Chain(hook, tuple(text for text, _ in placed))
-        if now is None or now != chain:
+        if now != chain:
             rehook = now is not None and now.hook != hook
             stays = tuple(None if rehook else at for _, at in placed)
             jumps.update(text.rpartition("jump ")[2] for text in chain.rules)
             yield Repair(name, chain, now is not None, rehook, stays)
-    for repair in without(observed, [rule for rule in stale if rule[0] not in wanted]):
-        jumps.update(text.rpartition("jump ")[2] for text in repair.chain.rules)
-        yield repair
+    yield from without(observed, [rule for rule in stale if rule[0] not in wanted])
     for name in saved.chains:
         if name in jumps and name not in wanted and name not in observed.chains:
             yield Repair(name, Chain("", ()), exists=False, rehook=False)
@@ -148,13 +146,12 @@ def _mended(
     here = _once(now.rules if now else (), {text for rule in rules for text in rule.texts})
     here = [rule for rule in here if rule[0] not in gone]
     there = {text for text, _ in here}
-    copied = set(was.rules) if was else set()
+    copied = dict.fromkeys(was.rules if was else ())
     lost: set[str] = set()
     for rule in rules:
         if there.isdisjoint(rule.texts):
             lost.update([text for text in rule.texts if text in copied][:1])
-    if was is not None and lost:
-        here = _placed(was.rules, here, lost)
+    here = _placed(copied, here, lost)
     return _ranked(here, {text: rule.order for rule in rules if rule.order for text in rule.texts})
 
 

@@ -346,6 +346,7 @@ def test_whose_questions_may_be_accepted_is_not_told(rule: str) -> None:
         "-i lo -j ACCEPT",
         "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         "-d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT",
+        "-s 192.168.0.0/16 -p udp -m udp --dport 53 -j ACCEPT",
         "-p icmp -m icmp --icmp-type 8 -j ACCEPT",
         "-p udp -m udp --dport 53 -j DROP",
         "-j ufw-user-input",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from podwatch.decide.judge import judge
 from podwatch.drivers.nftables import (
+    DORMANT,
     MARKS,
     MARKS_FIRST,
     canonical,
@@ -209,6 +210,7 @@ def test_the_rules_of_every_version_are_expected(version: str) -> None:
     """What each version of netavark installs is what is expected of it: nothing less or more."""
     observed = parse_listing(listing(VERSIONS[version]))
     assert unmatched(SETUP, observed) == ([], [])
+    assert lost(observed) == []
 
 
 ACCEPT = "ct mark & 0x1000 == 0x1000 accept"
@@ -374,6 +376,37 @@ def test_dns_is_redirected_once_for_each_server() -> None:
     ]
 
 
+@pytest.mark.parametrize(("port", "count"), [(53, 0), (54, 2), (1053, 2)])
+def test_dns_is_redirected_from_another_port_than_53_alone(port: int, count: int) -> None:
+    """Where aardvark-dns listens on port 53 itself, netavark redirects nothing to it."""
+    setup = replace(SETUP, endpoints=(replace(ENDPOINT, dns_port=port),))
+    rules = expected_rules(setup, Ruleset(present=False))
+    assert sum(rule.kind is RuleKind.DNS_REDIRECT for rule in rules) == count
+
+
+def test_a_network_without_a_name_is_called_as_its_bridge() -> None:
+    """Whose name is not known is told by the bridge, in each rule of the network's own."""
+    for name in ("dual", ""):
+        setup = replace(SETUP, endpoints=(replace(ENDPOINT, network_name=name),))
+        rules = expected_rules(setup, Ruleset(present=False))
+        names = {rule.network_name for rule in rules if rule.kind is RuleKind.FORWARD_OUT}
+        assert names == {name or "podman1"}
+
+
+def test_a_reload_brings_back_what_no_subnet_has_skipped() -> None:
+    """Of a network's rules a reload adds those of isolation and ports, none of subnets."""
+    rules = expected_rules(SETUP, Ruleset(present=False))
+    of_network = [rule for rule in rules if rule.network_id and not rule.container_id]
+    assert {rule.kind for rule in of_network if rule.reloadable} == {
+        RuleKind.ISOLATION,
+        RuleKind.DNS_REDIRECT,
+    }
+    never = replace(SETUP, networks={NETWORK.id: replace(NETWORK, isolation=Isolation.NEVER)})
+    for setup in (SETUP, never):
+        rules = expected_rules(setup, Ruleset(present=False))
+        assert all(rule.reloadable for rule in rules if rule.kind is RuleKind.ISOLATION)
+
+
 def test_port_rules_belong_to_their_container() -> None:
     """A port's rules name container and network, and say which port goes where."""
     rules = expected_rules(SETUP, Ruleset(present=False))
@@ -445,6 +478,9 @@ def test_no_listing_is_no_table() -> None:
         ("-100", -100),
         ("srcnat", 100),
         ("filter", 0),
+        ("security", 50),
+        ("mangle", -150),
+        ("raw", -300),
         ("0", 0),
         ("dstnat - 5", -105),
         ("filter + 10", 10),
@@ -459,6 +495,44 @@ def test_priorities_are_compared_as_numbers(hook: str, priority: int) -> None:
     observed = parse_listing(text).chains["OUTPUT"]
     assert observed.hook == f"type nat hook output priority {priority}; policy accept;"
     assert observed.rules == ()
+
+
+def test_a_priority_without_a_known_name_is_no_number() -> None:
+    """A hook that cannot be read is kept as it is printed: it is none that is expected."""
+    hook = "type filter hook input priority out; policy accept;"
+    text = f"table inet netavark {{\n\tchain INPUT {{\n\t\t{hook}\n\t}}\n}}\n"
+
+    assert parse_listing(text).chains["INPUT"].hook == hook
+
+
+@pytest.mark.parametrize(
+    ("line", "is_dormant"),
+    [
+        ("flags dormant", True),
+        ("flags owner,dormant", True),
+        ("flags owner", False),
+        ('comment "dormant"', False),
+        ("set s {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t}", False),
+    ],
+)
+def test_a_dormant_table_hooks_nothing_in(line: str, *, is_dormant: bool) -> None:
+    """Its chains say where they are hooked in, and are not; other flags say nothing of it."""
+    table = "table inet netavark {\n"
+    whole = V1_14.replace(table, f"{table}\t{line}\n")
+    hooks = {name: chain.hook for name, chain in parse_listing(V1_14).chains.items()}
+    found = parse_listing(whole)
+
+    wanted = dict.fromkeys(hooks, "") if is_dormant else hooks
+    assert {name: chain.hook for name, chain in found.chains.items()} == wanted
+    assert found.traits == ({DORMANT} if is_dormant else set())
+
+
+def test_what_a_rule_says_of_hooks_is_no_hook() -> None:
+    """A chain that is only jumped to has no hook, whatever the comments in it are about."""
+    rule = 'counter comment "type nat hook output"'
+    text = f"table inet netavark {{\n\tchain MINE {{\n\t\t{rule}\n\t}}\n}}\n"
+
+    assert parse_listing(text).chains == {"MINE": Chain("", (rule,))}
 
 
 def test_foreign_things_are_kept_as_rules() -> None:

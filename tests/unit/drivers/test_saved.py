@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from podwatch.drivers.nft_script import repair_script
 from podwatch.drivers.saved import Repair, SavedRules, covers, dump, load, repairs
+from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 
 HOOK = "type filter hook forward priority 0; policy accept;"
@@ -105,6 +106,55 @@ def test_a_wrong_hook_is_put_right() -> None:
     assert covers(COPY, rules(), observed)
 
 
+OTHER = "type filter hook forward priority -5; policy accept;"
+OLD_HOOK = "type filter hook forward priority filter; policy accept;"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "then"),
+    [
+        (HOOK, OLD_HOOK, OLD_HOOK),
+        (OLD_HOOK, HOOK, HOOK),
+        (OLD_HOOK, OTHER, OLD_HOOK),
+        (OTHER, OTHER, HOOK),
+        (OTHER, None, HOOK),
+        (OLD_HOOK, None, OLD_HOOK),
+    ],
+    ids=["right", "right in another spelling", "wrong", "never right", "gone", "gone, known"],
+)
+def test_how_a_base_chain_is_hooked_in(was: str, now: str | None, then: str) -> None:
+    """A right hook stays; a wrong one becomes what it was, or, if that was wrong, the newest."""
+    wanted = [Rule("FORWARD", (OLD_HOOK, HOOK), RuleKind.HOOK)]
+    copy = SavedRules({"FORWARD": Chain(was, ())})
+    there = {} if now is None else {"FORWARD": Chain(now, ())}
+    observed = Ruleset(present=True, chains=there)
+    exists, rehook = now is not None, now not in (None, then)
+
+    assert covers(copy, wanted, observed) is (now != then)
+    assert repairs(copy, wanted, observed) == [
+        Repair("FORWARD", Chain(then, ()), exists=exists, rehook=rehook)
+    ] * (now != then)
+
+
+def test_a_chain_that_is_only_jumped_to_is_not_hooked_in() -> None:
+    """Somebody's hook is taken from it as it was in the copy."""
+    observed = Ruleset(present=True, chains={**WHOLE, "X": Chain(OTHER, ("x", "y"))})
+
+    assert repairs(COPY, rules(), observed) == [
+        Repair("X", WHOLE["X"], exists=True, rehook=True, stays=(None, None))
+    ]
+
+
+def test_of_two_spellings_one_comes_back() -> None:
+    """Where the copy holds a rule twice, in two spellings or in one, it is written once."""
+    both = ("old a", "a", "b", "b")
+    copy = SavedRules({"FORWARD": Chain(HOOK, both)})
+    wanted = rules({"FORWARD": ("a", "b")})
+
+    (repair,) = repairs(copy, wanted, Ruleset(present=False))
+    assert repair.chain.rules == ("old a", "b")
+
+
 def test_what_is_not_expected_any_more_stays_gone() -> None:
     """The rules of a container that has gone since are not brought back by an old copy."""
     wanted = rules({"FORWARD": ("a", "jump X", "c"), "X": ("x", "y")})
@@ -129,9 +179,9 @@ def test_a_chain_that_is_jumped_to_comes_back_empty() -> None:
     copy = SavedRules({"FORWARD": Chain(HOOK, ("jump EMPTY",)), "EMPTY": Chain("", ("theirs",))})
     wanted = rules({"FORWARD": ("jump EMPTY",)})
     found = repairs(copy, wanted, Ruleset(present=False))
-    assert [(each.name, each.chain) for each in found] == [
-        ("FORWARD", Chain(HOOK, ("jump EMPTY",))),
-        ("EMPTY", Chain("", ())),
+    assert found == [
+        Repair("FORWARD", Chain(HOOK, ("jump EMPTY",)), exists=False, rehook=False, stays=(None,)),
+        Repair("EMPTY", Chain("", ()), exists=False, rehook=False),
     ]
 
 
@@ -286,6 +336,16 @@ def test_a_copy_survives_its_file() -> None:
     assert load(json.dumps({key: GOOD[key] for key in GOOD if key != "sysctls"})) == COPY
 
 
+def test_the_file_of_a_copy() -> None:
+    """A copy that this version of the format wrote is read by every podwatch that knows it."""
+    copy = SavedRules({"X": Chain(HOOK, ("x",))}, FirewallDriver.CNI, frozenset(("b", "a")))
+    text = (
+        f'{{"version": 2, "driver": "cni", "chains": {{"X": ["{HOOK}", "x"]}}, '
+        '"sysctls": ["a", "b"]}'
+    )
+    assert (dump(copy), load(text)) == (text, copy)
+
+
 GOOD: dict[str, Any] = json.loads(dump(COPY))
 
 
@@ -299,6 +359,7 @@ GOOD: dict[str, Any] = json.loads(dump(COPY))
         json.dumps({**GOOD, "version": 0}),
         json.dumps({**GOOD, "driver": "ebtables"}),
         json.dumps({key: value for key, value in GOOD.items() if key != "chains"}),
+        json.dumps({**GOOD, "chains": ["X"]}),
         json.dumps({**GOOD, "chains": {"X": []}}),
         json.dumps({**GOOD, "chains": {"X": "text"}}),
         json.dumps({**GOOD, "chains": {"X": ["", 7]}}),
@@ -332,7 +393,7 @@ def test_what_has_to_go_goes_with_what_comes_back() -> None:
     observed = ruleset(
         FORWARD=("stale", "a", "jump X", "c"), X=("x", "y", "stale"), MINE=("m", "n")
     )
-    stale = [("FORWARD", "stale"), ("MINE", "m")]
+    stale = [("FORWARD", "stale"), ("MINE", "m"), ("GONE", "g")]
     after = {each.name: each.chain.rules for each in repairs(COPY, rules(), observed, stale)}
     assert after == {"FORWARD": ("a", "jump X", "b", "c"), "MINE": ("n",)}
 
@@ -342,5 +403,7 @@ def test_an_empty_copy_brings_nothing() -> None:
     empty = SavedRules({})
     assert not covers(empty, rules(), Ruleset(present=False))
     assert repairs(empty, rules(), ruleset()) == []
-    (repair,) = repairs(empty, rules(), ruleset(X=("x", "y", "x")))
+    doubled = ruleset(X=("x", "y", "x"))
+    (repair,) = repairs(empty, rules(), doubled)
     assert repair.chain == Chain("", ("x", "y"))
+    assert not covers(empty, rules(), doubled)
