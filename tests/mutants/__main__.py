@@ -26,7 +26,7 @@ from pathlib import Path
 
 from tests.mutants.operators import Mutant, mutants
 from tests.mutants.reach import TOP, Reach, find
-from tests.mutants.trial import is_noticed
+from tests.mutants.trial import fail, is_noticed
 
 ROOMS = ("words", "formats", "drivers", "decide", "report", "daemon")
 EQUAL = Path(__file__).with_name("equal.toml")
@@ -92,8 +92,16 @@ def copies(number: int) -> Iterator[queue.SimpleQueue[Path]]:
 
 
 def survivors(chosen: Sequence[Mutant], reach: Reach, processes: int) -> list[Mutant]:
-    """Those of the mutants that no test notices, each printed as it is found."""
+    """Those of the mutants that no test notices, each printed as it is found.
+
+    Raises SystemExit where tests fail without any mutant: all would seem to be noticed.
+    """
     with copies(processes) as free, ThreadPoolExecutor(processes) as pool:
+        whole = free.get()
+        for mutant in chosen[:3]:
+            if fail(reach.tests_of(mutant.file, mutant.line), whole):
+                raise SystemExit(f"{mutant.file}: its tests fail without any mutant")
+        free.put(whole)
 
         def survives(mutant: Mutant) -> bool:
             copy = free.get()

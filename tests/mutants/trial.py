@@ -41,6 +41,17 @@ def run_quietly(copy: Path, tests: Sequence[str]) -> None:
     sys.exit(pytest.main([*plain, *warnings, *tests[:MAX_TESTS]]))
 
 
+def fail(tests: Sequence[str], copy: Path) -> bool:
+    """Whether one of these tests fails, or hangs, on a copy as it is."""
+    process = _FORKS.Process(target=run_quietly, args=(copy, tests))
+    process.start()
+    process.join(MAX_SECONDS)
+    if hangs := process.is_alive():
+        process.kill()
+        process.join()
+    return hangs or process.exitcode != 0
+
+
 def is_noticed(mutant: Mutant, tests: Sequence[str], copy: Path) -> bool:
     """Whether one of these tests fails, or hangs, for the mutant."""
     if not tests:
@@ -48,14 +59,7 @@ def is_noticed(mutant: Mutant, tests: Sequence[str], copy: Path) -> bool:
     path = copy / mutant.file
     text = path.read_text(encoding="utf-8")
     path.write_text(mutant.applied(text), encoding="utf-8")
-    process = _FORKS.Process(target=run_quietly, args=(copy, tests))
     try:
-        process.start()
-        process.join(MAX_SECONDS)
-        hangs = process.is_alive()
-        if hangs:
-            process.kill()
-            process.join()
+        return fail(tests, copy)
     finally:
         path.write_text(text, encoding="utf-8")
-    return hangs or process.exitcode != 0
