@@ -16,8 +16,10 @@ import pytest
 from tests.mutants.operators import Mutant
 from tests.mutants.reach import TOP
 
-MAX_SECONDS = 300
-"""No run of tests takes so long; one that does hangs."""
+MAX_SECONDS = 40
+"""No unit test takes so long; one that does hangs."""
+MAX_RUN_SECONDS = 600
+"""So long all tests of a mutant may take; where the interpreter itself hangs, this ends them."""
 MAX_TESTS = 300
 """So many tests at most are run for one mutant; the nearest ones come first."""
 
@@ -35,7 +37,7 @@ def run_quietly(copy: Path, tests: Sequence[str]) -> None:
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         for stream in (1, 2):
             os.dup2(nowhere.fileno(), stream)
-    plain = ("-x", "-p", "no:cacheprovider", "-p", "no:xdist")
+    plain = ("-x", "-p", "no:cacheprovider", "-p", "no:xdist", f"--timeout={MAX_SECONDS}")
     # What was imported before the fork is as good as what pytest would have imported itself.
     warnings = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
     sys.exit(pytest.main([*plain, *warnings, *tests[:MAX_TESTS]]))
@@ -45,7 +47,7 @@ def fail(tests: Sequence[str], copy: Path) -> bool:
     """Whether one of these tests fails, or hangs, on a copy as it is."""
     process = _FORKS.Process(target=run_quietly, args=(copy, tests))
     process.start()
-    process.join(MAX_SECONDS)
+    process.join(MAX_RUN_SECONDS)
     if hangs := process.is_alive():
         process.kill()
         process.join()
