@@ -139,7 +139,8 @@ def climbed(
     # After a reload the rules are others than those the copy did not help with; and after an
     # escalation that failed the ladder begins anew, when the pause is over.
     again = {Method.REPLAY} if done or decision.method == Method.RELOAD else set(Method)
-    tried = (*memory.tried, *((decision.method,) if done and decision.method else ()))
+    gone_through = (means for means in RULES.means if done and means == decision.method)
+    tried = (*memory.tried, *gone_through)
     tries = memory.of(RULES)
     tries = replace(tries, count=tries.count + 1)
     # Those of the window alone would never reach the longest pause.

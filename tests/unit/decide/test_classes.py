@@ -2,6 +2,7 @@
 """The class of a container, of its networks and of the namespace it is in."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,32 @@ def test_who_shares_is_not_whose_it_is() -> None:
     found = classify({"g": guest, "o": owner}, {}, HOST)
     assert (found["g"].kind, found["g"].shares) == (ContainerClass.SHARED, "owner")
     assert found["o"].kind is ContainerClass.BRIDGE
+
+
+def test_of_several_in_one_namespace_the_oldest_is_the_owner() -> None:
+    """Whether none of them has a network, or more than one: podman lists it first."""
+    older, younger = Container("o", "older", netns="10"), Container("y", "younger", netns="10")
+    guest = Container("g", "guest", netns="10")
+    without = classify({"o": older, "y": younger}, {}, HOST)
+    on = {key: replace(each, networks=("podman",)) for key, each in (("o", older), ("y", younger))}
+    both = classify({**on, "g": guest}, {}, HOST)
+
+    assert (without["o"].kind, without["y"].shares) == (ContainerClass.NONE, "older")
+    assert both["g"].shares == "older"
+
+
+def test_whose_pod_it_is() -> None:
+    """A pod without a network is its infra container's, too; who is no member of it shares it."""
+    infra = Container("i", "i-infra", pod="shop", pod_id="p", is_infra=True, netns="10")
+    till = Container("t", "till", pod="shop", pod_id="p", netns="10")
+    guest = Container("g", "guest", netns="10")
+    found = classify({"t": till, "g": guest, "i": infra}, {}, HOST)
+
+    assert {key: (each.kind, each.shares) for key, each in found.items()} == {
+        "t": (ContainerClass.MEMBER, "pod shop"),
+        "g": (ContainerClass.SHARED, "pod shop"),
+        "i": (ContainerClass.NONE, ""),
+    }
 
 
 def test_a_pod_on_the_hosts_network() -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is held back from a reload: paused containers, and those that on networks that are shut."""
 
+from dataclasses import replace
+
 import pytest
 
 from podwatch.decide.held_back import held_back, sentence
@@ -42,3 +44,29 @@ def test_the_reason_is_told() -> None:
         "held back: pod shop, mixed (on network lan, which is shut); paused (paused: podman "
         "unpause)"
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "names"),
+    [
+        (1, "c0"),
+        (5, "c0, c1, c2, c3, c4"),
+        (6, "c0, c1, c2, c3, c4 and 1 more"),
+        (8, "c0, c1, c2, c3, c4 and 3 more"),
+    ],
+)
+def test_five_are_named_and_the_rest_is_counted(number: int, names: str) -> None:
+    """Of those who have the same reason."""
+    containers = {f"c{n}": Container(f"c{n}", f"c{n}") for n in range(number)}
+
+    assert sentence(dict.fromkeys(containers, "shut"), containers) == f"held back: {names} (shut)"
+
+
+def test_the_first_of_several_networks_is_the_reason() -> None:
+    """A paused one is paused, whatever its networks are like."""
+    container = Container("c", "c", networks=("podman", "one", "two"))
+    shut = {"two": "because of two", "one": "because of one"}
+
+    assert held_back(["c"], {"c": container}, shut) == {"c": "because of one"}
+    paused = {"c": replace(container, state=ContainerState.PAUSED)}
+    assert held_back(["c"], paused, shut) == {"c": "paused: podman unpause"}

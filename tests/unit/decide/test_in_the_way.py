@@ -12,7 +12,7 @@ from podwatch.decide.judge import judge
 from podwatch.decide.policy import step
 from podwatch.drivers.saved import without
 from podwatch.words.means import Method
-from podwatch.words.network import Address, FirewallDriver, PortMapping, Setup
+from podwatch.words.network import Address, Container, FirewallDriver, PortMapping, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind, State, WarningKind
@@ -106,6 +106,46 @@ def test_several_dead_are_all_found() -> None:
     first = Chain("", (rule, *whole.chains[chain_name].rules))
     damaged = replace(whole, chains={**whole.chains, chain_name: first})
     assert [each.detail for each in stale(seen(wide, damaged))] == [rule]
+
+
+@pytest.mark.parametrize(("dead", "found"), [(10, 10), (11, 10)])
+def test_ten_rules_before_a_port_are_found_at_once(dead: int, found: int) -> None:
+    """The others are when these are gone."""
+    setup, observed, chain, rule = stale_first(NFT)
+    before = tuple(rule.replace(DEAD, f"10.88.1.{number}") for number in range(dead - 1))
+    was = observed.chains[chain]
+    chains = {**observed.chains, chain: Chain("", (*before, *was.rules))}
+
+    assert len(stale(seen(setup, replace(observed, chains=chains)))) == found
+
+
+def test_only_the_port_that_is_taken_is_named() -> None:
+    """With the container as podman calls it; the port of another protocol is well."""
+    setup, _, chain, rule = stale_first(NFT)
+    mapping = PortMapping(8080, 80, "tcp")
+    ports = (replace(mapping, protocol="udp"), mapping, PortMapping(8081, 81, "tcp"))
+    more = replace(setup, endpoints=(replace(setup.endpoints[0], port_mappings=ports),))
+    whole = installed(more)
+    was = whole.chains[chain]
+    chains = {**whole.chains, chain: Chain("", (rule, *was.rules))}
+    key = setup.endpoints[0].container_id
+    snapshot = replace(
+        seen(more, replace(whole, chains=chains)), containers={key: Container(key, "web")}
+    )
+
+    (found,) = stale(snapshot)
+    assert found.what.startswith("web: 8080/tcp is taken by a rule left over, ")
+    assert (found.container, found.container_ids, found.reloadable) == ("web", (key,), False)
+
+
+def test_what_stands_behind_somebody_elses_rule_is_not_named() -> None:
+    """Taken away it would open nothing."""
+    setup, observed, chain, rule = stale_first(NFT)
+    foreign = rule.replace(DEAD, "198.51.100.7")
+    was = observed.chains[chain]
+    chains = {**observed.chains, chain: Chain("", (foreign, *was.rules))}
+
+    assert stale(seen(setup, replace(observed, chains=chains))) == []
 
 
 def test_it_is_taken_away_at_once_and_reloads_nobody() -> None:

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is told of the host around Podman's networks, notice by notice."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from podwatch.decide.judge import judge
+from podwatch.decide.surroundings import astray, parted, shut_out, unforwarded, without_events
+from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY
+from podwatch.words.links import Around, Routed
+from podwatch.words.network import Network
+from podwatch.words.rules import Ruleset
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import State, WarningKind
+from podwatch.words.way import BaseChain
+from tests.unit.decide.test_judge import LONE, SETUP, WEB, snapshot
+
+ADDRESS = WEB.addresses[0][0]
+
+
+@pytest.mark.parametrize(
+    ("traits", "kind", "advice"),
+    [
+        ((), None, ""),
+        ((LEGACY,), WarningKind.NO_EVENTS, "/usr/sbin/iptables-nft, then restart"),
+        (
+            (ELSEWHERE,),
+            WarningKind.OTHER_VARIANT,
+            "/usr/sbin/iptables-nft, likewise",
+        ),
+        (
+            (ELSEWHERE, LEGACY),
+            WarningKind.OTHER_VARIANT,
+            "/usr/sbin/iptables-legacy, likewise",
+        ),
+    ],
+)
+def test_which_iptables_has_the_rules(
+    traits: tuple[str, ...], kind: WarningKind | None, advice: str
+) -> None:
+    """Told where it is silent, or not the one in use: with how to change that."""
+    found = list(without_events(Ruleset(present=True, traits=frozenset(traits))))
+
+    assert [notice.kind for notice in found] == ([] if kind is None else [kind])
+    assert all(advice in notice.advice for notice in found)
+
+
+def test_no_questions_are_asked_on_a_network_without_names() -> None:
+    """What drops questions to aardvark-dns is told for the networks that ask some."""
+    closed = BaseChain("inet site", "incoming", "input", "drop")
+
+    def told(named: set[str] | None) -> int:
+        return len(list(shut_out(SETUP, (closed,), named)))
+
+    assert [told(None), told({"front"}), told({"back"}), told(set())] == [1, 1, 0, 0]
+
+
+def test_what_shuts_a_network_out_is_told_with_the_network() -> None:
+    """A chain that drops what is forwarded, for each network that nothing lets through."""
+    closed = BaseChain("inet site", "passing", "forward", "drop")
+    found = [notice.what for notice in shut_out(SETUP, (closed,))]
+
+    assert [what.partition(":")[0] for what in found] == [
+        "network front (podman1)",
+        "network back (podman2)",
+    ]
+    inside = Network("inn", "podman9", (ip_network("10.89.9.0/24"),), internal=True)
+    around = Around(bridged=frozenset({4}), internal=(inside,))
+    (notice,) = parted(SETUP, snapshot(drops=(closed,), around=around))
+    assert notice.what.startswith("network inn (podman9): chain inet site passing drops")
+
+
+@pytest.mark.parametrize(
+    ("route", "kind", "what"),
+    [
+        (Routed(WEB.network_id, ADDRESS, "podman1"), None, ""),
+        (
+            Routed(WEB.network_id, ADDRESS, "tun0"),
+            WarningKind.ROUTE,
+            "network front: what is sent",
+        ),
+        (Routed("gone", ADDRESS, "tun0"), None, ""),
+        (Routed(WEB.network_id, ADDRESS, "eth0", is_answer=True, uplink="eth0"), None, ""),
+        (
+            Routed(WEB.network_id, ADDRESS, "podman1", is_answer=True, uplink="eth0"),
+            WarningKind.DETOUR,
+            "network front: what 10.89.3.2 answers to neighbours on eth0 goes to podman1",
+        ),
+        (
+            Routed(WEB.network_id, ADDRESS, "", is_answer=True, uplink="eth0"),
+            WarningKind.DETOUR,
+            "network front: what 10.89.3.2 answers to neighbours on eth0 goes nowhere",
+        ),
+    ],
+)
+def test_which_way_packets_go(route: Routed, kind: WarningKind | None, what: str) -> None:
+    """What is sent to a container has to go to its bridge, what it answers to where it came by."""
+    found = list(astray(SETUP, snapshot(around=Around((route,)))))
+
+    assert [notice.kind for notice in found] == ([] if kind is None else [kind])
+    assert all(notice.what.startswith(what) for notice in found)
+
+
+def test_who_hears_no_router_matters_to_ipv6_alone() -> None:
+    """Told before its default route is gone, and after; nothing where no container has IPv6."""
+    deaf = Around(deaf=("eth0",))
+    lost = replace(deaf, has_default_v6=False)
+    begin = "eth0 takes no more router advertisements since IPv6 is forwarded, and "
+
+    (before,) = astray(SETUP, snapshot(around=deaf))
+    (after,) = astray(SETUP, snapshot(around=lost))
+    assert before.what == begin + "goes on without its default route when that expires"
+    assert after.what == begin + "has lost its default route"
+    assert (before.kind, after.kind) == (WarningKind.DETOUR, WarningKind.ROUTE)
+    four = replace(SETUP, endpoints=(LONE,))
+    assert list(astray(four, snapshot(around=deaf))) == []
+
+
+def test_what_nobody_ever_saw_forwarded_is_told() -> None:
+    """With the command that has it forwarded: podwatch makes no host a router."""
+    closed = {"net/ipv4/ip_forward": "0", "net/ipv4/conf/eth0/forwarding": "0"}
+    seen: Snapshot = snapshot(sysctls=closed, uplinks=("eth0",))
+
+    (notice,) = unforwarded(SETUP, seen)
+    assert notice.advice == "sysctl -w net.ipv4.ip_forward=1"
+    assert notice.what.startswith("net.ipv4.ip_forward is 0: what is sent to containers")
+    assert judge(seen).state is State.LOST
+    assert list(unforwarded(SETUP, snapshot(sysctls={"net/ipv4/ip_forward": "1"}))) == []
