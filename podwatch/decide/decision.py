@@ -108,7 +108,7 @@ class Case:
         now: float,
         limits: Limits,
         *,
-        can_replay: bool = False,
+        can_replay: bool,
         kinds: Iterable[Kind] = KINDS,
     ) -> "Case":
         """The case of a verdict at `now`."""

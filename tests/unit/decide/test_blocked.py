@@ -6,19 +6,20 @@ from dataclasses import replace
 import pytest
 
 from podwatch.decide import policy
-from podwatch.decide.blocked import LOCK_TOLD_S
+from podwatch.decide.blocked import LOCK_TOLD_S, blocked_by
 from podwatch.decide.decision import Limits, Memory
 from podwatch.decide.judge import judge
 from podwatch.decide.policy import LOCKED_AGAIN_S, step
 from podwatch.words.means import Method
-from podwatch.words.network import FirewallDriver, Setup
-from podwatch.words.snapshot import ABSENT_FIREWALLD, HeldLock, Snapshot
+from podwatch.words.network import Endpoint, FirewallDriver, PortMapping, Setup
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, HeldLock, Snapshot
 from podwatch.words.verdict import BlockedKind, Missing, MissingKind, State, Verdict
 
 SNAPSHOT = Snapshot(Setup(FirewallDriver.NFTABLES), None, ABSENT_FIREWALLD)
 BY_NOBODY = HeldLock("/run/lock/netavark.lock", shared=True, pid=7, holder="sleep (pid 7)")
 BY_PODMAN = replace(BY_NOBODY, shared=False, holder="podman (pid 7)")
 RULE = Missing(MissingKind.RULE, "a rule is gone", "x", container_ids=("c",))
+PLAIN = Endpoint("c", "n", "podman", ())
 SYSCTL = Missing(MissingKind.SYSCTL, "a sysctl is 0", "x=1")
 
 
@@ -93,3 +94,27 @@ def test_with_nothing_missing_its_end_is_looked_for_ever_rarer() -> None:
     for for_s, again in ((0.0, policy.BUSY_AGAIN_S), (LOCK_TOLD_S, LOCKED_AGAIN_S)):
         _, decision = step(Memory(), _seen(replace(BY_NOBODY, for_s=for_s)), 5.0, Limits())
         assert decision.look_at == 5.0 + again
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "blocks"),
+    [
+        (PLAIN, False),
+        (replace(PLAIN, port_mappings=()), False),
+        (replace(PLAIN, port_mappings=(PortMapping(8080, 80, "tcp"),)), True),
+        (replace(PLAIN, dns_port=1053), True),
+    ],
+    ids=["nothing", "no ports", "a port", "redirected DNS"],
+)
+def test_what_strict_forward_ports_concern(endpoint: Endpoint, *, blocks: bool) -> None:
+    """A published port, or a DNS that is redirected; not what firewalld itself forwards."""
+    strict = Firewalld(running=True, strict_forward_ports=True)
+
+    def found(driver: FirewallDriver, firewalld: Firewalld = strict) -> list[BlockedKind]:
+        setup = Setup(driver, endpoints=(endpoint,))
+        return [reason.kind for reason in blocked_by(Snapshot(setup, None, firewalld), setup)]
+
+    assert found(FirewallDriver.NFTABLES) == [BlockedKind.STRICT_FORWARD_PORTS] * blocks
+    assert found(FirewallDriver.NFTABLES, ABSENT_FIREWALLD) == []
+    assert found(FirewallDriver.FIREWALLD) == []
+    assert list(blocked_by(Snapshot(None, None, strict), None)) == []
