@@ -109,8 +109,7 @@ class Census:
         found = Census(containers, asked, doubtful, alive=frozenset(alive))
         if not doubtful:
             return found
-        known = self.asked is not None and doubtful <= self.doubtful
-        same = known and all(self._same(key, asked) for key in doubtful)
+        same = doubtful <= self.doubtful and all(self._same(key, asked) for key in doubtful)
         pause = 2 * self.pause if same else CENSUS_AGAIN_S
         again_at = now + pause if pause <= CENSUS_AGAIN_MAX_S else None
         return replace(found, again_at=again_at, pause=min(pause, CENSUS_AGAIN_MAX_S))
