@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`podwatch explain --svg`: what the picture shows, and that it is one whatever names there are."""
 
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 from podwatch.commands.drawing import draw
+from podwatch.decide.explain import explain
+from podwatch.words.network import Container
+from podwatch.words.rules import RuleKind
 from podwatch.words.way import Hop, Mark, Way, WayKind
+from tests.unit.decide.open_host import HEALTHY, KERNEL, WEB, ruleset
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -66,3 +71,15 @@ def test_an_empty_host_is_a_picture_too() -> None:
     assert texts(picture) == ["outside", "host", "networks", "containers"]
     assert picture.get("height") == "114"
     assert drawn(IN, OUT, IN).get("height") == "202"
+
+
+def test_the_picture_shows_what_is_broken_and_escapes_names() -> None:
+    """Broken ways are red and dashed, and no name can add anything to the drawing."""
+    hostile = replace(HEALTHY, containers={WEB: Container(WEB, "<script>&\x1b")})
+    picture = draw(explain(replace(hostile, rules=ruleset(RuleKind.MASQUERADE)), KERNEL))
+
+    assert picture.count('class="broken"') == 2
+    assert picture.count('class="open"') == 4
+    assert "<script>" not in picture
+    assert "\x1b" not in picture
+    assert draw([]).startswith("<svg ")

@@ -2,74 +2,31 @@
 """The ways of packets: each broken hop is named, first things first, and notes stop nothing."""
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from podwatch.commands.drawing import draw
-from podwatch.commands.explain import as_json, as_text, chosen, state_of
+from podwatch.commands.explain import as_text, chosen, state_of
 from podwatch.decide.explain import explain
-from podwatch.drivers import nftables
-from podwatch.words.errors import PodwatchError
-from podwatch.words.network import (
-    Address,
-    Container,
-    ContainerClass,
-    ContainerState,
-    Endpoint,
-    FirewallDriver,
-    Isolation,
-    Network,
-    PortMapping,
-    Setup,
-)
-from podwatch.words.rules import Chain, RuleKind, Ruleset
+from podwatch.words.network import Address, Container, ContainerState, PortMapping
+from podwatch.words.rules import RuleKind
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
 from podwatch.words.verdict import State
 from podwatch.words.way import BaseChain, Hop, Inside, Kernel, Link, Mark, Policy, Way, WayKind
-from tests.unit.drivers.installed import chains_of
-
-WEB, NET = "a" * 64, "b" * 64
-SUBNET = IPv4Network("10.88.0.0/16")
-SUBNET_V6 = IPv6Network("fd10::/64")
-NETWORK = Network(NET, "podman0", (SUBNET, SUBNET_V6), Isolation.NORMAL)
-ENDPOINT = Endpoint(
-    WEB,
+from tests.unit.decide.open_host import (
+    ENDPOINT,
+    HEALTHY,
+    KERNEL,
+    LISTENS,
     NET,
-    "podman",
-    ((IPv4Address("10.88.0.2"), SUBNET), (IPv6Address("fd10::2"), SUBNET_V6)),
-    (PortMapping(8080, 80, "tcp"), PortMapping(9000, 9000, "tcp", count=3)),
-)
-SETUP = Setup(FirewallDriver.NFTABLES, {NET: NETWORK}, (ENDPOINT,))
-EXPECTED = nftables.expected_rules(SETUP, Ruleset(present=True))
-
-
-def installed(setup: Setup) -> Ruleset:
-    """Every rule that a setup needs."""
-    rules = nftables.expected_rules(setup, Ruleset(present=True))
-    return Ruleset(present=True, chains=chains_of(rules))
-
-
-def ruleset(without: RuleKind | None = None, chain: str = "") -> Ruleset:
-    """Every expected rule, but those of one kind, or of one chain."""
-    chains = {rule.chain: Chain("", ()) for rule in EXPECTED}
-    kept = (
-        rule
-        for rule in EXPECTED
-        if rule.kind is RuleKind.HOOK or (rule.kind is not without and rule.chain != chain)
-    )
-    return Ruleset(present=True, chains=chains | chains_of(kept))
-
-
-TRUSTED = Firewalld(running=True, sources={str(SUBNET): "trusted", str(SUBNET_V6): "trusted"})
-HEALTHY = Snapshot(SETUP, ruleset(), TRUSTED, {WEB: Container(WEB, "web")})
-LISTENS = frozenset((port, "tcp") for port in (80, 9000, 9001, 9002))
-KERNEL = Kernel(
-    forwarding={4: True, 6: True},
-    links={"podman0": Link("podman0", is_up=True), "veth0": Link("veth0", True, "podman0")},  # noqa: FBT003
-    routed={4: "eth0", 6: "eth0"},
-    held={(8080, "tcp"): "conmon (pid 7)", **{(9000 + n, "tcp"): "" for n in range(3)}},
-    inside={WEB: Inside(LISTENS, ("veth0",))},
+    NETWORK,
+    SETUP,
+    SUBNET,
+    SUBNET_V6,
+    TRUSTED,
+    WEB,
+    installed,
+    ruleset,
 )
 
 
@@ -81,17 +38,17 @@ def site(*rules: str, around: tuple[str, ...] = (), policy: str = "drop") -> Ker
 
 def broken(ways: list[Way], kind: WayKind) -> set[str]:
     """The first broken hop of each broken way of a kind."""
-    return {hop.place for each in ways if each.kind is kind and (hop := each.first_broken)}
+    return {hop.place for way in ways if way.kind is kind and (hop := way.first_broken)}
 
 
 def test_a_healthy_host_is_open_everywhere() -> None:
     """Each mapping and address has a way in, each address a way out, each network its isolation."""
     ways = explain(HEALTHY, KERNEL)
 
-    assert {each.mark for each in ways} == {Mark.OPEN}
-    assert [each.kind for each in ways].count(WayKind.IN) == 4
-    assert [each.kind for each in ways].count(WayKind.OUT) == 2
-    assert [each.kind for each in ways].count(WayKind.ISOLATION) == 1
+    assert {way.mark for way in ways} == {Mark.OPEN}
+    assert [way.kind for way in ways].count(WayKind.IN) == 4
+    assert [way.kind for way in ways].count(WayKind.OUT) == 2
+    assert [way.kind for way in ways].count(WayKind.ISOLATION) == 1
     assert state_of(ways) is State.OK
 
 
@@ -178,7 +135,7 @@ def test_each_breakage_has_its_hop(
 
     assert broken(ways, WayKind.IN) == ({hop} if ways_in else set())
     assert broken(ways, WayKind.OUT) == ({hop} if ways_out else set())
-    assert all(each.first_broken.advice for each in ways if each.first_broken)
+    assert all(way.first_broken.advice for way in ways if way.first_broken)
     assert state_of(ways) is State.LOST
 
 
@@ -199,8 +156,8 @@ def test_what_stops_nothing_is_a_note() -> None:
     kernel = replace(KERNEL, routed={}, held={})
     ways = explain(replace(HEALTHY, rules=rules), kernel)
 
-    assert {each.mark for each in ways} == {Mark.OPEN}
-    notes = {hop.place for each in ways for hop in each.hops if hop.mark is Mark.NOTE}
+    assert {way.mark for way in ways} == {Mark.OPEN}
+    notes = {hop.place for way in ways for hop in way.hops if hop.mark is Mark.NOTE}
     assert notes == {"forward", "route", "host port"}
 
 
@@ -214,7 +171,7 @@ def test_a_firewall_that_names_the_bridge_lets_it_pass() -> None:
 def test_without_firewalld_it_is_no_hop() -> None:
     """Where firewalld does not run nothing is told of it; where it cannot be asked, that is."""
     absent = explain(replace(HEALTHY, firewalld=ABSENT_FIREWALLD), KERNEL)
-    assert not [hop for each in absent for hop in each.hops if "firewalld" in hop.place]
+    assert not [hop for way in absent for hop in way.hops if "firewalld" in hop.place]
     assert state_of(explain(replace(HEALTHY, firewalld=None), KERNEL)) is State.UNKNOWN
 
 
@@ -242,9 +199,9 @@ def test_a_zone_lets_out_into_itself(
     )
     ways = explain(replace(HEALTHY, firewalld=firewalld), KERNEL)
 
-    hops = [hop for each in ways for hop in each.hops if hop.place == "firewalld zone"]
-    assert [each.mark for each in hops] == [mark, mark]
-    assert all(advice in each.advice for each in hops)
+    hops = [hop for way in ways for hop in way.hops if hop.place == "firewalld zone"]
+    assert [hop.mark for hop in hops] == [mark, mark]
+    assert all(advice in hop.advice for hop in hops)
     assert state_of(ways) is (State.LOST if mark is Mark.BROKEN else State.OK)
 
 
@@ -279,7 +236,7 @@ def test_a_port_of_a_range_is_told_by_itself() -> None:
         ways = explain(HEALTHY, silent(9001, 9002), (port, "tcp"))
         way, *_ = chosen(ways, str(port), {})
         assert (way.title, way.mark) == (f"{port}/tcp → web (10.88.0.2:{port})", mark)
-        (hop,) = [each for each in way.hops if each.place == "port forward"]
+        (hop,) = [hop for hop in way.hops if hop.place == "port forward"]
         assert f": tcp dport {port} " in hop.what
         assert hop.what.endswith(f" dnat ip to 10.88.0.2:{port}")
 
@@ -343,64 +300,6 @@ def test_an_internal_network_has_no_way_out_by_design() -> None:
     assert (way.mark, way.hops[0].mark) == (Mark.OPEN, Mark.NOTE)
 
 
-def test_a_target_is_a_container_or_a_port() -> None:
-    """By name, by the beginning of the id, by port, with or without protocol, within a range."""
-    ways = explain(HEALTHY, KERNEL)
-
-    assert len(chosen(ways, "web", {})) == len(chosen(ways, WEB[:12], {})) == 6
-    assert len(chosen(ways, "8080", {})) == len(chosen(ways, "9001/tcp", {})) == 2
-
-
-@pytest.mark.parametrize(
-    ("target", "what", "hint"),
-    [
-        ("8080/udp", "8080/udp: no container publishes it", "published: 8080/tcp, "),
-        ("9003", "9003: no container publishes it", "published: 8080/tcp, "),
-        ("nobody", "nobody: there is no such container", "with rules: web"),
-        ("aa", "aa: there is no such container", "with rules: web"),
-        ("lan-web", "lan-web has no rules to explain: macvlan lan", ""),
-        ("host-web", "host-web has no rules to explain: the host's network", ""),
-        ("e" * 12, "e+ has no rules to explain: on the network of web", "podwatch explain web"),
-        ("old", "old is not running", "podman start old"),
-        ("new", "new is not running", "podman start new"),
-    ],
-)
-def test_a_target_without_ways_says_why(target: str, what: str, hint: str) -> None:
-    """No such container or port, a class without rules, another's network, not running."""
-    listed = [
-        Container("c" * 64, "lan-web", networks=("lan",), kind=ContainerClass.MACVLAN),
-        Container("d" * 64, "host-web", kind=ContainerClass.HOST),
-        Container("e" * 64, "sidecar", kind=ContainerClass.SHARED, shares="web"),
-        Container("f" * 64, "old", ContainerState.ENDED),
-        Container("9" * 64, "new", ContainerState.CREATED, kind=ContainerClass.BRIDGE),
-    ]
-    with pytest.raises(PodwatchError, match=what) as caught:
-        chosen(explain(HEALTHY, KERNEL), target, {each.id: each for each in listed})
-
-    assert caught.value.hint.startswith(hint)
-
-
-def test_a_member_of_a_pod_has_the_ways_of_its_infra_container() -> None:
-    """By name or id it is explained as its pod, and told to share that network; no other is."""
-    member, stranger = "c" * 64, "d" * 64
-    containers = {
-        WEB: Container(WEB, "1234-infra", pod="shop", is_infra=True),
-        member: Container(member, "till", pod="shop"),
-        stranger: Container(stranger, "alone"),
-    }
-    ways = explain(replace(HEALTHY, containers=containers), KERNEL)
-
-    for target in ("till", member[:12]):
-        mine = chosen(ways, target, {})
-        assert [each.hops for each in mine] == [each.hops for each in chosen(ways, "shop", {})]
-        assert all(each.title.endswith(", the network of till") for each in mine)
-    assert not any("till" in each.title for each in chosen(ways, "shop", {}))
-    with pytest.raises(PodwatchError, match="alone"):
-        chosen(ways, "alone", {})
-    assert '"members": {' in as_json(ways)
-    assert chosen(ways, "1234-infra", containers) == chosen(ways, "shop", containers)
-
-
 def test_a_port_may_be_kept_without_listening() -> None:
     """Podman 6 binds a published port and does not listen: nobody else can take it."""
     kernel = replace(KERNEL, bound=frozenset({(8080, "tcp")}))
@@ -436,27 +335,3 @@ def test_a_policy_closes_the_way_out(
 
     assert broken(ways, WayKind.IN) == set()
     assert broken(ways, WayKind.OUT) == ({"firewalld policy"} if is_closed else set())
-
-
-def test_text_tells_a_broken_hop_and_what_to_do() -> None:
-    """Without --all a line for each way, and below it only what is broken."""
-    ways = explain(replace(HEALTHY, rules=ruleset(RuleKind.MASQUERADE)), KERNEL)
-    lines = as_text(ways, every_hop=False, colour=False).splitlines()
-
-    assert lines[0] == "✓ 8080/tcp → web (10.88.0.2:80): open"
-    at = lines.index("✗ web (10.88.0.2) out by podman: BROKEN")
-    assert "✗ masquerade" in lines[at + 1]
-    assert lines[at + 2].strip() == "→ podwatch restore"
-    assert as_text([], every_hop=False, colour=False) == "no container needs rules on this host"
-
-
-def test_the_picture_shows_what_is_broken_and_escapes_names() -> None:
-    """Broken ways are red and dashed, and no name can add anything to the drawing."""
-    hostile = replace(HEALTHY, containers={WEB: Container(WEB, "<script>&\x1b")})
-    picture = draw(explain(replace(hostile, rules=ruleset(RuleKind.MASQUERADE)), KERNEL))
-
-    assert picture.count('class="broken"') == 2
-    assert picture.count('class="open"') == 4
-    assert "<script>" not in picture
-    assert "\x1b" not in picture
-    assert draw([]).startswith("<svg ")

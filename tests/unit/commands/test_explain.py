@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which ways are asked for, and how they are told."""
+
+from dataclasses import replace
+
+import pytest
+
+from podwatch.commands.explain import as_json, as_text, chosen
+from podwatch.decide.explain import explain
+from podwatch.words.errors import PodwatchError
+from podwatch.words.network import Container, ContainerClass, ContainerState
+from podwatch.words.rules import RuleKind
+from tests.unit.decide.open_host import HEALTHY, KERNEL, WEB, ruleset
+
+
+def test_a_target_is_a_container_or_a_port() -> None:
+    """By name, by the beginning of the id, by port, with or without protocol, within a range."""
+    ways = explain(HEALTHY, KERNEL)
+
+    assert len(chosen(ways, "web", {})) == len(chosen(ways, WEB[:12], {})) == 6
+    assert len(chosen(ways, "8080", {})) == len(chosen(ways, "9001/tcp", {})) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "what", "hint"),
+    [
+        ("8080/udp", "8080/udp: no container publishes it", "published: 8080/tcp, "),
+        ("9003", "9003: no container publishes it", "published: 8080/tcp, "),
+        ("nobody", "nobody: there is no such container", "with rules: web"),
+        ("aa", "aa: there is no such container", "with rules: web"),
+        ("lan-web", "lan-web has no rules to explain: macvlan lan", ""),
+        ("host-web", "host-web has no rules to explain: the host's network", ""),
+        ("e" * 12, "e+ has no rules to explain: on the network of web", "podwatch explain web"),
+        ("old", "old is not running", "podman start old"),
+        ("new", "new is not running", "podman start new"),
+    ],
+)
+def test_a_target_without_ways_says_why(target: str, what: str, hint: str) -> None:
+    """No such container or port, a class without rules, another's network, not running."""
+    listed = [
+        Container("c" * 64, "lan-web", networks=("lan",), kind=ContainerClass.MACVLAN),
+        Container("d" * 64, "host-web", kind=ContainerClass.HOST),
+        Container("e" * 64, "sidecar", kind=ContainerClass.SHARED, shares="web"),
+        Container("f" * 64, "old", ContainerState.ENDED),
+        Container("9" * 64, "new", ContainerState.CREATED, kind=ContainerClass.BRIDGE),
+    ]
+    with pytest.raises(PodwatchError, match=what) as caught:
+        chosen(explain(HEALTHY, KERNEL), target, {container.id: container for container in listed})
+
+    assert caught.value.hint.startswith(hint)
+
+
+def test_a_member_of_a_pod_has_the_ways_of_its_infra_container() -> None:
+    """By name or id it is explained as its pod, and told to share that network; no other is."""
+    member, stranger = "c" * 64, "d" * 64
+    containers = {
+        WEB: Container(WEB, "1234-infra", pod="shop", is_infra=True),
+        member: Container(member, "till", pod="shop"),
+        stranger: Container(stranger, "alone"),
+    }
+    ways = explain(replace(HEALTHY, containers=containers), KERNEL)
+
+    for target in ("till", member[:12]):
+        mine = chosen(ways, target, {})
+        assert [way.hops for way in mine] == [way.hops for way in chosen(ways, "shop", {})]
+        assert all(way.title.endswith(", the network of till") for way in mine)
+    assert not any("till" in way.title for way in chosen(ways, "shop", {}))
+    with pytest.raises(PodwatchError, match="alone"):
+        chosen(ways, "alone", {})
+    assert '"members": {' in as_json(ways)
+    assert chosen(ways, "1234-infra", containers) == chosen(ways, "shop", containers)
+
+
+def test_text_tells_a_broken_hop_and_what_to_do() -> None:
+    """Without --all a line for each way, and below it only what is broken."""
+    ways = explain(replace(HEALTHY, rules=ruleset(RuleKind.MASQUERADE)), KERNEL)
+    lines = as_text(ways, every_hop=False, colour=False).splitlines()
+
+    assert lines[0] == "✓ 8080/tcp → web (10.88.0.2:80): open"
+    at = lines.index("✗ web (10.88.0.2) out by podman: BROKEN")
+    assert "✗ masquerade" in lines[at + 1]
+    assert lines[at + 2].strip() == "→ podwatch restore"
+    assert as_text([], every_hop=False, colour=False) == "no container needs rules on this host"
