@@ -54,7 +54,7 @@ def attributes(data: bytes | memoryview, at: int, end: int) -> Iterator[tuple[in
 def text(data: bytes | memoryview, start: int, end: int) -> str:
     """An attribute's value as text that can be shown anywhere."""
     raw = bytes(data[start : min(end, start + _MAX_TEXT_BYTES)])
-    return clean(raw.split(b"\0", 1)[0].decode("utf-8", "replace"))
+    return clean(raw.partition(b"\0")[0].decode("utf-8", "replace"))
 
 
 def error_number(data: bytes | memoryview, start: int, end: int) -> int:

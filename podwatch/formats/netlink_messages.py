@@ -21,8 +21,7 @@ from podwatch.words.cause import Writer
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES, linux/netfilter/nfnetlink.h
 GROUP = 7  # NFNLGRP_NFTABLES
 
-NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2  # linux/netfilter/nf_tables.h, enum nf_tables_msg_types
-GETCHAIN = 4
+GETTABLE, GETCHAIN = 1, 4  # linux/netfilter/nf_tables.h, enum nf_tables_msg_types
 NEWGEN, GETGEN = 15, 16
 _DELETIONS = frozenset({2, 5, 8, 11, 14, 20, 24})  # table, chain, rule, set, element, obj, flow
 _ADDITIONS = frozenset({0, 3, 6, 9, 12, 18, 22})
@@ -33,7 +32,6 @@ FAMILY_NUMBERS = {name: number for number, name in _FAMILIES.items()}
 """nft's names of the families and the kernel's numbers (linux/netfilter.h, NFPROTO_*)."""
 
 _FAMILY = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource id
-_MAX_NAME_BYTES = 256  # NFT_NAME_MAXLEN
 _MAX_TABLES = 1024
 
 
@@ -112,7 +110,7 @@ def _parse_message(kind: int, data: bytes | memoryview, at: int, end: int) -> Me
     for number, start, stop in attributes(data, at, end):
         # The table's name is attribute 1 of every kind of object.
         if number == 1:
-            return _touched(code, family, bytes(data[start : min(stop, start + _MAX_NAME_BYTES)]))
+            return _touched(code, family, bytes(data[start:stop]))
     return None
 
 

@@ -9,8 +9,9 @@ Whatever the bytes are, nothing here raises: what cannot be read is left out.
 """
 
 import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_interface
+from ipaddress import ip_address, ip_interface
 
 from podwatch.formats import netlink
 from podwatch.formats.netlink import attribute, attributes, text
@@ -39,8 +40,7 @@ _RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF = 1, 2, 3, 4  # linux/rtnetlink.h
 _NOWHERE = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
 _NEWNETCONF = 80  # RTM_NEWNETCONF, linux/rtnetlink.h
 _NETCONF_SIZE = 4  # struct netconfmsg, padded
-_NETCONFA_IFINDEX = 1  # linux/netconf.h
-_SETTINGS = frozenset({2, 3})  # NETCONFA_FORWARDING, NETCONFA_RP_FILTER
+_ONE_SETTING = ({1, 2}, {1, 3})  # NETCONFA_IFINDEX and _FORWARDING, or _RP_FILTER: linux/netconf.h
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_TARGET_NETNSID = 1, 2, 10  # linux/if_addr.h
 
 
@@ -76,6 +76,7 @@ class RouteSeen:
 
 
 Seen = LinkSeen | AddressSeen | RouteSeen
+Attributes = Iterable[tuple[int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,9 @@ class Piece:
     `interrupted`: something changed meanwhile, and the dump as a whole is no good.
     """
 
-    seen: tuple[Seen, ...] = ()
-    ended: int | None = None
-    interrupted: bool = False
+    seen: tuple[Seen, ...]
+    ended: int | None
+    interrupted: bool
 
 
 def links_request(sequence: int) -> bytes:
@@ -147,23 +148,20 @@ def parse_dump(data: bytes | memoryview, sequence: int) -> Piece:
         if kind in _ENDS:
             ended = netlink.error_number(data, start, end)
             break
-        item: Seen | None = None
-        if kind == NEWLINK and end - start >= _LINK.size:
-            item = _link(data, start, end)
-        elif kind == NEWADDR and end - start >= _ADDRESS.size:
-            item = _address(data, start, end)
-        elif kind == NEWROUTE and end - start >= _ROUTE.size:
-            item = _route(data, start, end)
-        if item is not None:
-            seen.append(item)
+        if kind in _READERS:
+            size, read = _READERS[kind]
+            if end - start >= size:
+                item = read(data, start, attributes(data, start + size, end))
+                if item is not None:
+                    seen.append(item)
     return Piece(tuple(seen), ended, interrupted)
 
 
-def _link(data: bytes | memoryview, at: int, end: int) -> LinkSeen | None:
+def _link(data: bytes | memoryview, at: int, found: Attributes) -> LinkSeen | None:
     _, _, index, flags, _ = _LINK.unpack_from(data, at)
     name, kind, mac, master = "", "", "", 0
     netns_id: int | None = None
-    for number, start, stop in attributes(data, at + _LINK.size, end):
+    for number, start, stop in found:
         if number == _IFLA_IFNAME:
             name = text(data, start, stop)
         elif number == _IFLA_ADDRESS:
@@ -181,26 +179,33 @@ def _link(data: bytes | memoryview, at: int, end: int) -> LinkSeen | None:
     )
 
 
-def _route(data: bytes | memoryview, at: int, end: int) -> RouteSeen:
+def _route(data: bytes | memoryview, at: int, found: Attributes) -> RouteSeen:
     index = 0
-    for number, start, stop in attributes(data, at + _ROUTE.size, end):
+    for number, start, stop in found:
         if number == _RTA_OIF and stop - start == 4:
             (index,) = _NUMBER.unpack_from(data, start)
     kind = _ROUTE.unpack_from(data, at)[7]
     return RouteSeen(0 if kind in _NOWHERE else index)
 
 
-def _address(data: bytes | memoryview, at: int, end: int) -> AddressSeen | None:
+def _address(data: bytes | memoryview, at: int, found: Attributes) -> AddressSeen | None:
     family, prefix, _, _, index = _ADDRESS.unpack_from(data, at)
-    found: bytes = b""
-    for number, start, stop in attributes(data, at + _ADDRESS.size, end):
+    raw = b""
+    for number, start, stop in found:
         # Of a point-to-point link IFA_ADDRESS is the other end's.
-        if number == _IFA_LOCAL or (number == _IFA_ADDRESS and not found):
-            found = bytes(data[start:stop])
-    if len(found) != _FAMILIES.get(family) or prefix > 8 * len(found):
+        if number == _IFA_LOCAL or (number == _IFA_ADDRESS and not raw):
+            raw = bytes(data[start:stop])
+    if len(raw) != _FAMILIES.get(family) or prefix > 8 * len(raw):
         return None
-    single = IPv4Address(found) if len(found) == 4 else IPv6Address(found)
-    return AddressSeen(index, ip_interface((single, prefix)))
+    return AddressSeen(index, ip_interface((ip_address(raw), prefix)))
+
+
+_READERS: dict[int, tuple[int, Callable[[bytes | memoryview, int, Attributes], Seen | None]]] = {
+    NEWLINK: (_LINK.size, _link),
+    NEWADDR: (_ADDRESS.size, _address),
+    NEWROUTE: (_ROUTE.size, _route),
+}
+"""What is read of each kind of message, and how many bytes stand before its attributes."""
 
 
 def tells_of_a_setting(data: bytes) -> bool:
@@ -211,6 +216,6 @@ def tells_of_a_setting(data: bytes) -> bool:
     for kind, _, _, start, end in netlink.messages(data):
         if kind == _NEWNETCONF:
             kinds = {number for number, _, _ in attributes(data, start + _NETCONF_SIZE, end)}
-            if len(kinds) == 2 and kinds - {_NETCONFA_IFINDEX} <= _SETTINGS:
+            if kinds in _ONE_SETTING:
                 return True
     return False

@@ -86,6 +86,33 @@ def test_a_transaction_ends_with_its_generation() -> None:
     ]
 
 
+def test_a_table_of_which_nothing_was_deleted_is_only_touched() -> None:
+    """Of two tables of one transaction that one is told as deleted from which was."""
+    data = rule(NEWRULE, "netavark") + rule(DELRULE, "filter") + newgen(7)
+    (change,) = changes(data)
+    assert change.tables == {"inet netavark", "inet filter"}
+    assert change.deleted == {"inet filter"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "found"),
+    [
+        ([attribute(1, b"\0\0\1\2")], [Generation(258, Writer("", 0))]),
+        ([attribute(1, bytes(8))], []),
+        ([attribute(2, b"\0\0\1\2")], []),
+        (
+            [attribute(1, b"\0\0\1\2"), attribute(2, bytes(7) + b"\1")],
+            [Generation(258, Writer("", 0))],
+        ),
+        ([], []),
+    ],
+    ids=["nobody", "long number", "no number", "long process", "nothing"],
+)
+def test_a_generation_has_a_number(attributes: list[bytes], found: list[Generation]) -> None:
+    """Without one of four bytes it is none; who wrote it may be unknown."""
+    assert list(parse_messages(message(NEWGEN, b"".join(attributes), family=0))) == found
+
+
 def test_a_loss_forgets_what_was_collected() -> None:
     """After lost messages nothing collected before is told as part of a later transaction."""
     transaction = Transaction()
@@ -99,13 +126,17 @@ def test_a_loss_forgets_what_was_collected() -> None:
 def test_the_tables_of_a_transaction_are_bounded() -> None:
     """A transaction over thousands of tables is not kept in full: it says it overflowed."""
     transaction = Transaction()
-    for number in range(5000):
+    for number in (*range(1024), 0, 1023):
         transaction.feed(Touched(f"ip t{number}", deleted=False))
+    overflowed = [transaction.overflowed]
+    transaction.feed(Touched("ip t1024", deleted=False))
+    overflowed.append(transaction.overflowed)
 
-    assert transaction.overflowed
     change = transaction.feed(Generation(1, Writer("nft", 1)))
     assert change is not None
     assert len(change.tables) == 1024
+    transaction.forget()
+    assert [*overflowed, transaction.overflowed] == [False, True, False]
 
 
 def test_a_hostile_name_is_made_harmless() -> None:
@@ -119,14 +150,32 @@ def test_a_hostile_name_is_made_harmless() -> None:
 
 def test_other_subsystems_are_left_out() -> None:
     """A conntrack message on the same family of sockets is not taken for one of nf_tables."""
-    assert list(parse_messages(message(NEWRULE, attribute(1, b"x\0"), subsystem=1))) == []
+    data = message(NEWRULE, attribute(1, b"x\0"), subsystem=1) + rule(NEWRULE, "t")
+    assert list(parse_messages(data)) == [Touched("inet t", deleted=False)]
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -2)[:-1],
+        struct.pack("=IHHII", 16, 10 << 8 | NEWGEN, 0, 0, 0),
+        message(NEWRULE, attribute(1, b"x\0"), family=4),
+        message(NEWRULE, attribute(2, b"x\0")),
+    ],
+    ids=["error without number", "nothing", "family", "no table"],
+)
+def test_a_message_without_what_it_tells_of_is_left_out(cut: bytes) -> None:
+    """One that is too short, of a family that nft does not have, or without a table's name."""
+    whole = struct.pack("=I", len(cut)) + cut[4:]
+    assert list(parse_messages(rule(NEWRULE, "t") + whole)) == [Touched("inet t", deleted=False)]
 
 
 def test_a_refusal_carries_its_errno() -> None:
     """NLMSG_ERROR comes out as the positive errno the kernel answered."""
     data = struct.pack("=IHHIIi", 36, 2, 0, 1, 0, -2) + bytes(16)
+    bare = struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -1)
 
-    assert list(parse_messages(data)) == [Refusal(2)]
+    assert list(parse_messages(data + bare)) == [Refusal(2), Refusal(1)]
 
 
 def test_requests_are_read_by_the_same_rules() -> None:
@@ -195,6 +244,8 @@ def test_a_request_for_a_chain_names_table_and_chain() -> None:
     asked = request(GETCHAIN, family="ip", table="nat", chain="POSTROUTING", sequence=5)
     assert asked[20:] == attribute(1, b"nat\0") + attribute(3, b"POSTROUTING\0")
     assert struct.unpack_from("=IHHII", asked) == (len(asked), 10 << 8 | 4, 1, 5, 0)
+    asked = request(GETGEN)
+    assert struct.unpack("=IHHIIBBH", asked) == (20, 10 << 8 | 16, 1, 1, 0, 0, 0, 0)
 
 
 def test_only_a_generation_ends_a_transaction() -> None:

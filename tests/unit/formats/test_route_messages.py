@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """rtnetlink's messages, as bytes."""
 
+import socket
 import struct
 from ipaddress import ip_address, ip_interface
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podwatch.formats.route_messages import (
-    NEWADDR,
-    NEWLINK,
-    NEWROUTE,
     AddressSeen,
     LinkSeen,
     RouteSeen,
@@ -22,9 +21,11 @@ from podwatch.formats.route_messages import (
     route_request,
     tells_of_a_setting,
 )
+from tests.unit.formats import kernel
 from tests.unit.formats.test_netlink_messages import attribute
 
 QUESTION = 7
+NEWLINK, NEWADDR, NEWROUTE = 16, 20, 24
 
 
 def message(kind: int, body: bytes, *, flags: int = 2, question: int = QUESTION) -> bytes:
@@ -65,13 +66,77 @@ def test_a_link_is_read() -> None:
     assert (found.ended, found.interrupted) == (0, False)
 
 
-def test_of_a_link_the_numbers_of_the_attributes_count() -> None:
-    """Another attribute of four bytes is taken neither for the bridge nor for the namespace."""
-    body = link("eth0", 2, attribute(4, struct.pack("=i", 1500)))
+@pytest.mark.parametrize("attributes", [[(4, 4)], [(10, 8), (37, 8)]], ids=["other", "long"])
+def test_of_a_link_numbers_and_lengths_of_attributes_count(
+    attributes: list[tuple[int, int]],
+) -> None:
+    """Neither another number of four bytes nor a longer one is taken for bridge or namespace."""
+    body = link("eth0", 2, *(attribute(number, b"\1" * size) for number, size in attributes))
     (found,) = parse_dump(message(NEWLINK, body) + DONE, QUESTION).seen
 
     assert isinstance(found, LinkSeen)
     assert (found.master, found.netns_id) == (0, None)
+
+
+def test_the_kernel_tells_of_links_and_addresses() -> None:
+    """Of lo and of every other link and address of this machine, to the end of each dump."""
+
+    def dumped(question: bytes) -> list[LinkSeen | AddressSeen | RouteSeen]:
+        data = kernel.asked(
+            socket.NETLINK_ROUTE, question, lambda piece: parse_dump(piece, 9).ended is not None
+        )
+        pieces = [parse_dump(piece, 9) for piece in data]
+        assert (pieces[-1].ended, {piece.interrupted for piece in pieces}) == (0, {False})
+        return [item for piece in pieces for item in piece.seen]
+
+    links = [found for found in dumped(links_request(9)) if isinstance(found, LinkSeen)]
+    assert {(found.index, found.name) for found in links} == set(socket.if_nameindex())
+    for found in links:
+        folder = Path("/sys/class/net", found.name)
+        assert found.is_up == bool(int((folder / "flags").read_text(), 16) & 1)
+        assert found.mac == (folder / "address").read_text().strip()
+    own = AddressSeen(socket.if_nametoindex("lo"), ip_interface("127.0.0.1/8"))
+    assert own in dumped(addresses_request(9))
+    assert own.index in [
+        found.index
+        for found in dumped(route_request(9, ip_address("127.0.0.1")))
+        if isinstance(found, RouteSeen)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (NEWLINK, link("", 5)),
+        (NEWLINK, bytes(15)),
+        (NEWADDR, bytes(7)),
+        (NEWADDR, struct.pack("=BBBBI", 2, 33, 0, 0, 5) + attribute(1, bytes(4))),
+        (NEWADDR, struct.pack("=BBBBI", 2, 8, 0, 0, 5) + attribute(1, bytes(16))),
+        (NEWADDR, struct.pack("=BBBBI", 10, 8, 0, 0, 5) + attribute(1, bytes(4))),
+        (NEWADDR, struct.pack("=BBBBI", 10, 129, 0, 0, 5) + attribute(1, bytes(16))),
+        (NEWADDR, struct.pack("=BBBBI", 7, 8, 0, 0, 5) + attribute(1, bytes(4))),
+        (NEWADDR, struct.pack("=BBBBI", 2, 8, 0, 0, 5) + attribute(3, b"eth0")),
+        (NEWROUTE, bytes(11)),
+        (28, bytes(40)),
+    ],
+    ids=[
+        "no name",
+        "half a link",
+        "half an address",
+        "prefix",
+        "six for four",
+        "four for six",
+        "prefix of six",
+        "family",
+        "label",
+        "half a route",
+        "neighbour",
+    ],
+)
+def test_what_makes_no_sense_is_left_out(kind: int, body: bytes) -> None:
+    """One that lacks its name, its address or its end, or is of another kind; the next is read."""
+    found = parse_dump(message(NEWLINK, VETH) + message(kind, body), QUESTION)
+    assert [type(item) for item in found.seen] == [LinkSeen]
 
 
 def test_of_a_point_to_point_link_the_own_address_counts() -> None:
@@ -84,6 +149,16 @@ def test_of_a_point_to_point_link_the_own_address_counts() -> None:
         assert found.ended is None
 
 
+@pytest.mark.parametrize("address", ["10.89.0.1/32", "fd00::1/128", "fe80::1/64"])
+def test_addresses_of_both_families_are_read(address: str) -> None:
+    """A link that is not point-to-point has IFA_ADDRESS alone where it is of IPv6."""
+    wanted = ip_interface(address)
+    family = {4: 2, 6: 10}[wanted.version]
+    body = struct.pack("=BBBBI", family, wanted.network.prefixlen, 0, 0, 5)
+    body += attribute(1, wanted.packed)
+    assert parse_dump(message(NEWADDR, body), QUESTION).seen == (AddressSeen(5, wanted),)
+
+
 def test_what_answers_another_question_is_passed_over() -> None:
     """The rest of a dump that was given up is no answer to the next question."""
     late = message(NEWLINK, VETH, question=6) + message(3, bytes(4), question=6)
@@ -93,8 +168,9 @@ def test_what_answers_another_question_is_passed_over() -> None:
 
 def test_an_interrupted_dump_says_so() -> None:
     """The kernel marks one message after a change, whichever that is."""
-    data = message(NEWLINK, VETH, flags=0x12) + DONE
+    data = message(NEWLINK, VETH, flags=0x10) + DONE
     assert parse_dump(data, QUESTION).interrupted
+    assert not parse_dump(message(NEWLINK, VETH, flags=0xFFEF) + DONE, QUESTION).interrupted
 
 
 def test_a_refusal_is_told_by_its_number() -> None:
@@ -104,14 +180,16 @@ def test_a_refusal_is_told_by_its_number() -> None:
 
 def test_nothing_is_ever_asked_to_be_changed() -> None:
     """Whatever is asked, the message is a question: RTM_GET*, as a dump."""
-    for data in (
-        links_request(1),
-        addresses_request(1),
-        addresses_request(1, 4),
+    all_addresses = bytes(8)
+    in_namespace = all_addresses + attribute(10, struct.pack("=i", 4))  # IFA_TARGET_NETNSID
+    without_statistics = attribute(29, struct.pack("=i", 8))  # IFLA_EXT_MASK
+    for data, kind, body in (
+        (links_request(1), 18, bytes(16) + without_statistics),
+        (addresses_request(1), 22, all_addresses),
+        (addresses_request(1, 4), 22, in_namespace),
     ):
-        _, kind, flags, number, _ = struct.unpack_from("=IHHII", data)
-        assert kind in (18, 22)
-        assert (flags, number) == (0x301, 1)
+        assert struct.unpack_from("=IHHII", data) == (len(data), kind, 0x301, 1, 0)
+        assert data[16:] == body
 
 
 @given(st.binary(max_size=80), st.integers(0, 70))
@@ -143,15 +221,18 @@ def test_a_question_for_a_route() -> None:
     )
     v6 = route_request(QUESTION, ip_address("fd00::2"))
     assert v6[16:28] == struct.pack("=8BI", 10, 128, 0, 0, 0, 0, 0, 0, 0)
+    assert v6[28:] == attribute(1, ip_address("fd00::2").packed)
 
 
 def test_the_way_of_a_packet_is_read() -> None:
     """The link it goes by; none of a route that leads nowhere."""
     by = attribute(4, struct.pack("=i", 3))
-    for kind, index in ((1, 3), (6, 0), (7, 0), (8, 0)):
+    others = attribute(1, bytes([192, 0, 2, 2])) + attribute(4, bytes(8))
+    for kind, index in ((1, 3), (2, 3), (5, 3), (6, 0), (7, 0), (8, 0), (9, 3)):
         head = struct.pack("=8BI", 2, 32, 0, 0, 254, 2, 0, kind, 0)
-        found = parse_dump(message(NEWROUTE, head + by) + message(2, bytes(4)), QUESTION)
+        found = parse_dump(message(NEWROUTE, head + by + others) + message(2, bytes(4)), QUESTION)
         assert (found.seen, found.ended) == ((RouteSeen(index),), 0)
+    assert parse_dump(message(NEWROUTE, bytes(12)), QUESTION).seen == (RouteSeen(0),)
 
 
 def netconf(*numbers: int, kind: int = 80) -> bytes:
@@ -169,8 +250,15 @@ def test_one_changed_setting_is_news() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [netconf(1, 2, 3, 4, 5), netconf(1, 2, 3), netconf(1, 4), netconf(1), netconf(1, 2, kind=81)],
-    ids=["a new link", "two settings", "another setting", "none", "one that goes"],
+    [
+        netconf(1, 2, 3, 4, 5),
+        netconf(1, 2, 3),
+        netconf(1, 4),
+        netconf(1),
+        netconf(2, 3),
+        netconf(1, 2, kind=81),
+    ],
+    ids=["a new link", "two settings", "another", "none", "no interface", "one that goes"],
 )
 def test_other_settings_are_no_news(data: bytes) -> None:
     """A new link tells of all settings at once; the others are not watched this way."""
