@@ -101,7 +101,7 @@ def user_name(passwd: str, uid: int) -> str:
     """The name of a user id in the text of passwd(5); "uid 1000" when it has none there."""
     for line in passwd.splitlines():
         fields = line.split(":")
-        if len(fields) > 3 and fields[2] == str(uid):
+        if fields[2:3] == [str(uid)]:
             return clean(fields[0])
     return f"uid {uid}"
 

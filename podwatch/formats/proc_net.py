@@ -3,7 +3,8 @@
 
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
+from contextlib import suppress
+from ipaddress import IPv4Address, ip_address
 
 from podwatch.words.network import Address
 
@@ -37,21 +38,25 @@ def parse_listening(
 
 
 def parse_bound(text: str) -> Iterator[tuple[Address, int]]:
-    """(address, port) of each socket in /proc/net/udp, udp6, that is bound to a port.
-
-    An address is written in words of four bytes, each in the order of this machine.
-    """
+    """(address, port) of each socket in /proc/net/udp, udp6, that is bound to a port."""
     for line in text.splitlines()[1:]:
         fields = line.split()
-        address, _, port = fields[1].partition(":") if len(fields) > 1 else ("", "", "")
         try:
-            raw, number = bytes.fromhex(address), int(port, 16)
-        except ValueError:
+            address, _, port = fields[1].partition(":")
+            found = ip_address(_packed(address)), int(port, 16)
+        except (IndexError, ValueError):
             continue
-        words = (raw[at : at + 4] for at in range(0, len(raw), 4))
-        whole = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
-        if len(whole) in (4, 16):
-            yield IPv4Address(whole) if len(whole) == 4 else IPv6Address(whole), number
+        yield found
+
+
+def _packed(digits: str) -> bytes:
+    """An address in the network's order; it is written in words, each in this machine's order.
+
+    Raises ValueError for what is no hexadecimal number.
+    """
+    raw = bytes.fromhex(digits)
+    words = (raw[at : at + 4] for at in range(0, len(raw), 4))
+    return b"".join(int.from_bytes(word, sys.byteorder).to_bytes(len(word)) for word in words)
 
 
 def default_routes(text: str, version: int) -> Iterator[str]:
@@ -69,12 +74,8 @@ def default_gateways(text: str) -> Iterator[tuple[str, IPv4Address]]:
     for line in text.splitlines():
         fields = line.split()
         if len(fields) > 7 and fields[1] == fields[7] == "00000000" != fields[2]:
-            try:
-                raw = bytes.fromhex(fields[2])
-            except ValueError:
-                continue
-            if len(raw) == 4:
-                yield fields[0], IPv4Address(raw[::-1] if sys.byteorder == "little" else raw)
+            with suppress(ValueError):
+                yield fields[0], IPv4Address(_packed(fields[2]))
 
 
 def advertised(text: str) -> frozenset[str]:

@@ -29,7 +29,8 @@ def test_what_is_no_stat_is_none(text: str) -> None:
         (b"\0\0\0", ""),
         (b"sh\0-c\0a\n\tb\0", "sh -c a b"),
         (b"a\xff\x1b[2J\0", "a��[2J"),
-        (b"x" * 4096, "x" * 99 + "…"),
+        (b"x" * 100, "x" * 100),
+        (b"x" * 101, "x" * 99 + "…"),
     ],
 )
 def test_a_command_line_is_short_and_harmless(data: bytes, line: str) -> None:
@@ -60,9 +61,21 @@ def test_the_nearest_unit_counts(text: str, unit: str, session: str) -> None:
     assert proc.parse_cgroup(text) == (unit, session)
 
 
-@pytest.mark.parametrize(("text", "uid"), [("1000", 1000), ("4294967295", None), ("", None)])
+@pytest.mark.parametrize(
+    ("text", "uid"),
+    [
+        ("1000\n", 1000),
+        ("4294967294", 4294967294),
+        ("4294967295", None),
+        ("10000000000", None),
+        ("9" * 5000, None),
+        ("-1", None),
+        ("", None),
+    ],
+    ids=lambda value: str(value)[:12],
+)
 def test_a_login_that_never_was_is_none(text: str, uid: int | None) -> None:
-    """The kernel's "not set" is not a user."""
+    """The kernel's "not set" is not a user, nor is what is no number of 32 bits."""
     assert proc.parse_login(text) == uid
 
 
@@ -72,6 +85,9 @@ def test_users_have_names() -> None:
 
     assert proc.user_name(users, 1000) == "alice"
     assert proc.user_name(users, 100) == "uid 100"
+    assert proc.user_name("bob:x:7:100::/home/bob:/bin/sh\n+\n", 100) == "uid 100"
+    assert proc.user_name("a\x1b[2J:x:7:7::/:/bin/sh", 7) == "a\ufffd[2J"
+    assert proc.parse_uid("Name:\tnft\n") is None
     assert proc.parse_uid("Name:\tnft\nUid:\t1000\t0\t0\t0\n") == 1000
 
 
@@ -80,6 +96,8 @@ def test_users_have_names() -> None:
     [
         (("sh", "-c", "nft flush ruleset"), True),
         (("sh", "-ec", "nft flush ruleset"), True),
+        (("sh", "-c"), True),
+        (("sh", "-e"), False),
         (("bash", "/root/site.sh"), False),
         (("-bash",), False),
         (("sudo", "nft", "flush", "ruleset"), True),
@@ -104,8 +122,9 @@ def test_nothing_raises(text: str, data: bytes) -> None:
 
 def test_a_start_is_behind_whatever_name() -> None:
     """The start is field 22, in a name like another line too; what makes no sense is none."""
-    fields = " ".join(["S", "1", *map(str, range(5, 22)), "4711", "9"])
+    fields = " ".join(["S", "1", *map(str, range(5, 22)), "4711"])
     for name in ("sh", "a) S 1 2 (b", ")" * 40):
-        assert proc.parse_start(f"77 ({name}) {fields}".encode()) == 4711
-    for text in (b"", b"77 (sh", b"77 (sh) S 1", b"77 (sh) S" + b" x" * 30):
+        assert proc.parse_start(f"77 ({name}) {fields} 9 10".encode()) == 4711
+    assert proc.parse_start(f"77 (sh) {fields}".encode()) == 4711
+    for text in (b"", b"77 (sh", b"77 (sh) S 1" + b" 1" * 17, b"77 (sh) S" + b" x" * 30):
         assert proc.parse_start(text) is None
