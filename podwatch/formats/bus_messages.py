@@ -20,7 +20,7 @@ FIELDS_LIMIT_BYTES = 8192
 """Longer headers are not read. Names have 255 bytes; a path of systemd's has less than 1,000."""
 
 _FIXED_BYTES = 16
-_MOST_BYTES = 1 << 27
+_MAX_BYTES = 1 << 27
 _REPLY_SERIAL, _DESTINATION, _SENDER = 5, 6, 7
 _STRINGS = frozenset(b"os")
 _ORDERS = {ord("l"): "<", ord("B"): ">"}
@@ -49,7 +49,7 @@ class Messages:
         self._kept = bytearray()
         self._passed_over = 0
         self._header: Header | None = None
-        self._whole = 0
+        self._needed_bytes = _FIXED_BYTES
 
     def feed(self, data: bytes) -> Iterator[tuple[Header, bytes]]:
         """The wanted messages that `data` completes.
@@ -62,7 +62,7 @@ class Messages:
         self._passed_over -= dropped
         kept = self._kept
         kept += memoryview(data)[dropped:]
-        while len(kept) >= max(self._whole, _FIXED_BYTES):
+        while len(kept) >= self._needed_bytes:
             if self._header is None:
                 order, fields, whole = _lengths(kept)
                 header = None
@@ -74,11 +74,11 @@ class Messages:
                     self._passed_over = max(whole - len(kept), 0)
                     del kept[:whole]
                 else:
-                    self._header, self._whole = header, whole
+                    self._header, self._needed_bytes = header, whole
             else:
-                done = self._header, bytes(kept[: self._whole])
-                del kept[: self._whole]
-                self._header, self._whole = None, 0
+                done = self._header, bytes(kept[: self._needed_bytes])
+                del kept[: self._needed_bytes]
+                self._header, self._needed_bytes = None, _FIXED_BYTES
                 yield done
 
 
@@ -89,7 +89,7 @@ def _lengths(data: bytearray) -> tuple[str, int, int]:
         raise ValueError("no D-Bus message")
     body, _, fields = struct.unpack_from(f"{order}III", data, 4)
     whole: int = _FIXED_BYTES + fields + -fields % 8 + body
-    if whole > _MOST_BYTES:
+    if whole > _MAX_BYTES:
         raise ValueError("a D-Bus message that is longer than any may be")
     return order, fields, whole
 
@@ -110,8 +110,8 @@ def _read(data: bytearray, order: str, fields: int) -> Header | None:
             if kind in _STRINGS:
                 (size,) = number(data, at)
                 at += 4 + size + 1
-                wanted = code in (_DESTINATION, _SENDER) and at <= end
-                value = data[at - size - 1 : at - 1].decode() if wanted else ""
+                is_wanted = code in (_DESTINATION, _SENDER)
+                value = data[at - size - 1 : at - 1].decode() if is_wanted else ""
             elif kind == ord("g"):
                 at += 1 + data[at] + 1
                 value = ""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """D-Bus messages are judged by their headers, whatever pieces they arrive in."""
 
+import struct
 import tracemalloc
 from importlib import import_module
 from itertools import pairwise
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.formats.bus_messages import FIELDS_LIMIT_BYTES, SIGNAL, Header, Messages
+from podwatch.formats.bus_messages import CALL, ERROR, RETURN, SIGNAL, Header, Messages
 from tests.lab import stranger
 
 import_module("podwatch.adapters.dbus")  # which sees to it that dbus_next does not load GLib
@@ -118,13 +119,66 @@ def test_no_message_is_told_at_once(spoilt: bytes) -> None:
         list(Messages(lambda _: True).feed(spoilt))
 
 
-def test_a_header_that_is_too_long_is_passed_over() -> None:
-    """A message with a path of a megabyte is nobody's business, and the next one is read."""
-    inbox = Messages(lambda _: True)
-    long = stranger.message(SIGNAL, 1, {stranger.PATH: "/" + "a" * 1_000_000}, b"body")
-    short = stranger.message(SIGNAL, 1, {stranger.PATH: "/" + "a" * (FIELDS_LIMIT_BYTES - 50)})
+def test_a_message_has_at_most_128_mib() -> None:
+    """One of just that length may come; it is passed over while it arrives."""
+    inbox = Messages(lambda _: False)
+    assert list(inbox.feed(b"l\4\0\1" + struct.pack("<III", (1 << 27) - 16, 1, 0))) == []
+    with pytest.raises(ValueError, match="longer"):
+        list(Messages(lambda _: False).feed(b"l\4\0\1" + struct.pack("<III", 1 << 27, 1, 0)))
 
-    assert [data for _, data in inbox.feed(long + short)] == [short]
+
+@pytest.mark.parametrize("length", [8193, 1_000_009])
+def test_a_header_that_is_too_long_is_passed_over(length: int) -> None:
+    """Fields of more than 8192 bytes are nobody's business, and the next message is read."""
+
+    def message(fields_bytes: int, body: bytes = b"") -> bytes:
+        path = "/" + "a" * (fields_bytes - 10)  # 4 for the field, 4 for its length, a zero
+        return stranger.message(SIGNAL, 1, {stranger.PATH: path}, body)
+
+    inbox = Messages(lambda _: True)
+    short = message(8192)
+    assert [data for _, data in inbox.feed(message(length, b"body") + short)] == [short]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        bytes([stranger.REPLY_SERIAL, 1, ord("s"), 0]) + stranger.string(":1.9"),
+        bytes([stranger.DESTINATION, 1, ord("u"), 0]) + bytes(4),
+        bytes([stranger.SENDER, 1, ord("u"), 0]) + bytes(4),
+        (bytes([stranger.SENDER, 1, ord("s"), 0]) + stranger.string(":1.9") + bytes(3)) * 2,
+        bytes([stranger.SENDER, 1, ord("s"), 0]) + stranger.string(":1.9")[:-1],
+        bytes([stranger.SENDER, 1, ord("s"), 0]) + struct.pack("<I2sx", 2, b"\xff\xff"),
+        bytes([stranger.PATH, 1, ord("x"), 0]) + bytes(8),
+    ],
+    ids=["serial", "destination", "sender", "twice", "cut", "no text", "type"],
+)
+def test_a_header_that_makes_no_sense_is_passed_over(field: bytes) -> None:
+    """Who sent it must be one text, and what it answers a number; the next message is read."""
+    head = b"l\4\0\1" + struct.pack("<III", 0, 1, len(field))
+    good = stranger.message(SIGNAL, 1, {stranger.SENDER: ":1.9"})
+
+    found = Messages(lambda _: True).feed(stranger.padded(head + field, 8) + good)
+    assert [data for _, data in found] == [good]
+
+
+def test_texts_that_nobody_asks_for_are_not_read() -> None:
+    """A path may be anything: that is for whoever unpacks the message."""
+    field = bytes([stranger.PATH, 1, ord("o"), 0]) + struct.pack("<I2sx", 2, b"\xff\xff")
+    head = b"l\4\0\1" + struct.pack("<III", 0, 1, len(field))
+    ((header, _),) = Messages(lambda _: True).feed(stranger.padded(head + field, 8))
+    assert header == (SIGNAL, 0, "", "", 0)
+
+
+def test_what_is_passed_over_ends_where_it_ends() -> None:
+    """Of the message behind one that nobody wants not a byte is lost, whichever piece it is in."""
+    unwanted = stranger.message(SIGNAL, 1, {stranger.SENDER: ":1.2"}, b"12345")
+    good = stranger.message(SIGNAL, 1, {stranger.SENDER: ":1.1"}, b"body")
+    for cut in range(len(unwanted) + len(good)):
+        inbox = Messages(lambda header: header.sender == ":1.1")
+        data = unwanted + good
+        found = [*inbox.feed(data[:cut]), *inbox.feed(data[cut:])]
+        assert found == [((SIGNAL, 0, "", ":1.1", 4), good)]
 
 
 @pytest.mark.parametrize("byte", [17, 19], ids=["length of the signature", "its end"])
@@ -188,3 +242,12 @@ def test_headers_are_those_that_dbus_next_writes() -> None:
     ((header, _),) = Messages(lambda _: True).feed(bytes(message._marshall()))
 
     assert header[:4] == (3, 77, ":1.5", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(CALL, "METHOD_CALL"), (RETURN, "METHOD_RETURN"), (ERROR, "ERROR"), (SIGNAL, "SIGNAL")],
+)
+def test_kinds_have_the_numbers_of_the_specification(kind: int, name: str) -> None:
+    """They are those that the library writes."""
+    assert kind == MessageType[name].value
