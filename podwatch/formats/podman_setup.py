@@ -114,7 +114,6 @@ def _network(data: Mapping[str, Any]) -> Network:
         bridge=_text(data, "network_interface"),
         subnets=tuple(_subnets(data)),
         isolation=_isolation(str(options.get("isolate", "false"))),
-        internal=data.get("internal") is True,
     )
 
 
@@ -159,7 +158,7 @@ def _endpoints(
 
 
 def _gateways(data: Mapping[str, Any]) -> Iterator[Address]:
-    for subnet in data.get("subnets") or ():
+    for subnet in data["subnets"]:
         if subnet.get("gateway"):
             yield ip_address(subnet["gateway"])
 

@@ -2,6 +2,7 @@
 """podman's answers, where netavark keeps no state: what is set up, or that it cannot be known."""
 
 import json
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from podwatch.drivers.iptables import expected_rules
 from podwatch.formats.podman_setup import parse_setup, with_dns_port
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.network import Isolation
+from podwatch.words.network import Isolation, PortMapping, Setup
 from podwatch.words.rules import RuleKind, Ruleset
 
 DATA = Path(__file__).parents[2] / "data" / "bookworm-netavark-standard"
@@ -39,6 +40,9 @@ def test_a_real_host_is_understood() -> None:
     assert {each.bridge for each in setup.networks.values()} == {"podman0", "podman1", "podman2"}
     isolated = next(each for each in setup.networks.values() if each.bridge == "podman2")
     assert isolated.isolation is Isolation.NORMAL
+    others = [network for network in setup.networks.values() if network is not isolated]
+    assert {network.isolation for network in others} == {Isolation.NEVER}
+    assert not any(network.internal for network in setup.networks.values())
     named = {containers[each.container_id].name: each for each in setup.endpoints}
     dual = named["dual-web"]
     assert [str(address) for address, _ in dual.addresses] == ["10.89.10.2", "fd10:89:10::2"]
@@ -49,10 +53,114 @@ def test_a_real_host_is_understood() -> None:
     ]
 
 
+NETWORK = {
+    "name": "n",
+    "id": "f00d",
+    "driver": "bridge",
+    "network_interface": "podman1",
+    "subnets": [{"subnet": "10.89.0.0/24", "gateway": "10.89.0.1"}, {"subnet": "fd00::/64"}],
+}
+ON_IT = {"n": {"IPAddress": "10.89.0.2", "GlobalIPv6Address": ""}}
+
+
+def one(
+    *,
+    listed: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
+    places: Any = ON_IT,
+    details: list[dict[str, Any]] | None = None,
+) -> Setup:
+    """The setup of a host with one container, whose answers are changed in places."""
+    container = {"Id": "c0ffee", "Names": ["web"], "State": "running", "Networks": ["n"]}
+    inspected = {
+        "Id": "c0ffee",
+        "State": {"Status": "running"},
+        "HostConfig": {"NetworkMode": "bridge"},
+        "NetworkSettings": {"Networks": places},
+    }
+    setup, _ = parse_setup(
+        answer(
+            [NETWORK | (network or {})],
+            [container | (listed or {})],
+            [inspected] if details is None else details,
+        )
+    )
+    return setup
+
+
+@pytest.mark.parametrize(
+    ("listed", "mappings"),
+    [
+        ([], None),
+        (None, None),
+        ([{}], (PortMapping(8080, 80, "tcp"),)),
+        ([{"range": 0, "protocol": "", "host_ip": ""}], (PortMapping(8080, 80, "tcp"),)),
+        ([{"range": -2}], (PortMapping(8080, 80, "tcp"),)),
+        ([{"range": 2, "protocol": "sctp"}], (PortMapping(8080, 80, "sctp", 2),)),
+        (
+            [{"protocol": "tcp,udp", "host_ip": "192.0.2.1"}],
+            tuple(
+                PortMapping(8080, 80, name, 1, ip_address("192.0.2.1")) for name in ("tcp", "udp")
+            ),
+        ),
+    ],
+    ids=["none", "null", "bare", "empty", "negative", "range", "both"],
+)
+def test_ports_are_those_that_podman_lists(
+    listed: list[dict[str, Any]] | None, mappings: tuple[PortMapping, ...] | None
+) -> None:
+    """What podman leaves out is one port of TCP at every address; none at all is None."""
+    ports = listed and [{"host_port": 8080, "container_port": 80} | port for port in listed]
+    (endpoint,) = one(listed={"Ports": ports}).endpoints
+    assert endpoint.port_mappings == mappings
+
+
+@pytest.mark.parametrize(
+    ("listed", "isolation"),
+    [
+        ({"isolate": "strict"}, Isolation.STRICT),
+        ({"isolate": "true"}, Isolation.NORMAL),
+        ({"isolate": "false"}, Isolation.NEVER),
+        ({}, Isolation.NEVER),
+        (None, Isolation.NEVER),
+    ],
+)
+def test_isolation_is_an_option(listed: dict[str, str] | None, isolation: Isolation) -> None:
+    """Of a network without options, too."""
+    assert one(network={"options": listed}).networks["f00d"].isolation is isolation
+
+
+def test_a_name_server_is_at_each_gateway() -> None:
+    """A subnet without a gateway has none."""
+    (endpoint,) = one().endpoints
+    assert endpoint.dns_servers == (ip_address("10.89.0.1"),)
+    assert endpoint.addresses == ((ip_address("10.89.0.2"), ip_network("10.89.0.0/24")),)
+
+
+@pytest.mark.parametrize("places", [{}, None, {"n": {}}], ids=["none", "null", "no address"])
+def test_a_container_without_an_address_has_no_place(places: Any) -> None:
+    """Nor is its network one that rules are made for, whether it has subnets or not."""
+    for subnets in (NETWORK["subnets"], [], None):
+        setup = one(places=places, network={"subnets": subnets})
+        assert (setup.endpoints, setup.networks) == ((), {})
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [{"State": "exited"}, {"Networks": []}, {"Networks": None}],
+    ids=["ended", "on no network", "null"],
+)
+def test_a_container_without_a_network_need_not_be_told_of(listed: dict[str, Any]) -> None:
+    """It has no place that could be missing; one that runs on a network must be inspected."""
+    assert one(listed=listed, details=[]).endpoints == ()
+    with pytest.raises(StateUnreadable, match="did not tell of container c0ffee"):
+        one(details=[])
+
+
 def test_dns_on_another_port_is_redirected() -> None:
     """Every gateway of a container's networks, for the families the container has; else none."""
     setup, _ = parse_setup(answer())
-    assert with_dns_port(setup, 53) == setup
+    assert with_dns_port(setup, 53) == setup != with_dns_port(setup, 54)
     rules = {
         port: [
             (each.chain, each.text)
@@ -110,6 +218,8 @@ def test_networks_without_rules_have_no_place() -> None:
         "[] [] [7]",
         "[] [7]",
         '[] [] [{"Id": "a"}]',
+        '[] [] [{"Id": 7}]',
+        "[] [7] []",
         answer(networks=[]),
         answer(details=[]),
         answer(details=loaded("inspect.json")[1:]),

@@ -130,7 +130,8 @@ def test_keys_of_newer_versions_are_read_or_ignored() -> None:
 @pytest.mark.parametrize("key", ["subnets", "isolation", "dns_port", "network_hash_name"])
 def test_a_network_file_may_lack(key: str) -> None:
     """What older versions did not write has netavark's own defaults."""
-    assert parse_network(without(NETWORK, key)).bridge == "podman1"
+    found = parse_network(without(NETWORK, key))
+    assert (found.bridge, found.dns_port) == ("podman1", 53)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,9 @@ def test_a_network_file_may_lack(key: str) -> None:
 )
 def test_a_container_file_may_lack(key: str) -> None:
     """What older versions or simpler containers do not have is not needed."""
-    assert parse_endpoint(without(ENDPOINT, key)).container_id == "2d0d2f1b"
+    found = parse_endpoint(without(ENDPOINT, key))
+    assert found.container_id == "2d0d2f1b"
+    assert found.dns_port == (53 if key == "dns_port" else 1053)
 
 
 def test_a_container_of_a_build_is_one() -> None:
@@ -152,7 +155,35 @@ def test_absent_values_may_be_null() -> None:
     bare = endpoint(port_mappings=None, container_ip_v6=None, subnet_v6=None, dns_server_ips=None)
     assert bare.port_mappings is None
     assert [address.version for address, _ in bare.addresses] == [4]
+    for half in ("container_ip_v4", "subnet_v4"):
+        assert [address.version for address, _ in endpoint(**{half: None}).addresses] == [6]
     assert network(subnets=None).subnets == ()
+
+
+@pytest.mark.parametrize("name", ["b", "fifteen-letters", "br-1.2@x"])
+def test_an_interface_has_a_short_name(name: str) -> None:
+    """Of one to fifteen letters, as the kernel has it (IFNAMSIZ)."""
+    assert network(bridge_name=name).bridge == name
+
+
+@pytest.mark.parametrize("port", [0, 65535])
+def test_a_port_is_a_number_of_16_bits(port: int) -> None:
+    """The first and the last are ports, wherever one stands; one that is not written is 0."""
+    mapping = {"host_port": port, "container_port": port, "protocol": "udp"}
+    found = endpoint(port_mappings=[mapping], dns_port=port)
+    assert found.port_mappings == (PortMapping(port, port, "udp"),)
+    assert found.dns_port == network(dns_port=port).dns_port == port
+    assert endpoint(port_mappings=[{"protocol": "tcp"}]).port_mappings == (
+        PortMapping(0, 0, "tcp"),
+    )
+
+
+def test_a_range_may_end_at_the_last_port() -> None:
+    """Not behind it, on either side (see below)."""
+    for first, second in ((65534, 1), (1, 65534)):
+        mapping = {"host_port": first, "container_port": second, "protocol": "tcp", "range": 2}
+        found = endpoint(port_mappings=[mapping]).port_mappings
+        assert found == (PortMapping(first, second, "tcp", 2),)
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -184,7 +215,8 @@ def test_isolation_is_read(word: str) -> None:
         ({"bridge_name": 7}, "bridge_name"),
         ({"bridge_name": "sixteen-letters!"}, "bridge_name"),
         ({"bridge_name": 'x" drop'}, "bridge_name"),
-        ({"bridge_name": "a}b"}, "bridge_name"),
+        *(({"bridge_name": f"a{char}b"}, "bridge_name") for char in '"\\/{}; \n'),
+        ({"network_hash_name": "a\nb"}, "network_hash_name"),
         ({"network_id": []}, "network_id"),
         ({"isolation": "sometimes"}, "sometimes"),
         ({"isolation": True}, "isolation"),
@@ -229,13 +261,16 @@ def _mapping(**changes: Any) -> dict[str, Any]:
         (_mapping(protocol=None), "protocol"),
         (_mapping(host_port="80"), "host_port"),
         (_mapping(container_port=None), "container_port"),
-        (_mapping(host_port=70000), "70000"),
+        (_mapping(host_port=65536), "host_port"),
+        (_mapping(container_port=65536), "container_port"),
+        (_mapping(host_port=0, container_port=0, range=65536), "range"),
         (_mapping(range=-1), "range"),
         (_mapping(host_port=65535, range=2), "range"),
         (_mapping(container_port=65000, range=1000), "range"),
         (_mapping(host_ip="localhost"), "localhost"),
         (_mapping(host_ip=1), "host_ip"),
         ({"dns_port": None}, "dns_port"),
+        ({"dns_port": 65536}, "dns_port"),
         ({"dns_server_ips": "10.89.3.1"}, "dns_server_ips"),
         ({"dns_server_ips": ["aardvark"]}, "aardvark"),
         ({"network_name": 5}, "network_name"),
