@@ -11,7 +11,7 @@ import pytest
 
 from podwatch.adapters import statedir
 from podwatch.adapters.statedir import StateDirectory
-from podwatch.formats.state import LIMIT_BYTES, parse_endpoint
+from podwatch.formats.state import parse_endpoint
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Setup
 
@@ -101,12 +101,12 @@ def test_only_regular_files_are_read(directory: Path) -> None:
 
 
 def test_an_oversized_file_is_bad(directory: Path) -> None:
-    """A file larger than any state file is told as such, without being parsed."""
+    """A file of more than 4 MiB is told as such, without being parsed."""
     with (directory / "ports/large").open("wb") as file:
         file.truncate(1 << 32)
 
     reason = bad_one(StateDirectory(directory).read()).reason
-    assert reason == f"cannot be read: larger than {LIMIT_BYTES} bytes"
+    assert reason == "cannot be read: larger than 4194304 bytes"
 
 
 def test_a_hostile_name_is_made_harmless(directory: Path) -> None:

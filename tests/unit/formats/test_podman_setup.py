@@ -137,6 +137,12 @@ def test_a_name_server_is_at_each_gateway() -> None:
     assert endpoint.addresses == ((ip_address("10.89.0.2"), ip_network("10.89.0.0/24")),)
 
 
+def test_an_id_that_is_no_text_is_empty() -> None:
+    """Nothing is made up of it."""
+    (endpoint,) = one(network={"id": 7}).endpoints
+    assert endpoint.network_id == ""
+
+
 @pytest.mark.parametrize("places", [{}, None, {"n": {}}], ids=["none", "null", "no address"])
 def test_a_container_without_an_address_has_no_place(places: Any) -> None:
     """Nor is its network one that rules are made for, whether it has subnets or not."""
