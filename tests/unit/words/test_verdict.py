@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """States, exit codes and the parts of a verdict."""
 
+import os
+
 import pytest
 
 from podwatch.words.cause import Writer
 from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable, Unreadable
-from podwatch.words.verdict import ExitCode, Missing, MissingKind, State, Verdict
+from podwatch.words.verdict import (
+    ExitCode,
+    Missing,
+    MissingKind,
+    Notice,
+    State,
+    Verdict,
+    WarningKind,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,7 +25,7 @@ from podwatch.words.verdict import ExitCode, Missing, MissingKind, State, Verdic
 def test_exit_codes_are_those_of_monitors(state: State, code: int) -> None:
     """0 to 3 as Nagios-style monitors expect them, and 64 for wrong usage is none of them."""
     assert state.exit_code == code
-    assert ExitCode.USAGE not in {each.exit_code for each in State}
+    assert ExitCode.USAGE == os.EX_USAGE == 64
 
 
 def test_what_is_missing_of_the_rules_is_told_from_the_rest() -> None:
@@ -24,6 +34,16 @@ def test_what_is_missing_of_the_rules_is_told_from_the_rest() -> None:
     verdict = Verdict(State.LOST, missing)
     others = {MissingKind.SYSCTL, MissingKind.SOURCE}
     assert {loss.kind for loss in verdict.missing_rules} == set(MissingKind) - others
+
+
+@pytest.mark.parametrize(
+    "kind", [WarningKind.DUPLICATES, WarningKind.FOREIGN_ZONE], ids=["duplicates", "other"]
+)
+def test_duplicates_are_one_kind_of_warning(kind: WarningKind) -> None:
+    """No other one says that rules are there more than once, nor does none."""
+    verdict = Verdict(State.DEGRADED, warnings=(Notice(kind, "what"),))
+    assert verdict.has_duplicates == (kind is WarningKind.DUPLICATES)
+    assert not Verdict(State.OK).has_duplicates
 
 
 def test_errors_carry_a_hint() -> None:
