@@ -119,7 +119,9 @@ class _Teller:
 
     def _asked(self, mapping: PortMapping) -> PortMapping:
         """The mapping, or the one port of it that was asked for."""
-        number, protocol = self.port or (0, "")
+        if self.port is None:
+            return mapping
+        number, protocol = self.port
         is_one = protocol == mapping.protocol and 0 <= number - mapping.host_port < mapping.count
         return mapping.only(number) if is_one else mapping
 
@@ -207,19 +209,20 @@ class _Teller:
     ) -> Iterator[Hop]:
         rules = self._about(endpoint, address, RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
         path = self._path("forward", rules)
-        if not path and self.observed is not None:
-            return  # with firewalld CNI has none, nor has firewalld's driver
         # Where their chain accepts what no rule of it drops, these rules alone stop nothing.
         tables = {rule.chain.rpartition(" ")[0] for rule in path}
         drops = any(
             chain.table in tables and forwarding.drops(chain) for chain in self.kernel.others or ()
         )
-        if_missing = Mark.BROKEN if drops else Mark.NOTE
-        hop = self._present("forward", path, "accepted by its own rules", if_missing)
-        # What comes from outside no rule of netavark's accepts: it passes at the chain's end.
-        if inward and hop.mark is Mark.OPEN and self.observed is not None:
+        hop = self._present(
+            "forward", path, "accepted by its own rules", Mark.BROKEN if drops else Mark.NOTE
+        )
+        if self.observed is not None:
+            if not path:
+                return  # with firewalld CNI has none, nor has firewalld's driver
+            # What comes from outside no rule of netavark's accepts: it passes at the chain's end.
             chain = path[-1].chain
-            if drop := hidden.drop_of(self.observed, chain):
+            if inward and hop.mark is Mark.OPEN and (drop := hidden.drop_of(self.observed, chain)):
                 hop = _closed("forward", chain, drop)
         yield hop
 

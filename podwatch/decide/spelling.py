@@ -39,7 +39,7 @@ class Spelling:
         ]
         versions: dict[tuple[RuleKind, int], int] = {}
         for rule in self._rules:
-            if len(rule.texts) > 1 and _like(rule) not in versions:
+            if _like(rule) not in versions:
                 for rules in sets:
                     texts = rules.get(rule.chain, frozenset())
                     at = next((n for n, text in enumerate(rule.texts) if text in texts), None)

@@ -134,10 +134,10 @@ def clearing_scripts(observed: Ruleset, *, prefixes: tuple[str, ...]) -> dict[st
                 own.append(short)
                 continue
             deletions += [f"-D {short} {text}" for text in chain.rules if _is_ours(text, prefixes)]
-        lines = [f"*{table}", *deletions]
-        lines += [f"-F {name}" for name in own] + [f"-X {name}" for name in own]
-        if len(lines) > 1:
-            scripts[family] = scripts.get(family, "") + "\n".join([*lines, "COMMIT"]) + "\n"
+        flushes, removals = ([f"-{verb} {name}" for name in own] for verb in "FX")
+        if own:  # without any of them there is no jump to one
+            lines = [f"*{table}", *deletions, *flushes, *removals, "COMMIT"]
+            scripts[family] = scripts.get(family, "") + "\n".join(lines) + "\n"
     return scripts
 
 

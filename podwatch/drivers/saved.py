@@ -183,21 +183,15 @@ def _ranked(placed: list[_Placed], orders: Mapping[str, tuple[str, int]]) -> lis
         if text in orders:
             group, rank = orders[text]
             groups.setdefault(group, []).append((rank, text))
-    moves = {}
-    for group, members in groups.items():
-        stays = _rising([rank for rank, _ in members])
-        if len(stays) < len(members):
-            moves[group] = stays
-    if not moves:
-        return placed
+    kept = {group: _rising([rank for rank, _ in members]) for group, members in groups.items()}
     moved = {
         text
-        for group, stays in moves.items()
+        for group, stays in kept.items()
         for at, (_, text) in enumerate(groups[group])
         if at not in stays
     }
     result = [rule for rule in placed if rule[0] not in moved]
-    for group, stays in moves.items():
+    for group, stays in kept.items():
         standing = [ranked for at, ranked in enumerate(groups[group]) if at in stays]
         for rank, text in (ranked for at, ranked in enumerate(groups[group]) if at not in stays):
             at_of = {known: at for at, (known, _) in enumerate(result)}
@@ -209,18 +203,18 @@ def _ranked(placed: list[_Placed], orders: Mapping[str, tuple[str, int]]) -> lis
 
 
 def _rising(ranks: Sequence[int]) -> set[int]:
-    """The places of a longest run of ranks that never fall."""
+    """The places of a longest run of ranks that never fall; there is at least one."""
     ends: list[int] = []  # of the best run of each length: its last rank
     places: list[int] = []
-    before: list[int] = []
-    for at, rank in enumerate(ranks):
+    before: list[int | None] = []
+    for place, rank in enumerate(ranks):
         length = bisect_right(ends, rank)
-        before.append(places[length - 1] if length else -1)
+        before.append(places[length - 1] if length else None)
         ends[length : length + 1] = [rank]
-        places[length : length + 1] = [at]
+        places[length : length + 1] = [place]
     found = set()
-    at = places[-1] if places else -1
-    while at >= 0:
+    at: int | None = places[-1]
+    while at is not None:
         found.add(at)
         at = before[at]
     return found

@@ -7,9 +7,10 @@ import pytest
 
 from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge
+from podwatch.decide.spelling import Spelling
 from podwatch.drivers.driver import expected_rules
 from podwatch.words.network import FirewallDriver, Setup
-from podwatch.words.rules import Chain, Ruleset
+from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.way import Kernel
 from tests.unit.decide.test_leftovers import setup_of
@@ -75,3 +76,36 @@ def test_without_any_trace_the_newest_spelling_is_quoted() -> None:
     empty = without(LOST, dnat_to="10.88.0.3")
 
     assert all("ct mark set" in each for each in quoted(Snapshot(SETUP, empty, ABSENT_FIREWALLD)))
+
+
+def spelt(chain: str, *texts: str, kind: RuleKind = RuleKind.HOST) -> Rule:
+    """A rule that each version of netavark spells in its own way."""
+    return Rule(chain, texts, kind)
+
+
+def test_how_a_chain_is_hooked_in_is_quoted_as_it_is() -> None:
+    """The hook of a chain is no rule in it: each is looked for in its own place."""
+    hook = spelt("A", "old hook", "new hook", kind=RuleKind.HOOK)
+    rule = spelt("A", "old rule", "new rule")
+    seen = Ruleset(present=True, chains={"A": Chain("old hook", ("new hook", "old rule"))})
+    spelling = Spelling([hook, rule], seen, {})
+
+    assert [spelling.of(one) for one in (hook, rule)] == ["old hook", "old rule"]
+
+
+def test_the_first_of_its_like_tells_the_version() -> None:
+    """A lost rule is quoted as the first of its kind that is there, with as many spellings."""
+    rules = [
+        spelt("A", "new lost"),
+        spelt("A", "old 1", "new 1"),
+        spelt("A", "old 2", "new 2"),
+        spelt("A", "old lost", "new lost"),
+        spelt("A", "older lost", "old lost", "new lost"),
+    ]
+    seen = Ruleset(present=True, chains={"A": Chain("", ("old 1", "new 2"))})
+    copied = {"A": Chain("", ("new 1",)), "B": Chain("", ("old 1",))}
+
+    quotes = [Spelling(rules, seen, copied).of(rule) for rule in rules]
+    assert quotes == ["new lost", "old 1", "new 2", "old lost", "new lost"]
+    quotes = [Spelling(rules, None, copied).of(rule) for rule in rules]
+    assert quotes == ["new lost", "new 1", "new 2", "new lost", "new lost"]

@@ -115,6 +115,14 @@ def test_what_was_forwarded_before(host_ip: str | None, targets: list[str]) -> N
     ]
 
 
+@pytest.mark.parametrize(("port", "count"), [(53, 0), (54, 1)])
+def test_dns_is_redirected_from_another_port_than_53_alone(port: int, count: int) -> None:
+    """Where aardvark-dns listens on port 53 itself nothing is, whatever the container publishes."""
+    one = replace(endpoint(), dns_port=port, dns_servers=(ip_address("10.89.10.1"),))
+
+    assert len(forwards(replace(one, port_mappings=None), NEW)) == count
+
+
 def test_dns_on_another_port_is_redirected() -> None:
     """To the network's own servers, udp alone, once for all of its containers."""
     one = replace(endpoint(), dns_port=1153, dns_servers=(ip_address("10.89.10.1"),))

@@ -2,8 +2,9 @@
 """The saved copy of the rules: what it brings back, what it leaves alone, and its file."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwatch.drivers.nft_script import repair_script
-from podwatch.drivers.saved import Repair, SavedRules, covers, dump, load, repairs
+from podwatch.drivers.saved import Repair, SavedRules, covers, dump, load, repairs, without
 from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 
@@ -183,6 +184,16 @@ def test_a_chain_that_is_jumped_to_comes_back_empty() -> None:
         Repair("FORWARD", Chain(HOOK, ("jump EMPTY",)), exists=False, rehook=False, stays=(None,)),
         Repair("EMPTY", Chain("", ()), exists=False, rehook=False),
     ]
+
+
+def test_a_chain_that_is_there_is_not_made_again() -> None:
+    """One that is jumped to, and that nobody has lost, is no part of the repair."""
+    whole = {"FORWARD": Chain(HOOK, ("jump EMPTY", "b")), "EMPTY": Chain("", ())}
+    now = {**whole, "FORWARD": Chain(HOOK, ("jump EMPTY",))}
+    wanted = rules({"FORWARD": ("jump EMPTY", "b")})
+
+    (repair,) = repairs(SavedRules(whole), wanted, Ruleset(present=True, chains=now))
+    assert (repair.name, repair.chain) == ("FORWARD", whole["FORWARD"])
 
 
 def test_nothing_of_other_peoples_comes_back() -> None:
@@ -407,3 +418,52 @@ def test_an_empty_copy_brings_nothing() -> None:
     (repair,) = repairs(empty, rules(), doubled)
     assert repair.chain == Chain("", ("x", "y"))
     assert not covers(empty, rules(), doubled)
+
+
+def test_what_has_to_go_is_taken_by_itself() -> None:
+    """All else of its chain stays where it stands, and a chain that is gone needs no repair."""
+    observed = ruleset(MINE=("m", "n", "m"))
+    assert without(observed, [("MINE", "m"), ("GONE", "g")]) == [
+        Repair("MINE", Chain("", ("n",)), exists=True, rehook=False, stays=(1,))
+    ]
+
+
+def of_ranks(ranks: Iterable[int]) -> list[Rule]:
+    """Rules of one group called r0, r1, …, with these ranks."""
+    return [
+        Rule("X", (f"r{number}",), RuleKind.HOST, order=("X", rank))
+        for number, rank in enumerate(ranks)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "then"),
+    [
+        (("r1", "r0", "r2", "r3"), ("r0", "r2", "r1", "r3")),
+        (("r1", "r0", "foreign"), ("r0", "r1", "foreign")),
+    ],
+)
+def test_where_a_rule_is_moved(now: tuple[str, ...], then: tuple[str, ...]) -> None:
+    """Behind all others of its own rank, and before all that follows them."""
+    (repair,) = repairs(COPY, of_ranks([0, 1, 1, 2]), ruleset(X=now))
+    assert repair.chain.rules == then
+
+
+@given(st.lists(st.integers(0, 4), max_size=7))
+def test_no_rule_is_moved_without_need(ranks: list[int]) -> None:
+    """Those that stay are as many as can stand in order without being moved."""
+    rules = of_ranks(ranks)
+    now = tuple(rule.text for rule in rules)
+    moved = [at for repair in repairs(COPY, rules, ruleset(X=now)) for at in repair.stays].count(
+        None
+    )
+
+    def is_sorted(chosen: Sequence[int]) -> bool:
+        return all(before <= after for before, after in pairwise(chosen))
+
+    stay = max(
+        size
+        for size in range(len(ranks) + 1)
+        if any(is_sorted(chosen) for chosen in combinations(ranks, size))
+    )
+    assert len(ranks) - moved == stay
