@@ -105,9 +105,9 @@ class _Teller:
         for key, name in {e.network_id: e.network_name for e in self.setup.endpoints}.items():
             rules = self.rules.get((key, ""), ())
             mine = [rule for rule in rules if rule.kind is RuleKind.ISOLATION]
-            network = self.setup.networks.get(key)
-            if network is None or not mine:
+            if not mine:
                 continue
+            network = self.setup.networks[key]
             word = {"never": "open to other networks of its kind", "normal": "isolated"}
             what = f"{name} is {word.get(network.isolation, 'strictly isolated')}"
             hop = self._present("isolation", self._path("forward", mine), what, Mark.BROKEN)

@@ -68,11 +68,11 @@ class FirewalldHops:
             zone = source or self._zone_of_bridge(firewalld, endpoint)
             advice = f"firewall-cmd --zone={wanted} --change-source={subnet}" if source else RESTORE
             what = f"{subnet} is {'in' if source else 'a source of no zone, and so in'} zone {zone}"
-            link = self._kernel.routed.get(address.version)
+            link = self._kernel.routed.get(address.version, "")
             if self._by_firewalld and address.version == 4:
                 what += ": what containers send is not masqueraded"
                 yield Hop("firewalld zone", what, Mark.BROKEN, advice)
-            elif link is not None and firewalld.interfaces.get(link) == zone:
+            elif firewalld.interfaces.get(link) == zone:
                 yield Hop("firewalld zone", f"{what}, as {link} is", Mark.NOTE, advice)
             elif zone in _CLOSED_ZONES or not zone:
                 what += ": what containers send is dropped or rejected"

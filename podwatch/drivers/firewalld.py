@@ -7,7 +7,7 @@ Facts: netavark src/firewall/firewalld.rs, and a host with netavark 1.14.0 and f
 """
 
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from podwatch.drivers.about import About
 from podwatch.words.network import Address, Endpoint, PortMapping, Setup
@@ -25,6 +25,7 @@ ABOUT = About(place="what netavark put into firewalld", zone=ZONE, in_firewalld=
 
 _SINCE_1_14 = frozenset({FROM_HOST, HAIRPIN})
 _LOCALHOST = IPv4Address("127.0.0.1")
+_LOCALHOST_V6 = IPv6Address("::1")
 _MASQUERADE = {4: "masquerade", 6: 'rule family="ipv6" masquerade'}
 
 
@@ -113,17 +114,17 @@ def _forwards(
             ways=(way,) if leads else (),
         )
 
-    everywhere = host is None or host.is_unspecified
+    one = None if host is None or host.is_unspecified else host
     if host is not None and not newer:
         text = _forward_port(port, mapping.protocol, inside, str(host))
         yield rule(FORWARDS, text, leads=False)
-    elif everywhere:
+    elif one is None:
         yield rule(FORWARDS, _forward_port(port, mapping.protocol, inside, str(address)))
-    elif host is not None and host != _LOCALHOST and not (host.version == 6 and host.is_loopback):
-        yield rule(FORWARDS, _rich_rule(host, port, mapping.protocol, inside, address))
-    if newer and address.version == 4 and (everywhere or host == _LOCALHOST):
+    elif one not in (_LOCALHOST, _LOCALHOST_V6):
+        yield rule(FORWARDS, _rich_rule(one, port, mapping.protocol, inside, address))
+    if newer and address.version == 4 and one in (None, _LOCALHOST):
         text = _rich_rule(_LOCALHOST, port, mapping.protocol, inside, address)
-        yield rule(FROM_HOST, text, f"{way} ({_LOCALHOST})" if everywhere else way)
+        yield rule(FROM_HOST, text, f"{way} ({_LOCALHOST})" if one is None else way)
 
 
 def _redirect(endpoint: Endpoint, server: Address) -> Rule:

@@ -279,7 +279,7 @@ def _port_rules(
 
     owner = f'--comment "dnat name: {endpoint.network_name} id: {endpoint.container_id}"'
     jump = f"{match} -m comment {owner} -j {chain}"
-    yield rule(f"{nat} {DNAT}", (jump,), RuleKind.PORT_JUMP, way, 0)
+    yield rule(f"{nat} {DNAT}", (jump,), RuleKind.PORT_JUMP, way, None)
     for source in (str(subnet), _LOCALHOST[address.version]):
         marks = tuple(f"-s {source} {place}{match} -j {SETMARK}" for place in places)
         yield rule(f"{nat} {chain}", marks, RuleKind.PORT_MARK, f"{way} ({source})", 0)

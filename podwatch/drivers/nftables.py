@@ -288,7 +288,7 @@ def _port_rules(
     jump = f"jump {chain}"
     # netavark < 1.13.1 leaves the host's address out of the jump.
     jumps = (f"{dport} {jump}",) if not to_host else (f"{dport} {jump}", f"{to_host}{dport} {jump}")
-    yield rule(DNAT, jumps, RuleKind.PORT_JUMP, way, 0)
+    yield rule(DNAT, jumps, RuleKind.PORT_JUMP, way, None)
     mark = f"{to_host}{dport} jump {SETMARK}"
     yield rule(chain, (f"{ip} saddr {subnet} {mark}",), RuleKind.PORT_MARK, f"{way} ({subnet})", 0)
     if address.version == 4:

@@ -32,15 +32,17 @@ def rule_of(
 
 def rules_of_port(
     endpoint: Endpoint, way: str, group: str
-) -> Callable[[str, tuple[str, ...], RuleKind, str, int], Rule]:
+) -> Callable[[str, tuple[str, ...], RuleKind, str, int | None], Rule]:
     """What makes the rules of one published port: of chain, texts, kind, subject and rank.
 
-    Only the ranks within `group` matter, and not those of the jump. A mark lets no packet through:
-    it opens no `way`.
+    The rank is one within `group`; the jump has none. A mark lets no packet through: it opens no
+    `way`.
     """
 
-    def rule(chain: str, texts: tuple[str, ...], kind: RuleKind, subject: str, rank: int) -> Rule:
-        order = None if kind is RuleKind.PORT_JUMP else (group, rank)
+    def rule(
+        chain: str, texts: tuple[str, ...], kind: RuleKind, subject: str, rank: int | None
+    ) -> Rule:
+        order = None if rank is None else (group, rank)
         ways = () if kind is RuleKind.PORT_MARK else (way,)
         return rule_of(endpoint, chain, texts, kind, subject, order, ways)
 

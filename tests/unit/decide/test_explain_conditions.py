@@ -7,11 +7,20 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from podwatch.decide.explain import explain
-from podwatch.words.network import Container, Endpoint, FirewallDriver, Isolation, Network, Setup
+from podwatch.drivers import firewalld
+from podwatch.words.network import (
+    Container,
+    Endpoint,
+    FirewallDriver,
+    Isolation,
+    Network,
+    PortMapping,
+    Setup,
+)
 from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
 from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
-from tests.unit.decide.test_explain import (
+from tests.unit.decide.open_host import (
     ENDPOINT,
     HEALTHY,
     KERNEL,
@@ -20,12 +29,12 @@ from tests.unit.decide.test_explain import (
     SETUP,
     WEB,
     installed,
-    published,
     ruleset,
-    site,
 )
+from tests.unit.decide.test_explain import published, site
 from tests.unit.decide.test_firewalld_driver import SETUP as BY_FIREWALLD
 from tests.unit.decide.test_firewalld_driver import WHOLE as FIREWALLD
+from tests.unit.drivers.installed import chains_of
 
 V4_ONLY = replace(ENDPOINT, addresses=ENDPOINT.addresses[:1])
 
@@ -63,6 +72,26 @@ def test_a_port_that_is_asked_for_stands_for_its_range(
 
     assert way.title.split()[0] == told
     assert (way.port, way.count) == ((int(told[:4]), "tcp"), 3 if "-" in told else 1)
+    (hop,) = (hop for hop in way.hops if hop.place == "port forward")
+    last = told[:4] if "-" not in told else "9002"
+    assert hop.what.startswith(
+        f"forwarded to {way.title.partition('(')[2][:-1]}: tcp dport {last} "
+    )
+
+
+def test_firewalld_forwards_a_range_as_a_whole() -> None:
+    """One port of it goes by the rules of the range: from outside, and from the host itself."""
+    (endpoint, *_) = BY_FIREWALLD.endpoints
+    ports = (PortMapping(9000, 9000, "tcp", 3),)
+    setup = replace(BY_FIREWALLD, endpoints=(replace(endpoint, port_mappings=ports),))
+    rules = firewalld.expected_rules(setup, firewalld.observed(FIREWALLD))
+    snapshot = Snapshot(setup, None, replace(FIREWALLD, policies=chains_of(rules)))
+
+    hops = hops_of("port forward", explain(snapshot, KERNEL, (9001, "tcp")))
+    assert [hop.what.partition(": ")[0] for hop in hops] == [
+        "forwarded to 10.88.0.2:9001",
+        "forwarded to 10.88.0.2:9001 from the host itself",
+    ]
 
 
 def test_whose_ways_these_are() -> None:
@@ -72,6 +101,13 @@ def test_whose_ways_these_are() -> None:
     assert {way.container for way in ways if way.container_id} == {WEB[:12]}
     assert {way.network for way in ways} == {"podman"}
     assert explain(replace(HEALTHY, setup=None), KERNEL) == []
+
+
+def test_a_container_without_ports_has_ways_out_alone() -> None:
+    """Nothing leads into it, and what it sends leaves by each of its addresses."""
+    setup = replace(SETUP, endpoints=(replace(ENDPOINT, port_mappings=None),))
+    kinds = [way.kind for way in explain(seen(setup), KERNEL)]
+    assert kinds == [WayKind.OUT, WayKind.OUT, WayKind.ISOLATION]
 
 
 def test_a_port_on_an_address_of_the_host_has_ways_of_its_version() -> None:

@@ -143,6 +143,14 @@ def test_a_policy_between_the_zones_of_both_ends(
     assert list(unrouted.policies(ENDPOINT, V4[0])) == []
 
 
+def test_the_bridge_of_a_network_without_a_file_is_in_no_zone() -> None:
+    """What its containers send is of the default zone, as far as anybody knows."""
+    policies = (Policy("shut", ("inner",), ("outer",), "DROP"),)
+    said = replace(RUNNING, interfaces={"eth0": "outer"}, default_zone="inner")
+    hops = FirewalldHops(said, replace(SETUP, networks={}), replace(UPLINK, policies=policies))
+    assert [hop.mark for hop in hops.policies(ENDPOINT, V4[0])] == [Mark.BROKEN]
+
+
 def test_an_address_goes_by_three_names() -> None:
     """Its own subnet, not that of the container's other address, itself, and itself as a subnet."""
     assert names_of(ENDPOINT, V4[0]) == {"10.88.0.0/16", "10.88.0.2", "10.88.0.2/32"}

@@ -4,13 +4,14 @@
 import base64
 import json
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.drivers.cni import PREFIXES, chain_name, expected_rules
+from podwatch.drivers.cni import PREFIXES, chain_name, expected_rules, traits
 from podwatch.drivers.iptables_save import parse_save
 from podwatch.formats.cni_results import parse_result, setup_of
 from podwatch.words.errors import StateUnreadable
@@ -114,6 +115,82 @@ def test_the_firewall_plugin_without_firewalld() -> None:
     assert accept in texts
     assert f"-d {address}/32 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT" in texts
     assert not any("CNI-FORWARD" in rule.chain for rule in expected_rules(SETUP, WHOLE))
+
+
+def test_a_later_container_is_let_through_behind_an_earlier_one() -> None:
+    """The firewall plugin appends two rules for each: none has to stand before another's."""
+    accepts = tuple(
+        f"-s {address}/32 -j ACCEPT"
+        for endpoint in SETUP.endpoints
+        for address, _ in endpoint.addresses
+        if address.version == 4
+    )
+    assert len(accepts) > 1
+    seen = Ruleset(present=True, chains={"ip filter CNI-FORWARD": Chain("", accepts)})
+    chains: dict[str, Chain] = {}
+    for rule in expected_rules(SETUP, seen):
+        before = chains.get(rule.chain, Chain("", ())).rules
+        chains[rule.chain] = Chain("", (*before, rule.text))
+
+    verdict = judge(Snapshot(SETUP, Ruleset(present=True, chains=chains), ABSENT_FIREWALLD))
+    assert [each for each in verdict.missing if "CNI-FORWARD" in each.chain] == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_let_through"),
+    [
+        ("-s 10.88.0.2/32 -j ACCEPT", True),
+        ("-d 10.88.0.2/32 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", False),
+        ("-s 10.88.0.2/32 -j DROP", False),
+        ("-m comment --comment 10.88.0.2/32 -j CNI-ADMIN", False),
+    ],
+)
+def test_who_was_let_through(rule: str, *, is_let_through: bool) -> None:
+    """Only the rule that accepts what a container sends tells of it, in the plugin's own chain."""
+    for family in ("ip", "ip6"):
+        seen = {f"{family} filter CNI-FORWARD": Chain("", (rule,))}
+        told = {"10.88.0.2/32"} if is_let_through else set()
+        assert traits(Ruleset(present=True, chains=seen)) == told
+    elsewhere = Ruleset(present=True, chains={"ip filter FORWARD": Chain("", (rule,))})
+    assert traits(elsewhere) == set()
+
+
+@pytest.mark.parametrize(
+    ("host_ip", "matches"),
+    [
+        (None, {"ip": ["-p"], "ip6": ["-p"]}),
+        ("192.0.2.1", {"ip": ["-d 192.0.2.1/32 -p"], "ip6": []}),
+        ("0.0.0.0", {"ip": ["-d 0.0.0.0/32 -p", "-p"], "ip6": []}),  # noqa: S104
+        ("::", {"ip": [], "ip6": ["-d ::/128 -p", "-p"]}),
+    ],
+)
+def test_a_port_on_an_address_of_the_host(
+    host_ip: str | None, matches: dict[str, list[str]]
+) -> None:
+    """It is forwarded in its own IP version alone; a wildcard is written in two ways."""
+    both = next(each for each in SETUP.endpoints if len(each.addresses) == 2)
+    port = PortMapping(8080, 80, "tcp", host_ip=ip_address(host_ip) if host_ip else None)
+    setup = replace(SETUP, endpoints=(replace(both, port_mappings=(port,)),))
+    rules = [rule for rule in expected_rules(setup, WHOLE) if rule.kind is RuleKind.PORT_DNAT]
+
+    found = {
+        family: [
+            text.partition(" tcp -m")[0]
+            for rule in rules
+            if rule.chain.startswith(f"{family} ")
+            for text in rule.texts
+        ]
+        for family in matches
+    }
+    assert found == matches
+
+
+def test_a_container_without_ports_has_none_of_their_rules() -> None:
+    """The portmap plugin is not asked for it, and makes no chain."""
+    setup = replace(
+        SETUP, endpoints=tuple(replace(each, port_mappings=None) for each in SETUP.endpoints)
+    )
+    assert not [rule for rule in expected_rules(setup, WHOLE) if "HOSTPORT" in rule.chain]
 
 
 @pytest.mark.parametrize(

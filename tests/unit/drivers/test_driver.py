@@ -13,6 +13,7 @@ from podwatch.drivers.driver import (
     expected_rules,
     has_any,
     is_of_one,
+    is_whole,
     leading,
     marks,
     observed_of,
@@ -22,10 +23,12 @@ from podwatch.drivers.driver import (
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.drivers.iptables import PREFIXES
 from podwatch.drivers.iptables_save import parse_save
+from podwatch.drivers.nftables import parse_listing
 from podwatch.formats.podman_setup import parse_setup
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import FROM_THEIR_OWN_NETWORK, Chain, Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
+from tests.unit.drivers import test_nftables
 
 DATA = Path(__file__).parents[2] / "data" / "bookworm-netavark-standard"
 NAMES = ("networks.json", "ps.json", "inspect.json", "iptables.save", "ip6tables.save")
@@ -149,6 +152,12 @@ def test_what_is_special_about_a_driver_is_its_own() -> None:
     assert about(FirewallDriver.NONE) == about(FirewallDriver.UNKNOWN) == About(place="")
 
 
+def test_nothing_is_observed_of_a_firewalld_that_was_not_asked() -> None:
+    """Its rules are then not known, whatever iptables has."""
+    snapshot = Snapshot(None, Ruleset(present=True), None)
+    assert observed_of(Setup(FirewallDriver.FIREWALLD), snapshot) is None
+
+
 @pytest.mark.parametrize("driver", FirewallDriver)
 @pytest.mark.parametrize("runs", [True, False])
 def test_where_the_rules_of_a_driver_are_observed(driver: FirewallDriver, *, runs: bool) -> None:
@@ -165,3 +174,21 @@ def test_where_the_rules_of_a_driver_are_observed(driver: FirewallDriver, *, run
         assert found.chains == said.policies
     else:
         assert found is None
+
+
+def test_a_setup_is_whole_with_every_rule_of_it() -> None:
+    """A chain is there by its name, a rule by any of its spellings; where it stands is no matter.
+
+    It is not with any of them gone, nor with a chain that is jumped to.
+    """
+    setup, listed = test_nftables.SETUP, parse_listing(test_nftables.V1_14)
+    assert is_whole(setup, listed)
+    turned = {name: Chain("", chain.rules[::-1]) for name, chain in listed.chains.items()}
+    assert is_whole(setup, replace(listed, chains=turned))
+    for name, chain in listed.chains.items():
+        left = {key: each for key, each in listed.chains.items() if key != name}
+        assert not is_whole(setup, replace(listed, chains=left))
+        for at in range(len(chain.rules)):
+            fewer = Chain(chain.hook, chain.rules[:at] + chain.rules[at + 1 :])
+            assert not is_whole(setup, replace(listed, chains={**left, name: fewer}))
+    assert is_whole(Setup(FirewallDriver.UNKNOWN, setup.networks, setup.endpoints), listed)

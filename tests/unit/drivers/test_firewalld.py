@@ -95,6 +95,16 @@ def test_what_is_forwarded(mapping: PortMapping, expected: list[tuple[str, str]]
     assert forwards(endpoint(mapping), NEW) == expected
 
 
+@pytest.mark.parametrize(("host_ip", "end"), [(None, " (127.0.0.1)"), ("127.0.0.1", "")])
+def test_what_the_host_sends_to_itself_is_named(host_ip: str | None, end: str) -> None:
+    """A rule for 127.0.0.1 says so where the port is open on every address: there are two then."""
+    port = PortMapping(8083, 80, "tcp", host_ip=ip_address(host_ip) if host_ip else None)
+    rules = expected_rules(Setup(FirewallDriver.FIREWALLD, {}, (endpoint(port),)), NEW)
+    (subject,) = (rule.subject for rule in rules if rule.chain == FROM_HOST and rule.ways)
+
+    assert subject == f"{port} → 10.89.10.2:80{end}"
+
+
 @pytest.mark.parametrize(
     ("host_ip", "targets"),
     [

@@ -320,3 +320,152 @@ def test_dns_is_redirected_from_another_port_than_53_alone(port: int, *, redirec
     found = [rule.text for rule in rules if rule.kind is RuleKind.DNS_REDIRECT]
     wanted = f"-d 10.89.3.1/32 -p udp -m udp --dport 53 -j DNAT --to-destination 10.89.3.1:{port}"
     assert found == [wanted] * redirected
+
+
+@pytest.mark.parametrize(
+    ("host_ips", "families"),
+    [
+        ([], set()),
+        ([None], set()),
+        (["192.0.2.1"], {"ip6"}),
+        (["2001:db8::1"], {"ip"}),
+        (["192.0.2.1", "2001:db8::1"], set()),
+    ],
+)
+def test_a_chain_without_rules_is_there_for_ports_of_the_other_ip_version(
+    host_ips: list[str | None], families: set[str]
+) -> None:
+    """netavark's teardown stumbles over a container's chain that is not there."""
+    mappings = [
+        PortMapping(8080, 80, "tcp", host_ip=ip_address(each) if each else None)
+        for each in host_ips
+    ]
+    hooks = [
+        rule
+        for rule in expected_rules(setup_of(*mappings), Ruleset(present=True))
+        if rule.kind is RuleKind.HOOK
+    ]
+    assert {rule.chain for rule in hooks} == {
+        f"{family} nat NETAVARK-DN-52A648766DA40" for family in families
+    }
+    assert {rule.container_id for rule in hooks} <= {KEY}
+
+
+def test_an_internal_network_has_no_rules() -> None:
+    """netavark's iptables driver makes none for it, nor for a container that is on it alone."""
+    setup = setup_of(PortMapping(8080, 80, "tcp"), stateful=True)
+    inner = {key: replace(network, internal=True) for key, network in setup.networks.items()}
+    endpoints = tuple(replace(endpoint, internal=True) for endpoint in setup.endpoints)
+
+    assert expected_rules(replace(setup, networks=inner, endpoints=endpoints), WHOLE) == []
+    unread = expected_rules(replace(setup, networks={}), WHOLE)
+    assert {rule.kind for rule in unread if rule.network_id} == {
+        RuleKind.PORT_JUMP,
+        RuleKind.PORT_MARK,
+        RuleKind.PORT_DNAT,
+    }
+
+
+@pytest.mark.parametrize(
+    ("chain", "rule", "told"),
+    [
+        ("NETAVARK_INPUT", "-s 10.89.3.0/24 -p tcp -m tcp --dport 53 -j ACCEPT", "10.89.3.0/24"),
+        ("NETAVARK_INPUT", "-s 10.89.3.0/24 -p udp -m udp --dport 53 -j ACCEPT", ""),
+        ("NETAVARK_INPUT", "-i eth0 -p tcp -m tcp --dport 53 -j ACCEPT", ""),
+        ("NETAVARK_FORWARD", "-s 10.89.3.0/24 -p tcp -m tcp --dport 53 -j ACCEPT", ""),
+        (
+            "NETAVARK-HOSTPORT-DNAT",
+            "-d 10.89.3.1/32 -p tcp -j DNAT --to-destination x",
+            "10.89.3.1/32",
+        ),
+    ],
+)
+def test_dns_over_tcp_shows_in_two_chains(chain: str, rule: str, told: str) -> None:
+    """It is let in from a subnet, and redirected to a server: each for its own network alone."""
+    found = traits(Ruleset(present=True, chains={f"ip filter {chain}": Chain("", (rule,))}))
+    assert {each for each in found if each != "input"} == (
+        {f"dns over tcp: {told}"} if told else set()
+    )
+
+
+def test_what_each_version_lets_in() -> None:
+    """DNS over tcp counts for the subnet and the server that had it, whichever the IP version."""
+    setup = setup_of()
+    servers = (ip_address("10.89.3.1"), ip_address("fd10:88:a::1"))
+    (endpoint,) = setup.endpoints
+    asking = replace(setup, endpoints=(replace(endpoint, dns_port=1053, dns_servers=servers),))
+    six = frozenset(("input", "dns over tcp: fd10:88:a::1/128", "dns over tcp: fd10:88:a::/64"))
+    rules = expected_rules(asking, Ruleset(present=False, traits=six))
+
+    def protocols(kind: RuleKind) -> list[tuple[str, str]]:
+        return [
+            (rule.chain.split()[0], rule.text.partition("-p ")[2][:3])
+            for rule in rules
+            if rule.kind is kind
+        ]
+
+    wanted = [("ip", "udp"), ("ip6", "udp"), ("ip6", "tcp")]
+    assert protocols(RuleKind.DNS_ACCEPT) == wanted
+    assert protocols(RuleKind.DNS_REDIRECT) == wanted
+
+
+def test_the_third_isolation_chain_counts_once_it_was_seen() -> None:
+    """netavark 1.7 and 1.8 keep no state: the chain alone tells of them."""
+    for known, chains in ((frozenset[str](), set()), (frozenset({"isolation_3"}), {"ip", "ip6"})):
+        rules = expected_rules(setup_of(), Ruleset(present=False, traits=known))
+        found = {rule.chain.split()[0] for rule in rules if "ISOLATION_3" in rule.chain}
+        assert found == chains
+
+
+@pytest.mark.parametrize(
+    ("isolation", "wanted"),
+    [
+        (Isolation.NEVER, [("3", "-o podman1 -j DROP")]),
+        (
+            Isolation.NORMAL,
+            [
+                ("1", "-i podman1 ! -o podman1 -j NETAVARK_ISOLATION_2"),
+                ("2", "-o podman1 -j DROP"),
+            ],
+        ),
+        (
+            Isolation.STRICT,
+            [
+                ("1", "-i podman1 ! -o podman1 -j NETAVARK_ISOLATION_3"),
+                ("2", "-o podman1 -j DROP"),
+            ],
+        ),
+    ],
+)
+def test_isolation(isolation: Isolation, wanted: list[tuple[str, str]]) -> None:
+    """Each kind of isolation has its own rules in netavark's three isolation chains."""
+    rules = expected_rules(setup_of(isolation=isolation, stateful=True), Ruleset(present=True))
+    for family in ("ip", "ip6"):
+        mine = [rule for rule in rules if rule.chain.startswith(f"{family} ")]
+        found = [(rule.chain[-1], rule.text) for rule in mine if rule.kind is RuleKind.ISOLATION]
+        assert found == wanted
+        jumps = [rule.text for rule in mine if rule.text.endswith("-j NETAVARK_ISOLATION_1")]
+        assert len(jumps) == (isolation is not Isolation.NEVER)
+
+
+def test_the_comment_of_the_oldest_versions() -> None:
+    """netavark before 1.8 has another comment in FORWARD; where its INPUT is seen it is not old."""
+    for known, count in ((frozenset[str](), 2), (frozenset({"input"}), 1)):
+        rules = expected_rules(setup_of(), Ruleset(present=False, traits=known))
+        jumps = [rule.texts for rule in rules if rule.text.endswith("-j NETAVARK_FORWARD")]
+        assert [len(texts) for texts in jumps] == [count] * 2
+
+
+def test_one_port_on_two_addresses_has_one_jump() -> None:
+    """Its jump is on both ways; its other rules are one for each."""
+    hosts = (ip_address("192.0.2.1"), ip_address("192.0.2.9"))
+    mappings = [PortMapping(8080, 80, "tcp", host_ip=host) for host in hosts]
+    rules = expected_rules(setup_of(*mappings), Ruleset(present=True))
+    ways = tuple(f"{host}:8080/tcp → 10.89.3.2:80" for host in hosts)
+
+    assert [rule.ways for rule in rules if rule.kind is RuleKind.PORT_JUMP] == [ways]
+    assert [rule.ways for rule in rules if rule.kind is RuleKind.PORT_DNAT] == [
+        (way,) for way in ways
+    ]
+    keys = [(rule.chain, rule.text) for rule in rules]
+    assert len(keys) == len(set(keys))
