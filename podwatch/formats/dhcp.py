@@ -104,4 +104,4 @@ def _text(data: Mapping[str, Any], key: str) -> str:
 
 def _number(data: Mapping[str, Any], key: str) -> int:
     value = data.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    return max(value, 0) if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -78,7 +78,7 @@ def parse_listens(text: str) -> tuple[Address, ...]:
 
     "10.89.0.1,fd00::1", and after a blank the servers it asks (aardvark-dns src/config/mod.rs).
     """
-    first = text.split("\n", 1)[0].split(" ", 1)[0]
+    first = text.partition("\n")[0].partition(" ")[0]
     try:
         return tuple(ip_address(part) for part in first.split(",") if part)
     except ValueError:

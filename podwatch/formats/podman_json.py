@@ -49,7 +49,7 @@ def _container(data: dict[str, Any]) -> Container:
     first = names[0] if isinstance(names, list) and names else names
     networks = data.get("Networks")
     namespaces = data.get("Namespaces")
-    pid = pid if isinstance(pid := data.get("Pid"), int) and pid > 0 else 0
+    pid = max(pid, 0) if isinstance(pid := data.get("Pid"), int) else 0
     return Container(
         id=key,
         name=clean(first) if isinstance(first, str) and first else key[:12],

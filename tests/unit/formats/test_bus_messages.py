@@ -18,6 +18,7 @@ import_module("podwatch.adapters.dbus")  # which sees to it that dbus_next does 
 Message: Any = import_module("dbus_next.message").Message
 MessageType: Any = import_module("dbus_next.constants").MessageType
 
+FROM = bytes([stranger.SENDER, 1, ord("s"), 0]) + stranger.string(":1.9")
 NAMES = st.sampled_from(["", ":1.7", ":1.42", "org.example.Service"])
 
 
@@ -146,8 +147,8 @@ def test_a_header_that_is_too_long_is_passed_over(length: int) -> None:
         bytes([stranger.REPLY_SERIAL, 1, ord("s"), 0]) + stranger.string(":1.9"),
         bytes([stranger.DESTINATION, 1, ord("u"), 0]) + bytes(4),
         bytes([stranger.SENDER, 1, ord("u"), 0]) + bytes(4),
-        (bytes([stranger.SENDER, 1, ord("s"), 0]) + stranger.string(":1.9") + bytes(3)) * 2,
-        bytes([stranger.SENDER, 1, ord("s"), 0]) + stranger.string(":1.9")[:-1],
+        stranger.padded(FROM, 8) + FROM,
+        FROM[:-1],
         bytes([stranger.SENDER, 1, ord("s"), 0]) + struct.pack("<I2sx", 2, b"\xff\xff"),
         bytes([stranger.PATH, 1, ord("x"), 0]) + bytes(8),
     ],

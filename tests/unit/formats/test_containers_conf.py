@@ -3,7 +3,12 @@
 
 import pytest
 
-from podwatch.formats.containers_conf import ContainersConf, parse_containers_conf
+from podwatch.formats.containers_conf import (
+    ContainersConf,
+    choose_backend,
+    parse_containers_conf,
+)
+from podwatch.words.dhcp import Backend
 from podwatch.words.errors import StateUnreadable
 
 
@@ -32,6 +37,25 @@ def test_backend_and_directory() -> None:
 def test_the_port_of_aardvark_dns(text: str, port: int | None) -> None:
     """A number, or nothing is said of it."""
     assert parse_containers_conf(text).dns_port == port
+
+
+@pytest.mark.parametrize(
+    ("named", "netavark", "cni", "backend"),
+    [
+        ("cni", True, False, Backend.CNI),
+        ("netavark", False, True, Backend.NETAVARK),
+        ("of Podman 9", False, True, Backend.NETAVARK),
+        ("", False, True, Backend.CNI),
+        ("", True, True, Backend.NETAVARK),
+        ("", False, False, Backend.NETAVARK),
+        ("", True, False, Backend.NETAVARK),
+    ],
+)
+def test_the_backend_is_named_or_the_one_there_is(
+    named: str, backend: Backend, *, netavark: bool, cni: bool
+) -> None:
+    """Podman 3 names none: it is CNI where CNI has a network and netavark is not installed."""
+    assert choose_backend(named, netavark=netavark, cni=cni) is backend
 
 
 @pytest.mark.parametrize("text", ["= broken", "[network", "x = " + "[" * 100_000])

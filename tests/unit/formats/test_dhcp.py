@@ -31,11 +31,54 @@ def test_an_empty_lease_file(text: str) -> None:
     assert parse_leases(text) == {}
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"mac": []}', '{"mac": [1]}', '{"mac": {}}', "null"])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"mac": []}', '{"mac": [1]}', '{"mac": {"0": {}}}', "null"]
+)
 def test_a_lease_file_that_makes_no_sense(text: str) -> None:
     """What is not a lease file is an error, never an empty one: that would mean reloads."""
     with pytest.raises(StateUnreadable):
         parse_leases(text)
+
+
+def test_the_mac_of_an_error_is_quoted_short() -> None:
+    """An error stays readable whatever is in the file."""
+    with pytest.raises(StateUnreadable, match=f"^'{'x' * 40}' has no list"):
+        parse_leases(json.dumps({"x" * 41: []}))
+
+
+@pytest.mark.parametrize(
+    ("value", "number"), [(1, 1), (0, 0), (-5, 0), (True, 0), ("60", 0), (None, 0), (1.5, 0)]
+)
+def test_a_time_is_a_number_of_seconds(value: object, number: int) -> None:
+    """What is none is 0: not known. Of several leases of one MAC the first counts."""
+    text = json.dumps({"aa": [{"lease_time": value, "t1": value, "yiaddr": value}, {"t1": 9}]})
+    assert parse_leases(text) == {"aa": Lease("60" if value == "60" else "", number, number)}
+
+
+@pytest.mark.parametrize(
+    ("subnets", "address"),
+    [
+        ([{"ipnet": "192.0.2.70/24"}, {"ipnet": "fd00::2/64"}], "192.0.2.70"),
+        ([7, {"ipnet": ""}, {}, {"ipnet": "fd00::2/64"}], "fd00::2"),
+        ([], ""),
+        (None, ""),
+        ("192.0.2.70/24", ""),
+    ],
+)
+def test_the_first_address_of_an_interface_counts(subnets: object, address: str) -> None:
+    """What is no subnet is passed over."""
+    interface = {"mac_address": "AA:01", "subnets": subnets}
+    text = json.dumps([{"containers": {"abc": {"interfaces": {"eth0": interface}}}}])
+    assert parse_network_inspect(text) == {"abc": ("aa:01", address)}
+
+
+@pytest.mark.parametrize(
+    "containers",
+    [None, [], {"a": 7}, {"a": {}}, {"a": {"interfaces": []}}, {"a": {"interfaces": {"eth0": 7}}}],
+)
+def test_a_container_without_an_interface_is_left_out(containers: object) -> None:
+    """Whatever stands in its place."""
+    assert parse_network_inspect(json.dumps([{"containers": containers}])) == {}
 
 
 def test_network_inspect() -> None:
@@ -58,15 +101,18 @@ def test_network_inspect() -> None:
 
 def test_holders() -> None:
     """Containers that are up on such a network hold a lease; a starting or ended one does not."""
-    places = {"lan": {"a": ("mac", "192.0.2.70", 5.0)}}
+    places = {"lan": {"a": ("mac", "192.0.2.70", 5.0)}, "dmz": {}}
     containers = {
         "a": Container("a", "one", networks=("podman", "lan")),
         "b": Container("b", "two", ContainerState.PAUSED, networks=("lan",)),
         "c": Container("c", "three", ContainerState.PRESUMED, networks=("lan",)),
         "d": Container("d", "four", networks=("podman",)),
+        "e": Container("e", "again", networks=("lan", "dmz")),
     }
 
     assert holders(containers, places) == (
+        Holder("e", "again", "dmz"),
+        Holder("e", "again", "lan"),
         Holder("a", "one", "lan", "mac", "192.0.2.70", 5.0),
         Holder("b", "two", "lan", paused=True),
     )

@@ -28,6 +28,8 @@ def kind_of(parse: Callable[[str], NetworkFile], text: str) -> tuple[str, Contai
     [
         ({"driver": "bridge"}, "bridge"),
         ({"driver": "bridge", "internal": True}, "internal"),
+        ({"driver": "bridge", "internal": False, "options": "unmanaged"}, "bridge"),
+        ({"driver": "bridge", "internal": True, "options": {"mode": "unmanaged"}}, "unmanaged"),
         ({"driver": "bridge", "options": {"mode": "managed"}}, "bridge"),
         ({"driver": "bridge", "options": {"mode": "unmanaged"}}, "unmanaged"),
         ({"driver": "macvlan", "internal": True, "options": {"mode": "bridge"}}, "macvlan"),
@@ -54,6 +56,8 @@ def test_a_real_hosts_networks() -> None:
     [
         ([{"type": "bridge", "isGateway": True, "ipMasq": True}, {"type": "portmap"}], "bridge"),
         ([{"type": "bridge", "isGateway": False, "ipMasq": False}], "internal"),
+        ([{"type": "bridge", "isGateway": True}], "bridge"),
+        ([{"type": "bridge", "ipMasq": True}], "bridge"),
         ([{"type": "tuning"}, {"type": "macvlan", "master": "eth0"}], "macvlan"),
         ([{"type": "ipvlan"}], "ipvlan"),
         ([{"type": "portmap"}, 7], "unknown"),
@@ -85,6 +89,10 @@ def test_what_a_reload_stands_on() -> None:
     assert found["dual"].interface.startswith("podman")
     assert {each.version for each in found["dual"].subnets} == {4, 6}
     assert cni_file(json.dumps(lan)).interface == "eth1"
+    assert cni_file('{"name": "n", "type": "bridge", "bridge": "cni0"}').interface == "cni0"
+    assert cni_file('{"name": "n", "type": "macvlan"}').interface == ""
+    bare = netavark_file('{"name": "n\\n", "driver": "bridge", "network_interface": null}')
+    assert (bare.name, bare.interface, bare.asks_names) == ("n\ufffd", "", False)
 
 
 def test_subnets_that_make_no_sense_are_left_out() -> None:
@@ -102,6 +110,8 @@ def test_subnets_that_make_no_sense_are_left_out() -> None:
         ("10.89.0.1 192.0.2.53,192.0.2.54\n2808 10.89.0.2  in\n", ("10.89.0.1",)),
         ("", ()),
         ("garbage\n", ()),
+        (",10.89.0.1,\n", ("10.89.0.1",)),
+        ("10.89.0.1, 10.89.0.2\n", ("10.89.0.1",)),
     ],
 )
 def test_what_aardvark_listens_on(text: str, listens: tuple[str, ...]) -> None:

@@ -59,8 +59,40 @@ def test_podman_4_and_3_are_read_too() -> None:
     assert one(State="", Exited=True).state is ContainerState.ENDED
     assert one(State="", Status="paused").is_paused
     assert one(Names="web").name == "web"
-    assert one(Names=None).name == ID[:12]
-    assert one(Networks=None).networks == ()
+    nameless: tuple[object, ...] = (None, [], "", [""], [7], {})
+    assert {one(Names=names).name for names in nameless} == {ID[:12]}
+    assert one(Names=["web", "other"]).name == "web"
+    assert [*parse_ps(json.dumps([{"ID": "1a"}, {"Id": ""}, 7]))] == ["1a"]
+    assert one(Networks=None).networks == one(Networks="a").networks == ()
+    assert one(Networks=["a", 7, "b"]).networks == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("pid", "known", "state"),
+    [
+        (1, 1, ContainerState.PRESUMED),
+        (0, 0, ContainerState.CREATED),
+        (-1, 0, ContainerState.CREATED),
+        ("7", 0, ContainerState.CREATED),
+        (None, 0, ContainerState.CREATED),
+    ],
+)
+def test_what_was_created_runs_if_it_has_a_process(
+    pid: object, known: int, state: ContainerState
+) -> None:
+    """So Podman 3 calls a container that has its network already."""
+    container = one(State="created", Pid=pid)
+    assert (container.pid, container.state) == (known, state)
+    assert one(State="exited", Pid=pid).state is ContainerState.ENDED
+
+
+def test_pod_and_namespace_are_read() -> None:
+    """What is not there, or of another kind, is empty."""
+    found = one(Pod="d00d", PodName="shop", Namespaces={"Net": "4026532"}, IsInfra=False)
+    assert (found.pod_id, found.pod, found.netns) == ("d00d", "shop", "4026532")
+    assert not found.is_infra
+    odd = one(Pod=7, PodName=None, Namespaces="x", IsInfra="yes")
+    assert (odd.pod_id, odd.pod, odd.netns, odd.is_infra) == ("", "", "", False)
 
 
 def test_a_pods_infra_container_is_called_after_its_pod() -> None:

@@ -25,6 +25,24 @@ def test_a_port_mapping_is_shown_as_it_is_typed(mapping: PortMapping, shown: str
     assert str(mapping) == shown
 
 
+def test_one_port_of_a_range_is_one_port() -> None:
+    """It leads as far into the container's range as it is in the host's."""
+    mapping = PortMapping(9000, 100, "tcp", 3, ip_address("192.0.2.1"))
+    assert mapping.only(9002) == PortMapping(9002, 102, "tcp", 1, ip_address("192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    ("address", "way"),
+    [
+        ("10.89.0.2", "9000-9001/tcp → 10.89.0.2:80"),
+        ("fd00::2", "9000-9001/tcp → [fd00::2]:80"),
+    ],
+)
+def test_a_way_leads_from_the_host_to_the_first_port(address: str, way: str) -> None:
+    """An address of IPv6 stands in brackets before a port."""
+    assert PortMapping(9000, 80, "tcp", 2).way_to(ip_address(address)) == way
+
+
 @pytest.mark.parametrize(
     ("container", "title"),
     [
