@@ -7,7 +7,7 @@ Each function tells one place a packet passes, from what the kernel shows and po
 from collections.abc import Iterator
 
 from podwatch.drivers.sysctls import FORWARDING
-from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
+from podwatch.words.network import Address, Container, ContainerState, Endpoint, PortMapping, Setup
 from podwatch.words.text import listed
 from podwatch.words.way import Hop, Kernel, Mark
 
@@ -110,7 +110,9 @@ def state(known: Container | None) -> Iterator[Hop]:
         advice = f"podman unpause {known.name}"
         yield Hop("container", f"{known.title} is paused", Mark.BROKEN, advice)
     elif known.is_dead:
-        advice = f"podman start {known.name}"
+        is_gone = known.state is ContainerState.GONE  # nothing is there that could be started
+        names_it = "podwatch status: it names the files that are left of it"
+        advice = names_it if is_gone else f"podman start {known.name}"
         yield Hop("container", f"{known.title} is not running", Mark.BROKEN, advice)
 
 

@@ -148,6 +148,8 @@ def test_who_does_not_run_is_told_in_his_way(state: ContainerState) -> None:
     assert bool(told) is (web.is_paused or web.is_dead)
     what = "paused" if web.is_paused else "not running"
     assert all(hop.what == f"web is {what}" for hop in told)
+    if state is ContainerState.GONE:
+        assert not any("podman start" in hop.advice for hop in told), "it cannot be started"
 
 
 def test_what_stops_nothing_is_a_note() -> None:
