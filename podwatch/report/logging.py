@@ -6,6 +6,7 @@ fields; a terminal gets the sentence, and what to do. Neither structlog nor the 
 brings a renderer for the journal that keeps fields.
 """
 
+import logging
 import os
 import sys
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from podwatch.adapters.journal import connected_to_journal, send
 from podwatch.report.events import Event
 from podwatch.words.text import clean
 
+_LEVELS = logging.getLevelNamesMapping()
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 
 
@@ -32,9 +34,7 @@ def configure(level: str) -> None:
             structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
             last,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            {"debug": 10, "info": 20, "warning": 30, "error": 40}[level]
-        ),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

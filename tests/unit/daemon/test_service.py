@@ -116,7 +116,9 @@ class FakeWorld:
             publisher,
             page,
             [self.file],
-            notify=lambda **what: self.done.append(f"notify {' '.join(what)}"),
+            notify=lambda **what: self.done.extend(
+                f"notify {name}={said}" for name, said in what.items()
+            ),
             heartbeat_s=0.001,
         )
 
@@ -130,7 +132,7 @@ class FakeWorld:
 
         async def body() -> None:
             running = asyncio.ensure_future(self.service.run())
-            await self.until(lambda: "notify ready" in self.done or running.done())
+            await self.until(lambda: "notify ready=1" in self.done or running.done())
             for act in during:
                 await act()
             if not running.done():
@@ -169,10 +171,10 @@ def test_it_starts_in_order_and_stops_at_sigterm(tmp_path: Path) -> None:
     with capture_logs() as logs:
         world.serve()
 
-    begun = [what for what in world.done if not what.startswith(("complain", "notify watchdog"))]
+    begun = [what for what in world.done if not what.startswith(("complain", "notify watchdog=1"))]
     assert begun == [
-        *("attach nftables", "attach firewalld", "attach sysctls", "remember", "notify ready"),
-        *("notify stopping", "close nftables", "close firewalld", "close sysctls"),
+        *("attach nftables", "attach firewalld", "attach sysctls", "remember", "notify ready=1"),
+        *("notify stopping=1", "close nftables", "close firewalld", "close sysctls"),
         *("close page", "close host"),
     ]
     assert events(logs)[0] == "the copy is damaged"
@@ -186,7 +188,7 @@ def test_either_signal_stops_it(tmp_path: Path, number: int) -> None:
 
     async def stop() -> None:
         os.kill(os.getpid(), number)
-        await world.until(lambda: "notify stopping" in world.done)
+        await world.until(lambda: "notify stopping=1" in world.done)
 
     world.serve(stop)
     assert world.done[-1] == "close host"
@@ -275,7 +277,7 @@ def test_a_heartbeat_looks_after_what_nothing_tells_of(tmp_path: Path) -> None:
 
     async def body() -> None:
         await world.beats()
-        assert "notify watchdog" in world.done
+        assert "notify watchdog=1" in world.done
         assert "complain a strange lock" in world.done
         assert not world.hints.wants_look
         world.outdated = True
@@ -298,7 +300,7 @@ def test_a_start_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.Monk
     world = FakeWorld(tmp_path)
     world.reported.clear()
     world.serve()
-    assert "notify ready" in world.done
+    assert "notify ready=1" in world.done
 
 
 def test_it_is_put_together_for_a_host(tmp_path: Path) -> None:

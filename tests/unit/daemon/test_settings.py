@@ -3,6 +3,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,10 +12,16 @@ from hypothesis import strategies as st
 from podwatch.daemon.config import load
 from podwatch.daemon.settings import (
     SETTINGS,
+    SWITCH,
+    Form,
+    LogLevel,
     Setting,
     documented_defaults,
     duration_text,
     durations,
+    one_of,
+    some_of,
+    wholes,
 )
 
 SHIPPED = Path(__file__).parents[3] / "packaging/podwatch.conf"
@@ -67,6 +74,43 @@ def test_each_setting_is_explained(setting: Setting) -> None:
 def test_a_duration_may_be_a_text(text: str, seconds: float) -> None:
     """A duration is read from a number with a unit."""
     assert durations(0, 86400).read(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0, "0s"), (0.3, "300ms"), (0.0005, "0.5ms"), (1, "1s"), (1.5, "1.5s"), (59, "59s")),
+        *((60, "1m"), (61, "61s"), (90, "90s"), (3600, "1h"), (86400, "1d"), (90000, "25h")),
+    ],
+)
+def test_a_duration_is_written_in_its_largest_whole_unit(seconds: float, text: str) -> None:
+    """What is no whole number of any is written in seconds, or milliseconds below one."""
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("form", "allowed", "refused"),
+    [
+        (
+            durations(1, 60),
+            [1, 1.0, "1s", "1000ms", 60, "1m", " 5 s "],
+            [0.9, 60.1, "61s", "999ms"],
+        ),
+        (durations(1, 60), [2], [True, None, [5], "5", "", "5 min.", float("nan")]),
+        (wholes(1, 16), [1, 16], [0, 17, True, 2.0, "2", None]),
+        (SWITCH, [True, False], [0, 1, "true", None]),
+        (one_of(LogLevel), ["info"], ["", "INFO", 1, ["info"], None]),
+        (some_of(("a", "b")), [["a"], ["b", "a"]], [[], ["a", "a"], ["c"], ["a", "c"], "a", None]),
+    ],
+    ids=["bounds", "types", "whole numbers", "switches", "words", "lists"],
+)
+def test_what_a_form_takes(form: Form[Any], allowed: list[object], refused: list[object]) -> None:
+    """Both bounds are allowed, what is beyond them or of another type is not."""
+    for value in allowed:
+        form.read(value)
+    for value in refused:
+        with pytest.raises((ValueError, TypeError)):
+            form.read(value)
 
 
 @given(st.integers(min_value=0, max_value=10**9).map(lambda ms: ms / 1000))

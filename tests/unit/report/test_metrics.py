@@ -114,7 +114,13 @@ def test_a_label_cannot_break_the_format() -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("127.0.0.1:9842", ("127.0.0.1", 9842)), ("[::1]:80", ("::1", 80))],
+    [
+        ("127.0.0.1:9842", ("127.0.0.1", 9842)),
+        ("[::1]:80", ("::1", 80)),
+        ("127.0.0.1:1", ("127.0.0.1", 1)),
+        ("127.0.0.1:65535", ("127.0.0.1", 65535)),
+        ("::1:80", ("::1", 80)),
+    ],
 )
 def test_loopback_addresses(text: str, found: tuple[str, int]) -> None:
     """Both families' loopback addresses may be listened on."""
@@ -122,7 +128,11 @@ def test_loopback_addresses(text: str, found: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0.0.0.0:9842", "192.0.2.1:80", "localhost:80", "127.0.0.1", "127.0.0.1:0", ":80"]
+    "text",
+    [
+        *("0.0.0.0:9842", "192.0.2.1:80", "localhost:80", "127.0.0.1", "127.0.0.1:0", ":80"),
+        *("127.0.0.1:65536", "127.0.0.1:-1", "[::1:80", "::1]:80", "[127.0.0.1:80"),
+    ],
 )
 def test_other_addresses_are_refused(text: str) -> None:
     """Metrics are for this host alone: any other address is no allowed value."""
@@ -135,6 +145,6 @@ def test_a_textfile_is_one_that_node_exporter_reads() -> None:
     """Only an absolute path that ends in .prom is allowed."""
     form = next(each.form for each in SETTINGS if each.name == "metrics.textfile")
     assert form.read("/x/podwatch.prom") == "/x/podwatch.prom"
-    for text in ("podwatch.prom", "/x/podwatch.txt", "/x/\n.prom", 7):
+    for text in ("podwatch.prom", "/x/podwatch.txt", "/x/\n.prom", "x/a.prom", 7):
         with pytest.raises(ValueError, match=r"."):
             form.read(text)

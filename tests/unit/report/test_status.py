@@ -3,6 +3,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,22 @@ def test_what_the_shape_allows_is_kept_as_it_is() -> None:
     document = {**SHAPE, "state": "lost", "pid": 12, "later": {"a": [1]}}
 
     assert complete(document) == document
+
+
+def leaves(shape: Any) -> Iterator[object]:
+    """Every value that is no collection."""
+    if isinstance(shape, dict | list):
+        for part in shape.values() if isinstance(shape, dict) else shape:
+            yield from leaves(part)
+    else:
+        yield shape
+
+
+def test_what_nobody_filled_in_is_empty() -> None:
+    """A field that a document lacks is read as no text, false or zero; no state is unknown."""
+    others = {name: shape for name, shape in SHAPE.items() if name not in ("schema", "state")}
+
+    assert [value for value in leaves(others) if value] == []
 
 
 @given(st.dictionaries(st.sampled_from([*SHAPE, "else"]), JSON))
