@@ -6,6 +6,7 @@ ConfigError that names the file, the setting, the value and what is allowed; all
 so that a person corrects a file once. Which file a value came from is kept.
 """
 
+import errno
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -130,7 +131,7 @@ def _read(file: Path) -> bytes:
     with os.fdopen(open_regular(file, follow=True), "rb") as opened:
         content = opened.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise OSError(0, f"it is larger than {MAX_BYTES} bytes")
+        raise OSError(errno.EFBIG, f"it is larger than {MAX_BYTES} bytes")
     return content
 
 
@@ -175,7 +176,7 @@ def _unknown_key(section: str, key: str) -> str:
 
 
 def _meant(word: str, words: list[str]) -> str:
-    close = get_close_matches(word, words, n=1)
+    close = get_close_matches(word, words)
     return f"; is {close[0]} meant?" if close else f"; there is {', '.join(words)}"
 
 

@@ -61,6 +61,8 @@ def test_effective_values_name_their_origin(tmp_path: Path) -> None:
         ("[firewalld]\nzzz = 1", "firewalld.zzz: no such setting; there is sources"),
         ("[restor]\nlimit = 3", "[restor]: no such section; is restore meant?"),
         ("interval = 3", "interval: a setting must stand below its [section] (is look.interval me"),
+        ("x = 3", "x: a setting must stand below its [section]\n"),
+        ("[restore]\nlimit = false", "restore.limit = false: must be a whole number from 1 to"),
         ("log = 'debug'", "log: must be a section, written [log]"),
         ("[[log]]\nlevel = 'info'", "log: must be a section, written [log]"),
         ("[restore]\nlimit = '3'", 'restore.limit = "3": must be a whole number from 1 to 1000'),
@@ -111,8 +113,9 @@ def test_a_mistake_is_told_with_file_setting_value_and_what_is_allowed(
     with pytest.raises(ConfigError) as caught:
         load([file])
 
+    assert f"{caught.value}\n".count(f"{file}: ") == 1
     assert str(file) in str(caught.value)
-    assert says in str(caught.value)
+    assert says in f"{caught.value}\n"
     assert "podwatch config --default" in caught.value.hint
 
 
@@ -126,6 +129,15 @@ def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         load([first, second])
 
     assert len(str(caught.value).splitlines()) == 3
+
+
+def test_what_contradicts_nothing_is_taken(tmp_path: Path) -> None:
+    """The longest pause may be the first one, too; a file that is a link is read as any other."""
+    there = written(tmp_path, "[restore]\nbackoff = 5\nbackoff_max = 5\n")
+    link = tmp_path / "link.conf"
+    link.symlink_to(there)
+
+    assert load([link]).restore.backoff == 5
 
 
 def test_a_contradiction_names_the_files_it_stands_in(tmp_path: Path) -> None:
