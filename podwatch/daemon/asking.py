@@ -22,7 +22,7 @@ class Asking(Generic[T]):
         self._heard_late = heard_late
         self._task: asyncio.Task[T] | None = None
         self._said: list[T] = []
-        self._is_late = False
+        self._is_late = False  # until somebody no longer waits
 
     def begin(
         self, ask: Callable[[], Coroutine[Any, Any, T]], *, anew: bool = False

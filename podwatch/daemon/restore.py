@@ -39,7 +39,7 @@ from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFail
 from podwatch.words.means import Method, Outcome
 from podwatch.words.network import FirewallDriver
 from podwatch.words.snapshot import Snapshot, Unknown
-from podwatch.words.text import counted
+from podwatch.words.text import counted, listed
 from podwatch.words.verdict import Missing, MissingKind, Verdict
 
 T = TypeVar("T")
@@ -281,9 +281,7 @@ class Restorer:
         else:
             failed = await self._reload_each(ids)
         if failed:
-            names = ", ".join(
-                f"{known[key].title} ({why})" for key, why in list(failed.items())[:5]
-            )
+            names = listed([f"{known[key].title} ({why})" for key, why in failed.items()])
             raise RestoreFailed(
                 f"podman network reload failed for {len(failed)} of "
                 f"{counted(len(ids), 'container')}: {names}",

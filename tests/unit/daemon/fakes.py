@@ -120,6 +120,7 @@ class FakeHost:
     covered: bool = True
     pause: Pause | None = None
     has_netavarks_units: bool = False
+    looks_s: float = 0.0
     repairs_s: float = 0.0
     in_looks: list[Callable[[], None]] = field(default_factory=list)
     in_repairs: list[Callable[[], None]] = field(default_factory=list)
@@ -142,7 +143,8 @@ class FakeHost:
         self.looks_at.append(now())
         self.done.append("look" if hurries else "look and hear firewalld")
         self._seen = self.verdict
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.looks_s)
+        self._looked_at = now()
         if self.in_looks:
             self.in_looks.pop(0)()
         return Snapshot(None, None, None, paused=paused)
@@ -190,8 +192,12 @@ class FakeHost:
         """Copy the rules."""
         self.copies.append(whole)
 
-    def looked(self, _: Any, verdict: Verdict, *_more: Any, cause: Cause, **_times: float) -> None:
-        """What a look found is reported."""
+    def looked(
+        self, _: Any, verdict: Verdict, *_more: Any, cause: Cause, took_s: float, at: float
+    ) -> None:
+        """What a look found is reported, and when that was."""
+        assert took_s == self.looks_s
+        assert at == self._looked_at
         self.reports_at.append(now())
         lost = ", ".join(missing.what for missing in verdict.missing) or "nothing"
         self.done.append(f"report {lost} by {cause.short or cause.text or 'nobody'}")

@@ -212,6 +212,21 @@ def test_one_s_own_transactions_are_no_news() -> None:
     assert done.count("look") == 2
 
 
+@pytest.mark.parametrize(("committed", "replays"), [(1, 1), (2, 2)])
+def test_whose_transactions_there_were_during_a_replay(committed: int, replays: int) -> None:
+    """One beside podwatch's own is somebody's who undid it: it is replayed again. What somebody
+    committed before the look counts for nobody's."""
+    replayed = Outcome(Method.REPLAY, done=True, detail="", transactions=1)
+    host = FakeHost(OK, {"replay": WEB, "reload": OK}, replayed, repairs_s=0.5, looks_s=0.125)
+
+    def commit() -> None:
+        host.in_socket = [flush(host, writer=Writer("iptables", 1))] * committed
+
+    host.in_repairs = [commit]
+    done = host.drive(10, {5: flush(host), 6: flush(host, missing="web")})
+    assert done[: done.index("reload web")].count("replay") == replays
+
+
 def test_who_undoes_a_replay_is_to_blame_for_the_next_loss() -> None:
     """What is undone during a repair is put back again, though the same means was just tried."""
     host = FakeHost(WEB, {"replay": lost("db")})

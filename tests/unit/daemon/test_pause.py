@@ -62,6 +62,18 @@ def test_a_pause_is_no_longer_than_any_can_be(tmp_path: Path) -> None:
         read(path, 1001.0)
 
 
+@pytest.mark.parametrize(
+    ("since", "until"),
+    [("NaN", "1060"), ("1000", "NaN"), ("Infinity", "1060"), ("-Infinity", "1060")],
+)
+def test_a_moment_that_is_none_makes_no_pause(tmp_path: Path, since: str, until: str) -> None:
+    """JSON as Python reads it knows such numbers, and no comparison finds them too large."""
+    path = tmp_path / "pause.json"
+    path.write_text(f'{{"since": {since}, "until": {until}, "reason": "", "by": ""}}')
+    with pytest.raises(StateUnreadable, match="longer than any can be"):
+        read(path, 1001.0)
+
+
 def test_what_others_read_of_a_pause_is_bounded(tmp_path: Path) -> None:
     """The reason and the name are cut, and a file that is too large is not read."""
     path = tmp_path / "pause/pause.json"

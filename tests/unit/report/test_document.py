@@ -173,6 +173,13 @@ def test_the_summary_is_one_sentence(snapshot: Snapshot, verdict: Verdict, says:
     assert summary(snapshot, verdict) == says
 
 
+def test_what_could_not_be_seen_is_unknown() -> None:
+    """Without a setup nothing says which driver there is, and which networks."""
+    verdict = Verdict(State.UNKNOWN, unknown=(Unknown(Part.SETUP, "netavark's state", "gone"),))
+    found = document(Snapshot(None, None, None), verdict)
+    assert (found["driver"], found["networks"], found["containers"]) == ("unknown", [], [])
+
+
 GRAVITY = ("", "ok", "degraded", "unknown", "lost")
 """DHCP's section has no state where no network wants it."""
 

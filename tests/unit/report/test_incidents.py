@@ -171,6 +171,14 @@ def test_a_container_that_lost_its_state_is_not_restored() -> None:
     assert [each.missing for each in story.incidents.going_on] == [[RULE.what]]
 
 
+def test_what_nobody_needs_any_more_is_over() -> None:
+    """The rule of a container that has gone, where nothing is unknown of any."""
+    story = Story()
+    story.look(RULE)
+    story.look(expected=())
+    assert story.ended == story.began
+
+
 def test_a_means_is_told_with_what_it_was_for() -> None:
     """A replay is no part of the story of a sysctl."""
     story = Story()

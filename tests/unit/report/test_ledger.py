@@ -77,6 +77,8 @@ def test_the_journals_fields_are_for_programs() -> None:
         {"cause": "", "missing": missing, "how": "by somebody else", "took_ms": 1000},
     ]
     assert book.log.entries[0][1].endswith("cause: not known")
+    book.looked(BOTH)
+    assert book.log.fields[-1]["decision"] == "none"
 
 
 def test_the_metrics_count_causes_means_and_durations() -> None:
