@@ -105,11 +105,11 @@ def _taken(
         what += f": {name} publishes it, too"
         return Hop("port forward", what, Mark.BROKEN, "publish one of the two on another port")
     seen = replace(snapshot, setup=alive)
-    left = leftovers(seen, expected_rules(alive, observed))
-    is_stale = (chain, text) in {(rule.chain, rule.text) for rule in left}
-    if not is_stale and _may_be_needed(seen, alive, observed, chain, text):
+    if _may_be_needed(seen, alive, observed, chain, text):
         what += ": whose it is cannot be told now"
         return Hop("port forward", what, Mark.UNKNOWN, "podwatch status")
+    left = leftovers(seen, expected_rules(alive, observed))
+    is_stale = (chain, text) in {(rule.chain, rule.text) for rule in left}
     advice = "podwatch restore --stale" if is_stale else _NOT_PODMANS
     return Hop("port forward", what, Mark.BROKEN, advice)
 

@@ -56,10 +56,11 @@ def leftovers(
     is_whole = not missing and not setup.bad_files and not _nameless(setup)
     lost = {key for loss in missing if loss.container for key in loss.container_ids}
     owners = _owners(setup)
+    observed = dict(_observed(setup, snapshot))
     return [
         rule
         for rule in candidates(snapshot, rules)
-        if not may_be_needed(rule, _observed(snapshot, rule), at_large)
+        if not may_be_needed(rule, observed[rule.driver], at_large)
         and (is_whole or (rule.to and owners.get(ip_address(rule.to), "") not in lost))
     ]
 
@@ -113,9 +114,10 @@ def may_be_needed(rule: Leftover, observed: Ruleset, at_large: Collection[Addres
     return any(mentions(text, places) for text in (rule.text, *near))
 
 
-def _observed(snapshot: Snapshot, rule: Leftover) -> Ruleset:
-    own = snapshot.rules or Ruleset(present=False)
-    return snapshot.others.get(rule.driver, own)
+def _observed(setup: Setup, snapshot: Snapshot) -> Iterator[tuple[FirewallDriver, Ruleset]]:
+    if snapshot.rules is not None:
+        yield setup.driver, snapshot.rules
+    yield from snapshot.others.items()
 
 
 def _owners(setup: Setup) -> dict[Address, str]:

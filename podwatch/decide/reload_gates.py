@@ -110,17 +110,13 @@ def _is_bound(gates: Gates, address: Address, port: int) -> bool:
 
 def _missing(gates: Gates, served: Served, address: Address) -> str:
     network = gates.networks.get(served.network)
-    bridge = network.interface if network is not None else ""
-    subnets = network.subnets if network is not None else ()
-    length = next(
-        (subnet.prefixlen for subnet in subnets if address in subnet), address.max_prefixlen
-    )
     what = (
         f"{address} of network {served.network} is not there, on which aardvark-dns has to listen"
     )
-    link = gates.links.by_name.get(bridge)
-    if network is None or not bridge:
+    if network is None or not network.interface:
         return f"{what}: if the network is gone, rm {served.path}"
+    bridge = network.interface
+    link = gates.links.by_name.get(bridge)
     if network.kind is ContainerClass.UNMANAGED:
         return f"{what}: add it to {bridge}, or give the network another gateway"
     if link is None:
@@ -128,6 +124,8 @@ def _missing(gates: Gates, served: Served, address: Address) -> str:
             f"{what}, as there is no bridge {bridge}: restart its containers, or if it has none, "
             f"rm {served.path}"
         )
+    lengths = (subnet.prefixlen for subnet in network.subnets if address in subnet)
+    length = next(lengths, address.max_prefixlen)
     up = "" if link.is_up else f"ip link set {bridge} up; "
     nodad = " nodad" if address.version == 6 else " brd +"
     return f"{what}: {up}ip addr add {address}/{length} dev {bridge}{nodad}"

@@ -45,7 +45,9 @@ def lost_rules(setup: Setup, snapshot: Snapshot, rules: Sequence[Rule]) -> Itera
     What firewalld's policies lack and no reload brings back is no loss but a warning (`unmasked`).
     """
     observed = observed_of(setup, snapshot)
-    for loss in () if observed is None else missing_rules(rules, observed, snapshot, setup):
+    if observed is None:
+        return
+    for loss in missing_rules(rules, observed, snapshot, setup):
         if not about(setup.driver).in_firewalld:
             yield loss
         elif loss.reloadable:
