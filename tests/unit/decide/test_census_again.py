@@ -2,6 +2,7 @@
 """When podman is asked once more who runs, though netavark's state is the same."""
 
 from podwatch.decide.census import CENSUS_AGAIN_MAX_S, CENSUS_AGAIN_S, Asked, Census
+from podwatch.words.network import Container, ContainerState
 
 
 def asked_again(before: Census, asked: Asked, *doubtful: str) -> Census:
@@ -43,3 +44,19 @@ def test_a_change_of_the_rules_brings_the_question_on() -> None:
     doubted = Census({}, Asked(1), frozenset({"aa"}), again_at=101.0)
     assert doubted.doubted(100.0).again_at == 101.0
     assert doubted.doubted(98.0).again_at == 100.0
+
+
+def test_before_podman_was_asked_there_is_no_stamp() -> None:
+    """Which is that of no state."""
+    assert Census().stamp is None
+    assert Census({}, Asked(7)).stamp == 7
+
+
+def test_who_is_not_up_does_not_surely_run() -> None:
+    """Though a process of its number is there."""
+    up, created = (
+        Container(state, state, state, pid=7)
+        for state in (ContainerState.UP, ContainerState.CREATED)
+    )
+    seen = Census({"up": up, "created": created}, Asked(1))
+    assert seen.running(1, {7}) == {"up"}

@@ -207,6 +207,21 @@ def test_what_is_told_already_or_may_be_a_spelling_is_not_told() -> None:
     assert found_by(Chain("", ("drop",)), kind=RuleKind.HOOK) == []
 
 
+def test_podmans_own_forward_hides_nothing() -> None:
+    """Whatever somebody has put beside it, and whether others publish anything."""
+    own = "tcp dport 8080 dnat ip to 10.88.0.2:80"
+    quiet = replace(RANGE.endpoints[0], port_mappings=None)
+    setup = replace(RANGE, endpoints=(quiet, *RANGE.endpoints))
+    rules = [Rule(OF_PORTS, (text,), RuleKind.PORT_DNAT) for text in (own, "last")]
+
+    def told(*there: str) -> int:
+        chains = {OF_PORTS: Chain("", there)}
+        return len(list(hidden(setup, rules, Ruleset(present=True, chains=chains))))
+
+    assert told("ct state new", own, "last") == 0
+    assert told("ct state new", own.replace("8080", "8081"), own, "last") == 1
+
+
 def test_a_chain_that_is_gone_hides_nothing() -> None:
     """That it is gone is told elsewhere."""
     rules = [Rule("FORWARD", ("a",), RuleKind.FORWARD_OUT)]
@@ -274,8 +289,15 @@ def test_who_else_publishes_a_port_is_named() -> None:
 def test_a_copy_of_anothers_rule_in_a_wrong_chain_is_not_its_own() -> None:
     """Only in its own chain is it what the other one publishes."""
     ports = [PortMapping(8080, 80, "sctp")]
-    setup = on_networks(NFT, {0: ([network_of(1)], ports), 1: ([network_of(1)], [])})
-    text = "sctp dport 8080 dnat ip to 10.89.1.3:80"
-    (hop,) = forwards(seen(setup, with_rules(installed(setup), DNAT, text)))
+    setup = on_networks(NFT, {0: ([network_of(1)], ports), 1: ([network_of(1)], ports)})
+    observed = installed(setup)
+    text = next(
+        text
+        for name, chain in observed.chains.items()
+        for text in chain.rules
+        if name.endswith("_dnat") and text.endswith("10.89.1.3:80")
+    )
+    hop, _ = forwards(seen(setup, with_rules(observed, DNAT, text)))
 
-    assert "publishes it, too" not in hop.what
+    assert hop.what.endswith(" takes 8080/sctp first")
+    assert hop.advice == "delete it, unless it is meant so"

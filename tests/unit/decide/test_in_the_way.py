@@ -124,7 +124,8 @@ def test_only_the_port_that_is_taken_is_named() -> None:
     setup, _, chain, rule = stale_first(NFT)
     mapping = PortMapping(8080, 80, "tcp")
     ports = (replace(mapping, protocol="udp"), mapping, PortMapping(8081, 81, "tcp"))
-    more = replace(setup, endpoints=(replace(setup.endpoints[0], port_mappings=ports),))
+    quiet = replace(setup.endpoints[0], container_id="q" * 64, port_mappings=None)
+    more = replace(setup, endpoints=(quiet, replace(setup.endpoints[0], port_mappings=ports)))
     whole = installed(more)
     was = whole.chains[chain]
     chains = {**whole.chains, chain: Chain("", (rule, *was.rules))}

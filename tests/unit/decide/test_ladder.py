@@ -15,6 +15,7 @@ from tests.unit.decide.test_policy import (
     LIMITS,
     OTHER,
     RULE,
+    SOURCE,
     STUCK,
     SYSCTL,
     after,
@@ -174,6 +175,15 @@ def test_an_unknown_is_looked_at_again_beside_what_is_forbidden() -> None:
     assert decide(held) == Decision(None, "held by paused")
     unread = verdict(RULE, blocked=[BlockedKind.PAUSED], unknown=[Part.CONTAINER])
     assert decide(unread) == Decision(None, "held by paused", 101.0)
+
+
+def test_what_needs_no_podman_waits_for_none() -> None:
+    """A sysctl is set while podman changes a network; a source waits for a moment."""
+    busy = [BlockedKind.BUSY]
+    assert decide(verdict(SYSCTL, blocked=busy)).method is Method.SYSCTLS
+    assert decide(verdict(SOURCE, blocked=busy)).method is None
+    assert decide(verdict(SOURCE, unknown=[Part.FIREWALLD])).method is None
+    assert decide(verdict(SYSCTL, unknown=[Part.FIREWALLD])).method is Method.SYSCTLS
 
 
 def test_a_hint_only_brings_forward() -> None:

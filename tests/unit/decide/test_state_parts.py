@@ -157,6 +157,7 @@ def test_the_kernel_is_asked_only_where_it_can_tell_more() -> None:
     assert (asked.state, asked.asks_inside) == (State.LOST, False)
     assert [unknown.what for unknown in asked.unknown] == [BAD.path]
     assert not judge(replace(look, setup=setup_of("a" * 64))).asks_inside
+    assert not judge(replace(look, setup=None)).asks_inside
 
 
 def test_of_a_driver_that_has_no_rules_nothing_is_odd() -> None:
