@@ -23,7 +23,7 @@ def repair_script(repairs: Iterable[Repair], observed: Ruleset) -> str:
     rules: list[str] = []
     for repair in todo:
         on = f"{table} {repair.name}"
-        handles = observed.handles.get(repair.name, ()) if repair.exists else ()
+        handles = observed.handles.get(repair.name, ())
         if repair.exists and len(handles) != len(observed.chains[repair.name].rules):
             raise ValueError(f"the handles of chain {repair.name} are not known")
         gone = [

@@ -198,6 +198,9 @@ def test_a_wildcard_address_has_two_spellings() -> None:
     found = [rule.texts for rule in rules if rule.kind is RuleKind.PORT_DNAT]
     port = "-p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.89.3.2:80"
     assert found == [(f"-d 0.0.0.0/32 {port}", port)]
+    one = expected_rules(setup_of(replace(mapping, host_ip=ip_address("192.0.2.1"))), WHOLE)
+    found = [rule.texts for rule in one if rule.kind is RuleKind.PORT_DNAT]
+    assert found == [(f"-d 192.0.2.1/32 {port}",)]
 
 
 def put_back(was: Ruleset, now: Ruleset, rules: list[Rule]) -> list[str]:

@@ -61,3 +61,4 @@ def test_ranks_are_counted_from_zero(expected: Expected, setup: Setup, observed:
     lone = {group for group, ranks in found.items() if len(ranks) < 2}
     gaps = {group for group, ranks in found.items() if ranks != set(range(len(ranks)))}
     assert (lone, gaps) == (set(), set())
+    assert len(found) > len(setup.networks)
