@@ -6,7 +6,14 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from podwatch.drivers.firewalld import FROM_HOST, POLICIES, expected_rules, policy
+from podwatch.drivers.firewalld import (
+    FROM_HOST,
+    POLICIES,
+    adding,
+    expected_rules,
+    masquerade,
+    policy,
+)
 from podwatch.drivers.firewalld import observed as observed_in
 from podwatch.words.network import Endpoint, FirewallDriver, PortMapping, Setup
 from podwatch.words.rules import Chain, RuleKind, Ruleset
@@ -191,3 +198,14 @@ def test_what_was_there_tells_the_version() -> None:
     )
     rules = expected_rules(Setup(FirewallDriver.FIREWALLD, {}, (endpoint(),)), observed_in(said))
     assert {rule.chain for rule in rules if rule.kind is RuleKind.HOOK} == set(POLICIES)
+
+
+@pytest.mark.parametrize(
+    ("version", "option"),
+    [(4, "--add-masquerade"), (6, "--add-rich-rule='rule family=\"ipv6\" masquerade'")],
+)
+def test_how_a_masquerade_is_added(version: int, option: str) -> None:
+    """That of IPv6 is a rich rule; no reload brings back either."""
+    rule = masquerade("netavark_policy", version)
+    assert adding(rule) == f"firewall-cmd --policy=netavark_policy {option}"
+    assert not rule.reloadable

@@ -472,3 +472,16 @@ def test_one_port_on_two_addresses_has_one_jump() -> None:
     ]
     keys = [(rule.chain, rule.text) for rule in rules]
     assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("count", "ports", "target"), [(1, "9000", "9100"), (2, "9000:9001", "9100-9101/9000")]
+)
+def test_a_range_of_ports_is_one_rule(count: int, ports: str, target: str) -> None:
+    """Each port goes to the one as far behind the first; the rule says where the range begins."""
+    rules = expected_rules(setup_of(PortMapping(9000, 9100, "tcp", count)), Ruleset(present=True))
+    match = f"-p tcp -m tcp --dport {ports} -j DNAT --to-destination"
+    assert [rule.texts for rule in rules if rule.kind is RuleKind.PORT_DNAT] == [
+        (f"{match} 10.89.3.2:{target}",),
+        (f"{match} [fd10:88:a::2]:{target}",),
+    ]

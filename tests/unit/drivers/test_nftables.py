@@ -465,3 +465,16 @@ def test_each_port_of_a_range_has_a_rule_of_its_own() -> None:
         "tcp dport 9001 ct mark set meta mark | 0x1000 dnat ip to 10.89.3.2:9101",
     )
     assert second.ways == ("9000-9001/tcp → 10.89.3.2:9100",)
+
+
+def test_a_jump_is_spelt_in_two_ways_where_it_names_an_address_of_the_host() -> None:
+    """netavark before 1.13.1 leaves the address out; where there is none, there is one spelling."""
+    rules = expected_rules(SETUP, Ruleset(present=False))
+    jumps = [rule.texts for rule in rules if rule.kind is RuleKind.PORT_JUMP]
+    chain = "jump nv_ec79dd0c_10_89_3_0_nm24_dnat"
+    assert jumps == [
+        (f"tcp dport 8080 {chain}",),
+        (f"udp dport 5353 {chain}", f"ip daddr 192.0.2.5 udp dport 5353 {chain}"),
+        (f"tcp dport 9000-9001 {chain}",),
+        ("tcp dport 8080 jump nv_ec79dd0c_fd10-88-a--_nm64_dnat",),
+    ]
