@@ -115,15 +115,15 @@ def test_no_containers_is_an_answer(text: str) -> None:
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=8,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=4,
 )
 _KEYS = st.sampled_from(
     ["Id", "ID", "Names", "State", "Status", "Networks", "PodName", "IsInfra", "Exited"]
 )
 
 
-@given(st.lists(st.dictionaries(_KEYS, _JSON) | _JSON))
+@given(st.lists(st.dictionaries(_KEYS, _JSON) | _JSON, max_size=3))
 def test_strange_fields_are_survived(data: list[object]) -> None:
     """Fields of any kind raise nothing."""
     parse_ps(json.dumps(data))
