@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import podwatch.words
-from podwatch.words.snapshot import ABSENT_FIREWALLD
+from podwatch.words.dhcp import Unit
+from podwatch.words.gates import NameServer
+from podwatch.words.network import Container
+from podwatch.words.rules import Rule, RuleKind
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Part, Unknown
+from podwatch.words.verdict import State, Verdict
+from podwatch.words.way import Mark, Way, WayKind
 
 MODULES = [
     import_module(f"podwatch.words.{path.stem}")
@@ -46,3 +52,10 @@ def test_what_is_not_said_is_not_so() -> None:
     }
     assert found == SAID
     assert (ABSENT_FIREWALLD.running, ABSENT_FIREWALLD.in_kernel) == (False, False)
+    # What is worked out of them follows.
+    assert Container("1a", "web").is_up
+    assert Rule("chain", ("text",), RuleKind.HOST).text == "text"
+    assert Way(WayKind.OUT, "title", "web", "1a", "net", ()).mark is Mark.OPEN
+    assert Unknown(Part.RULES, "what", "why").hint == ""
+    answers = (Unit().exists, NameServer("/pid").is_alive, Verdict(State.OK).has_duplicates)
+    assert answers == (False, False, False)
