@@ -92,7 +92,7 @@ def read(path: Path, *, since: float = 0.0, last: int = 0) -> Told:
     """
     found = lines(path, limit_bytes=LIMIT_BYTES)
     # Two lines make an incident: of the last ones no more has to be understood.
-    return merged(found[-2 * last - 1 :] if last and not since else found, since=since, last=last)
+    return merged(found[-2 * last :], since=since, last=last)
 
 
 def merged(found: Iterable[bytes], *, since: float = 0.0, last: int = 0) -> Told:

@@ -58,6 +58,20 @@ def test_the_rules_tell_the_driver() -> None:
     assert whose(in_use, MADE, GONE) is FirewallDriver.FIREWALLD
 
 
+def test_firewalld_is_asked_only_where_nothing_else_tells() -> None:
+    """Not while iptables has the rules, nor once it had them, nor where they could not be read."""
+    asked: list[Setup] = []
+
+    async def ask(other: Setup) -> Firewalld:
+        asked.append(other)
+        return MADE
+
+    in_use = InUse()
+    for rules, times in ((None, 0), (GONE, 1), (RULES, 1), (GONE, 1)):
+        asyncio.run(in_use.find(SETUP, rules, ask, []))
+        assert len(asked) == times
+
+
 def test_a_copy_of_iptables_rules_tells_the_driver() -> None:
     """Where nothing else does: what an earlier podwatch saw can be put back."""
     in_use = InUse()

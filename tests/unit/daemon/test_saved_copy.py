@@ -85,6 +85,31 @@ def test_what_does_not_concern_the_rules_costs_no_copy(copy: SavedCopy, verdict:
     assert copy.of(FirewallDriver.NFTABLES).chains == WHOLE
 
 
+def test_what_is_whole_is_copied_whoever_is_at_work(copy: SavedCopy) -> None:
+    """Whether podman changes something, and whatever is put back: all rules are there."""
+    busy = replace(SNAPSHOT, busy="podman is changing a network")
+    keep(copy, Verdict(State.OK), busy, Method.REPLAY)
+    assert copy.of(FirewallDriver.NFTABLES).chains == WHOLE
+
+
+def test_what_the_copy_covers(copy: SavedCopy) -> None:
+    """A rule that it holds and that is missing; nothing where setup or rules could not be read."""
+    keep(copy, Verdict(State.OK), SNAPSHOT)
+    rules = expected_rules(SETUP, Ruleset(present=False))
+    assert copy.covers(lose("FORWARD"), rules)
+    assert not copy.covers(SNAPSHOT, rules)
+    assert not copy.covers(replace(SNAPSHOT, rules=None), rules)
+    assert not copy.covers(replace(lose("FORWARD"), setup=None), rules)
+
+
+def test_a_setup_that_could_not_be_read_changes_no_copy(copy: SavedCopy) -> None:
+    """Nor do rules of which none is expected."""
+    rules = expected_rules(SETUP, Ruleset(present=False))
+    copy.take(replace(SNAPSHOT, setup=None), rules, whole=True)
+    copy.take(SNAPSHOT, [], whole=True)
+    assert copy.current is None
+
+
 def test_what_is_lost_keeps_its_copy(copy: SavedCopy) -> None:
     """Of a table that has lost something, what is there is copied and what is lost is kept."""
     keep(copy, Verdict(State.OK), SNAPSHOT)

@@ -2,9 +2,11 @@
 """The surroundings: when the rules of others are looked at, and what is known of them meanwhile."""
 
 import asyncio
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -330,6 +332,22 @@ def test_a_way_out_by_ipv6_is_asked_for_where_routers_are_not_heard(
     monkeypatch.setattr(kernel, "has_default_v6", lambda: default)
     found = surroundings.around(SETUP, Installed.at(Paths(), None), drops=False)
     assert (found.deaf, found.has_default_v6) == (deaf, learned)
+
+
+@pytest.mark.parametrize("bridged", [frozenset(), frozenset({4})], ids=["routed", "bridged"])
+def test_internal_networks_count_where_bridges_hand_packets_on(
+    bridged: frozenset[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those whose bridge is there, and only where a chain drops."""
+    for name, link, internal in (("a", "lo", True), ("b", "lo", False), ("c", "no-such", True)):
+        file = {"name": name, "driver": "bridge", "network_interface": link, "internal": internal}
+        (tmp_path / f"{name}.json").write_text(json.dumps(file))
+    monkeypatch.setattr(kernel, "bridged", lambda: bridged)
+    installed = Installed.at(replace(Paths(), netavark_networks=tmp_path), None)
+    found = surroundings.around(SETUP, installed, drops=True)
+    assert [network.bridge for network in found.internal] == ["lo"] * len(bridged)
+    assert all(network.internal for network in found.internal)
+    assert surroundings.around(SETUP, installed, drops=False).bridged == frozenset()
 
 
 def test_this_very_host_can_be_asked() -> None:

@@ -253,5 +253,7 @@ def test_without_a_lease_the_holder_speaks_for_itself() -> None:
     assert (container["address"], container["leased"]) == (WEB.address, 50.0)
     assert (container["lease_s"], container["renew_s"], container["renews_at"]) == (0, 0, 0.0)
     assert (container["known"], container["paused"]) == (False, True)
+    for_good = replace(SEEN, leases={WEB.mac: Lease("192.0.2.70", 120, 0)})
+    assert section(for_good, WELL, "", 9.0)["containers"][0]["renews_at"] == 0.0
     unseen = replace(SEEN, leased_at={})
     assert section(unseen, WELL, "", 9.0)["containers"][0]["renews_at"] == 0.0

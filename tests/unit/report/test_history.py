@@ -73,6 +73,7 @@ def test_since_and_last(tmp_path: Path) -> None:
     assert [each["began"] for each in read(path, since=9).incidents] == [9, 10]
     assert [each["began"] for each in read(path, since=5, last=1).incidents] == [10]
     assert all(each["ended"] for each in read(path, last=3).incidents)
+    assert [each["began"] for each in read(path, since=3, last=9).incidents] == [*range(3, 11)]
 
 
 def test_a_file_has_room_for_ten_thousand() -> None:
@@ -102,12 +103,12 @@ def test_it_stays_bounded_and_keeps_the_newest(
 
 def test_what_makes_no_sense_is_skipped_and_counted() -> None:
     """A torn line, another schema and what is no record at all do not hide the rest."""
-    good = json.dumps(record(incident(5.0))).encode()
-    found = [good[:12], b"[]", b"7", b"\xff", b"{}", b'{"schema":9,"began":1}', b"", good]
+    good, other = (json.dumps(record(incident(began))).encode() for began in (5.0, 6.0))
+    found = [good[:12], b"[]", b"7", b"\xff", b"{}", b'{"schema":9,"began":1}', b"", good, other]
 
     told = merged(found)
 
-    assert [each["began"] for each in told.incidents] == [5.0]
+    assert [each["began"] for each in told.incidents] == [5.0, 6.0]
     assert told.unreadable == 6
 
 

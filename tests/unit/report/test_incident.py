@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """An incident, and the one line that is told of it."""
 
+from dataclasses import replace
+
+import pytest
+
 from podwatch.report.incident import MAX_SENTENCES, Incident
 from podwatch.report.status import SHAPE, fit
 from podwatch.words.cause import NO_CAUSE, Process, Writer, by_writer, other
@@ -47,6 +51,23 @@ def test_what_comes_back_without_us_is_told_so() -> None:
         "web: 8080/tcp has no DNAT rule; network podman: 10.88.0.0/16 is not a source; "
         "cause: not known; how: by somebody else"
     )
+
+
+@pytest.mark.parametrize(
+    ("loss", "containers"),
+    [
+        (replace(RULE, container="web"), 1),
+        (replace(RULE, network="podman"), 1),
+        (RULE, 2),
+        (replace(RULE, container_ids=()), 2),
+    ],
+    ids=["of a container", "of a network", "of all", "of nobody by name"],
+)
+def test_whom_a_rule_was_of_use_to(loss: Missing, containers: int) -> None:
+    """One of neither a container nor a network serves every container there is."""
+    incident = Incident(100.0, NO_CAUSE)
+    incident.note(replace(verdict(loss), all_container_ids=("a" * 64, "b" * 64)))
+    assert incident.containers == containers
 
 
 def test_a_loss_that_grows_is_one_incident_with_all_of_it() -> None:
