@@ -49,6 +49,10 @@ _NOT_PODMANS = "delete it, unless it is meant so"
 _ACCEPT = (RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
 
 
+_GRAVEST = (Mark.BROKEN, Mark.UNKNOWN, Mark.NOTE)
+"""Of a range the gravest port is told of: a note hides nothing broken, and nothing unknown."""
+
+
 def taken(
     snapshot: Snapshot,
     setup: Setup,
@@ -64,16 +68,16 @@ def taken(
     `address` of the container, from the hook's chain on. What a running container needs is never
     advised to be deleted: the first of several networks of one container serves it.
     """
-    observed, told = snapshot.rules, None
+    observed = snapshot.rules
     if observed is None:
         return None
+    hops = []
     for number in range(mapping.count):
         one = mapping.only(mapping.host_port + number)
         found = taken_first(path, observed, one, address)
         if found is not None:
-            hop = _taken(snapshot, setup, observed, expected, container_id, one, *found)
-            told = hop if told is None or hop.mark is Mark.BROKEN else told
-    return told
+            hops.append(_taken(snapshot, setup, observed, expected, container_id, one, *found))
+    return min(hops, key=lambda hop: _GRAVEST.index(hop.mark), default=None)
 
 
 def _taken(

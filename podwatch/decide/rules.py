@@ -183,7 +183,7 @@ def duplicates(rules: Sequence[Rule], observed: Ruleset) -> list[Notice]:
     return [
         Notice(
             WarningKind.DUPLICATES,
-            f"{extra} rules are there more than once",
+            f"{counted(extra, 'rule')} {'is' if extra == 1 else 'are'} there more than once",
             "harmless; netavark's own reload units add them at every firewalld reload",
         )
     ]

@@ -90,7 +90,8 @@ def about_nobodys(useless: Collection[BadFile]) -> Iterator[Notice]:
         yield Notice(WarningKind.STALE_STATE, what, f"rm {quote(bad.path)}")
     if len(useless) > _MAX_REPORTED:
         more = len(useless) - _MAX_REPORTED
-        what = f"{more} more files make no sense, and nobody who lives can have one"
+        they = "file makes" if more == 1 else "files make"
+        what = f"{more} more {they} no sense, and nobody who lives can have one"
         yield Notice(WarningKind.STALE_STATE, what, "podwatch status names others when these go")
 
 

@@ -68,7 +68,7 @@ def test_a_rule_that_is_there_twice_stands_where_it_stands_first() -> None:
     ("there", "what"),
     [
         (("a", "b"), []),
-        (("a", "b", "b"), ["1 rules are there more than once"]),
+        (("a", "b", "b"), ["1 rule is there more than once"]),
         (("a", "a", "a", "b", "b"), ["3 rules are there more than once"]),
         (("older b", "b", "a"), []),
         (("a", "mine", "mine"), []),
@@ -85,7 +85,7 @@ def test_what_two_rules_share_may_be_there_twice() -> None:
     """One text that stands for two ports is there as often as they are."""
     assert duplicates([rule("a"), rule("a")], observed("a", "a")) == []
     (notice,) = duplicates([rule("a"), rule("a")], observed("a", "a", "a"))
-    assert notice.what.startswith("1 rules")
+    assert notice.what.startswith("1 rule is")
 
 
 def test_a_rule_of_the_host_is_no_only_containers() -> None:

@@ -113,7 +113,7 @@ def test_a_file_without_sense_is_nobodys(
     [
         (1, 1, "/run/x/00 makes no sense (not JSON), and nobody who lives can have it"),
         (20, 20, "/run/x/19 makes no sense (not JSON), and nobody who lives can have it"),
-        (21, 21, "1 more files make no sense, and nobody who lives can have one"),
+        (21, 21, "1 more file makes no sense, and nobody who lives can have one"),
         (23, 21, "3 more files make no sense, and nobody who lives can have one"),
     ],
 )
