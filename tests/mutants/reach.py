@@ -32,14 +32,23 @@ class Reach:
     def tests_of(self, file: str, line: int) -> list[str]:
         """The tests that run a line, those of the file itself first.
 
-        What runs when a module is imported is run by no test alone: all tests that run any line of
-        the file count for it.
+        What runs when a module is imported is run by no test alone. All tests that run any line of
+        the file count for it, and first those that look at it without running one: its own test
+        modules, or its room's where it has none.
         """
         of_file = self.lines.get(file, {})
-        found = set(of_file.get(line) or (test for tests in of_file.values() for test in tests))
         module, room = Path(file).stem, Path(file).parent.name
         own = f"tests/unit/{room}/test_{module}"
-        return sorted(found, key=lambda test: (not test.startswith(own), room not in test, test))
+
+        def nearness(test: str) -> tuple[bool, bool, str]:
+            return not test.startswith(own), room not in test, test
+
+        if found := of_file.get(line):
+            return sorted(found, key=nearness)
+        modules = sorted(str(path.relative_to(TOP)) for path in TOP.glob(f"{own}*.py"))
+        every = {test for tests in of_file.values() for test in tests}
+        rest = (test for test in every if test.partition("::")[0] not in modules)
+        return [*(modules or [f"tests/unit/{room}"]), *sorted(rest, key=nearness)]
 
 
 def node_id(context: str, top: Path = TOP) -> str | None:

@@ -93,17 +93,20 @@ REACH = Reach(
 
 
 def test_tests_of_a_line() -> None:
-    """The file's own tests come first; a line run at import counts for all tests of its file."""
+    """The file's own tests come first; a line run at import counts for all tests of its file.
+
+    Those that run no line of it look at it all the same.
+    """
     assert REACH.tests_of("podwatch/words/way.py", 3) == [
         "tests/unit/words/test_way.py::test_b",
         "tests/unit/decide/test_way.py::test_c",
     ]
     assert REACH.tests_of("podwatch/words/way.py", 1) == [
-        "tests/unit/words/test_way.py::test_b",
+        "tests/unit/words/test_way.py",
         "tests/unit/words/test_text.py::test_a",
         "tests/unit/decide/test_way.py::test_c",
     ]
-    assert REACH.tests_of("podwatch/words/text.py", 1) == []
+    assert REACH.tests_of("podwatch/words/links.py", 1) == ["tests/unit/words"]
 
 
 def test_names_of_tests(tmp_path: Path) -> None:
