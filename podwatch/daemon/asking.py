@@ -41,7 +41,7 @@ class Asking(Generic[T]):
 
         Raises what asking raises.
         """
-        if limit_s is not None and self._said:
+        if self._said:
             done, _ = await asyncio.wait([asked], timeout=limit_s)
             if not done:
                 self._is_late = True
@@ -51,7 +51,7 @@ class Asking(Generic[T]):
     async def _once(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         answer = await ask()
         is_news = self._is_late and self._said != [answer]
-        self._said, self._is_late = [answer], False
+        self._said = [answer]
         if is_news:
             self._heard_late()
         return answer
