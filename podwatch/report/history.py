@@ -112,7 +112,7 @@ def merged(found: Iterable[bytes], *, since: float = 0.0, last: int = 0) -> Told
                     told.append(document)
                 break
             unreadable += 1
-    return Told(told[-last:] if last else told, unreadable)
+    return Told(told[-last:], unreadable)  # -0 is all of them
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

@@ -197,6 +197,14 @@ def test_netavark_s_own_units_have_their_turn_after_firewalld(*, works: bool) ->
     assert "report web by firewalld reloaded" in done
 
 
+def test_netavark_s_own_units_have_no_turn_without_firewalld() -> None:
+    """A change of somebody else's is waited for no longer than anywhere."""
+    host = FakeHost(OK, covered=False, has_netavarks_units=True)
+    done = host.drive(10, {5: flush(host, missing="web")})
+    looks = done[: done.index("reload web")].count("look")
+    assert host.looks_at[looks - 1] - BEGAN_S - 5 == pytest.approx(0.3, abs=0.05)
+
+
 def test_one_s_own_transactions_are_no_news() -> None:
     """A replay's are told by their number from those of others, who use the same program."""
     replayed = Outcome(Method.REPLAY, done=True, detail="", transactions=1)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from podwatch.daemon.rules import IptablesRules, NftablesRules, known_rules
-from podwatch.drivers import iptables, nftables
+from podwatch.drivers import cni, iptables, nftables
 from podwatch.drivers.driver import expected_rules, is_whole
 from podwatch.drivers.iptables_save import ELSEWHERE
 from podwatch.drivers.saved import Repair, SavedRules, repairs
@@ -194,6 +194,19 @@ def test_iptables_is_read_in_both_families(rules: IptablesRules) -> None:
     assert is_whole(SETUP, found)
     assert {chain.hook for chain in rules.filter_chains()} >= {"forward"}
     assert not any(chain.name.startswith("NETAVARK") for chain in rules.filter_chains())
+
+
+def test_what_the_administrator_drops_is_not_the_drivers_own(programs: Programs) -> None:
+    """CNI makes CNI-ADMIN and leaves it to him; what is in CNI's other chains is its own."""
+    chains = "*filter\n:FORWARD ACCEPT [0:0]\n:CNI-FORWARD - [0:0]\n:CNI-ADMIN - [0:0]\n"
+    jumps = "-A FORWARD -j CNI-FORWARD\n-A FORWARD -j CNI-ADMIN\n"
+    rules = "-A CNI-FORWARD -s 10.88.0.2/32 -j ACCEPT\n-A CNI-ADMIN -j DROP\n"
+    programs.prints("iptables-save", f"{chains}{jumps}{rules}COMMIT\n")
+    programs.prints("ip6tables-save", EMPTY)
+    there = IptablesRules(cni.PREFIXES, cni.traits, "CNI-HOSTPORT-DNAT")
+    read(there)
+    (forward,) = (chain for chain in there.filter_chains() if chain.rules)
+    assert forward.around == ("-j CNI-FORWARD", "-j CNI-ADMIN", "-j DROP")
 
 
 def test_what_iptables_told_of_its_version_is_remembered(

@@ -300,6 +300,22 @@ def test_which_ways_are_asked_for(
     assert found.routes == (), "of what the kernel has no answer for nothing is said"
 
 
+def test_the_way_of_an_answer_is_known_from_that_of_a_question(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is of the uplink by which it would leave; to where there is no way the link is empty."""
+    monkeypatch.setattr(kernel, "gateways", lambda: {"eth0": ip_address("192.0.2.1")})
+    monkeypatch.setattr(links, "ways", lambda many: ["", "eth1"][: len(list(many))])
+    setup = Setup(
+        FirewallDriver.NFTABLES,
+        {"n": bridge("n")},
+        (endpoint("a", "10.88.0.2", port_mappings=PORTS),),
+    )
+    to, back = surroundings.around(setup, Installed.at(Paths(), None), drops=False).routes
+    assert (to.is_answer, to.uplink, to.link) == (False, "", "")
+    assert (back.is_answer, back.uplink, back.link) == (True, "eth0", "eth1")
+
+
 @pytest.mark.parametrize(
     ("network", "master", "asked"),
     [

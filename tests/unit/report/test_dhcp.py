@@ -255,5 +255,6 @@ def test_without_a_lease_the_holder_speaks_for_itself() -> None:
     assert (container["known"], container["paused"]) == (False, True)
     for_good = replace(SEEN, leases={WEB.mac: Lease("192.0.2.70", 120, 0)})
     assert section(for_good, WELL, "", 9.0)["containers"][0]["renews_at"] == 0.0
+    assert section(replace(SEEN, holders=None), WELL, "", 9.0)["containers"] == []
     unseen = replace(SEEN, leased_at={})
     assert section(unseen, WELL, "", 9.0)["containers"][0]["renews_at"] == 0.0

@@ -40,6 +40,16 @@ def test_what_is_written_is_what_is_described(tmp_path: Path) -> None:
     assert keys(record(incident(5.0))) == keys(RECORD)
 
 
+def test_what_a_line_lacks_is_empty() -> None:
+    """A field that an older podwatch did not write is read as no text, false or zero."""
+    (told,) = merged([json.dumps({"schema": 1, "began": 5.0}).encode()]).incidents
+
+    process = told.pop("process")
+    assert (told.pop("schema"), told.pop("began")) == (1, 5.0)
+    assert not any(told.values())
+    assert not any(process.values())
+
+
 def test_an_incident_is_told_once_as_it_ended(tmp_path: Path) -> None:
     """The line of its end replaces that of its beginning, also across a restart."""
     path = tmp_path / "state/history.jsonl"
