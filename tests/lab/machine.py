@@ -248,8 +248,8 @@ class Machine:
             try:
                 there = os.stat(f"/proc/{pid}/ns/pid").st_ino
                 command = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
-            except (FileNotFoundError, ProcessLookupError):  # it ended while being looked at
-                continue
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # it ended while being looked at; one that is ending shows no namespace
             if there != own and command in ("systemd", "init"):
                 self.leader = pid
                 return True
