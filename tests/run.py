@@ -75,13 +75,15 @@ class Stage:
     ``obstacle`` says why the stage cannot run here, or nothing. ``tests`` is a folder for pytest.
     ``at_once`` processes share its modules; then, by themselves, come the tests marked ``alone``,
     if there are any. Where it ``boots_hosts``, each test is named as it ends, and the files of the
-    few that failed run once more.
+    few that failed run once more. Where it ``shares_nothing``, neither hosts nor time, the
+    processes share its tests one by one, and none is ``alone``.
     """
 
     commands: tuple[tuple[str, ...], ...] = ()
     tests: str | None = None
     at_once: int = 1
     boots_hosts: bool = False
+    shares_nothing: bool = False
     obstacle: Callable[[], str] = str
 
 
@@ -118,7 +120,7 @@ STAGES = {
         )
     ),
     "types": Stage(commands=((PYTHON, "-m", "mypy"),), obstacle=_no_libraries),
-    "unit": Stage(tests="tests/unit", at_once=CPUS, obstacle=_no_libraries),
+    "unit": Stage(tests="tests/unit", at_once=CPUS, shares_nothing=True, obstacle=_no_libraries),
     # The tests of the heart once more: to measure all of them would cost a minute.
     "coverage": Stage(
         commands=((PYTHON, "-m", "tests.covered", "--numprocesses", str(CPUS)),),
@@ -169,26 +171,23 @@ class Pytest(Protocol):
         """
 
 
-def run_tests(directory: str, at_once: int, pytest: Pytest, *, boots_hosts: bool = False) -> Tally:
-    """Run the tests of one directory in so many processes; those that failed once more.
-
-    Args:
-        directory: where they are, from the top directory.
-        at_once: how many processes share them; the tests marked ``alone`` come afterwards.
-        pytest: what runs them.
-        boots_hosts: whether a test can fail for what runs beside it.
-    """
-    words = "-v" if boots_hosts else "-q"
-    if at_once == 1:
+def run_tests(stage: Stage, pytest: Pytest) -> Tally:
+    """Run the tests of a stage in its processes; with hosts, the files that failed once more."""
+    assert stage.tests is not None
+    directory, processes = stage.tests, ("--numprocesses", str(stage.at_once))
+    words = "-v" if stage.boots_hosts else "-q"
+    if stage.at_once == 1:
         return pytest((directory,), words)
+    if stage.shares_nothing:
+        return pytest((directory,), words, *processes, "--dist", "worksteal")
     tally = Tally()
     # By name, not by number of tests: one test can take longer than a module of thirty, and the
     # longest is among the first.
     spread = ("--dist", "loadscope", "--no-loadscope-reorder")
-    together = (words, "--numprocesses", str(at_once), *spread)
+    together = (words, *processes, *spread)
     for marker, options in (("not alone", together), ("alone", (words,))):
         found = pytest((directory,), *options, "-m", marker, may_be_none=marker == "alone")
-        files = sorted({_file(name) for name in found.failed}) if boots_hosts else []
+        files = sorted({_file(name) for name in found.failed}) if stage.boots_hosts else []
         if 0 < len(files) <= SECOND_TRIES and all((TOP / file).is_file() for file in files):
             print(f"== once more, alone: {' '.join(files)}", flush=True)
             found.replace(pytest(files, words, "-m", marker))
@@ -226,7 +225,7 @@ def run_stage(name: str, tally: Tally, *, ci: bool) -> bool:
             return False
     if stage.tests is None:
         return True
-    found = run_tests(stage.tests, stage.at_once, run_pytest, boots_hosts=stage.boots_hosts)
+    found = run_tests(stage, run_pytest)
     tally.add(found)
     return not found.failed
 

@@ -93,6 +93,7 @@ class FakePytest:
         return self._tallies.pop(0)
 
 
+HOSTS = run.Stage(tests="tests/e2e", at_once=2, boots_hosts=True)
 ALONE = run.Tally(passed={"tests.e2e.test_lab.test_alone"})
 LATE = "tests.e2e.test_lab.test_late[trixie-a.b]"
 
@@ -109,7 +110,7 @@ def test_second_try(*, passes: bool) -> None:
     again = run.Tally(good | {LATE}) if passes else run.Tally(good, {LATE})
     again.seconds["a.py"] = 0.5
     pytest_runs = FakePytest(beside(), again, ALONE)
-    tally = run.run_tests("tests/e2e", 2, pytest_runs, boots_hosts=True)
+    tally = run.run_tests(HOSTS, pytest_runs)
     named = list(run.closing_words(tally, None, ci=True))
 
     assert pytest_runs.asked == [
@@ -126,7 +127,7 @@ def test_second_try(*, passes: bool) -> None:
 def test_no_second_try_without_hosts() -> None:
     """Where no hosts boot beside each other nothing is late: what fails once has failed."""
     pytest_runs = FakePytest(beside(), ALONE)
-    tally = run.run_tests("tests/unit", 2, pytest_runs)
+    tally = run.run_tests(run.Stage(tests="tests/unit", at_once=2), pytest_runs)
 
     assert tally.failed == {LATE}
     assert [marker for _, marker in pytest_runs.asked] == ["not alone", "alone"]
@@ -136,7 +137,7 @@ def test_no_second_try_of_many_files() -> None:
     """What fails in more files than a few was not late."""
     many = {f"tests.e2e.test_{name}.test" for name in ("lab", "quiet", "faults", "process")}
     pytest_runs = FakePytest(run.Tally(failed=many), ALONE)
-    tally = run.run_tests("tests/e2e", 2, pytest_runs, boots_hosts=True)
+    tally = run.run_tests(HOSTS, pytest_runs)
 
     assert tally.failed == many
     assert len(pytest_runs.asked) == 2
@@ -153,11 +154,16 @@ def test_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = alone\n")
     monkeypatch.setattr(run, "TOP", tmp_path)
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    tally = run.run_tests("tests", 2, run.run_pytest)
+    tally = run.run_tests(run.Stage(tests="tests", at_once=2), run.run_pytest)
 
     assert tally.passed == {"tests.test_two.test_beside", "tests.test_two.test_alone"}
     assert tally.failed == set()
     assert set(tally.seconds) == {"tests/test_two.py"}
+
+    one_by_one = run.Stage(tests="tests", at_once=2, shares_nothing=True)
+    tally = run.run_tests(one_by_one, run.run_pytest)
+    assert tally.passed == {"tests.test_two.test_beside"}
+    assert tally.failed == {"tests.test_two.test_alone"}, "it ran beside the other, too"
 
 
 def test_where_the_time_went() -> None:
