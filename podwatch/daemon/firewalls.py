@@ -3,7 +3,7 @@
 
 import math
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole
@@ -29,10 +29,16 @@ OTHERS_EVERY_S = 60.0
 
 
 class Neighbours:
-    """The units that have rules of their own, as systemd tells it; none without systemd."""
+    """The units that have rules of their own, as systemd tells it; none without systemd.
 
-    def __init__(self, systemd: Systemd | None) -> None:
+    `clock` counts seconds.
+    """
+
+    def __init__(
+        self, systemd: Systemd | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._systemd = systemd
+        self._clock = clock
         self._others: tuple[str, ...] = ()
         self._others_at = -math.inf
 
@@ -43,7 +49,7 @@ class Neighbours:
         """
         if self._systemd is None:
             return ()
-        now = time.monotonic()
+        now = self._clock()
         is_due = now >= self._others_at + OTHERS_EVERY_S
         asked = _NETAVARKS + (_OTHERS if is_due else self._others)
         try:

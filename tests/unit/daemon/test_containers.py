@@ -288,3 +288,89 @@ def test_the_kernel_is_asked_anew_where_anybody_may_have_come_or_gone() -> None:
     same, again, changed, other, *ever = podman.keys
     assert same == again
     assert len({same, changed, other, *ever}) == 5
+
+
+def test_what_is_so_before_podman_is_asked_is_noted() -> None:
+    """Each container's state once something was looked at; none before."""
+    podman = FakePodman(stamp=3, runtime=4)
+    assert podman.containers.asked_now() == Asked(3, {}, 4)
+    podman.set_up(WEB)
+    assert podman.containers.asked_now() == Asked(3, {WEB: f"{WEB} 3"}, 4)
+
+
+def test_who_is_in_doubt_has_time_though_others_start() -> None:
+    """He would be taken for dead if podman were asked at each container of another network."""
+    podman = FakePodman(inside={AT[WEB]: 1})
+
+    async def body() -> None:
+        podman.set_up(WEB)
+        await podman.containers.ask()
+        assert podman.containers.again_at is not None
+        podman.runtime = 2
+        assert not podman.containers.is_due
+        podman.stamp = 2
+        assert podman.containers.is_due
+
+    run(body())
+
+
+@pytest.mark.parametrize("what", ["nothing was looked at", "the state is another by now"])
+def test_nobody_is_doubted_by_a_setup_that_is_not_of_the_answer(what: str) -> None:
+    """Whom podman does not list may have come since, or gone: the next look tells."""
+    podman = FakePodman(inside={AT[WEB]: 1})
+
+    async def body() -> None:
+        if what == "nothing was looked at":
+            asked = podman.containers.asked_now()
+        else:
+            podman.set_up(WEB)
+            asked = podman.containers.asked_now()
+            podman.stamp += 1
+        podman.containers.take({}, asked)
+        assert podman.containers.census.doubtful == frozenset()
+        assert podman.keys == []
+
+    run(body())
+
+
+@pytest.mark.parametrize(
+    ("state", "networks", "asks_podman"),
+    [
+        (ContainerState.CREATED, (), True),
+        (ContainerState.ENDED, ("podman",), True),
+        (ContainerState.CREATED, ("podman",), False),
+    ],
+    ids=["on no network", "ended", "where the state tells"],
+)
+def test_who_is_not_being_started_is_not_doubted(
+    state: ContainerState, networks: tuple[str, ...], *, asks_podman: bool
+) -> None:
+    """Only who is created, has a network, and is not told of by netavark's state may be."""
+    podman = FakePodman(asks_podman=asks_podman)
+    podman.listed = {WEB: Container(WEB, "web", state, networks=networks)}
+
+    async def body() -> None:
+        podman.set_up()
+        await podman.containers.ask()
+        assert podman.containers.census.doubtful == frozenset()
+        assert podman.containers.again_at is None
+
+    run(body())
+
+
+def test_nobody_is_known_where_no_setup_could_be_read() -> None:
+    """Names are known all the same, and the kernel is not asked."""
+    podman = FakePodman()
+    podman.containers.remember({WEB: Container(WEB, "web")})
+    found, surely, inside = podman.containers.known(None, set())
+    assert [container.name for container in found.values()] == ["web"]
+    assert (surely, inside) == (frozenset(), None)
+
+
+def test_the_kernel_of_this_host_is_asked_unless_another_is_named() -> None:
+    """It tells how many namespaces have an address, or not, where that is forbidden."""
+    podman = FakePodman()
+    expected: Any = podman
+    containers = Containers(expected, podman.containers._installed, lambda: 1)
+    found = containers.inside_now()
+    assert found is None or all(count > 0 for count in found.values())

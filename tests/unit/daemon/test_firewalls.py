@@ -79,3 +79,41 @@ def test_a_host_that_does_not_tell_has_no_neighbours() -> None:
     silent: Any = FakeSystemd(None)
     assert asyncio.run(Neighbours(None).active()) == ()
     assert asyncio.run(Neighbours(silent).active()) == ()
+
+
+def test_whether_a_firewall_interferes_is_looked_at_once_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was found to do counts until then, and what it was found not to do."""
+    file, now = tmp_path / "ufw.conf", 1000.0
+    file.write_text("# ufw\nENABLED=yes\n")
+    monkeypatch.setattr(firewalls, "_UFW_FILE", file)
+    monkeypatch.setattr(firewalls, "_NFTABLES_FILES", ())
+    systemd: Any = FakeSystemd(["ufw.service", "nftables.service"])
+    neighbours = Neighbours(systemd, lambda: now)
+
+    def active() -> tuple[str, ...]:
+        return asyncio.run(neighbours.active())
+
+    assert active() == ("ufw.service",)
+    file.write_text("# ufw\nENABLED=no\n")
+    now = 1059.75
+    assert active() == ("ufw.service",)
+    assert "nftables.service" not in systemd.asked[-1]
+    now = 1060.0
+    assert active() == ()
+    assert "nftables.service" in systemd.asked[-1]
+    file.write_text("# ufw\nENABLED=yes\n")
+    now = 1119.75
+    assert active() == ()
+    now = 1120.0
+    assert active() == ("ufw.service",)
+
+
+def test_a_silent_systemd_is_asked_for_all_again_at_once() -> None:
+    """Who interferes is still not known."""
+    systemd: Any = FakeSystemd(None)
+    neighbours = Neighbours(systemd, lambda: 1000.0)
+    assert asyncio.run(neighbours.active()) == ()
+    systemd.active = ["docker.service"]
+    assert asyncio.run(neighbours.active()) == ("docker.service",)

@@ -77,7 +77,7 @@ def test_its_holder_is_named_where_the_kernel_says_who() -> None:
     assert held is not None
     assert f"(pid {os.getpid()}, user " in held.holder
 
-    lock.by = HeldLock(PATH, shared=True)
+    lock.by = HeldLock(PATH, shared=True)  # of nobody the kernel names: number 0
     held = HeldFor(lock).at(1.0)
     assert held is not None
     assert held.holder == ""

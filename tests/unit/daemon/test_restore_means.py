@@ -2,6 +2,7 @@
 """What each means does on the host, what it reports, and whom it leaves alone."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from ipaddress import ip_address
@@ -125,6 +126,11 @@ def test_without_firewalld_no_source_can_be_trusted(tmp_path: Path) -> None:
         outcome = await host.run(Method.SOURCES, *SOURCES)
         said = "firewalld is not there to take a trusted source"
         assert (outcome.done, outcome.detail) == (False, said)
+        host.restorer.firewalld = cast("Any", host.zones)
+        host.snapshot = replace(host.snapshot, setup=None)
+        outcome = await host.run(Method.SOURCES, *SOURCES)
+        assert (outcome.done, outcome.detail) == (False, said)
+        assert host.zones.trusted == []
 
     on(tmp_path, story)
 
@@ -378,6 +384,18 @@ def test_what_keeps_a_lease_from_being_renewed(tmp_path: Path) -> None:
     on(tmp_path, story)
 
 
+def test_a_driver_without_a_tool_keeps_no_lease_from_being_renewed(tmp_path: Path) -> None:
+    """Nor a reload: with netavark's firewalld driver there is no program that might not work."""
+
+    async def story(host: Scene) -> None:
+        host.restorer.looker.rules = {}
+        assert await host.restorer.holds_back(IDS[0]) == ""
+        assert (await host.run(Method.RELOAD)).done
+        assert len(host.units.done) == len(IDS)
+
+    on(tmp_path, story)
+
+
 def test_gates_that_cannot_be_read_are_shut(tmp_path: Path) -> None:
     """Where the files of networks cannot be read nobody is reloaded for a lease."""
 
@@ -406,6 +424,8 @@ def test_what_fails_after_it_was_interrupted_is_nobodys_error() -> None:
             await goes_on.wait()
             raise RestoreFailed("no")
 
+        unheard: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: unheard.append(what))
         task = asyncio.ensure_future(ended(fails()))
         await begun.wait()
         task.cancel()
@@ -413,6 +433,9 @@ def test_what_fails_after_it_was_interrupted_is_nobodys_error() -> None:
         goes_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task
+        del task
+        gc.collect()
+        assert unheard == []
         assert END_S < 15
 
     asyncio.run(body())

@@ -239,6 +239,17 @@ def test_the_other_iptables_is_looked_at_for_rules_that_are_whole_there(
     assert asyncio.run(rules.elsewhere(SETUP)) is None
 
 
+def test_rules_that_are_half_there_are_not_elsewhere(
+    programs: Programs, rules: IptablesRules
+) -> None:
+    """One rule less, and all come back where Podman will look for them."""
+    programs.have("-legacy", whole=True)
+    text = (NETAVARK / "iptables.save").read_text().splitlines(keepends=True)
+    at = next(at for at, line in enumerate(text) if line.startswith("-A NETAVARK_FORWARD"))
+    programs.prints("iptables-legacy-save", "".join(text[:at] + text[at + 1 :]))
+    assert asyncio.run(rules.elsewhere(SETUP)) is None
+
+
 def test_nothing_expected_is_looked_for_nowhere(programs: Programs, rules: IptablesRules) -> None:
     """Without containers no other program is started."""
     programs.have("-nft", whole=True)
