@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,15 @@ def test_a_daemon_runs_while_it_is_there_and_shows_it(
 
 
 def test_a_daemon_hidden_in_proc_is_not_gone(tmp_path: Path) -> None:
-    """Under hidepid= /proc does not show the daemon; it is asked for by a signal instead."""
+    """Under hidepid= /proc does not show the daemon; it is asked for by a signal that is none."""
     document = complete({"pid": os.getpid(), "heartbeat_every": 20.0}) | {"heartbeat": 5000.0}
-
-    assert why_not_running(document, 5000.0, proc=tmp_path) == ""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: heard.append(number))
+    try:
+        assert why_not_running(document, 5000.0, proc=tmp_path) == ""
+        assert heard == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("pid", [0, -1, 10**14])
