@@ -26,15 +26,15 @@ from podwatch.formats.route_messages import (
     route_request,
 )
 from podwatch.words.errors import LinksUnreadable, RestoreFailed
-from podwatch.words.links import Interface, Link, Links
-from podwatch.words.network import Address
+from podwatch.words.links import Link, Links
+from podwatch.words.network import Address, Interface
 
 _NETLINK_ROUTE = 0
 _SOL_NETLINK = 270
 _NETLINK_GET_STRICT_CHK = 12  # linux/netlink.h, since Linux 4.20: before, targets are passed over
 _DATAGRAM = 64 * 1024
 _TIMEOUT_S = 1.0
-_TRIES = 3
+_TRIES = 10
 _GO_NOWHERE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES)
 _GIVEN = b"3"  # NET_ADDR_SET, linux/netdevice.h
 _CAP_NET_ADMIN = 12  # linux/capability.h

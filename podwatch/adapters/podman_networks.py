@@ -5,6 +5,7 @@ No program is started for any of it. What is in these directories is somebody el
 makes no sense is passed over, as podman does.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -46,9 +47,26 @@ class PodmanNetworks:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
+        self._files: tuple[object, dict[str, NetworkFile]] = (None, {})
+        self._backend: tuple[object, tuple[Backend, Path]] | None = None
 
     def read_backend(self) -> tuple[Backend, Path]:
         """The network backend in use, and the directory of its networks' files."""
+        stamp = self._stamp()
+        if self._backend is None or self._backend[0] != stamp:
+            self._backend = (stamp, self._read_backend())
+        return self._backend[1]
+
+    def _stamp(self) -> object:
+        """What changes whenever another backend or directory may be in use."""
+        of_files = [
+            _stamp(path) if path.suffix == ".d" else _of_file(path)
+            for path in (*self._paths.containers_conf, self._paths.chosen_backend)
+        ]
+        programs = [path.exists() for path in _NETAVARK_PROGRAMS]
+        return of_files, programs, _stamp(self._paths.cni_networks)
+
+    def _read_backend(self) -> tuple[Backend, Path]:
         name = directory = ""
         for given in self._configured():
             name, directory = given.backend or name, given.directory or directory
@@ -72,8 +90,13 @@ class PodmanNetworks:
         return tuple(sorted({network.name for network in files if network.wants_dhcp}))
 
     def read_files(self) -> dict[str, NetworkFile]:
-        """By its name, each network that has a file."""
-        return {network.name: network for network in _networks(*self.read_backend())}
+        """By its name, each network that has a file; parsed again only where one has changed."""
+        backend, directory = self.read_backend()
+        stamp = (backend, directory, _stamp(directory))
+        if stamp != self._files[0]:
+            found = {network.name: network for network in _networks(backend, directory)}
+            self._files = (stamp, found)
+        return self._files[1]
 
     def read_proxy(self) -> tuple[tuple[str, ...], Proxy]:
         """The networks that want DHCP, and the proxy that asks for their leases."""
@@ -139,6 +162,27 @@ def _files(directory: Path, *endings: str) -> Iterator[Path]:
     for name in names:
         if not endings or name.endswith(endings):
             yield directory / name
+
+
+def _stamp(directory: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What changes whenever a file in the directory is written anew."""
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                info = entry.stat(follow_symlinks=False)
+                found.append((entry.name, info.st_ino, info.st_mtime_ns, info.st_size))
+    except OSError:
+        pass  # it is not there, or a file of it went away just now
+    return tuple(sorted(found))
+
+
+def _of_file(path: Path) -> tuple[int, int, int]:
+    try:
+        info = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return info.st_ino, info.st_mtime_ns, info.st_size
 
 
 def _changed(path: Path) -> float:

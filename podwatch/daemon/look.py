@@ -22,6 +22,7 @@ from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
+from podwatch.daemon.wires import Wires
 from podwatch.decide.judge import judge
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, about
@@ -91,6 +92,7 @@ class Looker:
         self.changes = changes
         self.copied = copied
         self.settings = KernelSettings()
+        self.wires = Wires()
         self._in_use = InUse()
         self._lock = HeldFor(installed.lock)
         self._changes_at: int | None = None  # at the last look
@@ -152,6 +154,7 @@ class Looker:
         containers, listed, inside = self.containers.known(read.setup, alive)
         lock = self._lock.at(time.monotonic())
         drops = await self._look_around(read)
+        links = self.wires.read(unknown)
         return Snapshot(
             setup=read.setup,
             rules=read.rules,
@@ -170,6 +173,8 @@ class Looker:
             sysctls_seen=self.settings.seen,
             uplinks=self.settings.uplinks,
             around=self.surroundings.around,
+            links=links,
+            files=self.installed.networks.read_files(),
             drops=drops,
             copied={} if read.setup is None else self.copied(read.setup.driver).chains,
             others=self.surroundings.others if read.rules is not None else {},

@@ -18,6 +18,7 @@ from podwatch.words.network import (
     BadFile,
     Endpoint,
     FirewallDriver,
+    Interface,
     Isolation,
     Network,
     PortMapping,
@@ -62,6 +63,7 @@ def parse_result(text: str) -> Joined | None:
             # Podman 3 and 4 make internal networks so (libpod/network/cni).
             internal=not (bridge.get("isGateway") or bridge.get("ipMasq")),
             masquerades=bool(bridge.get("ipMasq")),
+            gateways=tuple(_gateways(data["result"])) if bridge.get("isGateway") else (),
         )
         endpoint = Endpoint(
             container_id=key,
@@ -120,6 +122,12 @@ def _addresses(result: dict[str, Any]) -> Iterator[tuple[Address, Subnet]]:
     for ip in result.get("ips") or ():
         interface = ip_interface(ip["address"])
         yield interface.ip, interface.network
+
+
+def _gateways(result: dict[str, Any]) -> Iterator[Interface]:
+    for ip in result.get("ips") or ():
+        if ip.get("gateway"):
+            yield ip_interface((ip["gateway"], ip_interface(ip["address"]).network.prefixlen))
 
 
 def _mapping(data: dict[str, Any]) -> PortMapping:

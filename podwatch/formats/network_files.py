@@ -6,16 +6,20 @@ Beside them aardvark-dns' own files: on which addresses it listens.
 
 import json
 import re
-from ipaddress import ip_address, ip_network
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
-from podwatch.words.network import Address, ContainerClass, Subnet
+from podwatch.words.network import Address, ContainerClass, Interface, Subnet
 from podwatch.words.text import clean
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}")
 """podman's own rule (common libnetwork/types/define.go), and short enough for a unit's name."""
+
+_SPECIAL = ("vrf", "vlan")
+"""What podwatch does not know how to give a bridge that it makes anew (netavark 1.8, 1.14)."""
 
 _DRIVERS = {
     kind.value: kind
@@ -32,9 +36,10 @@ def netavark_file(text: str) -> NetworkFile:
     """
     data = _named(text)
     kind = _DRIVERS.get(str(data.get("driver")), ContainerClass.UNKNOWN)
-    options = data.get("options")
+    found = data.get("options")
+    options = found if isinstance(found, dict) else {}
     if kind is ContainerClass.BRIDGE:
-        if isinstance(options, dict) and options.get("mode") == "unmanaged":
+        if options.get("mode") == "unmanaged":
             kind = ContainerClass.UNMANAGED
         elif data.get("internal") is True:
             kind = ContainerClass.INTERNAL
@@ -45,6 +50,9 @@ def netavark_file(text: str) -> NetworkFile:
         tuple(_subnets(data.get("subnets"))),
         data.get("dns_enabled") is True,
         _wants_dhcp(data["name"], data.get("ipam_options"), "driver"),
+        tuple(_gateways(data.get("subnets"))),
+        any(options.get(name) for name in _SPECIAL),
+        _mtu(options.get("mtu")),
     )
 
 
@@ -98,6 +106,22 @@ def _subnets(found: object) -> list[Subnet]:
         except (ValueError, TypeError, KeyError):
             continue
     return subnets
+
+
+def _gateways(found: object) -> Iterator[Interface]:
+    """The addresses that netavark gives a bridge (netavark src/network/bridge.rs)."""
+    for subnet in found if isinstance(found, list) else ():
+        try:
+            length = ip_network(str(subnet["subnet"]), strict=False).prefixlen
+            if subnet.get("gateway"):
+                yield ip_interface((str(subnet["gateway"]), length))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+
+
+def _mtu(found: object) -> int:
+    said = str(found)
+    return int(said) if re.fullmatch("[0-9]{1,5}", said) else 0
 
 
 def _named(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ range of ports together) and `podman container inspect` (which alone has address
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from podwatch.formats.podman_json import containers_of
@@ -18,6 +18,7 @@ from podwatch.words.network import (
     Container,
     Endpoint,
     FirewallDriver,
+    Interface,
     Isolation,
     Network,
     PortMapping,
@@ -114,6 +115,7 @@ def _network(data: Mapping[str, Any]) -> Network:
         bridge=_text(data, "network_interface"),
         subnets=tuple(_subnets(data)),
         isolation=_isolation(str(options.get("isolate", "false"))),
+        gateways=tuple(_gateways(data)),
     )
 
 
@@ -153,14 +155,15 @@ def _endpoints(
                 network_name=printable(name),
                 addresses=addresses,
                 port_mappings=ports.get(key) or None,
-                dns_servers=tuple(_gateways(network)),
+                dns_servers=tuple(gateway.ip for gateway in _gateways(network)),
             )
 
 
-def _gateways(data: Mapping[str, Any]) -> Iterator[Address]:
-    for subnet in data["subnets"]:
+def _gateways(data: Mapping[str, Any]) -> Iterator[Interface]:
+    for subnet in data.get("subnets") or ():
         if subnet.get("gateway"):
-            yield ip_address(subnet["gateway"])
+            length = ip_network(subnet["subnet"], strict=False).prefixlen
+            yield ip_interface((subnet["gateway"], length))
 
 
 def _addresses(

@@ -15,8 +15,7 @@ from ipaddress import ip_address, ip_interface
 
 from podwatch.formats import netlink
 from podwatch.formats.netlink import attribute, attributes, text
-from podwatch.words.links import Interface
-from podwatch.words.network import Address
+from podwatch.words.network import Address, Interface
 
 NEWLINK, GETLINK, SETLINK = 16, 18, 19  # linux/rtnetlink.h
 NEWADDR, GETADDR = 20, 22

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from podwatch.words.links import Links
-from podwatch.words.network import Address, ContainerClass, Subnet
+from podwatch.words.network import Address, ContainerClass, Interface, Subnet
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class NetworkFile:
 
     `interface` is the bridge, or the parent of a macvlan or ipvlan, "" for that of the default
     route. One that `wants_dhcp` has a name that podman takes: it becomes a part of a unit's name.
+    `gateways` are the addresses of its bridge. `special`: its bridge is in a VRF or has a VLAN.
+    `mtu` is 0 where none was asked for.
     """
 
     name: str
@@ -26,6 +28,9 @@ class NetworkFile:
     subnets: tuple[Subnet, ...] = ()
     asks_names: bool = False
     wants_dhcp: bool = False
+    gateways: tuple[Interface, ...] = ()
+    special: bool = False
+    mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True)

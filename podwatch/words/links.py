@@ -3,11 +3,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Interface, IPv6Interface
 
-from podwatch.words.network import Address, Network
-
-Interface = IPv4Interface | IPv6Interface
+from podwatch.words.network import Address, Interface, Network
 
 
 @dataclass(frozen=True, slots=True)

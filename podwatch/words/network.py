@@ -8,10 +8,19 @@ them is the work of the adapters, turning them into rules that of the drivers.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 
 Address = IPv4Address | IPv6Address
 Subnet = IPv4Network | IPv6Network
+Interface = IPv4Interface | IPv6Interface
+"""An address with the length of its subnet's prefix."""
 
 
 class FirewallDriver(StrEnum):
@@ -75,6 +84,8 @@ class Network:
     """A bridge network that netavark or CNI set up on this host.
 
     One that is not `internal` but does not masquerade either is routed; only CNI has such.
+    `gateways` are the addresses of its bridge, where what tells of it has them: netavark's state
+    has none.
     """
 
     id: str
@@ -86,6 +97,7 @@ class Network:
     masquerades: bool = True
     outbound: tuple[Address, ...] = ()
     hash_name: str = ""
+    gateways: tuple[Interface, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

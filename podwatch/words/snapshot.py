@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from podwatch.words.links import Around
+from podwatch.words.gates import NetworkFile
+from podwatch.words.links import Around, Links
 from podwatch.words.network import Address, Container, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.text import clean_fields
@@ -65,6 +66,7 @@ class Part(StrEnum):
     CONTAINER = "container"  # one state file
     RULES = "rules"
     FIREWALLD = "firewalld"
+    LINKS = "links"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Snapshot:
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
     netavark's value, had it at an earlier look, or are said to by netavark; `uplinks` are the
     interfaces of the IPv4 default route, `around` what else the host's network is like.
+    `links` are the host's interfaces and addresses, `files` Podman's networks as configured.
     `drops` are the chains of others that drop what is forwarded, or sent to the host, and not named
     in them.
     """
@@ -124,6 +127,8 @@ class Snapshot:
     sysctls_seen: frozenset[str] = frozenset()
     uplinks: tuple[str, ...] = ()
     around: Around = field(default_factory=Around)
+    links: Links | None = None
+    files: Mapping[str, NetworkFile] = field(default_factory=dict)
     drops: tuple[BaseChain, ...] = ()
     copied: Mapping[str, Chain] = field(default_factory=dict)
     others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)

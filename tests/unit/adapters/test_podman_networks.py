@@ -196,3 +196,22 @@ def test_who_is_on_a_network_of_cnis_is_in_its_results(paths: Paths) -> None:
         "lan": {"one": place},
         "empty": {},
     }
+
+
+def test_a_network_is_parsed_again_when_its_file_changes(tmp_path: Path) -> None:
+    """The same files give the same answer; one that is written anew, or removed, another one."""
+    paths = Paths(
+        netavark_networks=tmp_path,
+        cni_networks=tmp_path / "cni",
+        containers_conf=(),
+        chosen_backend=tmp_path / "none",
+    )
+    networks = PodmanNetworks(paths)
+    file = tmp_path / "app.json"
+    file.write_text('{"name": "app", "driver": "bridge", "network_interface": "podman1"}')
+    first = networks.read_files()
+    assert networks.read_files() is first
+    file.write_text('{"name": "app", "driver": "bridge", "network_interface": "podman10"}')
+    assert networks.read_files()["app"].interface == "podman10"
+    file.unlink()
+    assert networks.read_files() == {}

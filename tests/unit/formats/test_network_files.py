@@ -150,3 +150,25 @@ def test_no_network_of_a_hostile_name_wants_dhcp(name: str) -> None:
     assert not netavark_file(text).wants_dhcp
     assert not cni_file(json.dumps({"name": name, "ipam": {"type": "dhcp"}})).wants_dhcp
     assert netavark_file(text.replace(json.dumps(name), json.dumps("x" * 200))).wants_dhcp
+
+
+def test_a_bridges_addresses_and_what_is_special_about_it() -> None:
+    """Gateways have the length of their subnet; one that makes no sense is left out."""
+    network = {
+        "name": "n",
+        "driver": "bridge",
+        "network_interface": "podman1",
+        "subnets": [
+            {"subnet": "10.89.0.0/24", "gateway": "10.89.0.1"},
+            {"subnet": "fd89::/64", "gateway": "fd89::1"},
+            {"subnet": "10.90.0.0/24"},
+            {"subnet": "10.91.0.0/24", "gateway": "nonsense"},
+        ],
+        "options": {"mtu": "1400"},
+    }
+    found = netavark_file(json.dumps(network))
+    assert [str(gateway) for gateway in found.gateways] == ["10.89.0.1/24", "fd89::1/64"]
+    assert (found.special, found.mtu) == (False, 1400)
+    for options in ({"vrf": "red"}, {"vlan": "7"}):
+        assert netavark_file(json.dumps({**network, "options": options})).special
+    assert netavark_file(json.dumps({**network, "options": {"mtu": "many"}})).mtu == 0

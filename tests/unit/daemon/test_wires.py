@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When the host's links are listed."""
+
+from podwatch.daemon.wires import Wires
+from podwatch.words.errors import LinksUnreadable
+from podwatch.words.links import Link, Links
+from podwatch.words.snapshot import Part, Unknown
+
+HOST = Links({"podman0": Link("podman0", 3)})
+
+
+class Kernel:
+    """It lists HOST, or refuses, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.refuses = False
+
+    def read(self) -> Links:
+        """The links."""
+        self.asked += 1
+        if self.refuses:
+            raise LinksUnreadable("cannot list links: no answer in time")
+        return HOST
+
+
+def test_links_are_listed_again_only_after_the_kernel_told_of_a_change() -> None:
+    """Two looks between which nothing was told list them once; a message makes another listing."""
+    kernel, told, unknown = Kernel(), [7], list[Unknown]()
+    wires = Wires(lambda: told[0], kernel.read)
+    assert [wires.read(unknown), wires.read(unknown)] == [HOST, HOST]
+    assert kernel.asked == 1
+    told[0] = 8
+    wires.read(unknown)
+    assert (kernel.asked, unknown) == (2, [])
+
+
+def test_where_nobody_listens_each_look_lists_the_links() -> None:
+    """Without a watch nothing says that they are the same."""
+    kernel = Kernel()
+    wires = Wires(read=kernel.read)
+    wires.read([])
+    wires.read([])
+    assert kernel.asked == 2
+
+
+def test_a_kernel_that_does_not_tell_makes_the_links_unknown() -> None:
+    """What was listed before is not taken for what is there now, and is listed anew later."""
+    kernel, unknown = Kernel(), list[Unknown]()
+    told = [1]
+    wires = Wires(lambda: told[0], kernel.read)
+    wires.read(unknown)
+    kernel.refuses, told[0] = True, 2
+    assert wires.read(unknown) is None
+    assert [(part.part, part.why) for part in unknown] == [
+        (Part.LINKS, "cannot list links: no answer in time")
+    ]
+    kernel.refuses, told[0] = False, 1
+    assert wires.read([]) == HOST
+    assert kernel.asked == 3
