@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from podwatch.adapters.files import read_proc
 from podwatch.formats.route_messages import (
@@ -26,7 +26,7 @@ from podwatch.formats.route_messages import (
     route_request,
 )
 from podwatch.words.errors import LinksUnreadable, RestoreFailed
-from podwatch.words.links import Link, Links
+from podwatch.words.links import Inner, Link, Links
 from podwatch.words.network import Address, Interface
 
 _NETLINK_ROUTE = 0
@@ -62,33 +62,35 @@ def read() -> Links:
             link.kind,
             link.netns_id,
             link.mac,
+            link.has_carrier,
         )
         for link in seen
     }
     return Links(links, addresses)
 
 
-def inside() -> Mapping[int, frozenset[Address]] | None:
-    """The addresses in each namespace behind a veth of the host, on whatever bridge that is.
+def inside(numbers: Iterable[int]) -> dict[int, tuple[Inner, ...]]:
+    """What is in the network namespaces with these numbers; one that has gone is left out.
 
-    By the namespace's number; None if it could not be told. Loopback's are left out.
+    Raises LinksUnreadable where the kernel does not tell.
     """
-    try:
-        with _Questions() as questions:
-            found: dict[int, frozenset[Address]] = {}
-            gone = set()
-            for number in _namespaces(questions.links()):
-                seen = questions.addresses_in(number)
-                if seen is None:
-                    gone.add(number)
-                else:
-                    addresses = (address.address.ip for address in seen)
-                    found[number] = frozenset(ip for ip in addresses if not ip.is_loopback)
-            if gone and gone & _namespaces(questions.links()):
-                return None  # it is there, and the kernel does not list it
-    except LinksUnreadable:
-        return None
+    found: dict[int, tuple[Inner, ...]] = {}
+    with _Questions() as questions:
+        for number in numbers:
+            seen = questions.inside(number)
+            if seen is not None:
+                found[number] = tuple(_inner(*seen))
     return found
+
+
+def _inner(links: Iterable[LinkSeen], of_links: Iterable[AddressSeen]) -> Iterator[Inner]:
+    addresses: dict[int, tuple[Interface, ...]] = {}
+    for seen in of_links:
+        if not seen.address.is_loopback:
+            addresses[seen.index] = (*addresses.get(seen.index, ()), seen.address)
+    for link in links:
+        found = addresses.get(link.index, ())
+        yield Inner(link.name, link.index, link.is_up, link.kind, link.peer, found)
 
 
 def ways(asked: Iterable[tuple[Address, Address | None, str]]) -> list[str | None]:
@@ -132,10 +134,6 @@ def keep_mac(link: Link) -> None:
         ) from exc
 
 
-def _namespaces(ports: Iterable[LinkSeen]) -> set[int]:
-    return {port.netns_id for port in ports if port.netns_id is not None and port.netns_id >= 0}
-
-
 class _Questions:
     """A socket for a few questions, one after the other."""
 
@@ -172,20 +170,24 @@ class _Questions:
         found = self._ask(addresses_request, "list addresses")
         return [message for message in found if isinstance(message, AddressSeen)]
 
-    def addresses_in(self, netns_id: int) -> list[AddressSeen] | None:
-        """All addresses in the namespace with that number; None if there is none.
+    def inside(self, netns_id: int) -> tuple[list[LinkSeen], list[AddressSeen]] | None:
+        """All links and addresses in the namespace with that number; None if there is none.
 
-        None of a namespace of those who are above this host: it is no container's on it.
+        Nothing of a namespace of those who are above this host: it is no container's on it.
         """
         try:
+            links = self._ask(lambda number: links_request(number, netns_id), "list links")
             found = self._ask(lambda number: addresses_request(number, netns_id), "list addresses")
         except _Refused as exc:
             if exc.errno == errno.EINVAL:
                 return None
             if exc.errno == errno.EACCES and _is_capable():
-                return []  # where the host is a container itself: its own uplink leads there
+                return [], []  # where the host is a container itself: its own uplink leads there
             raise
-        return [message for message in found if isinstance(message, AddressSeen)]
+        return (
+            [message for message in links if isinstance(message, LinkSeen)],
+            [message for message in found if isinstance(message, AddressSeen)],
+        )
 
     def route(self, to: Address, source: Address | None, index: int) -> int | None:
         """The index of the link by which a packet goes, 0 for none; None if it is not told."""

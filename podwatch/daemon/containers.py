@@ -7,6 +7,7 @@ lives whom it does not call running.
 """
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,12 +15,14 @@ from dataclasses import replace
 
 from podwatch.adapters import process
 from podwatch.daemon.expected import Expected
-from podwatch.daemon.inside import Inside
+from podwatch.daemon.inside import KEPT_S, Inside
 from podwatch.daemon.installed import Installed
 from podwatch.decide.census import Asked, Census, by_kernel, in_doubt, living
 from podwatch.decide.classes import classify
-from podwatch.words.errors import PodwatchError, Unreadable
+from podwatch.words.errors import LinksUnreadable, PodwatchError, Unreadable
+from podwatch.words.links import Links, Namespaces
 from podwatch.words.network import Address, Container, ContainerState, FirewallDriver, Setup
+from podwatch.words.snapshot import Part, Unknown
 
 QUIET_S = 0.5
 """podman is asked for its containers when netavark's state has been the same for so long."""
@@ -208,6 +211,23 @@ class Containers:
     def running(self, setup: Setup) -> Setup:
         """The setup without containers that do not run, as far as is known now."""
         return living(setup, self.known(setup, self.alive())[0])
+
+    def namespaces(
+        self, links: Links | None, unknown: list[Unknown], *, hurries: bool
+    ) -> Namespaces | None:
+        """What is in the namespaces behind veths of the host's `links`.
+
+        None, and why in `unknown`, where the kernel does not tell. Who hurries asks only of those
+        that are new or changed.
+        """
+        if links is None:
+            return None
+        try:
+            return self._inside.namespaces(links, math.inf if hurries else KEPT_S)
+        except LinksUnreadable as exc:
+            what = "the containers' network namespaces"
+            unknown.append(Unknown(Part.LINKS, what, str(exc), exc.hint))
+            return None
 
     def inside(self) -> Mapping[Address, int] | None:
         """In how many namespaces an address is; None where the kernel does not tell."""

@@ -155,6 +155,7 @@ class Looker:
         lock = self._lock.at(time.monotonic())
         drops = await self._look_around(read)
         links = self.wires.read(unknown)
+        namespaces = self.containers.namespaces(links, unknown, hurries=hurries)
         return Snapshot(
             setup=read.setup,
             rules=read.rules,
@@ -174,6 +175,7 @@ class Looker:
             uplinks=self.settings.uplinks,
             around=self.surroundings.around,
             links=links,
+            namespaces=namespaces,
             files=self.installed.networks.read_files(),
             drops=drops,
             copied={} if read.setup is None else self.copied(read.setup.driver).chains,

@@ -29,10 +29,11 @@ _ENDS = (netlink.DONE, netlink.ERROR)
 _DUMP = netlink.REQUEST | netlink.DUMP
 _ORDER = netlink.REQUEST | netlink.ACK
 _INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
-_IFF_UP = 1
+_IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000  # linux/if.h
 _FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
 # linux/if_link.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 1, 3, 10, 18, 37
+_IFLA_LINK, _IFLA_TARGET_NETNSID = 5, 46
 _IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 8
 _INFO_KIND = 1
 _RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF = 1, 2, 3, 4  # linux/rtnetlink.h
@@ -45,7 +46,12 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_TARGET_NETNSID = 1, 2, 10  # linux/if_addr.h
 
 @dataclass(frozen=True, slots=True)
 class LinkSeen:
-    """One link of a dump; `master` is an index, 0 for none."""
+    """One link of a dump; `master` is an index, 0 for none.
+
+    `peer` is the index of the other end of a veth, in the namespace that the other end is in; of
+    what is made on top of a parent, such as a macvlan, that of the parent. `has_carrier`: both ends
+    of a veth are up.
+    """
 
     name: str
     index: int
@@ -54,6 +60,8 @@ class LinkSeen:
     kind: str
     netns_id: int | None
     mac: str
+    peer: int = 0
+    has_carrier: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +99,10 @@ class Piece:
     interrupted: bool
 
 
-def links_request(sequence: int) -> bytes:
-    """The question for all links."""
-    body = _LINK.pack(0, 0, 0, 0, 0) + _number(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+def links_request(sequence: int, netns_id: int | None = None) -> bytes:
+    """The question for all links, of the host or of the namespace with that number."""
+    target = b"" if netns_id is None else _number(_IFLA_TARGET_NETNSID, netns_id)
+    body = _LINK.pack(0, 0, 0, 0, 0) + _number(_IFLA_EXT_MASK, _SKIP_STATISTICS) + target
     return netlink.request(GETLINK, body, flags=_DUMP, sequence=sequence)
 
 
@@ -158,7 +167,7 @@ def parse_dump(data: bytes | memoryview, sequence: int) -> Piece:
 
 def _link(data: bytes | memoryview, at: int, found: Attributes) -> LinkSeen | None:
     _, _, index, flags, _ = _LINK.unpack_from(data, at)
-    name, kind, mac, master = "", "", "", 0
+    name, kind, mac, master, peer = "", "", "", 0, 0
     netns_id: int | None = None
     for number, start, stop in found:
         if number == _IFLA_IFNAME:
@@ -167,15 +176,18 @@ def _link(data: bytes | memoryview, at: int, found: Attributes) -> LinkSeen | No
             mac = bytes(data[start:stop]).hex(":")
         elif number == _IFLA_MASTER and stop - start == 4:
             (master,) = _NUMBER.unpack_from(data, start)
+        elif number == _IFLA_LINK and stop - start == 4:
+            (peer,) = _NUMBER.unpack_from(data, start)
         elif number == _IFLA_LINK_NETNSID and stop - start == 4:
             (netns_id,) = _NUMBER.unpack_from(data, start)
         elif number == _IFLA_LINKINFO:
             for inner, first, last in attributes(data, start, stop):
                 if inner == _INFO_KIND:
                     kind = text(data, first, last)
-    return (
-        LinkSeen(name, index, bool(flags & _IFF_UP), master, kind, netns_id, mac) if name else None
-    )
+    if not name:
+        return None
+    is_up, has_carrier = bool(flags & _IFF_UP), bool(flags & _IFF_LOWER_UP)
+    return LinkSeen(name, index, is_up, master, kind, netns_id, mac, peer, has_carrier)
 
 
 def _route(data: bytes | memoryview, at: int, found: Attributes) -> RouteSeen:

@@ -11,7 +11,8 @@ from podwatch.words.network import Address, Interface, Network
 class Link:
     """One network interface of the host.
 
-    `is_up` is what an administrator set; whether there is a carrier is another matter. `master` is
+    `is_up` is what an administrator set; whether it `has_carrier` is another matter: a veth has
+    one while both of its ends are up. `master` is
     the name of the bridge (or VRF, or bond) it is a port of. `kind` is the driver's: bridge, veth,
     macvlan; empty for hardware. `netns_id` is the number that the host's namespace has for the one
     in which the other end of a veth is; None where that is the host's own.
@@ -24,6 +25,27 @@ class Link:
     kind: str = ""
     netns_id: int | None = None
     mac: str = ""
+    has_carrier: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """One network interface in a container's network namespace, and its addresses but loopback's.
+
+    `peer` is the index of the host's end of a veth; of a macvlan or ipvlan, that of its parent.
+    """
+
+    name: str
+    index: int
+    is_up: bool = True
+    kind: str = "veth"
+    peer: int = 0
+    addresses: tuple[Interface, ...] = ()
+
+
+Namespaces = Mapping[int, tuple[Inner, ...]]
+"""What is in each network namespace behind a veth, by the number the host's has for it. One that
+the kernel did not tell of is not among them."""
 
 
 @dataclass(frozen=True, slots=True)

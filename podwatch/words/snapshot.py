@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from podwatch.words.gates import NetworkFile
-from podwatch.words.links import Around, Links
+from podwatch.words.links import Around, Links, Namespaces
 from podwatch.words.network import Address, Container, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.text import clean_fields
@@ -106,6 +106,7 @@ class Snapshot:
     netavark's value, had it at an earlier look, or are said to by netavark; `uplinks` are the
     interfaces of the IPv4 default route, `around` what else the host's network is like.
     `links` are the host's interfaces and addresses, `files` Podman's networks as configured.
+    `namespaces` has what is in the containers' network namespaces; None where it is not known.
     `drops` are the chains of others that drop what is forwarded, or sent to the host, and not named
     in them.
     """
@@ -128,6 +129,7 @@ class Snapshot:
     uplinks: tuple[str, ...] = ()
     around: Around = field(default_factory=Around)
     links: Links | None = None
+    namespaces: Namespaces | None = None
     files: Mapping[str, NetworkFile] = field(default_factory=dict)
     drops: tuple[BaseChain, ...] = ()
     copied: Mapping[str, Chain] = field(default_factory=dict)

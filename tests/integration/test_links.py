@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from podwatch.adapters import links
+from podwatch.daemon.inside import Inside
 from podwatch.words.errors import LinksUnreadable
 from tests.integration.namespace import in_private_network
 
@@ -26,8 +27,11 @@ def ip(*words: str) -> None:
 
 
 @contextmanager
-def container(bridge: str, port: str, *addresses: str) -> Iterator[None]:
-    """A namespace behind a port of the bridge, as netavark makes one, without name or file."""
+def container(bridge: str, port: str, *addresses: str) -> Iterator[int]:
+    """A namespace behind a port of the bridge, as netavark makes one, without name or file.
+
+    Gives a process that is in it.
+    """
     with subprocess.Popen(
         ["unshare", "--net", "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE
     ) as holder:
@@ -41,7 +45,7 @@ def container(bridge: str, port: str, *addresses: str) -> Iterator[None]:
             subprocess.run([*inside, "link", "set", "lo", "up"], check=True)
             for address in addresses:
                 subprocess.run([*inside, "address", "add", address, "dev", "eth0"], check=True)
-            yield
+            yield holder.pid
         finally:
             holder.kill()
 
@@ -83,11 +87,49 @@ def test_addresses_in_namespaces() -> None:
         container("podman7", "veth1", "10.88.0.3/16"),
         container("podman8", "veth2", "10.89.0.2/24"),
     ):
-        found = links.inside()
+        found = Inside().at("now")
+    wanted = {"10.88.0.2", "fd88::2", "10.88.0.3", "10.89.0.2"}
     assert found is not None
-    wanted = [{"10.88.0.2", "fd88::2"}, {"10.88.0.3"}, {"10.89.0.2"}]
-    told = [{str(one) for one in some if not one.is_link_local} for some in found.values()]
-    assert sorted(told, key=min) == wanted
+    assert {str(one) for one in found if not one.is_link_local} == wanted
+
+
+@in_private_network
+def test_what_is_in_a_namespace() -> None:
+    """Each interface there is told with its addresses, and the host's end of it by its index."""
+    bridge("podman7", "10.88.0.1/16")
+    with container("podman7", "veth0", "10.88.0.2/16"):
+        port = links.read().by_name["veth0"]
+        assert port.netns_id is not None
+        found = {inner.name: inner for inner in links.inside([port.netns_id])[port.netns_id]}
+        missing = links.inside([port.netns_id + 99])
+    inner = found["eth0"]
+    assert (inner.kind, inner.peer, inner.is_up) == ("veth", port.index, False)
+    assert inner.addresses == (ip_interface("10.88.0.2/16"),)
+    assert found["lo"].addresses == ()
+    assert missing == {}
+
+
+@in_private_network
+def test_an_interface_that_is_set_down_inside() -> None:
+    """The host's end of the veth loses its carrier, and so what is inside is asked for anew."""
+    bridge("podman7")
+    with container("podman7", "veth0") as pid:
+        inner = ("nsenter", "-t", str(pid), "-n", "ip", "link", "set", "eth0")
+        subprocess.run([*inner, "up"], check=True)
+        inside = Inside()
+        was = links.read()
+        before = inside.namespaces(was)
+        subprocess.run([*inner, "down"], check=True)
+        now = links.read()
+        after = inside.namespaces(now)
+    assert was.by_name["veth0"].has_carrier
+    assert not now.by_name["veth0"].has_carrier
+    assert [[one.is_up for one in some if one.name == "eth0"] for some in before.values()] == [
+        [True]
+    ]
+    assert [[one.is_up for one in some if one.name == "eth0"] for some in after.values()] == [
+        [False]
+    ]
 
 
 @in_private_network
@@ -96,22 +138,22 @@ def test_who_lost_its_bridge_is_still_inside() -> None:
     bridge("podman7")
     with container("podman7", "veth0", "10.88.0.2/16"):
         ip("link", "set", "veth0", "nomaster")
-        found = links.inside()
+        found = Inside().at("now")
     assert found is not None
-    assert ip_address("10.88.0.2") in frozenset().union(*found.values())
+    assert ip_address("10.88.0.2") in found
 
 
 @in_private_network
 def test_nobody_is_inside_what_has_gone() -> None:
     """No namespace is no failure: nobody is there."""
     bridge("podman7", "10.88.0.1/16")
-    assert links.inside() == {}
+    assert Inside().at("now") == {}
     with container("podman7", "veth0", "10.88.0.2/16"):
         pass
     deadline = time.monotonic() + 10  # the kernel takes a namespace down in the background
-    while links.inside() != {} and time.monotonic() < deadline:
+    while Inside().at("now") != {} and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert links.inside() == {}
+    assert Inside().at("now") == {}
 
 
 @in_private_network
@@ -122,7 +164,7 @@ def test_a_host_of_many_containers_fits_into_no_datagram() -> None:
         peer = ("type", "veth", "peer", "name", f"peer{number}")
         ip("link", "add", f"veth{number}", "master", "podman7", *peer)
     assert len(links.read().by_name) == 402
-    assert links.inside() == {}
+    assert Inside().at("now") == {}
 
 
 @in_private_network
@@ -133,7 +175,7 @@ def test_who_may_not_ask_is_told_nothing_of_the_dead() -> None:
         os.seteuid(65534)
         try:
             assert links.read().by_name["veth0"].master == "podman7"
-            assert links.inside() is None
+            assert Inside().at("now") is None
         finally:
             os.seteuid(0)
 
@@ -141,7 +183,7 @@ def test_who_may_not_ask_is_told_nothing_of_the_dead() -> None:
 @in_private_network
 def test_what_is_above_a_host_is_no_container_on_it() -> None:
     """Where the host is a container itself its uplink leads to a namespace it has no say over."""
-    script = "input(); from podwatch.adapters import links; print(links.inside())"
+    script = "input(); from podwatch.adapters import links; links.read(); print(links.inside([0]))"
     host = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", script]
     with subprocess.Popen(host, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as inner:
         deadline = time.monotonic() + 10
@@ -150,7 +192,7 @@ def test_what_is_above_a_host_is_no_container_on_it() -> None:
             time.sleep(0.01)
         ip("link", "add", "veth0", "type", "veth", "peer", "name", "eth0", "netns", str(inner.pid))
         ip("address", "add", "192.0.2.1/24", "dev", "veth0")
-        assert inner.communicate("\n")[0] == "{0: frozenset()}\n"
+        assert inner.communicate("\n")[0] == "{0: ()}\n"
 
 
 @in_private_network
@@ -159,7 +201,7 @@ def test_a_kernel_that_refuses_is_an_error_with_a_reason() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
     with pytest.raises(LinksUnreadable, match="Too many open files"):
         links.read()
-    assert links.inside() is None
+    assert Inside().at("now") is None
 
 
 @in_private_network

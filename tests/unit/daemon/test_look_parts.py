@@ -17,6 +17,7 @@ from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.drivers.saved import SavedRules
+from podwatch.words.links import Links, Namespaces
 from podwatch.words.network import Address, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Firewalld
@@ -125,6 +126,10 @@ class Host:
         """The addresses in network namespaces: those of all containers."""
         self.asked += 1
         return {address: 1 for endpoint in SETUP.endpoints for address, _ in endpoint.addresses}
+
+    def namespaces(self, _links: Links, _kept_s: float) -> Namespaces:
+        """Nothing is known of them."""
+        return {}
 
     def leave_over(self) -> None:
         """A rule forwards to an address that nobody has."""

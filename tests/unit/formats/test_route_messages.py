@@ -61,9 +61,28 @@ def test_a_link_is_read() -> None:
         kind="veth",
         netns_id=0,
         mac="00:01:02:03:04:05",
+        has_carrier=False,
     )
     assert found.seen == (wanted,)
     assert (found.ended, found.interrupted) == (0, False)
+
+
+def test_the_other_end_of_a_veth() -> None:
+    """Its index is told, and whether both ends are up."""
+    head = struct.pack("=BxHiII", 0, 1, 2, 0x10001, 0)
+    body = head + attribute(3, b"eth0\0") + attribute(5, struct.pack("=i", 77))
+    (found,) = parse_dump(message(NEWLINK, body) + DONE, QUESTION).seen
+    assert isinstance(found, LinkSeen)
+    assert (found.name, found.peer, found.has_carrier) == ("eth0", 77, True)
+
+
+def test_a_namespace_is_only_asked_about() -> None:
+    """The question for another namespace's links is RTM_GETLINK: one to change it would move the
+    host's own interface into the container."""
+    question = links_request(QUESTION, 9)
+    _, kind, flags, _, _ = struct.unpack_from("=IHHII", question)
+    assert (kind, flags) == (18, 0x301)
+    assert question.endswith(attribute(46, struct.pack("=i", 9)))
 
 
 @pytest.mark.parametrize("attributes", [[(4, 4)], [(10, 8), (37, 8)]], ids=["other", "long"])

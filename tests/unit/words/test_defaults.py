@@ -35,6 +35,8 @@ SAID = {
     ("network", "PortMapping", "count"): 1,
     ("way", "Way", "count"): 1,
     ("links", "Link", "is_up"): True,
+    ("links", "Link", "has_carrier"): True,
+    ("links", "Inner", "is_up"): True,
     ("links", "Around", "has_default_v6"): True,
     ("snapshot", "Firewalld", "in_kernel"): True,
     ("gates", "Gates", "dns_ports"): frozenset({53}),
