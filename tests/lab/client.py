@@ -227,11 +227,13 @@ def _check(argv: Sequence[str], given: str = "") -> str:
     return result.stdout
 
 
-def socket_in(namespace: int, kind: socket.SocketKind, address: str) -> socket.socket:
+def socket_in(
+    namespace: int, kind: socket.SocketKind, address: str, protocol: int = 0
+) -> socket.socket:
     """Return a new socket that lives in a network namespace, given as an open descriptor of it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with _network_namespace(namespace):
-        return socket.socket(family, kind)
+        return socket.socket(family, kind, protocol)
 
 
 def greeted_as(namespace: int, address: str, timeout: float = 2.0) -> str | None:
