@@ -39,7 +39,7 @@ PACKAGES = (
     "python3-structlog python3-dbus-next crun uidmap slirp4netns passt catatonit dnsmasq-base "
     "ufw jq prometheus"
 ).split()
-SUITE_PACKAGES = {"bookworm": ["containernetworking-plugins"]}
+SUITE_PACKAGES = {"bookworm": ["containernetworking-plugins"], "trixie": ["network-manager"]}
 EXPERIMENTAL = "experimental"
 """No suite to boot: these packages of it, on top of unstable."""
 OF_EXPERIMENTAL = {"podman": 6, "netavark": 2}
@@ -66,6 +66,14 @@ _QUIET_UNITS = (
     "logrotate.timer",
     "prometheus.service",
 )
+# Whoever manages links is started by the tests that are about it.
+_SUITE_QUIET_UNITS = {
+    "trixie": (
+        "NetworkManager.service",
+        "NetworkManager-dispatcher.service",
+        "NetworkManager-wait-online.service",
+    )
+}
 # There are no modules to load in a container: the unit would fail, and every host would be
 # `degraded`.
 _MASKED_UNITS = ("systemd-modules-load.service",)
@@ -110,6 +118,10 @@ def packages_of(suite: str) -> list[str]:
     return [*PACKAGES, *SUITE_PACKAGES.get(suite, [])]
 
 
+def _quiet_units(suite: str) -> tuple[str, ...]:
+    return (*_QUIET_UNITS, *_SUITE_QUIET_UNITS.get(suite, ()))
+
+
 def build(suite: str) -> Path:
     """Return the root file system of ``suite``, building it if the cache does not have it.
 
@@ -129,7 +141,7 @@ def build(suite: str) -> Path:
         packages_of(suite),
         containers_conf(suite),
         _FILES,
-        _QUIET_UNITS,
+        _quiet_units(suite),
         _MASKED_UNITS,
         *([OF_EXPERIMENTAL] if suite == EXPERIMENTAL else []),
     ]
@@ -221,10 +233,11 @@ def _settle(suite: str, root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.write_text(text, encoding="utf-8")
-    present = [unit for unit in _QUIET_UNITS if (root / "usr/lib/systemd/system" / unit).exists()]
+    quiet = _quiet_units(suite)
+    present = [unit for unit in quiet if (root / "usr/lib/systemd/system" / unit).exists()]
     present += [
         unit
-        for unit in _QUIET_UNITS
+        for unit in quiet
         if unit not in present and (root / "lib/systemd/system" / unit).exists()
     ]
     for verb, units in (("disable", present), ("mask", list(_MASKED_UNITS))):
