@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""aardvark-dns as it is on this host: its files, the process that its pid file names, its ports.
+"""aardvark-dns as it is on this host: its files, its processes, its sockets.
 
 Everything is read as the sandbox shows it: names and command lines of processes, whose they are
-not. It never starts, ends or asks anybody.
+not. It never ends or asks anybody; a SIGHUP is all it sends.
 """
 
 import os
 import re
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from podwatch.adapters.files import read_proc, read_whole
-from podwatch.formats.network_files import parse_listens
+from podwatch.formats.name_files import parse_served
 from podwatch.formats.proc_files import parse_command
 from podwatch.formats.proc_net import parse_bound
-from podwatch.words.errors import StateUnreadable
-from podwatch.words.gates import NameServer, Served
-from podwatch.words.network import Address
+from podwatch.words.errors import RestoreFailed, StateUnreadable, Unreadable
+from podwatch.words.names import NameServer, Place, Served
 from podwatch.words.text import clean
 
 PROC = Path("/proc")
@@ -25,28 +27,126 @@ _INTERNAL = "%int"  # behind the name of an internal network's file, since 1.11
 MAX_FILES = 2000
 MAX_BYTES = 4 * 1024 * 1024
 MAX_SMALL_BYTES = 4096
+_TICK_NS = 50_000_000
+
+SCAN_EVERY_S = 240.0
+"""Whether a second one runs is looked for so often; the one that is known costs no search."""
+
+_Stamp = tuple[int, int, int]
 
 
-def read_server(directory: Path, proc: Path = PROC) -> NameServer | None:
-    """aardvark-dns; None where there is no directory of its files."""
-    try:
-        names = sorted(path.name for path in directory.iterdir())[:MAX_FILES]
-    except OSError:
-        return None
-    served = tuple(
-        Served(name.removesuffix(_INTERNAL), str(directory / name), listens)
-        for name in names
-        if name != _PID_FILE and (listens := parse_listens(_text(directory / name)))
-    )
-    said = _text(directory / _PID_FILE).strip()
-    named = int(said) if re.fullmatch("[0-9]{1,9}", said) else 0
-    return NameServer(
-        str(directory / _PID_FILE),
-        named,
-        clean(_proc(proc / str(named) / "comm").strip()) if named else "",
-        tuple(_running(directory, proc, named)),
-        served,
-    )
+class Aardvark:
+    """The name server of one directory of files, with what was read of them before.
+
+    A file is parsed when it was written, and all processes are looked through when the pid file
+    does not name the right one, and now and then. `command` is how it was started when it was seen
+    last; empty before. `clock` counts seconds.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        proc: Path = PROC,
+        *,
+        sockets: Callable[[], dict[Place, int]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.directory = directory
+        self.command: tuple[str, ...] = ()
+        self.stamp: object = None
+        """Changes whenever a file does, or the pid file; it is that of the last `read`."""
+        self._proc = proc
+        self._sockets = sockets or read_sockets
+        self._clock = clock
+        self._served: dict[str, tuple[_Stamp, Served]] = {}
+        self._running: tuple[int, ...] = ()
+        self._scanned_at = float("-inf")
+
+    def read(self, *, scan: bool = False) -> NameServer | None:
+        """What there is; None where netavark keeps no files of names.
+
+        `scan`: look through all processes now. Raises Unreadable where the directory or the sockets
+        cannot be read.
+        """
+        stamps = self._stamps()
+        if stamps is None:
+            self.stamp, self._served = None, {}
+            return None
+        found: dict[str, tuple[_Stamp, Served]] = {}
+        for name, stamp in stamps.items():
+            if name == _PID_FILE:
+                continue
+            known = self._served.get(name)
+            if known is None or known[0] != stamp:
+                # A file written twice within one tick of the clock keeps its time.
+                young = abs(time.time_ns() - stamp[1]) < _TICK_NS
+                known = ((0, 0, -1) if young else stamp, self._parse(name))
+            found[name] = known
+        self.stamp, self._served = stamps, found
+        served = tuple(known for _, known in found.values())
+        named = _named(self.directory)
+        self._find(named, scan=scan)
+        return NameServer(
+            str(self.directory / _PID_FILE),
+            named,
+            _name(self._proc, named),
+            self._running,
+            served,
+            self._sockets() if served else {},
+        )
+
+    def has_changed(self) -> bool:
+        """Whether a file, or the pid file, is not what it was at the last `read`."""
+        return self._stamps() != self.stamp
+
+    def serves(self, pid: int) -> bool:
+        """Whether this process is aardvark-dns, of this directory."""
+        return _serves(self._proc / str(pid), self.directory)
+
+    def hang_up(self, pid: int) -> None:
+        """Have the process read its files again (SIGHUP). Raises RestoreFailed."""
+        if not self.serves(pid):
+            raise RestoreFailed(f"process {pid} is not aardvark-dns any more")
+        try:
+            os.kill(pid, signal.SIGHUP)
+        except OSError as exc:
+            raise RestoreFailed(f"aardvark-dns ({pid}) takes no SIGHUP: {exc.strerror}") from exc
+
+    def _find(self, named: int, *, scan: bool) -> None:
+        """Find the processes, by as little as will do."""
+        now = self._clock()
+        known = tuple(pid for pid in self._running if self.serves(pid))
+        lasts = now < self._scanned_at + SCAN_EVERY_S
+        if scan or named not in known or known != self._running or not lasts:
+            known, self._scanned_at = tuple(_running(self.directory, self._proc)), now
+        self._running = known
+        if known:
+            pid = named if named in known else known[0]
+            self.command = _command(self._proc / str(pid)) or self.command
+
+    def _parse(self, name: str) -> Served:
+        path = self.directory / name
+        listens, entries, damage = parse_served(_text(path))
+        return Served(name.removesuffix(_INTERNAL), str(path), listens, entries, damage)
+
+    def _stamps(self) -> dict[str, _Stamp] | None:
+        """What changes whenever a file does, by its name; None where there is no directory."""
+        found: dict[str, _Stamp] = {}
+        try:
+            with os.scandir(self.directory) as scan:
+                for entry in scan:
+                    try:
+                        info = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # its last container stopped between the two calls
+                    found[entry.name] = (info.st_ino, info.st_mtime_ns, info.st_size)
+                    if len(found) > MAX_FILES:
+                        raise Unreadable(f"{self.directory} holds more than {MAX_FILES} files")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as exc:
+            raise Unreadable(f"cannot read {self.directory}: {exc.strerror}") from exc
+        return dict(sorted(found.items()))
 
 
 def read_names(directory: Path) -> frozenset[str]:
@@ -58,38 +158,60 @@ def read_names(directory: Path) -> frozenset[str]:
     return frozenset(name.removesuffix(_INTERNAL) for name in names if name != _PID_FILE)
 
 
-def read_bound() -> frozenset[tuple[Address, int]]:
-    """The addresses and ports of the host that are taken for UDP."""
-    paths = (Path("/proc/net/udp"), Path("/proc/net/udp6"))
-    return frozenset(bound for path in paths for bound in parse_bound(_proc(path, MAX_BYTES)))
+def read_sockets() -> dict[Place, int]:
+    """The addresses and ports of the host that are taken for UDP, with the bytes that wait there.
 
-
-def serving_port(directory: Path, proc: Path = PROC) -> int | None:
-    """The port it was started with: `aardvark-dns --config DIRECTORY -p PORT run`.
-
-    None where the process that the pid file names is none of it.
+    Raises Unreadable where the kernel does not tell.
     """
-    said = _text(directory / _PID_FILE).strip()
-    process = proc / (said if re.fullmatch("[0-9]{1,9}", said) else "0")
-    if not _serves(process, directory):
-        return None
-    words = parse_command(_proc(process / "cmdline").encode())
-    port = words[words.index("-p") + 1 :][:1] if "-p" in words else ()
+    found: dict[Place, int] = {}
+    for path in ("/proc/net/udp", "/proc/net/udp6"):
+        try:
+            text = read_proc(path, limit_bytes=MAX_BYTES).decode("ascii", "replace")
+        except FileNotFoundError:
+            continue  # the kernel was booted without IPv6
+        except OSError as exc:
+            raise Unreadable(f"cannot read {path}: {exc.strerror}") from exc
+        for place, waiting in parse_bound(text):
+            found[place] = max(found.get(place, 0), waiting)
+    return found
+
+
+def started_with(command: tuple[str, ...]) -> int | None:
+    """The port it was started with: `aardvark-dns --config DIRECTORY -p PORT run`."""
+    port = command[command.index("-p") + 1 :][:1] if "-p" in command else ()
     return int(port[0]) if port and re.fullmatch("[0-9]{1,5}", port[0]) else None
 
 
-def _running(directory: Path, proc: Path, named: int) -> list[int]:
-    """The processes of that name that serve this directory; the one named first, and alone."""
-    if named and _serves(proc / str(named), directory):
-        return [named]
+def serving_port(directory: Path, proc: Path = PROC) -> int | None:
+    """The port on which the process that the pid file names answers; None where it is none of it."""
+    process = proc / str(_named(directory))
+    return started_with(_command(process)) if _serves(process, directory) else None
+
+
+def _named(directory: Path) -> int:
+    """The process that the pid file names; 0 for none."""
+    said = _text(directory / _PID_FILE).strip()
+    return int(said) if re.fullmatch("[0-9]{1,9}", said) else 0
+
+
+def _name(proc: Path, pid: int) -> str:
+    return clean(_read(proc / str(pid) / "comm").strip()) if pid else ""
+
+
+def _running(directory: Path, proc: Path) -> Iterator[int]:
+    """The processes that serve this directory."""
     pids = sorted(int(entry) for entry in os.listdir(proc) if entry.isdecimal())
-    return [pid for pid in pids if _serves(proc / str(pid), directory)]
+    return (pid for pid in pids if _serves(proc / str(pid), directory))
 
 
 def _serves(process: Path, directory: Path) -> bool:
-    if _proc(process / "comm").strip() != PROGRAM:
+    if _read(process / "comm").strip() != PROGRAM:
         return False
-    return str(directory) in parse_command(_proc(process / "cmdline").encode())
+    return str(directory) in _command(process)
+
+
+def _command(process: Path) -> tuple[str, ...]:
+    return parse_command(_read(process / "cmdline").encode())
 
 
 def _text(path: Path) -> str:
@@ -99,8 +221,8 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _proc(path: Path, limit_bytes: int = MAX_SMALL_BYTES) -> str:
+def _read(path: Path) -> str:
     try:
-        return read_proc(path, limit_bytes=limit_bytes).decode("utf-8", "replace")
+        return read_proc(path, limit_bytes=MAX_SMALL_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""

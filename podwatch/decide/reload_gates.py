@@ -13,7 +13,8 @@ Each reason says what to repair, since only what is told can be.
 
 from collections.abc import Iterator, Mapping
 
-from podwatch.words.gates import Gates, NameServer, Served
+from podwatch.words.gates import Gates
+from podwatch.words.names import NameServer, Served
 from podwatch.words.network import Address, ContainerClass
 from podwatch.words.text import listed
 

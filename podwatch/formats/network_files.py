@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Podman's network configurations, netavark's and CNI's: what each network is made of. Pure.
-
-Beside them aardvark-dns' own files: on which addresses it listens.
-"""
+"""Podman's network configurations, netavark's and CNI's: what each network is made of. Pure."""
 
 import json
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 from typing import Any
 
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
-from podwatch.words.network import Address, ContainerClass, Interface, Subnet
+from podwatch.words.network import ContainerClass, Interface, Subnet
 from podwatch.words.text import clean
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}")
@@ -79,18 +76,6 @@ def cni_file(text: str) -> NetworkFile:
             interface = str(plugin.get("bridge") or plugin.get("master") or "")
             return NetworkFile(data["name"], kind, interface, wants_dhcp=wants_dhcp)
     return NetworkFile(data["name"], ContainerClass.UNKNOWN, wants_dhcp=wants_dhcp)
-
-
-def parse_listens(text: str) -> tuple[Address, ...]:
-    """The addresses in the first line of a file of aardvark-dns'; none if it makes no sense.
-
-    "10.89.0.1,fd00::1", and after a blank the servers it asks (aardvark-dns src/config/mod.rs).
-    """
-    first = text.partition("\n")[0].partition(" ")[0]
-    try:
-        return tuple(ip_address(part) for part in first.split(",") if part)
-    except ValueError:
-        return ()
 
 
 def _wants_dhcp(name: str, ipam: object, key: str) -> bool:

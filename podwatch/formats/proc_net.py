@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, ip_address
 
-from podwatch.words.network import Address
+from podwatch.words.names import Place
 
 _RTF_ADDRCONF = 0x00040000  # linux/ipv6_route.h
 _LISTEN = "0A"  # TCP_LISTEN, linux/tcp_states.h
@@ -37,13 +37,14 @@ def parse_listening(
             continue
 
 
-def parse_bound(text: str) -> Iterator[tuple[Address, int]]:
-    """(address, port) of each socket in /proc/net/udp, udp6, that is bound to a port."""
+def parse_bound(text: str) -> Iterator[tuple[Place, int]]:
+    """Each (address, port) that is bound in /proc/net/udp, udp6, and the bytes to be read there."""
     for line in text.splitlines()[1:]:
         fields = line.split()
         try:
             address, _, port = fields[1].partition(":")
-            found = ip_address(_packed(address)), int(port, 16)
+            place = ip_address(_packed(address)), int(port, 16)
+            found = place, int(fields[4].partition(":")[2], 16)
         except (IndexError, ValueError):
             continue
         yield found

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from podwatch.words.links import Links
+from podwatch.words.names import NameServer
 from podwatch.words.network import Address, ContainerClass, Interface, Subnet
 
 
@@ -31,35 +32,6 @@ class NetworkFile:
     gateways: tuple[Interface, ...] = ()
     special: bool = False
     mtu: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A network that aardvark-dns has a file of, by its path: where it listens on it."""
-
-    network: str
-    path: str
-    addresses: tuple[Address, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NameServer:
-    """aardvark-dns: the process that its pid file names, and those that really are it.
-
-    `named` is 0 where there is no such file, or nothing in it; `name` is the name of the process
-    that it names, "" where there is none. `running` are the processes that serve this directory.
-    """
-
-    pid_file: str
-    named: int = 0
-    name: str = ""
-    running: tuple[int, ...] = ()
-    served: tuple[Served, ...] = ()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether netavark will find it."""
-        return self.named in self.running
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from podwatch.adapters.aardvark import read_server, serving_port
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.podman_networks import PodmanNetworks
-from podwatch.words.gates import NameServer, Served
+from podwatch.words.names import NameServer, Served
 
 
 def process(proc: Path, pid: int, comm: str, *arguments: object) -> None:

@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_net
 import pytest
 
 from podwatch.decide.reload_gates import shut
-from podwatch.words.gates import Gates, NameServer, NetworkFile, Served
+from podwatch.words.gates import Gates, NetworkFile
+from podwatch.words.names import NameServer, Served
 from podwatch.words.links import Link, Links
 from podwatch.words.network import Address, ContainerClass
 

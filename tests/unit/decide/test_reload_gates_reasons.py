@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, ip_address
 import pytest
 
 from podwatch.decide.reload_gates import shut
-from podwatch.words.gates import Gates, NetworkFile, Served
+from podwatch.words.gates import Gates, NetworkFile
+from podwatch.words.names import Served
 from podwatch.words.network import Address, ContainerClass
 from tests.unit.decide.test_reload_gates import ALL, APP, DEAD, NETWORKS, SERVER, V4, V6, without
 

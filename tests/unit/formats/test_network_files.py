@@ -3,13 +3,13 @@
 
 import json
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podwatch.formats.network_files import cni_file, netavark_file, parse_listens
+from podwatch.formats.network_files import cni_file, netavark_file
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
 from podwatch.words.network import ContainerClass
@@ -101,22 +101,6 @@ def test_subnets_that_make_no_sense_are_left_out() -> None:
     text = json.dumps({"name": "n", "driver": "bridge", "subnets": subnets})
     assert netavark_file(text).subnets == (ip_network("10.89.0.0/24"),)
     assert netavark_file('{"name": "n", "subnets": 7}').subnets == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "listens"),
-    [
-        ("10.89.50.1,fd50::1\n8eb3 10.89.50.2 fd50::2 web,8eb3\n", ("10.89.50.1", "fd50::1")),
-        ("10.89.0.1 192.0.2.53,192.0.2.54\n2808 10.89.0.2  in\n", ("10.89.0.1",)),
-        ("", ()),
-        ("garbage\n", ()),
-        (",10.89.0.1,\n", ("10.89.0.1",)),
-        ("10.89.0.1, 10.89.0.2\n", ("10.89.0.1",)),
-    ],
-)
-def test_what_aardvark_listens_on(text: str, listens: tuple[str, ...]) -> None:
-    """The first line of its file names its own addresses, then the servers it asks."""
-    assert parse_listens(text) == tuple(map(ip_address, listens))
 
 
 @pytest.mark.parametrize("driver", ["macvlan", "bridge"])

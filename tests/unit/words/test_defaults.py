@@ -9,7 +9,7 @@ from typing import Any
 
 import podwatch.words
 from podwatch.words.dhcp import Unit
-from podwatch.words.gates import NameServer
+from podwatch.words.names import NameServer
 from podwatch.words.network import Container
 from podwatch.words.rules import Rule, RuleKind
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Part, Unknown

@@ -3,7 +3,7 @@
 
 import pytest
 
-from podwatch.words.gates import NameServer
+from podwatch.words.names import NameServer
 
 
 @pytest.mark.parametrize(
