@@ -14,7 +14,7 @@ from pathlib import Path
 
 from podwatch.adapters.files import read_proc, read_whole
 from podwatch.formats.name_files import parse_served
-from podwatch.formats.proc_files import parse_command
+from podwatch.formats.proc_files import is_of_this_host, parse_command, parse_uid
 from podwatch.formats.proc_net import parse_bound
 from podwatch.words.errors import RestoreFailed, StateUnreadable, Unreadable
 from podwatch.words.names import NameServer, Place, Served
@@ -98,6 +98,14 @@ class Aardvark:
     def has_changed(self) -> bool:
         """Whether a file, or the pid file, is not what it was at the last `read`."""
         return self._stamps() != self.stamp
+
+    def named(self) -> int:
+        """The process that the pid file names; 0 for none."""
+        return _named(self.directory)
+
+    def has_files(self) -> bool:
+        """Whether there is a file of any network: else nobody asks for names."""
+        return bool(read_names(self.directory))
 
     def serves(self, pid: int) -> bool:
         """Whether this process is aardvark-dns, of this directory."""
@@ -183,7 +191,7 @@ def started_with(command: tuple[str, ...]) -> int | None:
 
 
 def serving_port(directory: Path, proc: Path = PROC) -> int | None:
-    """The port on which the process that the pid file names answers; None where it is none of it."""
+    """The port of the process that the pid file names; None where that is not aardvark-dns."""
     process = proc / str(_named(directory))
     return started_with(_command(process)) if _serves(process, directory) else None
 
@@ -205,9 +213,11 @@ def _running(directory: Path, proc: Path) -> Iterator[int]:
 
 
 def _serves(process: Path, directory: Path) -> bool:
-    if _read(process / "comm").strip() != PROGRAM:
+    """Whether a process is it; who only looks so, of another user or in a container, is not."""
+    if _read(process / "comm").strip() != PROGRAM or str(directory) not in _command(process):
         return False
-    return str(directory) in _command(process)
+    status = _read(process / "status")
+    return parse_uid(status) == os.geteuid() and is_of_this_host(status)
 
 
 def _command(process: Path) -> tuple[str, ...]:

@@ -33,6 +33,9 @@ class Paths:
     aardvark: Path = Path("/run/containers/networks/aardvark-dns")
     """netavark src/dns/aardvark.rs, beside its own state."""
 
+    aardvark_lock: Path = Path("/run/containers/networks/aardvark.lock")
+    """What netavark holds while it writes there (AARDVARK_COMMIT_LOCK)."""
+
     addresses: Path = Path("/run/containers/networks/ipam.db")
     """Podman's database of addresses, with netavark (libnetwork/netavark/const.go)."""
 
@@ -103,6 +106,11 @@ class Paths:
     def networks(self) -> Path:
         """podman's networks, as podwatch-networks.service listed them."""
         return self.run / "networks.json"
+
+    @property
+    def name_server(self) -> Path:
+        """What podwatch-dns.service is to start."""
+        return self.run / "name-server.env"
 
     def network(self, name: str) -> Path:
         """One network, as podwatch-network@NAME.service asked for it."""

@@ -20,16 +20,15 @@ from podwatch.words.dhcp import PROXIES, Backend, Lease, Proxy
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
 
-_NETAVARK_PROGRAMS = tuple(
-    Path(directory, "netavark")
-    for directory in (
-        "/usr/local/libexec/podman",
-        "/usr/local/lib/podman",
-        "/usr/libexec/podman",
-        "/usr/lib/podman",
-    )
+_HELPERS = (
+    "/usr/local/libexec/podman",
+    "/usr/local/lib/podman",
+    "/usr/libexec/podman",
+    "/usr/lib/podman",
 )
-"""Where podman looks for netavark (common pkg/config, helper_binaries_dir's default)."""
+"""Where podman looks for its programs (common pkg/config, helper_binaries_dir's default)."""
+
+_NETAVARK_PROGRAMS = tuple(Path(directory, "netavark") for directory in _HELPERS)
 
 _ENDINGS = {Backend.NETAVARK: (".json",), Backend.CNI: (".conflist", ".conf")}
 
@@ -83,6 +82,14 @@ class PodmanNetworks:
         for given in self._configured():
             port = port if given.dns_port is None else given.dns_port
         return port or 53
+
+    def read_program(self, name: str) -> Path | None:
+        """Where podman finds this program of its own; None where it is not installed."""
+        helpers: tuple[str, ...] = ()
+        for given in self._configured():
+            helpers = given.helpers or helpers
+        paths = (Path(directory, name) for directory in helpers or _HELPERS)
+        return next((path for path in paths if path.is_file()), None)
 
     def read_networks(self, backend: Backend, directory: Path) -> tuple[str, ...]:
         """The names of the networks that want DHCP, sorted."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gates of a reload: what has to be there so that it costs no container its network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from podwatch.adapters import aardvark, kernel, links
@@ -10,7 +10,8 @@ from podwatch.daemon.installed import Installed
 from podwatch.decide import reload_gates
 from podwatch.words.gates import Gates
 from podwatch.words.links import Link, Links
-from podwatch.words.network import Address, ContainerClass, Setup
+from podwatch.words.names import Place
+from podwatch.words.network import ContainerClass, Setup
 
 _MANAGED = (ContainerClass.BRIDGE, ContainerClass.INTERNAL)
 
@@ -20,20 +21,20 @@ def shut_gates(
     installed: Installed,
     *,
     proc: Path = aardvark.PROC,
-    bound: Callable[[], frozenset[tuple[Address, int]]] = aardvark.read_bound,
+    bound: Callable[[], Collection[Place]] = aardvark.read_sockets,
 ) -> Mapping[str, str]:
     """The networks whose containers must not be reloaded now, by name, each with the reason.
 
     Raises Unreadable where that cannot be told: then nobody is to be reloaded.
     """
-    server = aardvark.read_server(installed.paths.aardvark, proc)
+    server = aardvark.Aardvark(installed.paths.aardvark, proc, sockets=dict).read(scan=True)
     ports = () if setup is None else [endpoint.dns_port for endpoint in setup.endpoints]
     gates = Gates(
         links.read(),
         installed.networks.read_files(),
         server,
         frozenset(ports) or frozenset({53}),
-        frozenset() if server is None or server.is_alive else bound(),
+        frozenset() if server is None or server.is_alive else frozenset(bound()),
         kernel.default_link(),
         _without_lease(installed),
     )

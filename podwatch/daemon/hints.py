@@ -139,6 +139,11 @@ class Hints:
         self._heard.changed_at = self._clock()
         self.look_now("a setting or a route was changed")
 
+    def on_names(self, why: str) -> None:
+        """The name server has ended, or is another one."""
+        self._heard.changed_at = self._clock()
+        self._wake(other(why), urgent=True)
+
     def on_census(self) -> None:
         """podman's containers were listed: those that do not run miss nothing."""
         self._wake(why_looked("podman's containers were listed"), urgent=False)

@@ -6,6 +6,7 @@ Root's Podman is one; a user's is another. Whoever asks podman, or reads its fil
 
 from dataclasses import dataclass
 
+from podwatch.adapters.name_server import NameServerStart
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.podman import Podman
 from podwatch.adapters.podman_lock import NetworkLock
@@ -15,14 +16,21 @@ from podwatch.adapters.systemd import Systemd
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """One Podman: its program, its network lock, and the files of its networks."""
+    """One Podman: its program, its network lock, the files of its networks, its name server."""
 
     paths: Paths
     podman: Podman
     lock: NetworkLock
     networks: PodmanNetworks
+    name_server: NameServerStart
 
     @classmethod
     def at(cls, paths: Paths, systemd: Systemd | None) -> "Installed":
         """The Podman whose files are at `paths`; `systemd` starts the units that ask it."""
-        return cls(paths, Podman(paths, systemd), NetworkLock(paths.locks), PodmanNetworks(paths))
+        return cls(
+            paths,
+            Podman(paths, systemd),
+            NetworkLock(paths.locks),
+            PodmanNetworks(paths),
+            NameServerStart(paths, systemd),
+        )

@@ -20,6 +20,7 @@ from podwatch.daemon.held import HeldFor
 from podwatch.daemon.in_use import InUse
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
+from podwatch.daemon.names import Names
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.wires import Wires
@@ -93,6 +94,7 @@ class Looker:
         self.copied = copied
         self.settings = KernelSettings()
         self.wires = Wires()
+        self.names = Names(installed)
         self._in_use = InUse()
         self._lock = HeldFor(installed.lock)
         self._changes_at: int | None = None  # at the last look
@@ -156,6 +158,9 @@ class Looker:
         drops = await self._look_around(read)
         links = self.wires.read(unknown)
         namespaces = self.containers.namespaces(links, unknown, hurries=hurries)
+        names = self.names.read(read.setup, unknown)
+        if not (read.busy or self.expected.is_current()):
+            read.busy = "podman is changing a network"
         return Snapshot(
             setup=read.setup,
             rules=read.rules,
@@ -176,6 +181,7 @@ class Looker:
             around=self.surroundings.around,
             links=links,
             namespaces=namespaces,
+            names=names,
             files=self.installed.networks.read_files(),
             drops=drops,
             copied={} if read.setup is None else self.copied(read.setup.driver).chains,
@@ -206,7 +212,11 @@ class Looker:
 
     def is_outdated(self) -> bool:
         """Whether something that no event tells of is not what it was at the last look."""
-        return self.settings.are_others() or self.surroundings.are_others(self.setup)
+        return (
+            self.settings.are_others()
+            or self.surroundings.are_others(self.setup)
+            or self.names.are_others(self.setup)
+        )
 
     # The parts of a look.
 

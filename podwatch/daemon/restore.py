@@ -96,6 +96,7 @@ class Restorer:
         self.timeout_s = timeout_s
         self.turn = asyncio.Lock()  # of whoever reloads containers
         self.means: dict[str, Callable[[Job], Awaitable[Outcome]]] = {
+            Method.NAMES: self._name,
             Method.SYSCTLS: self._set,
             Method.SOURCES: self._trust,
             Method.REPLAY: self._replay,
@@ -189,6 +190,11 @@ class Restorer:
             sysctl.write(loss.place, loss.value)
             done.append(f"{loss.place.replace('/', '.')} = {loss.value}")
         return job.done(f"{', '.join(done)} set again")
+
+    async def _name(self, job: Job) -> Outcome:
+        """Have aardvark-dns answer again."""
+        self._check(job.snapshot)
+        return job.done(await self.looker.names.mend(job.snapshot.setup))
 
     async def _trust(self, job: Job) -> Outcome:
         """Make each subnet a source of firewalld's zone again."""

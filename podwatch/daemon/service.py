@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from podwatch import __version__
+from podwatch.adapters.aardvark import Aardvark
 from podwatch.adapters.files import read_proc, write_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.http import Page
@@ -26,6 +27,7 @@ from podwatch.daemon.heartbeat import beat, first_error, lasting
 from podwatch.daemon.hints import Hints, Watcher
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
+from podwatch.daemon.names_watch import NamesWatch
 from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.settings import loopback
 from podwatch.drivers import nftables
@@ -78,6 +80,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         "runtimes": DirectoryWatch(
             paths.runtimes, hints.on_runtime, lacking="containers are noticed late"
         ),
+        "names": NamesWatch(Aardvark(paths.aardvark), hints.on_names),
         "pause": pause,
     }
     systemd = Systemd() if Systemd.is_there() else None

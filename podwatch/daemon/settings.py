@@ -199,6 +199,13 @@ class Restore:
         "back: forwarding, and route_localnet and rp_filter of its bridges.",
         default=True,
     )
+    names: bool = setting(
+        SWITCH,
+        "Whether to start aardvark-dns again where it has ended while a container asks it for "
+        "names, to put its number back into its pid file, and to have it listen again where it "
+        "stopped.",
+        default=True,
+    )
     duplicates: bool = setting(
         SWITCH,
         "Whether to put a chain right that holds the same rule more than once, as netavark's own "

@@ -16,6 +16,7 @@ from podwatch.decide.hidden import hidden
 from podwatch.decide.in_the_way import in_the_way
 from podwatch.decide.kinds import KINDS, RULES, Kind, reported
 from podwatch.decide.leftovers import candidates, leftovers, notices
+from podwatch.decide.names import name_notices
 from podwatch.decide.rules import container_ids, duplicates, not_podmans, rules_of, unmasked
 from podwatch.decide.sources import firewalld_warnings
 from podwatch.decide.state_files import (
@@ -80,6 +81,7 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
             warnings.extend(_about_observed(known, setup, snapshot.rules, rules, of_rules))
         warnings.extend(unforwarded(setup, snapshot))
         warnings.extend(astray(setup, snapshot))
+        warnings.extend(name_notices(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver in DRIVERS:
             warnings.extend(unmasked(rules, snapshot.firewalld))
             warnings.extend(firewalld_warnings(setup, snapshot.firewalld))

@@ -9,6 +9,7 @@ go by the rows; none of them names a kind. To add one is to write its row, and i
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from podwatch.decide.names import lost_names
 from podwatch.decide.rules import lost_rules
 from podwatch.decide.settings import missing_sysctls
 from podwatch.decide.sources import missing_sources
@@ -81,6 +82,24 @@ SYSCTLS = Kind(
     needs_calm=True,
     is_by_writers=False,
 )
+NAMES = Kind(
+    "names",
+    "name server",
+    "name servers",
+    words=(MissingKind.NAMES, MissingKind.PID_FILE, MissingKind.LISTENER),
+    judge=lost_names,
+    means=(Method.NAMES,),
+    switch="restore.names",
+    why="names do not resolve",
+    part=Part.NAMES,
+    # netavark writes its entries before it starts aardvark-dns: while it works that is no loss.
+    forbidden_by=ALWAYS | {BlockedKind.BUSY},
+    # One that ends again and again is started ever more rarely, but within a second of its end.
+    needs_calm=True,
+    after_hint_s=1.0,
+    waits=True,
+    is_by_writers=False,
+)
 SOURCES = Kind(
     "sources",
     "trusted source",
@@ -114,7 +133,7 @@ RULES = Kind(
     is_of_containers=True,
 )
 
-KINDS: tuple[Kind, ...] = (SYSCTLS, SOURCES, RULES)
+KINDS: tuple[Kind, ...] = (SYSCTLS, NAMES, SOURCES, RULES)
 """In the order of repair; what matters most is last, and reported first."""
 
 

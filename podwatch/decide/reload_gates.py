@@ -40,6 +40,35 @@ def shut(gates: Gates) -> Mapping[str, str]:
     return found
 
 
+def no_start(gates: Gates) -> list[str]:
+    """What forbids to start aardvark-dns now, where it does not run; nothing where it may be.
+
+    It would fail, and its pid file name nobody (aardvark-dns 1.12 and later).
+    """
+    server = gates.server
+    if server is None:
+        return []
+    taken = next((wanted for wanted in _wanted(gates, server) if _is_bound(gates, *wanted)), None)
+    found = [] if taken is None else [_port_taken(*taken)]
+    here = _here(gates)
+    for served in server.served:
+        missing = (address for address in served.addresses if address not in here)
+        found += [_missing(gates, served, address) for address in missing]
+    return found
+
+
+def _here(gates: Gates) -> set[Address]:
+    """The addresses that the host has."""
+    return {address.ip for addresses in gates.links.addresses.values() for address in addresses}
+
+
+def _port_taken(address: Address, port: int) -> str:
+    return (
+        f"aardvark-dns does not run, and port {port} of {address} is taken: "
+        f"ss -lnup 'sport = :{port}'"
+    )
+
+
 def _no_parent(gates: Gates, parent: str) -> str:
     if parent in gates.links.by_name:
         return ""
@@ -55,7 +84,7 @@ def _no_parent(gates: Gates, parent: str) -> str:
 
 def _about_names(gates: Gates, server: NameServer) -> Iterator[str]:
     """What would keep netavark from telling aardvark-dns, or from starting it."""
-    here = {address.ip for addresses in gates.links.addresses.values() for address in addresses}
+    here = _here(gates)
     if not server.is_alive:
         yield from _no_start(gates, server)
     for served in server.served:
@@ -87,11 +116,7 @@ def _no_start(gates: Gates, server: NameServer) -> Iterator[str]:
             f"send SIGHUP: rm {server.pid_file}"
         )
     elif taken is not None:
-        address, port = taken
-        yield (
-            f"aardvark-dns does not run, and port {port} of {address} is taken: "
-            f"ss -lnup 'sport = :{port}'"
-        )
+        yield _port_taken(*taken)
 
 
 def _wanted(gates: Gates, server: NameServer) -> Iterator[tuple[Address, int]]:

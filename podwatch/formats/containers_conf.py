@@ -11,8 +11,9 @@ from podwatch.words.text import clean
 
 @dataclass(frozen=True, slots=True)
 class ContainersConf:
-    """The section [network] of one file; "" and None for what it does not set.
+    """The section [network] of one file; empty and None for what it does not set.
 
+    `helpers` are the directories of Podman's own programs, of the section [engine].
     `directory` is where the networks' files are. `dns_port` is that of aardvark-dns; 0 stands for
     netavark's own, 53.
     """
@@ -20,15 +21,20 @@ class ContainersConf:
     backend: str = ""
     directory: str = ""
     dns_port: int | None = None
+    helpers: tuple[str, ...] = ()
 
 
 def parse_containers_conf(text: str) -> ContainersConf:
     """What one containers.conf sets. Raises StateUnreadable for what is not TOML."""
     try:
-        section = tomllib.loads(text).get("network")
+        whole = tomllib.loads(text)
     except (ValueError, RecursionError) as exc:  # ValueError: or a number of 5000 digits
         raise StateUnreadable(f"not TOML: {exc}") from exc
-    given = section if isinstance(section, dict) else {}
+    given, engine = (
+        section if isinstance(section := whole.get(name), dict) else {}
+        for name in ("network", "engine")
+    )
+    helpers = engine.get("helper_binaries_dir")
     backend, directory, port = (
         given.get(key) for key in ("network_backend", "network_config_dir", "dns_bind_port")
     )
@@ -36,6 +42,7 @@ def parse_containers_conf(text: str) -> ContainersConf:
         clean(backend) if isinstance(backend, str) else "",
         clean(directory) if isinstance(directory, str) else "",
         port if isinstance(port, int) and not isinstance(port, bool) else None,
+        tuple(map(str, helpers)) if isinstance(helpers, list) else (),
     )
 
 

@@ -97,6 +97,15 @@ def parse_uid(status: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def is_of_this_host(status: str) -> bool:
+    """Whether a process is in the reader's own pid namespace, by its /proc/PID/status.
+
+    One in a container has a number of its own there, behind the one it has here (NSpid).
+    """
+    found = re.search(r"^NSpid:([\s\d]*?)$", status, re.MULTILINE)
+    return found is not None and len(found[1].split()) == 1
+
+
 def user_name(passwd: str, uid: int) -> str:
     """The name of a user id in the text of passwd(5); "uid 1000" when it has none there."""
     for line in passwd.splitlines():

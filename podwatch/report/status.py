@@ -121,6 +121,7 @@ SHAPE: Mapping[str, Any] = {
         "firewalld": "",
         "sysctls": "",
         "runtimes": "",
+        "names": "",
         "pause": "",
         "systemd": "",
     },
@@ -174,6 +175,7 @@ _WELL = {
     "firewalld": "connected",
     "sysctls": "listening",
     "runtimes": "listening",
+    "names": "listening",
     "pause": "listening",
 }
 

@@ -45,8 +45,8 @@ class NameServer:
     `named` is 0 where there is no such file, or nothing in it; `name` is the name of the process
     that it names, "" where there is none. `running` are the processes that serve this directory.
     `sockets` has each address and port of the host that is taken for UDP, with the bytes that wait
-    to be read there; `port` is the one to answer on. `deaf_s` is for how many seconds by now some
-    query has been waiting on its sockets, and none was read.
+    to be read there; `port` is the one to answer on, 0 where that is not known. `deaf_s` is for how
+    many seconds by now some query has been waiting on its sockets, and none was read.
     """
 
     pid_file: str
@@ -55,7 +55,7 @@ class NameServer:
     running: tuple[int, ...] = ()
     served: tuple[Served, ...] = ()
     sockets: Mapping[Place, int] = field(default_factory=dict)
-    port: int = 53
+    port: int = 0
     deaf_s: float = 0.0
 
     @property

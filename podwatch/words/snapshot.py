@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from podwatch.words.gates import NetworkFile
 from podwatch.words.links import Around, Links, Namespaces
+from podwatch.words.names import NameServer
 from podwatch.words.network import Address, Container, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.text import clean_fields
@@ -67,6 +68,7 @@ class Part(StrEnum):
     RULES = "rules"
     FIREWALLD = "firewalld"
     LINKS = "links"
+    NAMES = "names"  # aardvark-dns
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Snapshot:
     interfaces of the IPv4 default route, `around` what else the host's network is like.
     `links` are the host's interfaces and addresses, `files` Podman's networks as configured.
     `namespaces` has what is in the containers' network namespaces; None where it is not known.
+    `names` is aardvark-dns; None where netavark has no files of names.
     `drops` are the chains of others that drop what is forwarded, or sent to the host, and not named
     in them.
     """
@@ -131,6 +134,7 @@ class Snapshot:
     links: Links | None = None
     namespaces: Namespaces | None = None
     files: Mapping[str, NetworkFile] = field(default_factory=dict)
+    names: NameServer | None = None
     drops: tuple[BaseChain, ...] = ()
     copied: Mapping[str, Chain] = field(default_factory=dict)
     others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)

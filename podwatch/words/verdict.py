@@ -39,6 +39,9 @@ class MissingKind(StrEnum):
     SOURCE = "source"
     SYSCTL = "sysctl"
     FORWARD = "forward"  # in a policy of firewalld's, of which there is no copy
+    NAMES = "names"  # aardvark-dns does not run
+    PID_FILE = "pid_file"  # aardvark-dns' does not name it
+    LISTENER = "listener"  # aardvark-dns does not listen on an address
     STALE = "stale"  # there is a rule too many: it closes somebody's way
 
 
@@ -94,6 +97,8 @@ class WarningKind(StrEnum):
     FORWARDING = "forwarding"
     ROUTE = "route"
     DETOUR = "detour"
+    NO_NAMES = "no_names"  # and podwatch cannot mend it
+    NAME_SERVERS = "name_servers"  # names resolve, and will not for long
     NO_EVENTS = "no_events"
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
@@ -120,6 +125,7 @@ CLOSING = frozenset(
         WarningKind.SHUT_OUT,
         WarningKind.FORWARDING,
         WarningKind.ROUTE,
+        WarningKind.NO_NAMES,
     }
 )
 """Warnings of a way that somebody closed: told, not repaired, and the state is lost."""

@@ -12,6 +12,7 @@ import pytest
 
 from podwatch.adapters.podman_lock import NetworkLock
 from podwatch.adapters.process import Processes
+from podwatch.words.errors import RestoreFailed
 from podwatch.words.snapshot import HeldLock
 
 _HOLD = """
@@ -83,3 +84,26 @@ def test_asking_takes_nothing(lock: Path) -> None:
     NetworkLock([lock]).held()
     with lock.open("r+") as file:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_podman_waits_while_it_is_kept_off(lock: Path, tmp_path: Path) -> None:
+    """No longer; and a lock that is not there keeps nobody."""
+    locks = NetworkLock([tmp_path / "none", lock])
+    with lock.open("r+") as file:
+        with locks.keeping_off():
+            with pytest.raises(BlockingIOError):
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert locks.holder() == ""
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_podman_at_work_is_not_kept_off(lock: Path) -> None:
+    """Nor waited for: the reason is told, and the other locks are let go."""
+    other = lock.with_name("other.lock")
+    other.touch()
+    with held(lock, "process", "write"):
+        with pytest.raises(RestoreFailed, match="podman is changing a network"):
+            with NetworkLock([other, lock]).keeping_off():
+                raise AssertionError("it was podman's")
+        with other.open("r+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

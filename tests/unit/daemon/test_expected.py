@@ -119,7 +119,7 @@ class Host:
         cni: Any = self.cni
         self.expected = Expected(
             StateDirectory(self.path),
-            Installed(paths, podman, lock, networks),
+            Installed(paths, podman, lock, networks, networks),
             cni,
             has_table=self._has_table,
             served=lambda directory: self.served if directory == paths.aardvark else None,

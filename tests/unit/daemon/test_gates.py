@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gates of a reload: which bridges keep their MACs, and who would get no lease."""
 
+import os
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -64,7 +65,7 @@ def installed(networks: FakeNetworks, nowhere: Path) -> Installed:
     """A Podman with these networks, that never served a name."""
     files: Any = networks
     unused: Any = None
-    return Installed(Paths(aardvark=nowhere / "dns"), unused, unused, files)
+    return Installed(Paths(aardvark=nowhere / "dns"), unused, unused, files, unused)
 
 
 def kept(networks: FakeNetworks, nowhere: Path, setup: Setup | None = SETUP) -> list[str]:
@@ -124,6 +125,7 @@ def names_shut(
     (proc / "7").mkdir(parents=True, exist_ok=True)
     (proc / "7" / "comm").write_text("aardvark-dns\n")
     (proc / "7" / "cmdline").write_bytes(f"aardvark-dns\0--config\0{directory}\0run\0".encode())
+    (proc / "7" / "status").write_text(f"Uid:\t{os.geteuid()}\t0\t0\t0\nNSpid:\t7\n")
     directory.mkdir(exist_ok=True)
     (directory / "app").write_text(f"{HERE}\n8eb3 {HERE} web\n")
     (directory / "aardvark.pid").write_text(pid)

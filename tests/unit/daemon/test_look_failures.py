@@ -95,7 +95,7 @@ class Host:
         at = Installed.at(Paths(locks=(), netavark_networks=nowhere, aardvark=nowhere), None)
         lock: Any = self.lock
         expected: Any = self.expected
-        installed = Installed(at.paths, at.podman, lock, at.networks)
+        installed = Installed(at.paths, at.podman, lock, at.networks, at.name_server)
         rules = {FirewallDriver.NFTABLES: self.rules}
         self.looker = Looker(
             expected,

@@ -334,6 +334,7 @@ def test_it_is_put_together_for_a_host(tmp_path: Path) -> None:
         "firewalld": "not connected yet",
         "sysctls": "not listening",
         "runtimes": "not listening",
+        "names": "not listening",
         "pause": "listening",
         "systemd": "running the host" if Systemd.is_there() else "not running the host",
     }

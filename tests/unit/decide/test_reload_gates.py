@@ -8,8 +8,8 @@ import pytest
 
 from podwatch.decide.reload_gates import shut
 from podwatch.words.gates import Gates, NetworkFile
-from podwatch.words.names import NameServer, Served
 from podwatch.words.links import Link, Links
+from podwatch.words.names import NameServer, Served
 from podwatch.words.network import Address, ContainerClass
 
 V4, V6 = ip_address("10.89.50.1"), ip_address("fd50::1")

@@ -89,15 +89,19 @@ def test_nothing_raises(text: str) -> None:
 
 
 def test_what_is_bound_where() -> None:
-    """Addresses of both families, as a machine of this byte order writes them (seen)."""
+    """Addresses of both families as this machine writes them (seen), and the bytes that wait."""
     v4, v6 = "0132590A", "000050FD000000000000000001000000"
-    rest = "0:0 07 0:0 0:0 0 0 0 1"
+    rest = "0:0 07 0:9C0 0:0 0 0 0 1"
     text = (
-        f"{HEAD} 5348: {v4}:0035\n 5348: {v6}:0035 {rest}\n"
-        f" 1: what:0035 {rest}\n 1:\n 1: {v4}00:0035 {rest}\n 1: {v4}\n\n"
+        f"{HEAD} 5348: {v4}:0035 {rest}\n 5348: {v6}:0035 0:0 07 0:0 0:0 0 0 0 1\n"
+        f" 1: what:0035 {rest}\n 1:\n 1: {v4}00:0035 {rest}\n 1: {v4}\n"
+        f" 1: {v4}:0035 0:0 07 what 0:0\n\n"
     )
 
-    assert list(parse_bound(text)) == [(ip_address("10.89.50.1"), 53), (ip_address("fd50::1"), 53)]
+    assert list(parse_bound(text)) == [
+        ((ip_address("10.89.50.1"), 53), 0x9C0),
+        ((ip_address("fd50::1"), 53), 0),
+    ]
 
 
 def test_gateways_of_default_routes() -> None:

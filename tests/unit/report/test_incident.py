@@ -78,7 +78,10 @@ def test_a_loss_that_grows_is_one_incident_with_all_of_it() -> None:
     incident.note(verdict(RULE))
 
     assert incident.missing == [SOURCE.what, RULE.what]
-    assert (incident.counts, incident.containers) == ({"rules": 1, "sources": 1, "sysctls": 0}, 1)
+    assert (incident.counts, incident.containers) == (
+        {"rules": 1, "sources": 1, "names": 0, "sysctls": 0},
+        1,
+    )
 
 
 def test_an_incident_is_bounded() -> None:

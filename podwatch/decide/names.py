@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is lost of the names that containers ask for, and what closes their way. Pure.
+
+A container that asks for a name asks aardvark-dns, on the address of its network's bridge, and
+nobody else: with that gone it resolves nothing at all, names outside of the host included.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from podwatch.words.names import NameServer, Served
+from podwatch.words.network import Address, ContainerClass, Setup
+from podwatch.words.rules import Rule
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.text import counted
+from podwatch.words.verdict import Missing, MissingKind, Notice, WarningKind
+
+HUNG_S = 30.0
+"""aardvark-dns that has left queries unread for so long is hung: it answers one in 0.05 ms."""
+
+MAX_NAMED = 5
+"""So many networks, or containers, are named in one sentence."""
+
+
+def lost_names(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = ()) -> Iterator[Missing]:
+    """What podwatch can mend: no process, none that netavark finds, one that does not listen.
+
+    `setup` is that of the containers that run.
+    """
+    server = snapshot.names
+    if server is None:
+        return
+    asking = _asked(server, setup, snapshot)
+    if not server.running:
+        if asking:
+            names = sorted({served.network for served in asking})
+            yield Missing(
+                MissingKind.NAMES,
+                f"aardvark-dns does not run: names of {_networks(names)} do not resolve",
+                server.pid_file,
+                network=", ".join(names),
+            )
+        return
+    if len(server.running) == 1 and not server.is_alive and server.served:
+        yield _misnamed(server)
+    for served in () if snapshot.links is None else asking:
+        unheard = [address for address in served.addresses if not _listens(server, address)]
+        for address in unheard:
+            if address in _here(snapshot) and not _is_taken(server, address):
+                yield Missing(
+                    MissingKind.LISTENER,
+                    f"network {served.network}: aardvark-dns does not listen on {address}",
+                    f"{address}:{server.port}",
+                    network=served.network,
+                )
+
+
+def name_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
+    """What is wrong with names and is not podwatch's to mend, each with what is."""
+    server = snapshot.names
+    if server is None:
+        return
+    if len(server.running) > 1:
+        pids = " ".join(map(str, server.running))
+        yield Notice(
+            WarningKind.NAME_SERVERS,
+            f"aardvark-dns runs {counted(len(server.running), 'time')} for the same networks "
+            f"({pids}): only one of them hears of containers that come and go",
+            f"kill {pids}: podwatch then starts one anew",
+        )
+    if server.running and server.deaf_s >= HUNG_S:
+        pid = server.running[0]
+        yield Notice(
+            WarningKind.NO_NAMES,
+            f"aardvark-dns ({pid}) does not answer: queries wait on its sockets, and it has read "
+            f"none for {server.deaf_s:.0f} s",
+            f"kill -9 {pid}: podwatch then starts it anew",
+        )
+    yield from _taken(server, setup, snapshot)
+    if not snapshot.busy:
+        yield from _damaged(server, setup, snapshot)
+        if server.running or not server.served:
+            yield from _unknown_to_it(server, setup, snapshot)
+
+
+def _asked(server: NameServer, setup: Setup, snapshot: Snapshot) -> list[Served]:
+    """The networks with a container that runs: those of which aardvark-dns knows one."""
+    living = {endpoint.container_id for endpoint in setup.endpoints}
+    living |= {key for key, known in snapshot.containers.items() if known.is_running}
+    return [
+        served
+        for served in server.served
+        if not served.damage and any(entry.container_id in living for entry in served.entries)
+    ]
+
+
+def _misnamed(server: NameServer) -> Missing:
+    """Its pid file does not name it: netavark would hang up on another, or start a second one."""
+    pid = server.running[0]
+    if server.name:
+        says = f"names {server.name} ({server.named}), which the next start or stop of a container"
+        then = f"{says} would send SIGHUP"
+    else:
+        then = "names nobody that runs: the next start of a container fails, or starts a second one"
+    return Missing(
+        MissingKind.PID_FILE,
+        f"aardvark-dns runs as {pid}, and {server.pid_file} {then}",
+        str(pid),
+    )
+
+
+def _listens(server: NameServer, address: Address) -> bool:
+    return (address, server.port) in server.sockets
+
+
+def _is_taken(server: NameServer, address: Address) -> bool:
+    """Whether somebody else has the port on every address: nobody can listen on this one then."""
+    return any(
+        taken.is_unspecified and taken.version >= address.version and port == server.port
+        for taken, port in server.sockets
+    )
+
+
+def _here(snapshot: Snapshot) -> set[Address]:
+    """The addresses that the host has."""
+    if snapshot.links is None:
+        return set()
+    return {each.ip for addresses in snapshot.links.addresses.values() for each in addresses}
+
+
+def _taken(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
+    """Networks on which aardvark-dns cannot listen, as another program does."""
+    networks = sorted(
+        {
+            served.network
+            for served in _asked(server, setup, snapshot)
+            for address in served.addresses
+            if not _listens(server, address) and _is_taken(server, address)
+        }
+    )
+    if networks:
+        yield Notice(
+            WarningKind.NO_NAMES,
+            f"{_networks(networks)}: aardvark-dns does not listen, as another program has port "
+            f"{server.port} of every address",
+            f"ss -lnup 'sport = :{server.port}' names it: let it listen on certain addresses only, "
+            "or give aardvark-dns another port (dns_bind_port of containers.conf)",
+        )
+
+
+def _damaged(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
+    """Files that aardvark-dns does not understand."""
+    for served in server.served:
+        if not served.damage:
+            continue
+        answers = any(_listens(server, address) for address in served.addresses)
+        kind = WarningKind.NAME_SERVERS if answers else WarningKind.NO_NAMES
+        then = (
+            "with the next start or stop of a container no name of this network resolves any more"
+            if answers
+            else "no name of this network resolves"
+        )
+        titles = _titles(served.network, setup, snapshot)
+        reload = f"; podman network reload {' '.join(titles)}" if titles else ""
+        yield Notice(
+            kind,
+            f"network {served.network}: aardvark-dns does not understand {served.path} "
+            f"({served.damage}): {then}",
+            f"rm {served.path}{reload}",
+        )
+
+
+def _unknown_to_it(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
+    """Containers on a network with names of which aardvark-dns has no entry."""
+    known = {
+        (served.network, entry.container_id) for served in server.served for entry in served.entries
+    }
+    broken = {served.network for served in server.served if served.damage}
+    lacking: dict[str, list[str]] = {}
+    for network, container_id in sorted(_on_networks(setup, snapshot) - known):
+        file = snapshot.files.get(network)
+        if file is not None and file.asks_names and network not in broken:
+            lacking.setdefault(network, []).append(container_id)
+    for network, ids in lacking.items():
+        titles = [_title(key, snapshot) for key in ids]
+        yield Notice(
+            WarningKind.NO_NAMES,
+            f"network {network}: aardvark-dns does not know {_some(titles)}: "
+            f"{'its' if len(titles) == 1 else 'their'} names do not resolve",
+            f"podman network reload {' '.join(titles)}",
+        )
+
+
+def _on_networks(setup: Setup, snapshot: Snapshot) -> set[tuple[str, str]]:
+    """(network, container id) of all that surely run, on the networks that have no state, too."""
+    found = {(end.network_name, end.container_id) for end in setup.endpoints}
+    for key, container in snapshot.containers.items():
+        is_own = container.kind in (ContainerClass.BRIDGE, ContainerClass.INTERNAL)
+        if container.is_up and is_own and not container.shares:
+            found |= {(network, key) for network in container.networks}
+    return {
+        (network, key)
+        for network, key in found
+        if (known := snapshot.containers.get(key)) is not None and known.is_up
+    }
+
+
+def _titles(network: str, setup: Setup, snapshot: Snapshot) -> list[str]:
+    """The containers of a network, by the names that podman takes."""
+    return sorted(
+        _title(key, snapshot) for name, key in _on_networks(setup, snapshot) if name == network
+    )
+
+
+def _title(container_id: str, snapshot: Snapshot) -> str:
+    known = snapshot.containers.get(container_id)
+    return known.name if known is not None else container_id[:12]
+
+
+def _networks(names: Sequence[str]) -> str:
+    return f"network{'' if len(names) == 1 else 's'} {_some(names)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
