@@ -4,7 +4,7 @@
 CAP_NET_ADMIN alone is enough: the host's end of a veth tells the number of the namespace in which
 its other end is, and the kernel lists addresses by that number. No /proc, no setns, no podman: a
 container that podman does not list shows here that it lives. What is changed is the host's own;
-`podwatch.formats.route_messages` says what must never be sent.
+`podwatch.formats.route_orders` says what must never be sent.
 """
 
 import errno
@@ -12,6 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from podwatch.adapters.files import read_proc
 from podwatch.formats.route_messages import (
@@ -21,13 +22,23 @@ from podwatch.formats.route_messages import (
     Seen,
     addresses_request,
     links_request,
-    mac_order,
     parse_dump,
     route_request,
+    routes_request,
+)
+from podwatch.formats.route_orders import (
+    address_order,
+    bridge_order,
+    mac_order,
+    master_order,
+    no_address_order,
+    route_order,
+    unisolated_order,
+    up_order,
 )
 from podwatch.words.errors import LinksUnreadable, RestoreFailed
 from podwatch.words.links import Inner, Link, Links
-from podwatch.words.network import Address, Interface
+from podwatch.words.network import Address, Interface, Subnet
 
 _NETLINK_ROUTE = 0
 _SOL_NETLINK = 270
@@ -36,18 +47,20 @@ _DATAGRAM = 64 * 1024
 _TIMEOUT_S = 1.0
 _TRIES = 10
 _GO_NOWHERE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES)
+_NO_TABLE = (errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)  # no address, or no IPv6
 _GIVEN = b"3"  # NET_ADDR_SET, linux/netdevice.h
 _CAP_NET_ADMIN = 12  # linux/capability.h
 
 
 def read() -> Links:
-    """All links of this network namespace, and their addresses.
+    """All links of this network namespace, their addresses, and the main tables' routes.
 
     Raises LinksUnreadable where the kernel does not tell.
     """
     with _Questions() as questions:
         seen = questions.links()
         of_links = questions.addresses()
+        of_table = questions.routes()
     names = {link.index: link.name for link in seen}
     addresses: dict[str, tuple[Interface, ...]] = {}
     for address in of_links:
@@ -63,10 +76,15 @@ def read() -> Links:
             link.netns_id,
             link.mac,
             link.has_carrier,
+            link.isolated,
         )
         for link in seen
     }
-    return Links(links, addresses)
+    routes: dict[Subnet, tuple[str, ...]] = {}
+    for route in of_table:
+        if route.to is not None:
+            routes[route.to] = (*routes.get(route.to, ()), names.get(route.index, ""))
+    return Links(links, addresses, routes)
 
 
 def inside(numbers: Iterable[int]) -> dict[int, tuple[Inner, ...]]:
@@ -134,6 +152,80 @@ def keep_mac(link: Link) -> None:
         ) from exc
 
 
+class Orders:
+    """Changes of the host's links, one after the other, over one socket.
+
+    Each says in its hint how a person does the same. All raise RestoreFailed where the kernel
+    refuses; what is so already is no refusal.
+    """
+
+    def __init__(self) -> None:
+        self._questions: _Questions | None = None
+
+    def __enter__(self) -> "Orders":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._questions is not None:
+            self._questions.__exit__()
+
+    def make_bridge(self, name: str, mac: str = "", mtu: int = 0) -> None:
+        """Make a bridge and set it up; with a MAC its neighbours need not ask for it again."""
+        order = partial(bridge_order, name=name, mac=mac, mtu=mtu)
+        self._order(f"make the bridge {name}", f"ip link add {name} type bridge", order)
+        self.set_up(name)
+
+    def set_up(self, name: str) -> None:
+        """Set a link up."""
+        order = partial(up_order, index=_index(name))
+        self._order(f"set {name} up", f"ip link set {name} up", order)
+
+    def add_address(self, name: str, address: Interface) -> None:
+        """Give a link an address; of IPv6 one with another length of its prefix goes before."""
+        index, how = _index(name), f"ip addr add {address} dev {name}"
+        for other in read().addresses.get(name, ()) if address.version == 6 else ():
+            if other.ip == address.ip and other != address:
+                order = partial(no_address_order, index=index, address=other)
+                self._order(f"take {other} from {name}", how, order)
+        order = partial(address_order, index=index, address=address)
+        self._order(f"give {name} the address {address}", how, order)
+
+    def add_route(self, name: str, address: Interface) -> None:
+        """Have the way to the subnet of a link's address."""
+        how = f"ip route add {address.network} dev {name}"
+        order = partial(route_order, index=_index(name), address=address)
+        self._order(f"add the route to {address.network}", how, order)
+
+    def join(self, name: str, bridge: str) -> None:
+        """Make a link a port of a bridge."""
+        how = f"ip link set {name} master {bridge}"
+        order = partial(master_order, index=_index(name), bridge=_index(bridge))
+        self._order(f"put {name} on {bridge}", how, order)
+
+    def unisolate(self, name: str) -> None:
+        """Let a port of a bridge reach the others that are isolated, too."""
+        how = f"bridge link set dev {name} isolated off"
+        order = partial(unisolated_order, index=_index(name))
+        self._order(f"end the isolation of {name}", how, order)
+
+    def _order(self, what: str, how: str, order: Callable[[int], bytes]) -> None:
+        try:
+            self._questions = self._questions or _Questions()
+            self._questions.order(order)
+        except LinksUnreadable as exc:
+            if isinstance(exc, _Refused) and exc.errno == errno.EEXIST:
+                return
+            reason = str(exc).partition(": ")[2] or str(exc)
+            raise RestoreFailed(f"cannot {what}: {reason}", hint=how) from exc
+
+
+def _index(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError as exc:
+        raise RestoreFailed(f"there is no link {name} any more", hint="ip link") from exc
+
+
 class _Questions:
     """A socket for a few questions, one after the other."""
 
@@ -188,6 +280,17 @@ class _Questions:
             [message for message in links if isinstance(message, LinkSeen)],
             [message for message in found if isinstance(message, AddressSeen)],
         )
+
+    def routes(self) -> list[RouteSeen]:
+        """All routes of the main tables."""
+        found: list[Seen] = []
+        for version in (4, 6):
+            try:
+                found += self._ask(partial(routes_request, version=version), "list routes")
+            except _Refused as exc:
+                if exc.errno not in _NO_TABLE:
+                    raise
+        return [message for message in found if isinstance(message, RouteSeen)]
 
     def route(self, to: Address, source: Address | None, index: int) -> int | None:
         """The index of the link by which a packet goes, 0 for none; None if it is not told."""

@@ -69,6 +69,13 @@ class Processes:
         process = self._process(pid, writer.name) if pid else None
         return replace(writer, pid=pid, process=process) if process else writer
 
+    def of(self, pid: int) -> Writer | None:
+        """The process with that number in this namespace; None where there is none."""
+        stat = parse_stat(self._text(pid, "stat"))
+        if stat is None:
+            return None
+        return Writer(stat.name, pid, self._process(pid, stat.name))
+
     def describe(self, pid: int) -> str:
         """A process' name, number and user; "" once it has ended."""
         stat, uid = parse_stat(self._text(pid, "stat")), parse_uid(self._text(pid, "status"))

@@ -229,8 +229,8 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _pause(arguments: argparse.Namespace) -> int:
+    from podwatch.daemon.forms import durations
     from podwatch.daemon.pause import MAX_PAUSE_S, Pause, begin
-    from podwatch.daemon.settings import durations
 
     form, typed = durations(1, MAX_PAUSE_S), arguments.duration
     try:

@@ -17,6 +17,7 @@ from typing import Any
 
 from podwatch.adapters.files import open_regular
 from podwatch.adapters.paths import Paths
+from podwatch.daemon.forms import duration_text
 from podwatch.daemon.settings import (
     SECTIONS,
     SETTINGS,
@@ -26,7 +27,6 @@ from podwatch.daemon.settings import (
     Look,
     Metrics,
     Restore,
-    duration_text,
 )
 from podwatch.words.errors import ConfigError
 

@@ -22,7 +22,9 @@ from podwatch.words.cause import (
     WHILE_ABSENT,
     Cause,
     CauseKind,
+    Writer,
     by_firewalld,
+    by_link,
     by_writer,
     other,
     why_looked,
@@ -133,6 +135,17 @@ class Hints:
     def on_sysctl(self) -> None:
         """Somebody set a sysctl."""
         self._wake(other("a sysctl was set"), urgent=True)
+
+    def on_link(self, told: str, asker: Writer | None) -> None:
+        """A bridge of Podman's, a port or an address of one was changed."""
+        if self._repairs_as is None:
+            self._heard.changed_at = self._clock()
+            is_first = self.cause.kind is not CauseKind.LINK
+            self._wake(by_link(told, asker), urgent=True, names_cause=is_first)
+
+    def on_links_overrun(self) -> None:
+        """The kernel had more to tell of links than could be read."""
+        self._wake(other("more changes of links than could be followed"), urgent=True)
 
     def on_surroundings(self) -> None:
         """A setting or a route was changed: what a reload had to wait for may be there now."""

@@ -24,6 +24,7 @@ from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.daemon.surroundings import Surroundings
+from podwatch.daemon.wires import Watch, Wires
 from podwatch.decide.decision import QUIET_CAP_S, Limits
 from podwatch.decide.kinds import KINDS, Kind
 from podwatch.words.means import Method
@@ -34,7 +35,7 @@ class Host:
 
     `changes` counts the transactions on the networks' tables; `heard_late` is called when firewalld
     answers a question for which no look waited any more. `firewalld` and `systemd` are None where
-    nobody is to ask them.
+    nobody is to ask them, `links` where nobody listens to changes of links.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Host:
         systemd: Systemd | None,
         paths: Paths,
         *,
+        links: Watch | None = None,
         changes: Callable[[], int] = generation,
         heard_late: Callable[[], None] = lambda: None,
     ) -> None:
@@ -64,6 +66,7 @@ class Host:
             FirewalldLook(firewalld, heard_late),
             self.containers,
             self.surroundings,
+            wires=Wires(links),
             changes=changes,
             copied=self.copy.of,
         )
@@ -113,6 +116,7 @@ def limits(config: Config, kinds: Iterable[Kind] = KINDS) -> Limits:
         limit=restore.limit,
         replay_limit=10 * restore.limit,
         window=restore.window,
+        give_way=restore.give_way,
     )
 
 

@@ -25,6 +25,7 @@ from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.wires import Wires
 from podwatch.decide.judge import judge
+from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, about
 from podwatch.drivers.saved import SavedRules
@@ -81,6 +82,7 @@ class Looker:
         containers: Containers,
         surroundings: Surroundings,
         *,
+        wires: Wires | None = None,
         changes: Callable[[], int] = generation,
         copied: Callable[[FirewallDriver], SavedRules] = _nothing,
     ) -> None:
@@ -93,7 +95,7 @@ class Looker:
         self.changes = changes
         self.copied = copied
         self.settings = KernelSettings()
-        self.wires = Wires()
+        self.wires = wires or Wires()
         self.names = Names(installed)
         self._in_use = InUse()
         self._lock = HeldFor(installed.lock)
@@ -195,6 +197,8 @@ class Looker:
         if verdict.asks_inside:
             snapshot = self.with_inside(snapshot)
             verdict = judge(snapshot)
+        if verdict.setup is not None:
+            self.wires.follow(wiring(verdict.setup, snapshot).bridges.keys())
         return snapshot, verdict
 
     def with_inside(self, snapshot: Snapshot) -> Snapshot:

@@ -237,6 +237,7 @@ class Loop:
                 )
                 # What we did ourselves is in the socket by now: it is no news.
                 self.host.looker.changes()
+                self.host.looker.wires.changes()
         finally:
             self._act_ends = None
         return outcome

@@ -15,6 +15,7 @@ from podwatch.adapters.files import read_proc, write_whole
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.http import Page
 from podwatch.adapters.inotify import DirectoryWatch
+from podwatch.adapters.links_watch import LinkWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import NftablesWatch
 from podwatch.adapters.paths import Paths
@@ -71,10 +72,12 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         identify=Processes().identify,
         table=nftables.TABLE,
     )
+    links = LinkWatch(hints.on_link, hints.on_links_overrun, Processes().of)
     firewalld = FirewalldWatch(hints.on_firewalld)
     pause = PauseWatch(paths.pause, pause_changed)
     watchers: dict[str, Watcher] = {
         "nftables": netlink,
+        "links": links,
         "firewalld": firewalld,
         "sysctls": SysctlWatch(hints.on_sysctl),
         "runtimes": DirectoryWatch(
@@ -90,7 +93,13 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         return hints.transactions
 
     host = Host(
-        config, firewalld, systemd, paths, changes=transactions, heard_late=hints.on_late_answer
+        config,
+        firewalld,
+        systemd,
+        paths,
+        links=links,
+        changes=transactions,
+        heard_late=hints.on_late_answer,
     )
 
     def described() -> Mapping[str, str]:

@@ -4,25 +4,43 @@
 To list them takes 3 ms at 100 containers, so that is not done for nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Protocol
 
 from podwatch.adapters import links
 from podwatch.words.errors import LinksUnreadable
-from podwatch.words.links import Links
+from podwatch.words.links import Link, Links
 from podwatch.words.snapshot import Part, Unknown
 
 
-class Wires:
-    """The host's links; `changes` counts what was told of them, None where nobody listens."""
+class Watch(Protocol):
+    """Who listens to changes of links."""
 
-    def __init__(
-        self,
-        changes: Callable[[], int | None] = lambda: None,
-        read: Callable[[], Links] = links.read,
-    ) -> None:
-        self.changes = changes
+    def changes(self) -> int | None:
+        """How many there were by now; None where nobody listens."""
+
+    def follow(self, links: Links, bridges: Collection[str]) -> None:
+        """Ring for these bridges and their ports where they are not as in `links` any more."""
+
+
+class Wires:
+    """The host's links; `watch` is None where nobody listens to their changes."""
+
+    def __init__(self, watch: Watch | None = None, read: Callable[[], Links] = links.read) -> None:
+        self._watch = watch
+        self.macs: dict[str, str] = {}
+        """The MACs of bridges, as they were when they were last there."""
         self._read = read
         self._known: tuple[int, Links] | None = None
+
+    def changes(self) -> int | None:
+        """How many changes of links there were by now; None where nobody listens."""
+        return None if self._watch is None else self._watch.changes()
+
+    def follow(self, bridges: Collection[str]) -> None:
+        """Have changes of these bridges heard, and of their ports, as they were read last."""
+        if self._watch is not None and self._known is not None:
+            self._watch.follow(self._known[1], bridges)
 
     def read(self, unknown: list[Unknown]) -> Links | None:
         """All links; None, and why in `unknown`, where the kernel does not tell."""
@@ -35,5 +53,10 @@ class Wires:
             self._known = None
             unknown.append(Unknown(Part.LINKS, "the host's links", str(exc), exc.hint))
             return None
+        self.macs |= {link.name: link.mac for link in found.by_name.values() if _is_bridge(link)}
         self._known = None if changes is None else (changes, found)
         return found
+
+
+def _is_bridge(link: Link) -> bool:
+    return link.kind == "bridge" and bool(link.mac)

@@ -34,6 +34,7 @@ class Limits:
     replay_limit: int = 100
     replay_burst: int = 5
     window: float = 300.0
+    give_way: float = 30.0  # what is lost again so soon after its repair is somebody's will
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,9 @@ class Memory:
     foreign_at: float = NEVER  # somebody else changed something
     settle_until: float = NEVER
     unknowns: int = 0
+    # Of kinds that give way, by Missing.thing: when it was put right, and what is left alone.
+    mended: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    left: frozenset[tuple[str, str, str]] = frozenset()
     # Of the rules alone:
     tried: tuple[str, ...] = ()  # in this incident, since somebody else last changed anything
     rounds: tuple[float, ...] = ()  # reloads and escalations

@@ -16,6 +16,7 @@ from podwatch.decide.hidden import hidden
 from podwatch.decide.in_the_way import in_the_way
 from podwatch.decide.kinds import KINDS, RULES, Kind, reported
 from podwatch.decide.leftovers import candidates, leftovers, notices
+from podwatch.decide.links import damaged, moved
 from podwatch.decide.names import name_notices
 from podwatch.decide.rules import container_ids, duplicates, not_podmans, rules_of, unmasked
 from podwatch.decide.sources import firewalld_warnings
@@ -80,7 +81,8 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
             of_rules = lost.setdefault(RULES.name, [])
             warnings.extend(_about_observed(known, setup, snapshot.rules, rules, of_rules))
         warnings.extend(unforwarded(setup, snapshot))
-        warnings.extend(astray(setup, snapshot))
+        warnings.extend(moved(setup, snapshot))
+        warnings.extend(astray(setup, snapshot, damaged(setup, snapshot)))
         warnings.extend(name_notices(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver in DRIVERS:
             warnings.extend(unmasked(rules, snapshot.firewalld))

@@ -9,6 +9,7 @@ go by the rows; none of them names a kind. To add one is to write its row, and i
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from podwatch.decide.links import missing_links
 from podwatch.decide.names import lost_names
 from podwatch.decide.rules import lost_rules
 from podwatch.decide.settings import missing_sysctls
@@ -56,6 +57,7 @@ class Kind:
     is_quick: bool = True  # the first means takes less time than it takes to report the loss
     is_of_containers: bool = False  # a loss is of certain containers, and they are counted
     is_by_writers: bool = True  # who commits nftables transactions may have caused a loss
+    yields: bool = False  # what is lost again soon after its repair is somebody's will
 
     def of(self, missing: Iterable[Missing]) -> tuple[Missing, ...]:
         """What is of this kind among what is missing."""
@@ -70,6 +72,28 @@ class Kind:
         return f"{number} {self.word if number == 1 else self.plural}"
 
 
+LINKS = Kind(
+    "links",
+    "link or address",
+    "links and addresses",
+    words=(
+        MissingKind.BRIDGE,
+        MissingKind.LINK,
+        MissingKind.ADDRESS,
+        MissingKind.ROUTE,
+        MissingKind.MASTER,
+        MissingKind.ISOLATED,
+    ),
+    judge=missing_links,
+    means=(Method.LINKS,),
+    switch="restore.links",
+    why="bridges and links were changed",
+    part=Part.LINKS,
+    # netavark makes bridges and links one after the other.
+    forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.PANIC, BlockedKind.BUSY}),
+    yields=True,
+    is_by_writers=False,
+)
 SYSCTLS = Kind(
     "sysctls",
     "sysctl",
@@ -133,7 +157,7 @@ RULES = Kind(
     is_of_containers=True,
 )
 
-KINDS: tuple[Kind, ...] = (SYSCTLS, NAMES, SOURCES, RULES)
+KINDS: tuple[Kind, ...] = (LINKS, SYSCTLS, NAMES, SOURCES, RULES)
 """In the order of repair; what matters most is last, and reported first."""
 
 

@@ -33,6 +33,8 @@ BUSY_AGAIN_S = 2.0
 LOCKED_AGAIN_S = 20.0
 """podman's lock held, which was reported: looked at again after so long, to report its end."""
 
+LEFT_ALONE = "it was lost again right after its repair: somebody wants it so, and it is left alone"
+
 _ALMOST_S = 0.05
 """Looked at again after so long while podman is about to finish."""
 
@@ -73,6 +75,10 @@ def acted(
         return climbed(memory, decision, now, limits, done=done)
     tries = memory.of(kind)
     pause = doubled(kind.first_pause_s, tries.count, limits.backoff_max)
+    if kind.yields and done:
+        mended = {thing: at for thing, at in memory.mended.items() if now < at + limits.give_way}
+        mended |= {loss.thing: now for loss in decision.missing}
+        memory = replace(memory, mended=mended)
     return memory.noting(kind, replace(tries, count=tries.count + 1, next_at=now + pause))
 
 
@@ -146,6 +152,8 @@ def _noted(memory: Memory, case: Case, kinds: Sequence[Kind]) -> Memory:
     for kind in kinds:
         if kind.part in case.unknown:
             continue
+        if kind.yields:
+            memory = replace(memory, left=_left(memory, case, kind))
         tries = memory.of(kind)
         is_lost = bool(case.missing[kind.name])
         if kind.name == RULES.name:
@@ -163,6 +171,15 @@ def _noted(memory: Memory, case: Case, kinds: Sequence[Kind]) -> Memory:
             tries = replace(tries, since=None)
         memory = memory.noting(kind, tries)
     return memory
+
+
+def _left(memory: Memory, case: Case, kind: Kind) -> frozenset[tuple[str, str, str]]:
+    """What is left alone until it was whole once: it was lost again right after its repair."""
+    lost = {loss.thing for loss in case.missing[kind.name]}
+    others = {thing for thing in memory.left if thing[0] not in kind.words}
+    since = case.now - case.limits.give_way
+    again = {thing for thing in lost if memory.mended.get(thing, NEVER) > since}
+    return frozenset(others | again | (memory.left & lost))
 
 
 def _again(memory: Memory, case: Case) -> tuple[Memory, float]:
@@ -221,6 +238,8 @@ def _about(kind: Kind, memory: Memory, case: Case) -> Decision:
         return Decision(None, "", now + _ALMOST_S)
     if kind.means[0] not in limits.methods or kind.part in case.unknown:
         return Decision(None, "")
+    if not (missing := tuple(loss for loss in missing if loss.thing not in memory.left)):
+        return Decision(None, LEFT_ALONE)
     next_at = memory.of(kind).next_at
     if now < next_at:
         return Decision(None, "", next_at)

@@ -93,12 +93,17 @@ def parted(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
         )
 
 
-def astray(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
-    """Routes and rules for routing, by a VPN for example, that take containers' packets away."""
+def astray(setup: Setup, snapshot: Snapshot, told: Collection[str] = ()) -> Iterable[Notice]:
+    """Routes and rules for routing, by a VPN for example, that take containers' packets away.
+
+    Of the networks `told`, by name, it is told already what is wrong with their bridge.
+    """
     names = {endpoint.network_id: endpoint.network_name for endpoint in setup.endpoints}
     for route in snapshot.around.routes:
         network = setup.networks.get(route.network_id)
         if network is None:
+            continue
+        if (names.get(network.id) or network.bridge) in told:
             continue
         name = f"network {names.get(network.id) or network.bridge}"
         goes = f"goes to {route.link}" if route.link else "goes nowhere"

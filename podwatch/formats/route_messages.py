@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rtnetlink's messages about links and addresses: bytes in, words out. Pure.
+"""rtnetlink's messages about links, addresses and routes: bytes in, words out. Pure.
 
-Questions are built here, and one change, of a link of the host. A namespace can be asked about by
-its number, but not changed: RTM_NEWLINK with such a number moves the host's own interface of that
-index into the container, and the kernel calls that a success (seen: Linux 6.18).
+Questions are built here; what changes something is in `route_orders`, and what the kernel tells of
+changes in `route_events`.
 
 Whatever the bytes are, nothing here raises: what cannot be read is left out.
 """
@@ -11,13 +10,13 @@ Whatever the bytes are, nothing here raises: what cannot be read is left out.
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 
 from podwatch.formats import netlink
 from podwatch.formats.netlink import attribute, attributes, text
-from podwatch.words.network import Address, Interface
+from podwatch.words.network import Address, Interface, Subnet
 
-NEWLINK, GETLINK, SETLINK = 16, 18, 19  # linux/rtnetlink.h
+NEWLINK, GETLINK = 16, 18  # linux/rtnetlink.h
 NEWADDR, GETADDR = 20, 22
 NEWROUTE, GETROUTE = 24, 26
 
@@ -35,8 +34,9 @@ _FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 1, 3, 10, 18, 37
 _IFLA_LINK, _IFLA_TARGET_NETNSID = 5, 46
 _IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 8
-_INFO_KIND = 1
+_INFO_KIND, _INFO_SLAVE_DATA, _BRPORT_ISOLATED = 1, 5, 33
 _RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF = 1, 2, 3, 4  # linux/rtnetlink.h
+_MAIN = 254  # RT_TABLE_MAIN
 _NOWHERE = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
 _NEWNETCONF = 80  # RTM_NEWNETCONF, linux/rtnetlink.h
 _NETCONF_SIZE = 4  # struct netconfmsg, padded
@@ -62,6 +62,7 @@ class LinkSeen:
     mac: str
     peer: int = 0
     has_carrier: bool = True
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,12 @@ class AddressSeen:
 class RouteSeen:
     """The answer to which way a packet goes.
 
-    `index` is that of the link by which it leaves, 0 where it goes nowhere.
+    `index` is that of the link by which it leaves, 0 where it goes nowhere. `to` is where a route
+    of the main table leads; None of one in another table, or of the default route.
     """
 
     index: int
+    to: Subnet | None = None
 
 
 Seen = LinkSeen | AddressSeen | RouteSeen
@@ -128,14 +131,10 @@ def route_request(
     return netlink.request(GETROUTE, body, flags=_ORDER, sequence=sequence)
 
 
-def mac_order(sequence: int, index: int, mac: str) -> bytes:
-    """The order to give the host's own link with that index this MAC.
-
-    Raises ValueError for what is not one.
-    """
-    raw = bytes.fromhex(mac.replace(":", ""))
-    body = _LINK.pack(0, 0, index, 0, 0) + attribute(_IFLA_ADDRESS, raw)
-    return netlink.request(SETLINK, body, flags=_ORDER, sequence=sequence)
+def routes_request(sequence: int, version: int) -> bytes:
+    """The question for the main table's routes of one IP version."""
+    body = _ROUTE.pack(2 if version == 4 else 10, 0, 0, 0, _MAIN, 0, 0, 0, 0)
+    return netlink.request(GETROUTE, body, flags=_DUMP, sequence=sequence)
 
 
 def _number(number: int, value: int) -> bytes:
@@ -165,9 +164,10 @@ def parse_dump(data: bytes | memoryview, sequence: int) -> Piece:
     return Piece(tuple(seen), ended, interrupted)
 
 
-def _link(data: bytes | memoryview, at: int, found: Attributes) -> LinkSeen | None:
+def read_link(data: bytes | memoryview, at: int, found: Attributes) -> LinkSeen | None:
+    """The link that a message's body tells of, from `at` on; None of one without a name."""
     _, _, index, flags, _ = _LINK.unpack_from(data, at)
-    name, kind, mac, master, peer = "", "", "", 0, 0
+    name, kind, mac, master, peer, isolated = "", "", "", 0, 0, False
     netns_id: int | None = None
     for number, start, stop in found:
         if number == _IFLA_IFNAME:
@@ -184,19 +184,31 @@ def _link(data: bytes | memoryview, at: int, found: Attributes) -> LinkSeen | No
             for inner, first, last in attributes(data, start, stop):
                 if inner == _INFO_KIND:
                     kind = text(data, first, last)
+                elif inner == _INFO_SLAVE_DATA:
+                    isolated = _is_isolated(data, first, last)
     if not name:
         return None
     is_up, has_carrier = bool(flags & _IFF_UP), bool(flags & _IFF_LOWER_UP)
-    return LinkSeen(name, index, is_up, master, kind, netns_id, mac, peer, has_carrier)
+    return LinkSeen(name, index, is_up, master, kind, netns_id, mac, peer, has_carrier, isolated)
+
+
+def _is_isolated(data: bytes | memoryview, at: int, end: int) -> bool:
+    found = attributes(data, at, end)
+    return any(number == _BRPORT_ISOLATED and any(data[at:end]) for number, at, end in found)
 
 
 def _route(data: bytes | memoryview, at: int, found: Attributes) -> RouteSeen:
-    index = 0
+    index, raw = 0, b""
     for number, start, stop in found:
         if number == _RTA_OIF and stop - start == 4:
             (index,) = _NUMBER.unpack_from(data, start)
-    kind = _ROUTE.unpack_from(data, at)[7]
-    return RouteSeen(0 if kind in _NOWHERE else index)
+        elif number == _RTA_DST:
+            raw = bytes(data[start:stop])
+    family, length, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(data, at)
+    index = 0 if kind in _NOWHERE else index
+    if table != _MAIN or len(raw) != _FAMILIES.get(family) or length > 8 * len(raw):
+        return RouteSeen(index)
+    return RouteSeen(index, ip_network((raw, length), strict=False))
 
 
 def _address(data: bytes | memoryview, at: int, found: Attributes) -> AddressSeen | None:
@@ -212,7 +224,7 @@ def _address(data: bytes | memoryview, at: int, found: Attributes) -> AddressSee
 
 
 _READERS: dict[int, tuple[int, Callable[[bytes | memoryview, int, Attributes], Seen | None]]] = {
-    NEWLINK: (_LINK.size, _link),
+    NEWLINK: (_LINK.size, read_link),
     NEWADDR: (_ADDRESS.size, _address),
     NEWROUTE: (_ROUTE.size, _route),
 }

@@ -118,6 +118,7 @@ SHAPE: Mapping[str, Any] = {
     },
     "watchers": {
         "nftables": "",
+        "links": "",
         "firewalld": "",
         "sysctls": "",
         "runtimes": "",
@@ -172,6 +173,7 @@ def needing_rules(document: Mapping[str, Any]) -> int:
 
 _WELL = {
     "nftables": "listening",
+    "links": "listening",
     "firewalld": "connected",
     "sysctls": "listening",
     "runtimes": "listening",

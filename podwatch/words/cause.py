@@ -56,6 +56,7 @@ class CauseKind(StrEnum):
 
     TRANSACTION = "transaction"
     FIREWALLD = "firewalld"
+    LINK = "link"
     ABSENT = "absent"
     OTHER = "other"
     UNKNOWN = "unknown"
@@ -140,6 +141,13 @@ def by_writer(writer: Writer) -> Cause:
 def by_firewalld(told: str) -> Cause:
     """The cause that is one of firewalld's events."""
     return Cause(CauseKind.FIREWALLD, told, told)
+
+
+def by_link(told: str, asker: Writer | None) -> Cause:
+    """The cause that is a change of a link; `asker` is who asked the kernel for it, if it says."""
+    if asker is None:
+        return Cause(CauseKind.LINK, told, told)
+    return Cause(CauseKind.LINK, f"{told}, by {_about(asker)}", f"{told}, by {asker.name}")
 
 
 def other(told: str) -> Cause:

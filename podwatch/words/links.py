@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from podwatch.words.network import Address, Interface, Network
+from podwatch.words.network import Address, Interface, Network, Subnet
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,8 @@ class Link:
     one while both of its ends are up. `master` is
     the name of the bridge (or VRF, or bond) it is a port of. `kind` is the driver's: bridge, veth,
     macvlan; empty for hardware. `netns_id` is the number that the host's namespace has for the one
-    in which the other end of a veth is; None where that is the host's own.
+    in which the other end of a veth is; None where that is the host's own. An `isolated` port of a
+    bridge reaches no other such port.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Link:
     netns_id: int | None = None
     mac: str = ""
     has_carrier: bool = True
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,15 @@ the kernel did not tell of is not among them."""
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The host's network interfaces by name, and the addresses of those that have any."""
+    """The host's network interfaces by name, and the addresses of those that have any.
+
+    `routes` are the subnets that the main routing tables send somewhere, each with the names of
+    interfaces, "" for a route by none.
+    """
 
     by_name: Mapping[str, Link] = field(default_factory=dict)
     addresses: Mapping[str, tuple[Interface, ...]] = field(default_factory=dict)
+    routes: Mapping[Subnet, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,12 @@ class MissingKind(StrEnum):
     PID_FILE = "pid_file"  # aardvark-dns' does not name it
     LISTENER = "listener"  # aardvark-dns does not listen on an address
     STALE = "stale"  # there is a rule too many: it closes somebody's way
+    BRIDGE = "bridge"
+    LINK = "link"  # it is there, and down
+    ADDRESS = "address"
+    ROUTE = "route"
+    MASTER = "master"  # a port is not in its bridge
+    ISOLATED = "isolated"
 
 
 OF_RULES: tuple[str, ...] = (
@@ -79,6 +85,11 @@ class Missing:
     def __post_init__(self) -> None:
         clean_fields(self, "what", "detail", "network", "container")
 
+    @property
+    def thing(self) -> tuple[str, str, str]:
+        """What is lost, in words by which the same thing is known when it is lost again."""
+        return self.kind, self.place, self.value
+
 
 class WarningKind(StrEnum):
     """Kinds of warnings: things that are not loss, and that podwatch does not repair."""
@@ -99,6 +110,8 @@ class WarningKind(StrEnum):
     DETOUR = "detour"
     NO_NAMES = "no_names"  # and podwatch cannot mend it
     NAME_SERVERS = "name_servers"  # names resolve, and will not for long
+    RENAMED = "renamed"
+    MOVED = "moved"
     NO_EVENTS = "no_events"
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
@@ -126,6 +139,7 @@ CLOSING = frozenset(
         WarningKind.FORWARDING,
         WarningKind.ROUTE,
         WarningKind.NO_NAMES,
+        WarningKind.MOVED,
     }
 )
 """Warnings of a way that somebody closed: told, not repaired, and the state is lost."""

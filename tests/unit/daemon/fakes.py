@@ -159,6 +159,11 @@ class FakeHost:
             self.in_socket.pop(0)()
         return self.hints.transactions
 
+    @property
+    def wires(self) -> "FakeHost":
+        """It tells of links what it tells of rules."""
+        return self
+
     def changed(self, _at: float, deleted: frozenset[str]) -> float | None:
         """When to look at the rules of others."""
         self.others.append(deleted)

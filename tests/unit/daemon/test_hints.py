@@ -8,7 +8,7 @@ import pytest
 from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.hints import Heard, Hints
-from podwatch.words.cause import NO_CAUSE, WHILE_ABSENT, CauseKind, Writer
+from podwatch.words.cause import NO_CAUSE, WHILE_ABSENT, CauseKind, Process, Writer
 
 OURS, FIREWALLD, OTHERS = "inet netavark", "inet firewalld", "inet site"
 NFT = Writer("nft", 7)
@@ -173,3 +173,30 @@ def test_the_loop_waits_until_somebody_rings() -> None:
             hints.take()
 
     asyncio.run(body())
+
+
+def test_a_change_of_a_link_is_a_cause_of_its_own(hints: Hints) -> None:
+    """The first change is to blame, whatever was heard before; those that follow from it are not.
+
+    What podwatch changes itself is no news.
+    """
+    hints.on_change(change(OURS))
+    asker = Writer("ip", 7, Process("ip", 7, session="4"))
+    hints.on_link("podman1 was set down", None)
+    hints.on_link("an address of podman1 was deleted", asker)
+    assert (hints.cause.kind, hints.cause.text) == (CauseKind.LINK, "podman1 was set down")
+    assert (hints.wants_look, hints.urgent) == (True, True)
+    fresh = Hints("podwatch", lambda: NOW)
+    with fresh.repairing(()):
+        fresh.on_link("podman1 was set up", None)
+    assert not fresh.wants_look
+    fresh.cause = NO_CAUSE
+    fresh.on_link("podman1 was set down", asker)
+    assert fresh.cause.text == "podman1 was set down, by ip (pid 7), session 4"
+    assert fresh.cause.label == "link"
+
+
+def test_lost_messages_about_links_want_a_look(hints: Hints) -> None:
+    """Anything may have changed."""
+    hints.on_links_overrun()
+    assert (hints.wants_look, hints.urgent) == (True, True)

@@ -331,6 +331,7 @@ def test_it_is_put_together_for_a_host(tmp_path: Path) -> None:
     assert status["dry_run"]
     assert status["watchers"] == {
         "nftables": "not listening",
+        "links": "not listening",
         "firewalld": "not connected yet",
         "sysctls": "not listening",
         "runtimes": "not listening",

@@ -10,19 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwatch.daemon.config import load
-from podwatch.daemon.settings import (
-    SETTINGS,
+from podwatch.daemon.forms import (
     SWITCH,
     Form,
-    LogLevel,
-    Setting,
-    documented_defaults,
     duration_text,
     durations,
     one_of,
     some_of,
     wholes,
 )
+from podwatch.daemon.settings import SETTINGS, LogLevel, Setting, documented_defaults
 
 SHIPPED = Path(__file__).parents[3] / "packaging/podwatch.conf"
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """When the host's links are listed."""
 
+from collections.abc import Collection
+
 from podwatch.daemon.wires import Wires
 from podwatch.words.errors import LinksUnreadable
 from podwatch.words.links import Link, Links
@@ -24,10 +26,26 @@ class Kernel:
         return HOST
 
 
+class Told:
+    """A watch that was told of so many changes."""
+
+    def __init__(self, told: list[int]) -> None:
+        self._told = told
+        self.followed: list[tuple[Links, set[str]]] = []
+
+    def changes(self) -> int:
+        """So many."""
+        return self._told[0]
+
+    def follow(self, links: Links, bridges: Collection[str]) -> None:
+        """Keep what is followed."""
+        self.followed.append((links, set(bridges)))
+
+
 def test_links_are_listed_again_only_after_the_kernel_told_of_a_change() -> None:
     """Two looks between which nothing was told list them once; a message makes another listing."""
     kernel, told, unknown = Kernel(), [7], list[Unknown]()
-    wires = Wires(lambda: told[0], kernel.read)
+    wires = Wires(Told(told), kernel.read)
     assert [wires.read(unknown), wires.read(unknown)] == [HOST, HOST]
     assert kernel.asked == 1
     told[0] = 8
@@ -48,7 +66,7 @@ def test_a_kernel_that_does_not_tell_makes_the_links_unknown() -> None:
     """What was listed before is not taken for what is there now, and is listed anew later."""
     kernel, unknown = Kernel(), list[Unknown]()
     told = [1]
-    wires = Wires(lambda: told[0], kernel.read)
+    wires = Wires(Told(told), kernel.read)
     wires.read(unknown)
     kernel.refuses, told[0] = True, 2
     assert wires.read(unknown) is None

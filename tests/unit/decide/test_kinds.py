@@ -279,6 +279,7 @@ def test_every_loss_has_one_row() -> None:
 def test_the_first_means_is_the_quick_one() -> None:
     """A reload takes longer than to report a loss; what comes before it does not."""
     assert [method for method in Method if is_quick(method)] == [
+        Method.LINKS,
         Method.NAMES,
         Method.SYSCTLS,
         Method.SOURCES,
@@ -316,4 +317,4 @@ def test_a_kind_is_known_everywhere(kind: Kind, manual: str) -> None:
 
 def test_kinds_are_reported_in_the_order_of_their_weight() -> None:
     """What is repaired last, as it matters most, stands first in what is reported."""
-    assert [kind.name for kind in reported()] == ["rules", "sources", "names", "sysctls"]
+    assert [kind.name for kind in reported()] == ["rules", "sources", "names", "sysctls", "links"]

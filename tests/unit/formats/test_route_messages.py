@@ -3,7 +3,7 @@
 
 import socket
 import struct
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,11 @@ from podwatch.formats.route_messages import (
     RouteSeen,
     addresses_request,
     links_request,
-    mac_order,
     parse_dump,
     route_request,
     tells_of_a_setting,
 )
+from podwatch.formats.route_orders import mac_order
 from tests.unit.formats import kernel
 from tests.unit.formats.test_netlink_messages import attribute
 
@@ -250,7 +250,7 @@ def test_the_way_of_a_packet_is_read() -> None:
     for kind, index in ((1, 3), (2, 3), (5, 3), (6, 0), (7, 0), (8, 0), (9, 3)):
         head = struct.pack("=8BI", 2, 32, 0, 0, 254, 2, 0, kind, 0)
         found = parse_dump(message(NEWROUTE, head + by + others) + message(2, bytes(4)), QUESTION)
-        assert (found.seen, found.ended) == ((RouteSeen(index),), 0)
+        assert (found.seen, found.ended) == ((RouteSeen(index, ip_network("192.0.2.2/32")),), 0)
     assert parse_dump(message(NEWROUTE, bytes(12)), QUESTION).seen == (RouteSeen(0),)
 
 

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rtnetlink's notifications: hear of every change of the bridges and ports of Podman's networks.
+
+A container's start or stop makes 15 to 20 messages, and a host may have links of many others. So a
+change rings only if it is of a link that is followed, and makes it other than it was at the last
+look; all others are counted, so that the next look lists the links anew.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from podwatch.formats.route_events import GROUPS, LinkEvent, parse_events
+from podwatch.words.cause import Writer
+from podwatch.words.errors import LinksUnreadable
+from podwatch.words.links import Link, Links
+
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+_BUFFER_BYTES = 4 * 1024 * 1024
+_DATAGRAM = 32768
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A link that is followed, as it was at the last look."""
+
+    name: str
+    is_up: bool
+    master: int
+    isolated: bool
+
+
+class LinkWatch:
+    """Calls `on_change` with what was changed, and who asked for it, of links that are followed.
+
+    `identify` tells who has a process' number. `on_overrun` is called when messages were lost.
+    """
+
+    def __init__(
+        self,
+        on_change: Callable[[str, Writer | None], None],
+        on_overrun: Callable[[], None],
+        identify: Callable[[int], Writer | None] = lambda _: None,
+    ) -> None:
+        self.overruns = 0
+        self._on_change = on_change
+        self._on_overrun = on_overrun
+        self._identify = identify
+        self._count = 0
+        self._known: dict[int, _Known] = {}
+        self._wanted: frozenset[str] = frozenset()
+        self._socket: socket.socket | None = None
+        self._buffer = memoryview(bytearray(_DATAGRAM))
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to listen. Raises LinksUnreadable when the kernel refuses."""
+        try:
+            sock = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            )
+            try:
+                sock.settimeout(0)
+                _enlarge(sock)
+                sock.bind((0, GROUPS))
+            except OSError:
+                sock.close()
+                raise
+        except OSError as exc:
+            raise LinksUnreadable(f"cannot listen to changes of links: {exc.strerror}") from exc
+        self._socket = sock
+        loop.add_reader(sock, self.drain)
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def describe(self) -> str:
+        """Whether it listens, and how often it was too slow for the kernel."""
+        if self._socket is None:
+            return "not listening"
+        if not self.overruns:
+            return "listening"
+        return f"listening, {self.overruns} times too slow for the kernel"
+
+    def changes(self) -> int | None:
+        """How many changes there were of any link, by now; None where nobody listens."""
+        self.drain()
+        return None if self._socket is None else self._count
+
+    def follow(self, links: Links, bridges: Collection[str]) -> None:
+        """Ring for these bridges and their ports from now on, where they are not as in `links`.
+
+        Of a bridge that is not there, that it has come.
+        """
+        self._known = {
+            link.index: _known(link, links)
+            for link in links.by_name.values()
+            if link.name in bridges or link.master in bridges
+        }
+        self._wanted = frozenset(bridges - links.by_name.keys())
+
+    def drain(self) -> None:
+        """Read what the kernel has told, until there is nothing more or others deserve a turn."""
+        for _ in range(_AT_ONCE):
+            try:
+                if self._socket is None:
+                    return
+                size, sender = self._socket.recvfrom_into(self._buffer)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as exc:
+                self._count += 1
+                if exc.errno != errno.ENOBUFS:
+                    return
+                self.overruns += 1
+                self._on_overrun()
+                continue
+            if sender[0] == 0:
+                self._count += 1
+                for event in parse_events(self._buffer[:size]):
+                    self._take(event)
+
+    def _take(self, event: LinkEvent) -> None:
+        known = self._known.get(event.index)
+        if known is not None:
+            told = _changed(known, event)
+        elif event.link is not None and event.link.name in self._wanted:
+            told = f"{event.link.name} was made"
+        else:
+            return
+        if told:
+            asker = self._identify(event.asked_by) if event.asked_by else None
+            self._on_change(told, asker)
+
+
+def _changed(known: _Known, event: LinkEvent) -> str:
+    """What a change makes of a link that is followed; "" where it is as it was."""
+    name, link = known.name, event.link
+    if event.is_address:
+        return f"an address or route of {name} was {'deleted' if event.is_loss else 'added'}"
+    if link is None:
+        return f"{name} was deleted"
+    if link.is_up != known.is_up:
+        return f"{name} was set {'up' if link.is_up else 'down'}"
+    if link.master != known.master:
+        return f"{name} was {'put on another bridge' if link.master else 'taken off its bridge'}"
+    if link.name != name:
+        return f"{name} was renamed to {link.name}"
+    return f"{name} was isolated, or is so no more" if link.isolated != known.isolated else ""
+
+
+def _known(link: Link, links: Links) -> _Known:
+    master = links.by_name.get(link.master)
+    return _Known(link.name, link.is_up, 0 if master is None else master.index, link.isolated)
+
+
+def _enlarge(sock: socket.socket) -> None:
+    """SO_RCVBUFFORCE passes net.core.rmem_max, for which it needs CAP_NET_ADMIN."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which bridges, addresses, routes and ports of Podman's networks are not as they have to be. Pure.
+
+netavark makes a bridge whole, and never looks at it again: `podman network reload` leaves one as it
+is that is down or has lost an address (netavark src/network/bridge.rs, 1.4 to 2.1). What somebody
+else does with links on purpose (a bridge of his own, an address moved to another link) is told by
+others, and is no loss here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from podwatch.decide.wiring import wiring
+from podwatch.words.links import Link, Links
+from podwatch.words.network import Interface, Setup
+from podwatch.words.rules import Rule
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import Missing, MissingKind, Notice, WarningKind
+from podwatch.words.wiring import Bridge, Wiring
+
+
+def missing_links(
+    setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = ()
+) -> Iterable[Missing]:
+    """What is missing of the bridges of the containers that run, and of their ports."""
+    if snapshot.links is None:
+        return
+    wired = wiring(setup, snapshot)
+    for bridge in wired.bridges.values():
+        if bridge.unmanaged or moved_to(bridge, snapshot.links):
+            continue
+        yield from _of_bridge(bridge, snapshot.links)
+    yield from _of_ports(wired, snapshot.links)
+
+
+def moved_to(bridge: Bridge, links: Links) -> str:
+    """The link that has a bridge's addresses in its place, as after it was renamed; "" for none."""
+    if bridge.name in links.by_name:
+        return ""
+    wanted = {gateway.ip for gateway in bridge.gateways}
+    return next((name for name, found in links.addresses.items() if _ips(found) & wanted), "")
+
+
+def damaged(setup: Setup, snapshot: Snapshot) -> frozenset[str]:
+    """The networks, by name, of whose bridge something is missing or is another link's now."""
+    links = snapshot.links
+    if links is None:
+        return frozenset()
+    bridges = [one for one in wiring(setup, snapshot).bridges.values() if not one.unmanaged]
+    return frozenset(
+        bridge.network
+        for bridge in bridges
+        if moved_to(bridge, links) or any(_of_bridge(bridge, links))
+    )
+
+
+def _of_bridge(bridge: Bridge, links: Links) -> Iterator[Missing]:
+    name = bridge.name
+    link = links.by_name.get(name)
+    if link is None:
+        yield _missing(
+            MissingKind.BRIDGE,
+            bridge,
+            f"its bridge {name} is gone",
+            name,
+            value=str(bridge.mtu or ""),
+            reloadable=not bridge.special,
+        )
+    elif not link.is_up:
+        yield _missing(MissingKind.LINK, bridge, f"its bridge {name} is down", name)
+    if link is not None and link.kind != "bridge":
+        return
+    mine = links.addresses.get(name, ())
+    for gateway in bridge.gateways:
+        if gateway not in mine:
+            if _is_elsewhere(gateway, name, links):
+                continue
+            what = f"its bridge {name} has not the address {gateway}"
+            wrong = next((found for found in mine if found.ip == gateway.ip), None)
+            if wrong is not None:
+                what = f"its bridge {name} has {wrong}, not {gateway}"
+            yield _missing(MissingKind.ADDRESS, bridge, what, name, value=str(gateway))
+        elif link is not None and _misses_route(link, gateway, links):
+            what = f"no route leads to {gateway.network} on {name}"
+            yield _missing(MissingKind.ROUTE, bridge, what, name, value=str(gateway))
+
+
+def _misses_route(link: Link, gateway: Interface, links: Links) -> bool:
+    """Whether nothing leads to the subnet: what is in a VRF has a table of its own."""
+    return link.is_up and not link.master and not links.routes.get(gateway.network)
+
+
+def _of_ports(wired: Wiring, links: Links) -> Iterator[Missing]:
+    """Ports of Podman's bridges that are down, or reach none of the others."""
+    isolated: dict[str, list[Link]] = {}
+    for link in links.by_name.values():
+        bridge = wired.bridges.get(link.master)
+        if bridge is None or link.kind != "veth" or link.netns_id is None:
+            continue
+        if not link.is_up:
+            what = f"{link.name}, a container's link on {bridge.name}, is down"
+            yield _missing(MissingKind.LINK, bridge, what, link.name)
+        if link.isolated:
+            isolated.setdefault(bridge.name, []).append(link)
+    for name, ports in isolated.items():
+        for port in ports if len(ports) > 1 else ():
+            what = f"{port.name} is isolated: it reaches no other isolated port of {name}"
+            yield _missing(MissingKind.ISOLATED, wired.bridges[name], what, port.name)
+
+
+def _missing(
+    kind: MissingKind,
+    bridge: Bridge,
+    what: str,
+    place: str,
+    *,
+    value: str = "",
+    reloadable: bool = False,
+) -> Missing:
+    return Missing(
+        kind,
+        f"network {bridge.network}: {what}",
+        f"{place} {value}".rstrip(),
+        network=bridge.network,
+        reloadable=reloadable,
+        place=place,
+        value=value,
+    )
+
+
+def _is_elsewhere(gateway: Interface, name: str, links: Links) -> bool:
+    others: Mapping[str, tuple[Interface, ...]] = links.addresses
+    return any(gateway.ip in _ips(found) for other, found in others.items() if other != name)
+
+
+def _ips(found: Iterable[Interface]) -> set[object]:
+    return {address.ip for address in found}
+
+
+def moved(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
+    """What to tell of addresses and names of bridges that somebody gave to another link."""
+    links = snapshot.links
+    if links is None:
+        return
+    for bridge in wiring(setup, snapshot).bridges.values():
+        if bridge.unmanaged:
+            continue
+        if other := moved_to(bridge, links):
+            yield Notice(
+                WarningKind.RENAMED,
+                f"network {bridge.network}: its bridge {bridge.name} is called {other} now, and "
+                f"rules name {bridge.name}",
+                f"ip link set {other} down; ip link set {other} name {bridge.name} up",
+            )
+            continue
+        mine = links.addresses.get(bridge.name, ())
+        for gateway in bridge.gateways:
+            if gateway.ip not in _ips(mine) and _is_elsewhere(gateway, bridge.name, links):
+                other = next(
+                    name for name, found in links.addresses.items() if gateway.ip in _ips(found)
+                )
+                yield Notice(
+                    WarningKind.MOVED,
+                    f"network {bridge.network}: {other} has the address {gateway.ip}, and its "
+                    f"bridge {bridge.name} has it no more",
+                    f"ip addr show dev {other}; ip addr add {gateway} dev {bridge.name}",
+                )

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes of links against the real kernel: heard by the watch, made by the orders."""
+
+import asyncio
+import subprocess
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from podwatch.adapters import links
+from podwatch.adapters.links import Orders
+from podwatch.adapters.links_watch import LinkWatch
+from podwatch.adapters.process import Processes
+from podwatch.words.cause import Writer
+from podwatch.words.errors import RestoreFailed
+from tests.integration.namespace import in_private_network
+
+pytestmark = pytest.mark.integration
+
+V4, V6 = ip_interface("10.89.0.1/24"), ip_interface("fd89::1/64")
+
+
+def ip(line: str) -> None:
+    """Run the real ip."""
+    subprocess.run(["ip", *line.split()], check=True, capture_output=True, text=True)
+
+
+def network() -> None:
+    """A bridge with a port, as netavark makes them, and a link of somebody else's."""
+    ip("link add podman1 type bridge")
+    ip(f"addr add {V4} dev podman1")
+    ip(f"addr add {V6} dev podman1 nodad")
+    ip("link set podman1 up")
+    ip("link add veth0 type veth peer name inside0")
+    ip("link set veth0 master podman1 up")
+    ip("link set inside0 up")
+    ip("link add foreign0 type veth peer name foreign1")
+
+
+class Heard:
+    """What a watch rang for."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Writer | None]] = []
+        self.overruns = 0
+
+    def change(self, told: str, asker: Writer | None) -> None:
+        """A change."""
+        self.told.append((told, asker))
+
+    def overrun(self) -> None:
+        """Lost messages."""
+        self.overruns += 1
+
+
+FAULTS = [
+    ("link set podman1 down", "podman1 was set down"),
+    ("addr flush dev podman1", "an address or route of podman1 was deleted"),
+    ("route flush dev podman1", "an address or route of podman1 was deleted"),
+    ("link set veth0 nomaster", "veth0 was taken off its bridge"),
+    ("link set veth0 down", "veth0 was set down"),
+    ("link del veth0", "veth0 was deleted"),
+    ("link del podman1", "podman1 was deleted"),
+    ("link set veth0 type bridge_slave isolated on", "veth0 was isolated, or is so no more"),
+]
+
+
+@pytest.mark.parametrize(("fault", "told"), FAULTS, ids=[fault for fault, _ in FAULTS])
+@in_private_network
+def test_a_change_of_a_link_that_is_followed_rings(fault: str, told: str) -> None:
+    """Each fault of a bridge or its port is told in words."""
+    network()
+
+    async def body() -> None:
+        heard = Heard()
+        watch = LinkWatch(heard.change, heard.overrun, Processes().of)
+        watch.attach(asyncio.get_running_loop())
+        watch.follow(links.read(), {"podman1"})
+        watch.changes()
+        assert heard.told == []
+        ip(fault)
+        watch.changes()
+        assert told in [what for what, _ in heard.told]
+        watch.close()
+
+    asyncio.run(body())
+
+
+@in_private_network
+def test_links_of_others_are_counted_and_do_not_ring() -> None:
+    """The next look lists the links anew; nobody is woken for them."""
+    network()
+
+    async def body() -> None:
+        heard = Heard()
+        watch = LinkWatch(heard.change, heard.overrun)
+        assert watch.changes() is None
+        watch.attach(asyncio.get_running_loop())
+        watch.follow(links.read(), {"podman1"})
+        before = watch.changes()
+        for line in (
+            "link set foreign0 up",
+            "addr add 10.1.0.1/24 dev foreign0",
+            "link del foreign0",
+        ):
+            ip(line)
+        assert before is not None
+        assert (watch.changes() or 0) > before
+        assert (heard.told, heard.overruns) == ([], 0)
+        watch.close()
+
+    asyncio.run(body())
+
+
+@in_private_network
+def test_a_bridge_that_comes_back_rings() -> None:
+    """One that is expected and not there is followed by its name."""
+
+    async def body() -> None:
+        heard = Heard()
+        watch = LinkWatch(heard.change, heard.overrun)
+        watch.attach(asyncio.get_running_loop())
+        watch.follow(links.read(), {"podman1"})
+        ip("link add podman1 type bridge")
+        ip("link add podman2 type bridge")
+        watch.changes()
+        assert {told for told, _ in heard.told} == {"podman1 was made"}
+        watch.close()
+
+    asyncio.run(body())
+
+
+@in_private_network
+def test_what_was_deleted_is_made_again() -> None:
+    """Bridge with its MAC, addresses, route and port are as before; each order is no harm twice."""
+    network()
+    before = links.read()
+    ip("link del podman1")
+    with Orders() as orders:
+        for _ in range(2):
+            orders.make_bridge("podman1", before.by_name["podman1"].mac)
+            orders.add_address("podman1", V4)
+            orders.add_address("podman1", V6)
+            orders.join("veth0", "podman1")
+        ip("route flush dev podman1")
+        ip("-6 route flush dev podman1")
+        orders.add_route("podman1", V4)
+        orders.add_route("podman1", V6)
+        found = links.read()
+        assert found.by_name["podman1"].mac == before.by_name["podman1"].mac
+        assert {V4, V6} <= set(found.addresses["podman1"])
+        assert found.routes[ip_network("10.89.0.0/24")] == ("podman1",)
+        assert found.routes[ip_network("fd89::/64")] == ("podman1",)
+        assert found.by_name["veth0"].master == "podman1"
+        ip("link set veth0 down")
+        ip("link set veth0 type bridge_slave isolated on")
+        assert links.read().by_name["veth0"].isolated
+        orders.unisolate("veth0")
+        orders.set_up("veth0")
+        assert not links.read().by_name["veth0"].isolated
+        assert links.read().by_name["veth0"].is_up
+
+
+@in_private_network
+def test_an_ipv6_address_of_another_length_is_replaced() -> None:
+    """The kernel refuses to have one twice: the other goes before."""
+    network()
+    ip(f"addr del {V6} dev podman1")
+    ip("addr add fd89::1/128 dev podman1")
+    with Orders() as orders:
+        orders.add_address("podman1", V6)
+    found = links.read().addresses["podman1"]
+    assert V6 in found
+    assert ip_interface("fd89::1/128") not in found
+
+
+@in_private_network
+def test_what_cannot_be_done_says_how_a_person_would() -> None:
+    """A link that is gone, or an address that the kernel refuses."""
+    network()
+    with Orders() as orders:
+        with pytest.raises(RestoreFailed, match="no link nobody0"):
+            orders.set_up("nobody0")
+        with pytest.raises(RestoreFailed, match="cannot put foreign0 on veth0") as raised:
+            orders.join("foreign0", "veth0")
+    assert raised.value.hint == "ip link set foreign0 master veth0"

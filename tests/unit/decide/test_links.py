@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is missing of bridges, addresses, routes and ports."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface, ip_network
+
+import pytest
+
+from podwatch.decide.judge import judge
+from podwatch.decide.links import damaged, missing_links, moved
+from podwatch.words.gates import NetworkFile
+from podwatch.words.links import Around, Link, Links, Routed
+from podwatch.words.network import ContainerClass, Endpoint, FirewallDriver, Network, Setup
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import MissingKind, State, WarningKind
+
+SUBNETS = (ip_network("10.89.0.0/24"), ip_network("fd89::/64"))
+V4, V6 = ip_interface("10.89.0.1/24"), ip_interface("fd89::1/64")
+APP = Network("n1", "podman1", SUBNETS)
+FILE = NetworkFile("app", ContainerClass.BRIDGE, "podman1", SUBNETS, gateways=(V4, V6))
+SETUP = Setup(
+    FirewallDriver.NONE,
+    {"n1": APP},
+    (Endpoint("c1", "n1", "app", ((ip_address("10.89.0.2"), SUBNETS[0]),)),),
+)
+BRIDGE = Link("podman1", 3, kind="bridge")
+PORT = Link("veth0", 4, master="podman1", kind="veth", netns_id=0)
+OTHER_PORT = replace(PORT, name="veth1", index=5, netns_id=1)
+WHOLE = Links(
+    {link.name: link for link in (BRIDGE, PORT, OTHER_PORT)},
+    {"podman1": (V4, V6, ip_interface("fe80::1/64"))},
+    {SUBNETS[0]: ("podman1",), SUBNETS[1]: ("podman1",)},
+)
+
+
+def seen(links: Links | None = WHOLE, file: NetworkFile = FILE) -> Snapshot:
+    """A look that found these links."""
+    return Snapshot(SETUP, None, None, links=links, files={file.name: file})
+
+
+def links_with(*changed: Link) -> Links:
+    """The whole links with some that are otherwise."""
+    return replace(WHOLE, by_name={**WHOLE.by_name, **{link.name: link for link in changed}})
+
+
+def lost(links: Links, file: NetworkFile = FILE) -> list[tuple[str, str, str]]:
+    """The kind, place and value of each loss."""
+    return [loss.thing for loss in missing_links(SETUP, seen(links, file))]
+
+
+def test_nothing_is_missing_of_a_whole_network() -> None:
+    """A bridge with more addresses than Podman gave it lacks none."""
+    assert lost(WHOLE) == []
+
+
+def test_links_that_could_not_be_listed_are_not_lost() -> None:
+    """Unknown is not lost."""
+    assert list(missing_links(SETUP, seen(None))) == []
+    assert list(moved(SETUP, seen(None))) == []
+    assert damaged(SETUP, seen(None)) == frozenset()
+
+
+def test_a_bridge_that_is_down() -> None:
+    """It is the link that is lost; what is left of its routes is told when it is up."""
+    links = replace(links_with(replace(BRIDGE, is_up=False)), routes={})
+    assert lost(links) == [("link", "podman1", "")]
+
+
+def test_an_address_of_either_family() -> None:
+    """Each is a loss of its own, with the length of its prefix; what is there is none."""
+    assert lost(replace(WHOLE, addresses={"podman1": (V4,)})) == [
+        ("address", "podman1", "fd89::1/64")
+    ]
+    assert lost(replace(WHOLE, addresses={})) == [
+        ("address", "podman1", "10.89.0.1/24"),
+        ("address", "podman1", "fd89::1/64"),
+    ]
+
+
+def test_an_address_with_another_length_of_its_prefix_is_told_so() -> None:
+    """10.89.0.1/32 reaches no container."""
+    wrong = replace(WHOLE, addresses={"podman1": (ip_interface("10.89.0.1/32"), V6)})
+    (loss,) = missing_links(SETUP, seen(wrong))
+    assert loss.what == "network app: its bridge podman1 has 10.89.0.1/32, not 10.89.0.1/24"
+
+
+def test_a_route_that_was_flushed() -> None:
+    """The address is there, and nothing leads to its subnet."""
+    routes = {SUBNETS[1]: ("podman1",)}
+    assert lost(replace(WHOLE, routes=routes)) == [("route", "podman1", "10.89.0.1/24")]
+
+
+def test_a_route_that_somebody_else_has_is_not_missing() -> None:
+    """A VPN's route to the very subnet is somebody's will: it is told by where packets go."""
+    assert lost(replace(WHOLE, routes={**WHOLE.routes, SUBNETS[0]: ("tun0",)})) == []
+
+
+def test_a_bridge_in_a_vrf_has_routes_elsewhere() -> None:
+    """The main table has none of its."""
+    assert lost(replace(links_with(replace(BRIDGE, master="red")), routes={})) == []
+
+
+def test_a_bridge_that_is_gone_lacks_its_addresses_too() -> None:
+    """It is made anew unless something is special about it; its MTU goes with it."""
+    gone = replace(WHOLE, by_name={}, addresses={})
+    file = replace(FILE, mtu=1400)
+    assert lost(gone, file) == [
+        ("bridge", "podman1", "1400"),
+        ("address", "podman1", "10.89.0.1/24"),
+        ("address", "podman1", "fd89::1/64"),
+    ]
+    for special in (False, True):
+        found = next(iter(missing_links(SETUP, seen(gone, replace(FILE, special=special)))))
+        assert found.reloadable is not special
+
+
+def test_a_bridge_under_another_name_is_told_and_not_made_again() -> None:
+    """Two bridges with one address would be worse than one with a wrong name."""
+    renamed = Links({"br9": replace(BRIDGE, name="br9")}, {"br9": (V4, V6)})
+    assert lost(renamed) == []
+    (notice,) = moved(SETUP, seen(renamed))
+    assert notice.kind is WarningKind.RENAMED
+    assert notice.what == (
+        "network app: its bridge podman1 is called br9 now, and rules name podman1"
+    )
+    assert damaged(SETUP, seen(renamed)) == {"app"}
+
+
+def test_an_address_that_is_on_another_link_is_told() -> None:
+    """To add it once more could part those who use it there."""
+    there = replace(WHOLE, addresses={"podman1": (V6,), "eth9": (ip_interface("10.89.0.1/16"),)})
+    assert lost(there) == []
+    (notice,) = moved(SETUP, seen(there))
+    assert (notice.kind, notice.advice) == (
+        WarningKind.MOVED,
+        "ip addr show dev eth9; ip addr add 10.89.0.1/24 dev podman1",
+    )
+    beside = replace(WHOLE, addresses={**WHOLE.addresses, "eth9": (V4,)})
+    assert list(moved(SETUP, seen(beside))) == []
+
+
+@pytest.mark.parametrize("link", [PORT, OTHER_PORT], ids=lambda link: link.name)
+def test_a_containers_link_that_is_down(link: Link) -> None:
+    """It is set up again; a port that is no container's is nobody's loss."""
+    assert lost(links_with(replace(link, is_up=False))) == [("link", link.name, "")]
+    for strange in (replace(link, netns_id=None), replace(link, kind="dummy")):
+        assert lost(links_with(replace(strange, is_up=False))) == []
+    elsewhere = replace(link, is_up=False, master="virbr0")
+    assert lost(links_with(elsewhere)) == []
+
+
+def test_two_isolated_ports_do_not_reach_each_other() -> None:
+    """A single one reaches all others."""
+    one, other = replace(PORT, isolated=True), replace(OTHER_PORT, isolated=True)
+    assert lost(links_with(one)) == []
+    assert lost(links_with(one, other)) == [("isolated", "veth0", ""), ("isolated", "veth1", "")]
+
+
+def test_nothing_is_missing_of_an_administrators_bridge() -> None:
+    """With mode=unmanaged its addresses, and whether it is up, are his."""
+    file = replace(FILE, kind=ContainerClass.UNMANAGED)
+    down = replace(links_with(replace(BRIDGE, is_up=False)), addresses={})
+    assert lost(down, file) == []
+    assert list(moved(SETUP, seen(Links({}, {"br9": (V4,)}), file))) == []
+
+
+def test_what_has_another_kind_under_the_bridges_name_gets_no_address() -> None:
+    """Somebody made a link of his own of that name."""
+    strange = replace(links_with(replace(BRIDGE, kind="dummy")), addresses={}, routes={})
+    assert lost(strange) == []
+
+
+def test_where_packets_go_is_not_told_again_of_a_damaged_bridge() -> None:
+    """The lost address is the reason, and podwatch puts it back."""
+    routed = Around(routes=(Routed("n1", ip_address("10.89.0.2"), ""),))
+    whole = replace(seen(), around=routed)
+    lacking = replace(whole, links=replace(WHOLE, addresses={"podman1": (V6,)}))
+    assert [notice.kind for notice in judge(whole).warnings] == [WarningKind.ROUTE]
+    verdict = judge(lacking)
+    assert (verdict.warnings, verdict.state) == ((), State.LOST)
+    assert [loss.kind for loss in verdict.missing] == [MissingKind.ADDRESS]
