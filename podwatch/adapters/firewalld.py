@@ -66,6 +66,9 @@ class FirewalldWatch:
         self._on_event = on_event or (lambda _: None)
         self._barrier: asyncio.Task[None] | None = None
         self._started_again = False
+        self._changes = 0  # that it told of
+        self._between: tuple[int, tuple[Policy, ...]] = (-1, ())
+        """Its policies as it told them, after so many changes."""
         self.bus = SystemBus(NAME, _RULES, self._signal, self._state)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
@@ -122,7 +125,20 @@ class FirewalldWatch:
             panic=bool(panic),
             strict_forward_ports=_text(settings, "StrictForwardPorts").lower() in ("yes", "true"),
             policies=await self._policies(policies) if policies else {},
+            between=await self._told_between(),
         )
+
+    async def _told_between(self) -> tuple[Policy, ...]:
+        """Its policies between zones; none of a firewalld that has no such thing."""
+        if self._between[0] != self._changes:
+            changes = self._changes
+            found: tuple[Policy, ...] = ()
+            try:
+                found = await self.policies()
+            except BusUnavailable:
+                pass  # it is older than 0.9; else what was asked beside this says so
+            self._between = changes, found
+        return self._between[1]
 
     async def _policies(self, wanted: Iterable[str]) -> dict[str, Chain]:
         (names,) = await self._ask(f"{NAME}.policy", "getPolicies", returns="as")
@@ -185,6 +201,7 @@ class FirewalldWatch:
         )
 
     def _signal(self, _sender: str, interface: str, member: str, body: list[Any]) -> None:
+        self._changes += 1
         if member == "NameOwnerChanged" and len(body) == 3:
             if not body[2]:
                 self._on_event(FirewalldEvent.STOPPED)
@@ -208,6 +225,7 @@ class FirewalldWatch:
             again = self._started_again
 
     def _state(self, there: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        self._changes += 1
         self._on_event(FirewalldEvent.BUS_BACK if there else FirewalldEvent.BUS_LOST)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host's network as /proc and /sys show it: forwarding, links, routes, listening sockets.
+"""The host's network as /proc and /sys show it: routes, settings of bridges, listening sockets.
 
-For `podwatch explain`, which runs as root outside of the daemon's sandbox; a container's own
-network is seen through its process. What cannot be read is left out.
+Whose the sockets are, and who listens in containers, only shows to root outside of the daemon's
+sandbox: that is for `podwatch explain`. What cannot be read is left out.
 """
 
 import os
@@ -12,50 +12,41 @@ from pathlib import Path
 from types import MappingProxyType
 
 from podwatch.adapters.files import read_proc
-from podwatch.drivers.sysctls import FORWARDING
 from podwatch.formats.proc_net import advertised, default_gateways, default_routes, parse_listening
 from podwatch.words.text import clean
-from podwatch.words.way import Inside, Kernel, Link
+from podwatch.words.way import Kernel
 
 MAX_BYTES = 4 * 1024 * 1024
 _ROUTES = {4: "/proc/net/route", 6: "/proc/net/ipv6_route"}
-_IFF_UP = 1  # linux/if.h
 
 
-def read_kernel(
+def read_sockets(
     pids: Mapping[str, int], bound: Mapping[tuple[int, str], str] = MappingProxyType({})
 ) -> Kernel:
-    """The host's network; `pids` maps running containers' ids to a process of each.
+    """Who keeps the host's ports, and who listens in containers: nothing else is filled in.
 
-    `bound` are the inodes of sockets that are bound and do not listen, by port and protocol.
+    `pids` maps running containers' ids to a process of each; `bound` are the inodes of sockets that
+    are bound and do not listen, by port and protocol.
     """
-    links, names = _links()
     return Kernel(
-        forwarding={
-            version: text.strip() != "0"
-            for version, path in FORWARDING.items()
-            if (text := _text(f"/proc/sys/{path}"))
-        },
-        links=links,
-        routed={
-            version: link
-            for version, path in _ROUTES.items()
-            if (link := next(default_routes(_text(path), version), ""))
-        },
         held=_held(bound),
         bound=frozenset(bound),
-        inside={
-            key: Inside(frozenset(_listening(f"/proc/{pid}/net")), _peers(pid, names))
+        listens={
+            key: frozenset(_listening(f"/proc/{pid}/net"))
             for key, pid in pids.items()
             if pid > 0 and Path(f"/proc/{pid}/net/tcp").exists()
         },
     )
 
 
+def default_link_of(version: int) -> str:
+    """The interface of the default route of an IP version; "" where there is none."""
+    return next(default_routes(_text(_ROUTES[version]), version), "")
+
+
 def default_link() -> str:
     """The interface of the default route, IPv4's first; "" where there is none."""
-    found = (next(default_routes(_text(path), version), "") for version, path in _ROUTES.items())
-    return next(filter(None, found), "")
+    return default_link_of(4) or default_link_of(6)
 
 
 def default_links() -> tuple[str, ...]:
@@ -99,38 +90,6 @@ def bridged() -> frozenset[int]:
     return frozenset(
         version for version, name in names.items() if _text(base + name).strip() == "1"
     )
-
-
-def _links() -> tuple[dict[str, Link], dict[int, str]]:
-    links: dict[str, Link] = {}
-    names: dict[int, str] = {}
-    for name in _listdir("/sys/class/net"):
-        base = f"/sys/class/net/{name}"
-        try:
-            is_up = bool(int(_text(f"{base}/flags"), 16) & _IFF_UP)
-            names[int(_text(f"{base}/ifindex"))] = name
-        except ValueError:
-            continue  # it went away between the two calls
-        try:
-            master = os.path.basename(os.readlink(f"{base}/master"))
-        except OSError:
-            master = ""
-        links[name] = Link(name, is_up, master)
-    return links, names
-
-
-def _peers(pid: int, names: Mapping[int, str]) -> tuple[str, ...]:
-    """The host's ends of a container's links: its /sys shows its own network namespace."""
-    base = f"/proc/{pid}/root/sys/class/net"
-    found = []
-    for name in _listdir(base):
-        try:
-            index = int(_text(f"{base}/{name}/iflink"))
-        except ValueError:
-            continue
-        if name != "lo" and index in names:
-            found.append(names[index])
-    return tuple(sorted(found))
 
 
 def _listening(directory: str, *, loopback: bool = False) -> dict[tuple[int, str], str]:

@@ -94,8 +94,8 @@ COMMANDS = (
         "explain",
         "where packets go, hop by hop, and where they stop",
         "Looks once, without the daemon, and changes nothing. Exits with 0 when every way that "
-        "was asked for is open, 2 when one is broken, 3 when one could not be followed. Needs "
-        "root.",
+        "was asked for is open or closed on purpose, 2 when one is broken, 3 when one could "
+        "not be followed. That nobody listens in a container is a note. Needs root.",
         (
             _CONFIG,
             _argument(

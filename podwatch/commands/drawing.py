@@ -15,7 +15,13 @@ from podwatch.words.way import Mark, Way, WayKind
 _ROW = 44
 _WIDTH = 1040
 _PORT_X, _NET_X, _BOX_X = 190, 480, 760
-_STROKES = {Mark.OPEN: "#2e7d32", Mark.BROKEN: "#c62828", Mark.UNKNOWN: "#757575"}
+_STROKES = {
+    Mark.OPEN: "#2e7d32",
+    Mark.BROKEN: "#c62828",
+    Mark.UNKNOWN: "#757575",
+    Mark.CLOSED: "#bdbdbd",
+}
+_NOTED = "#ef6c00"
 
 _GRAVEST = (Mark.BROKEN, Mark.UNKNOWN)
 
@@ -40,8 +46,11 @@ def draw(found: Sequence[Way]) -> str:
         parts.append(_line(points, way, is_out=way.kind is WayKind.OUT))
         label = way.title.partition(" → ")[0] if way.kind is WayKind.IN else "out"
         parts.append(_text(_PORT_X + 6, y - 6, label, 12))
-        if (hop := way.first_broken) is not None:
-            parts.append(_text(_PORT_X + 6, y + 13, f"{hop.place}: {hop.what}"[:60], 10, "#c62828"))
+        if (hop := way.first_broken or way.first(Mark.CLOSED)) is not None:
+            told, colour = f"{hop.place}: {hop.what}"[:60], _STROKES[hop.mark]
+            parts.append(_text(_PORT_X + 6, y + 13, told, 10, colour))
+        elif note := next((hop.what for hop in way.hops if hop.advice), ""):
+            parts.append(_text(_PORT_X + 6, y + 13, note[:60], 10, _NOTED))
     for name in networks:
         colour = _STROKES[isolation.get(name, Mark.OPEN)]
         parts.append(_box(_NET_X, net_y[name], 160, name, colour))

@@ -6,29 +6,38 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from podwatch.adapters.firewalld import FirewalldWatch
-from podwatch.adapters.kernel import read_kernel
-from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.kernel import read_sockets
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.sockets import bound
+from podwatch.commands.once import settled_look
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
-from podwatch.daemon.firewalls import drops_of_others
 from podwatch.daemon.service import look_once
 from podwatch.decide.explain import explain
-from podwatch.drivers import nftables
-from podwatch.words.errors import BusUnavailable, PodwatchError, RulesUnreadable
+from podwatch.decide.facts import facts, with_sockets
+from podwatch.words.errors import PodwatchError, RulesUnreadable
 from podwatch.words.network import Container
-from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean
 from podwatch.words.verdict import State
-from podwatch.words.way import BaseChain, Mark, Policy, Way, WayKind
+from podwatch.words.way import Mark, Way, WayKind
 
 Containers = Mapping[str, Container]
 
 SCHEMA = 1
-_SIGNS = {Mark.OPEN: "✓", Mark.BROKEN: "✗", Mark.NOTE: "–", Mark.UNKNOWN: "?"}
-_COLOURS = {Mark.OPEN: "32", Mark.BROKEN: "31", Mark.NOTE: "33", Mark.UNKNOWN: "35"}
+_SIGNS = {
+    Mark.OPEN: "✓",
+    Mark.BROKEN: "✗",
+    Mark.NOTE: "–",
+    Mark.UNKNOWN: "?",
+    Mark.CLOSED: "–",
+}
+_COLOURS = {
+    Mark.OPEN: "32",
+    Mark.BROKEN: "31",
+    Mark.NOTE: "33",
+    Mark.UNKNOWN: "35",
+    Mark.CLOSED: "33",
+}
 
 
 async def ways(paths: Paths, config: Config, target: str = "") -> tuple[list[Way], Containers]:
@@ -38,36 +47,19 @@ async def ways(paths: Paths, config: Config, target: str = "") -> tuple[list[Way
     """
     host = await look_once(config, paths)
     try:
-        snapshot: Snapshot = host.looker.with_inside(await host.looker.look())
+        snapshot, _ = await settled_look(host)
+        snapshot = host.looker.with_inside(snapshot)
         if snapshot.setup is None:
             why = snapshot.unknown[0]
             raise RulesUnreadable(f"{why.what}: {why.why}", hint=why.hint)
         pids = {
             key: container.pid for key, container in snapshot.containers.items() if container.pid
         }
-        kernel = await asyncio.to_thread(read_kernel, pids, await asyncio.to_thread(bound))
-        others, policies = await _others(host.nft), await _policies(host.firewalld)
-        port = _port(target, snapshot.containers)
-        found = explain(snapshot, replace(kernel, others=others, policies=policies), port)
-        return found, snapshot.containers
+        sockets = await asyncio.to_thread(read_sockets, pids, await asyncio.to_thread(bound))
+        kernel = with_sockets(facts(snapshot), sockets)
+        return explain(snapshot, kernel, _port(target, snapshot.containers)), snapshot.containers
     finally:
         host.close()
-
-
-async def _others(nft: Nftables) -> tuple[BaseChain, ...] | None:
-    """Chains of others that drop what is forwarded; None if unknown."""
-    try:
-        return await drops_of_others(nft, nftables.ABOUT.tables, ["forward"])
-    except RulesUnreadable:
-        return None
-
-
-async def _policies(firewalld: FirewalldWatch | None) -> tuple[Policy, ...]:
-    """firewalld's policies; none if it has none, or cannot be asked: the look has said so."""
-    try:
-        return () if firewalld is None else await firewalld.policies()
-    except BusUnavailable:
-        return ()
 
 
 def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Way]:
@@ -173,16 +165,15 @@ def _lines(way: Way, *, every_hop: bool, colour: bool) -> Iterator[str]:
     words = {Mark.OPEN: "open", Mark.BROKEN: "BROKEN", Mark.UNKNOWN: "unknown"}
     if way.kind is WayKind.ISOLATION:
         words = {**words, Mark.OPEN: "in place"}
-    sign, word = _sign(way.mark, colour=colour), words[way.mark]
-    if all(hop.mark is Mark.NOTE for hop in way.hops):
-        sign, word = _sign(Mark.NOTE, colour=colour), "closed on purpose"
-    yield f"{sign} {clean(way.title)}: {word}"
+    word = words.get(way.mark, "closed")
+    yield f"{_sign(way.mark, colour=colour)} {clean(way.title)}: {word}"
     broken = way.first_broken
     for hop in way.hops:
-        if not every_hop and hop.mark in (Mark.OPEN, Mark.NOTE):
+        # A note with something to do about it is for whoever asks why there is no answer.
+        if not every_hop and (hop.mark is Mark.OPEN or (hop.mark is Mark.NOTE and not hop.advice)):
             continue
         yield f"    {_sign(hop.mark, colour=colour)} {hop.place:15} {clean(hop.what)}"
-        if hop.advice and (hop is broken or hop.mark is Mark.UNKNOWN):
+        if hop.advice and (hop is broken or hop.mark is not Mark.BROKEN):
             yield f"        → {clean(hop.advice)}"
 
 

@@ -23,6 +23,7 @@ from podwatch.decide import dhcp, policy
 from podwatch.decide.census import living
 from podwatch.decide.decision import Memory
 from podwatch.decide.leftovers import candidates, leftovers
+from podwatch.decide.ways import with_ways
 from podwatch.drivers.saved import without
 from podwatch.report.dhcp import section
 from podwatch.report.document import document, with_dhcp
@@ -50,6 +51,7 @@ async def check_host(host: Host, config: Config, paused: str) -> dict[str, Any]:
     """The status document of one look; `paused` says who paused podwatch, "" if nobody did."""
     began = time.monotonic()
     snapshot, verdict = await settled_look(host, paused)
+    verdict = with_ways(verdict, host.ways.of(snapshot, verdict))
     look = {
         "at": time.time(),
         "took_ms": round((time.monotonic() - began) * 1000, 1),
@@ -166,6 +168,7 @@ async def restore_host(
         can_replay = bool(verdict.missing_rules) and host.copy.covers(snapshot, verdict.rules)
         memory, decision = policy.step(memory, verdict, now, rules, can_replay=can_replay)
         if not verdict.missing and decision.method is None:
+            verdict = with_ways(verdict, host.ways.of(snapshot, verdict))
             more = "; what closes a way: podwatch status" if verdict.state is State.LOST else ""
             print(f"{verdict.state}: nothing is missing that podwatch puts back{more}")
             return verdict.state

@@ -35,6 +35,7 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
     document = complete(document)
     most = 10_000 if everything else _MAX_ENTRIES
     lines = [_head(document, colour=colour), *_missing(document, most)]
+    lines += _closed(document, now, most)
     lines += _repair(document, now)
     if document["fight"]:
         when = ago(now - document["last_incident"]["began"])
@@ -128,6 +129,36 @@ def _missing(document: Mapping[str, Any], most: int) -> Iterator[str]:
     more = max(document["missing_count"], len(missing)) - min(len(missing), most)
     if more > 0:
         yield f"    and {more} more" + (" (--all names them)" if most == _MAX_ENTRIES else "")
+
+
+def _closed(document: Mapping[str, Any], now: float, most: int) -> Iterator[str]:
+    """Whose ways are broken, or cannot be seen: by the hop, which is one for many of them."""
+    groups: dict[tuple[str, str, str, str], tuple[list[str], float]] = {}
+    for kind in ("containers", "networks"):
+        for entry in document[kind]:
+            for way in entry["ways"]:
+                if way["state"] in ("broken", "unknown"):
+                    at = (way["state"], way["hop"], way["why"], way["advice"])
+                    whose, since = groups.setdefault(at, ([], way["since"]))
+                    whose.append(_whose(entry, way, is_network=kind == "networks"))
+                    groups[at] = whose, min(since, way["since"])
+    for (state, hop, why, advice), (whose, since) in list(groups.items())[:most]:
+        when = f", for {ago(now - since)}" if since else ""
+        names = listed(list(dict.fromkeys(whose)))
+        yield f"    {state}{when}: {names}, at {clean(hop)}: {clean(why)}"
+        if advice:
+            yield f"      → {clean(advice)}"
+    if len(groups) > most:
+        yield f"    and {len(groups) - most} more hops (podwatch explain names them)"
+
+
+def _whose(entry: Mapping[str, Any], way: Mapping[str, Any], *, is_network: bool) -> str:
+    """A container as a whole where none of its ways is open, else its port or what else it is."""
+    if is_network:
+        return clean(way["title"])
+    is_all = all(each["state"] != "open" for each in entry["ways"])
+    part = way["port"] or {"out": f"out by {way['network']}"}.get(way["kind"], way["kind"])
+    return clean(entry["name"] if is_all else f"{entry['name']} {part}")
 
 
 def _without(sentence: str, whose: str) -> str:

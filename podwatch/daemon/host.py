@@ -24,6 +24,7 @@ from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.daemon.surroundings import Surroundings
+from podwatch.daemon.ways import Ways
 from podwatch.daemon.wires import Watch, Wires
 from podwatch.decide.decision import QUIET_CAP_S, Limits
 from podwatch.decide.kinds import KINDS, Kind
@@ -70,6 +71,7 @@ class Host:
             changes=changes,
             copied=self.copy.of,
         )
+        self.ways = Ways(self.looker.with_inside)
         self.restorer = Restorer(
             self.looker,
             firewalld,

@@ -8,7 +8,7 @@ netavark says that it set it, it counts.
 from collections.abc import Iterable, Mapping
 
 from podwatch.adapters import sysctl
-from podwatch.adapters.kernel import default_links
+from podwatch.adapters.kernel import default_link_of, default_links
 from podwatch.drivers import sysctls
 from podwatch.words.network import Setup
 
@@ -22,6 +22,8 @@ class KernelSettings:
         """Those that were as they have to be, or are said to be by netavark."""
         self.uplinks: tuple[str, ...] = ()
         """The interfaces of IPv4's default routes."""
+        self.routed: Mapping[int, str] = {}
+        """The interface of one default route for each IP version of the networks that has one."""
 
     def remember(self, seen: Iterable[str]) -> None:
         """Take up what an earlier podwatch has seen."""
@@ -33,6 +35,9 @@ class KernelSettings:
             self.values = {}
             return
         self.uplinks = default_links()
+        versions = {subnet.version for net in setup.networks.values() for subnet in net.subnets}
+        links = {version: default_link_of(version) for version in versions}
+        self.routed = {version: link for version, link in links.items() if link}
         wanted = {sysctl.path: sysctl.value for sysctl in sysctls.wanted(setup, self.uplinks)}
         self.values = sysctl.read(wanted)
         said = {

@@ -180,6 +180,7 @@ class Looker:
             sysctls=self.settings.values,
             sysctls_seen=self.settings.seen,
             uplinks=self.settings.uplinks,
+            routed=self.settings.routed,
             around=self.surroundings.around,
             links=links,
             namespaces=namespaces,

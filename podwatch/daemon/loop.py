@@ -20,12 +20,14 @@ from podwatch.daemon.pause import Pause, why_blocked
 from podwatch.decide import policy
 from podwatch.decide.decision import NEVER, Decision, Memory
 from podwatch.decide.kinds import is_quick
+from podwatch.decide.ways import with_ways
 from podwatch.report.publish import Publisher
 from podwatch.words.cause import NO_CAUSE
 from podwatch.words.errors import PodwatchError
 from podwatch.words.means import BY_PODMAN, Method, Outcome
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Verdict
+from podwatch.words.way import Way
 
 _QUICK_S = 0.1
 """To report a loss takes as long as a quick means, and would take a processor from it: it is
@@ -156,13 +158,25 @@ class Loop:
         def report() -> None:
             if is_news:
                 took_s = look.ended - look.began
+                told = with_ways(due, self._ways(look, due, decision))
                 self.publisher.looked(
-                    look.snapshot, due, decision, cause=cause, took_s=took_s, at=look.ended
+                    look.snapshot, told, decision, cause=cause, took_s=took_s, at=look.ended
                 )
             self._keep_copy(look.snapshot, look.verdict, decision.method)
             self._ask_podman()
 
         return report, rest_at
+
+    def _ways(self, look: _Look, due: Verdict, decision: Decision) -> tuple[Way, ...]:
+        """The ways to report: those of before, where the look after a quick repair shows them anew.
+
+        So, too, while something is kept back that may be about to come.
+        """
+        is_held_back = due.missing != look.verdict.missing
+        acts = decision.method is not None and not self.dry_run
+        if is_held_back or (acts and is_quick(decision.method or "")):
+            return self.host.ways.known(look.verdict)
+        return self.host.ways.of(look.snapshot, look.verdict)
 
     def _next_look(self, look: _Look, decision: Decision, rest_at: float) -> float | None:
         """When to look again at the latest; None: when something happens."""

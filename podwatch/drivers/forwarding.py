@@ -13,7 +13,7 @@ To be silent is better than to cry wolf: any rule that may let a network through
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from podwatch.words.network import Endpoint, Network, Setup, Subnet
 from podwatch.words.way import BaseChain
@@ -42,6 +42,11 @@ _JUMP = re.compile(r"\b(?:jump|goto) ([^\s,;}]+)|(?:^| )-[jg] (\S+)")
 _INTERFACE = re.compile(r'"([^"]*)"|-[io] (\S+)')
 _SUBNET = re.compile(r"[0-9a-f.:]+/\d+")
 _ADDRESS = re.compile(r"[0-9a-f.:]+(?:/\d+)?")
+_TOWARDS = re.compile(r"\bdaddr\b|\boif(?:name)?\b|(?:^| )-[do] ")
+_FROM_SIDE = re.compile(r"\bsaddr\b|\biif(?:name)?\b|(?:^| )-[si] ")
+_ONE_ADDRESS = re.compile(
+    r"(?:[sd]addr|-[sd]) (\d+\.\d+\.\d+\.\d+|[0-9a-f]*:[0-9a-f:]*)(?:/32|/128)?(?= |$)"
+)
 _COMMENT = re.compile(r'\bcomment (?:"[^"]*"|\S+)')
 
 # Of rules that packets to the host pass: what may accept them, and what they have to be.
@@ -138,15 +143,33 @@ def shut_out(
         if chain.hook != "forward":
             continue
         versions = _FAMILIES[chain.table.partition(" ")[0]]
-        answers_only = _answers_only(own, chain)
         for network_id, name in names.items():
             network = setup.networks.get(network_id)
-            if network is None or network.internal or (answers_only and network_id not in publish):
+            if network is None or network.internal:
                 continue
             if not any(subnet.version in versions for subnet in network.subnets):
                 continue
-            if not any(_may_let_through(rule, network) for rule in chain.around):
+            if any(
+                stops(chain, network, own, inward=inward)
+                for inward in ((True, False) if network_id in publish else (False,))
+            ):
                 yield chain, name or network.bridge, network
+
+
+def concerns(chain: BaseChain, version: int) -> bool:
+    """Whether packets of an IP version pass a chain."""
+    return version in _FAMILIES.get(chain.table.partition(" ")[0], ())
+
+
+def stops(chain: BaseChain, network: Network, own: Collection[str], *, inward: bool) -> bool:
+    """Whether a chain that drops lets nothing of a network pass: to its ports, or out of it.
+
+    Where the driver's rules are in that chain, they accept what containers send.
+    """
+    if not inward and _answers_only(own, chain):
+        return False
+    lets = _lets_in if inward else _may_let_through
+    return not any(lets(rule, network) for rule in chain.around)
 
 
 def parted(
@@ -215,6 +238,17 @@ def publishes(endpoint: Endpoint) -> bool:
     )
 
 
+def _lets_in(rule: str, network: Network) -> bool:
+    """Whether a rule may let new connections to ports through: none that says whom they are from.
+
+    One that names the bridge or subnet as where packets come from is about what containers send.
+    """
+    if not _may_let_through(rule, network):
+        return False
+    bare = _COMMENT.sub("", rule)
+    return "dnat" in bare.lower() or bool(_TOWARDS.search(bare)) or not _FROM_SIDE.search(bare)
+
+
 def _may_let_through(rule: str, network: Network) -> bool:
     accepts = bool(_ACCEPTS.search(rule))
     if not accepts and not _GOES_ON.search(rule):
@@ -230,7 +264,13 @@ def _may_let_through(rule: str, network: Network) -> bool:
 
 
 def _names(rule: str, network: Network) -> bool:
-    return _names_bridge(rule, network) or _hold(_SUBNET.findall(rule), network.subnets)
+    if _names_bridge(rule, network) or _hold(_SUBNET.findall(rule), network.subnets):
+        return True
+    one = _ONE_ADDRESS.search(rule)
+    try:
+        return one is not None and any(ip_address(one[1]) in subnet for subnet in network.subnets)
+    except ValueError:
+        return False
 
 
 def _names_bridge(rule: str, network: Network) -> bool:

@@ -4,10 +4,13 @@
 The whole document, with what only a running daemon can say, is described by status.SHAPE.
 """
 
+from collections import Counter
 from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
+from podwatch.decide.ways import missing_of
+from podwatch.report.standing import OPEN, of_all, of_ways
 from podwatch.words.network import (
     Address,
     Container,
@@ -19,6 +22,7 @@ from podwatch.words.network import (
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 from podwatch.words.verdict import CLOSING, Notice, State, Verdict, WarningKind
+from podwatch.words.way import Mark, Way
 
 MAX_ENTRIES = 2000
 """Entries of a list at most, so that the document stays bounded."""
@@ -83,13 +87,16 @@ def summary(snapshot: Snapshot, verdict: Verdict) -> str:
     networks = len({endpoint.network_id for endpoint in _endpoints(snapshot.setup, verdict)})
     place = f"{counted(containers, 'container')} on {counted(networks, 'network')}"
     if verdict.state is State.LOST and not verdict.missing:
-        closed = next(notice for notice in verdict.warnings if notice.kind in CLOSING)
-        return f"nothing is missing, and a way is closed: {closed.what}"
+        closed = [notice.what for notice in verdict.warnings if notice.kind in CLOSING]
+        closed += [hop.what for way in verdict.ways if (hop := way.first_broken)]
+        return f"nothing is missing, and a way is closed: {closed[0]}"
     if verdict.state is State.LOST:
         things = counted(len(verdict.missing), "thing")
         return f"{things} {'is' if len(verdict.missing) == 1 else 'are'} missing, {place}"
     if verdict.state is State.UNKNOWN:
-        return f"could not see everything: {verdict.unknown[0].what}"
+        unseen = [part.what for part in verdict.unknown]
+        unseen += [hop.what for way in verdict.ways if (hop := way.first(Mark.UNKNOWN))]
+        return f"could not see everything: {unseen[0]}"
     if not containers:
         return "no container needs rules on this host"
     driver = snapshot.setup.driver if snapshot.setup else "unknown"
@@ -103,7 +110,8 @@ def _endpoints(setup: Setup | None, verdict: Verdict) -> list[Endpoint]:
 
 
 def _networks(setup: Setup, verdict: Verdict) -> list[dict[str, Any]]:
-    """The networks on which a container runs."""
+    """The networks on which a container runs, with the ways that are no container's own."""
+    ways = [way for way in verdict.ways if not way.container_id]
     names: dict[str, str] = {}
     on_it: dict[str, set[str]] = {}
     for endpoint in _endpoints(setup, verdict):
@@ -117,6 +125,7 @@ def _networks(setup: Setup, verdict: Verdict) -> list[dict[str, Any]]:
             "subnets": [str(subnet) for subnet in network.subnets],
             "isolation": network.isolation,
             "containers": len(on_it[key]),
+            **_stands([way for way in ways if way.network == (name or network.bridge)]),
         }
         for key, name in list(names.items())[:MAX_ENTRIES]
         if (network := setup.networks.get(key)) is not None
@@ -125,14 +134,14 @@ def _networks(setup: Setup, verdict: Verdict) -> list[dict[str, Any]]:
 
 def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
     """The containers that need rules, and behind them the others that are up."""
+    setup = snapshot.setup if verdict.setup is None else verdict.setup
     places: dict[str, list[Endpoint]] = {}
     for endpoint in _endpoints(snapshot.setup, verdict):
         places.setdefault(endpoint.container_id, []).append(endpoint)
-    missing: dict[str, int] = {}
-    for loss in verdict.missing:
-        # What many containers share names none of them, and is counted for none.
-        for container_id in loss.container_ids if loss.container else ():
-            missing[container_id] = missing.get(container_id, 0) + 1
+    missing = Counter[str]() if setup is None else missing_of(verdict.missing, setup)
+    ways: dict[str, list[Way]] = {}
+    for way in verdict.ways:
+        ways.setdefault(way.container_id, []).append(way)
     found = []
     unnamed = {key: Container(key, key[:12]) for key in places}
     named = {key: snapshot.containers.get(key, bare) for key, bare in unnamed.items()}
@@ -151,7 +160,8 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
                     for endpoint in endpoints
                 ],
                 "ports": list(chain.from_iterable(map(_ports, endpoints)))[:MAX_ENTRIES],
-                "missing": missing.get(container_id, 0),
+                "missing": missing[container_id],
+                **_stands(ways.get(container_id, []), missing[container_id]),
             }
         )
     others = (
@@ -177,7 +187,15 @@ def _container(container: Container) -> dict[str, Any]:
         "shares": container.shares,
         "ports": [],
         "missing": 0,
+        "state": "",
+        **OPEN,
+        "ways": [],
     }
+
+
+def _stands(ways: list[Way], missing: int = 0) -> dict[str, Any]:
+    """How a container or network stands that has these ways, and lacks so much."""
+    return {**of_all(ways, missing), "ways": of_ways(ways[:MAX_ENTRIES])}
 
 
 def _ports(endpoint: Endpoint) -> list[str]:

@@ -15,9 +15,13 @@ from podwatch import __version__
 from podwatch.decide.kinds import KINDS, Kind, reported
 from podwatch.report.status import ailing, needing_rules
 from podwatch.words.verdict import BlockedKind, State
+from podwatch.words.way import Mark, WayKind
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+_STANDINGS = (State.OK, State.LOST, State.UNKNOWN)
+_MARKS = (Mark.OPEN, Mark.BROKEN, Mark.UNKNOWN, Mark.CLOSED)
 
 Sample = tuple[str, Mapping[str, str], float]
 
@@ -63,6 +67,13 @@ def exposition(
     dhcp = document.get("dhcp", {})
     leases = Counter(holder["known"] for holder in dhcp.get("containers", ()))
     ill = ailing(watchers)
+    containers = document.get("containers", ())
+    standing = Counter(entry.get("state", "") for entry in containers)
+    ways = Counter(
+        (way["kind"], way["state"])
+        for entry in (*containers, *document.get("networks", ()))
+        for way in entry.get("ways", ())
+    )
     families: tuple[tuple[str, str, str, Iterable[Sample]], ...] = (
         (
             "podwatch_build_info",
@@ -115,6 +126,22 @@ def exposition(
             "gauge",
             "Containers that need rules on this host.",
             _one(needing_rules(document)),
+        ),
+        (
+            "podwatch_containers_by_state",
+            "gauge",
+            "Containers that need rules on this host, by whether their ways are open.",
+            [("", {"state": state}, standing[state]) for state in _STANDINGS],
+        ),
+        (
+            "podwatch_ways",
+            "gauge",
+            "Ways to, from and between containers, by what they are.",
+            [
+                ("", {"kind": kind, "state": mark}, ways[kind, mark])
+                for kind in WayKind
+                for mark in _MARKS
+            ],
         ),
         (
             "podwatch_watcher_up",

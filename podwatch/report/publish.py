@@ -20,6 +20,7 @@ from podwatch.report.ledger import Ledger
 from podwatch.report.logging import Log, log
 from podwatch.report.metrics import Tally
 from podwatch.report.remarks import Remarks
+from podwatch.report.standing import Since
 from podwatch.report.status_file import StatusFile
 from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
@@ -51,6 +52,7 @@ class Publisher:
         self.reported = asyncio.Event()
         """Set once the status of a look has been written."""
         self._remarks = Remarks(log)
+        self._since = Since()
         self._ledger = Ledger(self._remarks, history, log)
         self._status = StatusFile(path, notify, dry_run=dry_run, clock=clock)
         self._watchers = watchers
@@ -87,9 +89,11 @@ class Publisher:
         self._ledger.looked(verdict, decision, cause, now=now, at=at)
         self._remarks.judged(verdict)
         self._remarks.paused(snapshot.paused)
+        found = document(snapshot, verdict)
+        self._since.stamp(found, now)
         wait = None if decision.look_at is None else decision.look_at - at
         self._status.found = {
-            **document(snapshot, verdict),
+            **found,
             "next_try": self._ledger.why_waiting(decision) if verdict.missing else "",
             "next_look_at": None if wait is None else now + wait,
             "last_look": {

@@ -23,6 +23,20 @@ SCHEMA = 1
 _LIMIT_BYTES = 64 * 1024 * 1024
 _MAX_ENTRIES = 10_000
 
+_STATE = {
+    "state": "",
+    "hop": "",  # the first that keeps it from being open, why it does, and what to do about it
+    "why": "",
+    "advice": "",
+    "since": 0.0,  # when the state became this; 0 where only one look was made
+}
+_STANDS = {
+    **_STATE,  # ok, lost or unknown; "" where nothing is known of its ways
+    "ways": [  # state: open, broken, unknown or closed (on purpose, or while it does not run)
+        {"kind": "", "title": "", "port": "", "network": "", **_STATE}
+    ],
+}
+
 SHAPE: Mapping[str, Any] = {
     "schema": SCHEMA,
     "version": "",  # of podwatch
@@ -41,7 +55,15 @@ SHAPE: Mapping[str, Any] = {
     "unknown": [{"part": "", "what": "", "why": "", "hint": ""}],
     "neighbours": [""],  # active units that add rules of their own
     "networks": [
-        {"id": "", "name": "", "bridge": "", "subnets": [""], "isolation": "", "containers": 0}
+        {
+            "id": "",
+            "name": "",
+            "bridge": "",
+            "subnets": [""],
+            "isolation": "",
+            "containers": 0,
+            **_STANDS,  # its ways are those that are no container's own
+        }
     ],
     "containers": [
         {
@@ -54,7 +76,8 @@ SHAPE: Mapping[str, Any] = {
             "shares": "",  # whose network it is on, of a pod's member or another's guest
             "networks": [{"network": "", "addresses": [""]}],
             "ports": [""],
-            "missing": 0,
+            "missing": 0,  # of what it needs, and of what it shares with others
+            **_STANDS,
         }
     ],
     "last_look": {"at": 0.0, "took_ms": 0.0, "generation": 0, "cause": ""},

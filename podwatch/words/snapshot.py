@@ -15,7 +15,7 @@ from podwatch.words.names import NameServer
 from podwatch.words.network import Address, Container, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.text import clean_fields
-from podwatch.words.way import BaseChain
+from podwatch.words.way import BaseChain, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Firewalld:
     is in neither is in the `default_zone`. `in_kernel` says whether its
     table is loaded; `reloading`, whether the table that drops new connections during a reload is.
     `policies` are those of netavark's firewalld driver, where that is in use; `policies_before` are
-    the names of those that were there at an earlier look.
+    the names of those that were there at an earlier look. `between` are everybody's, as they stand
+    between zones.
     """
 
     running: bool
@@ -39,6 +40,7 @@ class Firewalld:
     reloading: bool = False
     policies: Mapping[str, Chain] = field(default_factory=dict)
     policies_before: frozenset[str] = frozenset()
+    between: tuple[Policy, ...] = ()
 
 
 ABSENT_FIREWALLD = Firewalld(running=False, in_kernel=False)
@@ -106,7 +108,8 @@ class Snapshot:
     `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
     netavark's value, had it at an earlier look, or are said to by netavark; `uplinks` are the
-    interfaces of the IPv4 default route, `around` what else the host's network is like.
+    interfaces of the IPv4 default route, `routed` has one for each IP version that has such a
+    route, `around` is what else the host's network is like.
     `links` are the host's interfaces and addresses, `files` Podman's networks as configured.
     `namespaces` has what is in the containers' network namespaces; None where it is not known.
     `names` is aardvark-dns; None where netavark has no files of names.
@@ -130,6 +133,7 @@ class Snapshot:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sysctls_seen: frozenset[str] = frozenset()
     uplinks: tuple[str, ...] = ()
+    routed: Mapping[int, str] = field(default_factory=dict)
     around: Around = field(default_factory=Around)
     links: Links | None = None
     namespaces: Namespaces | None = None

@@ -8,6 +8,7 @@ from podwatch.words.network import Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Unknown
 from podwatch.words.text import clean_fields
+from podwatch.words.way import Way
 
 
 class State(StrEnum):
@@ -188,7 +189,8 @@ class Verdict:
     `setup` is that of the containers that run, None where it is unknown; `rules` are those that
     have to be there for it. `unlisted` are those of `all_container_ids` that podman cannot reload:
     to clear the table would take their rules for good. `asks_inside`: there is something to tell,
-    but only once the kernel has said who is in a network namespace.
+    but only once the kernel has said who is in a network namespace. `ways` are those of packets,
+    where they were worked out (`decide/ways.py`); the state then counts them.
     """
 
     state: State
@@ -201,6 +203,7 @@ class Verdict:
     rules: tuple[Rule, ...] = ()
     unlisted: tuple[str, ...] = ()
     asks_inside: bool = False
+    ways: tuple[Way, ...] = ()
 
     @property
     def expected_rules(self) -> int:

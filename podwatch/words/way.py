@@ -5,16 +5,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from podwatch.words.links import Link
+from podwatch.words.network import Address
 from podwatch.words.text import clean_fields
 
 
 class Mark(StrEnum):
-    """What a hop does to the packet; a note stops nothing, but is worth knowing."""
+    """What a hop does to the packet.
+
+    A note stops nothing that Podman promised, but is worth knowing. What is closed is so on
+    purpose, or as long as the container does not run: nobody's fault.
+    """
 
     OPEN = "open"
     BROKEN = "broken"
     NOTE = "note"
     UNKNOWN = "unknown"
+    CLOSED = "closed"
+
+
+_GRAVEST = (Mark.BROKEN, Mark.UNKNOWN, Mark.CLOSED)
+"""What a hop makes of its way; all other marks let the packet pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +72,9 @@ class Way:
 
     @property
     def mark(self) -> Mark:
-        """Broken if any hop is; unknown if any hop is; else open."""
+        """Broken if any hop is; else unknown, or closed, if any hop is; else open."""
         marks = {hop.mark for hop in self.hops}
-        return next((mark for mark in (Mark.BROKEN, Mark.UNKNOWN) if mark in marks), Mark.OPEN)
+        return next((mark for mark in _GRAVEST if mark in marks), Mark.OPEN)
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -73,16 +84,11 @@ class Way:
     @property
     def first_broken(self) -> Hop | None:
         """The hop to repair first."""
-        return next((hop for hop in self.hops if hop.mark is Mark.BROKEN), None)
+        return self.first(Mark.BROKEN)
 
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A network interface of the host: whether it is up, and the bridge it is a port of."""
-
-    name: str
-    is_up: bool
-    master: str = ""
+    def first(self, mark: Mark) -> Hop | None:
+        """The first hop with this mark."""
+        return next((hop for hop in self.hops if hop.mark is mark), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,31 +125,39 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
-    """What a running container's own network shows. Ports it listens on are (port, protocol).
+class Wire:
+    """A veth by which somebody has an address: its end on the host, and whether both ends are up.
 
-    `peers` are the names of the ends of its links on the host.
+    `end` is None where the host has no such link; `is_up_inside` is that of the other end.
     """
 
-    listens: frozenset[tuple[int, str]] = frozenset()
-    peers: tuple[str, ...] = ()
+    end: Link | None
+    is_up_inside: bool = True
+
+    def joins(self, bridge: str) -> bool:
+        """Whether packets get from the bridge to the address."""
+        end = self.end
+        return end is not None and end.is_up and end.master == bridge and self.is_up_inside
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What the kernel says of the host; a part that could not be read is None or not there.
+    """What a look shows beside rules and firewalld; a part that is not known is None or not there.
 
-    `forwarding` maps 4 and 6 to whether packets of that IP version are forwarded. `inside` is by
-    container id. `routed` maps the IP versions that have a default route to its
-    interface. `held` maps the ports of the host that a process keeps to its name and pid, "" where
-    that could not be seen; of those in `bound` its socket may be bound and not listen.
+    `forwarding` maps settings that forward packets, by their paths below /proc/sys, to whether they
+    do. `links` are the host's, by name; `wires` those that lead to each address. `routed` maps the
+    IP versions that have a default route to its interface. `held` maps the ports of the host that a
+    process keeps to its name and pid, "" where that could not be seen; of those in `bound` its
+    socket may be bound and not listen. `listens` are the (port, protocol) on which a container
+    listens, by its id. Nobody looked who keeps or listens where these are None, or not there.
     """
 
-    forwarding: Mapping[int, bool] = field(default_factory=dict)
-    links: Mapping[str, Link] = field(default_factory=dict)
+    forwarding: Mapping[str, bool] = field(default_factory=dict)
+    links: Mapping[str, Link] | None = field(default_factory=dict)
+    wires: Mapping[Address, tuple[Wire, ...]] | None = None
     routed: Mapping[int, str] = field(default_factory=dict)
-    held: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    held: Mapping[tuple[int, str], str] | None = None
     bound: frozenset[tuple[int, str]] = frozenset()
-    inside: Mapping[str, Inside] = field(default_factory=dict)
-    others: tuple[BaseChain, ...] | None = ()
+    listens: Mapping[str, frozenset[tuple[int, str]]] = field(default_factory=dict)
+    others: tuple[BaseChain, ...] = ()
     policies: tuple[Policy, ...] = ()

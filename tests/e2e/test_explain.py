@@ -91,14 +91,18 @@ BREAKAGES = (
         "nomaster",
         "ip link set $(cat /tmp/link) master podman0",
     ),
-    Breakage("container", "podman pause web-a", "podman unpause web-a", name="paused"),
+)
+
+NO_FAULTS = (
+    Breakage("closed", "podman pause web-a", "podman unpause web-a", name="paused"),
     Breakage(
-        "container",
+        "note",
         "podman run -d --name deaf -p 8090:81 local/busybox /busybox httpd -f -p 80 -h /",
         "podman rm -f -t 0 deaf",
         name="nobody listens",
     ),
 )
+"""What keeps a port from answering and is no fault of the network, by what its hop is called."""
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +163,21 @@ def test_each_breakage_is_named(stopped: Installed, breakage: Breakage) -> None:
     finally:
         stopped.host.shell(breakage.mends)
     stopped.until(lambda: {way["mark"] for way in explained(stopped)} == {"open"}, "mended")
+
+
+@pytest.mark.parametrize("no_fault", NO_FAULTS, ids=str)
+def test_what_is_no_fault_of_the_network(stopped: Installed, no_fault: Breakage) -> None:
+    """A container that is paused, or that listens to nobody, is told, and nothing is broken."""
+    stopped.host.shell(no_fault.breaks)
+    try:
+        ways = explained(stopped)
+        told = {hop["mark"] for way in ways for hop in way["hops"] if hop["place"] == "container"}
+        assert no_fault.hop in told
+        compare(stopped, [way for way in ways if way["container"] in TRIED])
+        assert stopped.host.run(["podwatch", "explain"], check=False).code == 0
+        assert stopped.host.run(["podwatch", "check"], check=False).code == 0
+    finally:
+        stopped.host.shell(no_fault.mends)
 
 
 _HEALTHY = r"""
@@ -246,7 +265,8 @@ def test_each_port_of_a_range(stopped: Installed) -> None:
             said = stopped.host.run(["podwatch", "explain", str(port)], check=False)
             assert f"{port}/tcp → half (10.88.0." in said.stdout
             assert f"tcp dport {port} " in said.stdout
-            assert (said.code == 0) == is_open, said.stdout
+            assert said.code == 0, said.stdout
+            assert ("nothing in it listens on" in said.stdout) == (not is_open), said.stdout
             assert (stopped.host.client.http(port) == "half") == is_open
         whole = stopped.host.run(["podwatch", "explain", "half"]).stdout
         assert "of 9100-9102/tcp nothing in it listens on 9101; 9102" in whole

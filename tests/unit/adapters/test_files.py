@@ -14,7 +14,6 @@ import pytest
 
 from podwatch.adapters.appended import append, lines
 from podwatch.adapters.files import open_regular, read_proc, read_whole, write_whole
-from podwatch.adapters.kernel import read_kernel
 from podwatch.adapters.lock import hold
 from podwatch.adapters.podman_lock import NetworkLock
 from podwatch.words.errors import PodwatchError, RestoreFailed, StateUnreadable
@@ -151,19 +150,3 @@ def test_a_lock_of_somebody_else_is_none(tmp_path: Path) -> None:
         assert lock.holder() == ""
         (told,) = lock.strange()
     assert "it belongs to uid 65534" in str(told)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change its root directory")
-def test_a_containers_files_are_not_waited_for(tmp_path: Path) -> None:
-    """What a container has in the place of its /sys keeps nobody who explains it."""
-    for name, make in (("fifo", os.mkfifo), ("link", lambda at: os.symlink("/dev/zero", at))):
-        (tmp_path / "sys/class/net" / name).mkdir(parents=True)
-        make(tmp_path / "sys/class/net" / name / "iflink")
-    script = "import os, sys; os.chroot(sys.argv[1]); print(1, flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as inside:
-        assert inside.stdout is not None
-        inside.stdout.readline()
-        found = read_kernel({"c": inside.pid})
-        assert found.inside["c"].peers == ()
-        inside.communicate(b"")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from podwatch.daemon.ways import Ways
 from podwatch.words.means import Method, Outcome
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
@@ -30,6 +31,7 @@ class FakeHost:
         self.running = Setup(FirewallDriver.NFTABLES)
         self.lock = lock
         self.systemd = None
+        self.ways = Ways(self.with_inside)
         self.looker = self.restorer = self.copy = self.installed = self.podman = self
         self.rules = dict.fromkeys(FirewallDriver, self)
 

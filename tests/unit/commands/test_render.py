@@ -318,3 +318,45 @@ def test_dhcp_out_of_order() -> None:
         "    dhcp: netavark-dhcp-proxy.socket inactive, enabled, not listening; proxy failed\n"
         "    a  lan no address, its lease is not renewed by anybody\n"
     ) in text({**HEALTHY, "dhcp": broken})
+
+
+def closed(name: str, *ways: dict[str, Any]) -> dict[str, Any]:
+    """A container with these ways."""
+    return {"id": name, "name": name, "needs_rules": True, "ways": list(ways)}
+
+
+DOWN = {"hop": "bridge", "why": "podman0 is down", "advice": "ip link set podman0 up"}
+IN = {"kind": "in", "port": "8080/tcp", "state": "broken", "since": NOW - 190, **DOWN}
+OUT = {"kind": "out", "network": "podman", "state": "broken", "since": NOW - 200, **DOWN}
+
+
+def test_whose_ways_are_broken_stands_at_the_hop() -> None:
+    """One line for a hop, with whom it keeps off, and since when; whole containers by name."""
+    document = {
+        "state": "lost",
+        "containers": [
+            closed("web", IN, OUT),
+            closed("db", OUT, {**IN, "state": "open"}),
+            closed("cat", {**IN, "state": "open"}, {**OUT, "state": "closed"}),
+        ],
+    }
+    assert (
+        "    broken, for 3 min: web; db out by podman, at bridge: podman0 is down\n"
+        "      → ip link set podman0 up\n" in text(document) + "\n"
+    )
+    assert "cat" not in text(document)
+
+
+def test_a_networks_own_way_goes_by_its_title() -> None:
+    """Of its age nothing is said where only one look was made, nor of advice there is not."""
+    way = {"title": "isolation of apart", "state": "unknown", "hop": "isolation", "why": "unread"}
+    told = text({"networks": [{"name": "apart", "ways": [{"kind": "isolation", **way}]}]})
+    assert "\n    unknown: isolation of apart, at isolation: unread\n    networks" in told
+
+
+def test_broken_hops_are_bounded() -> None:
+    """Ten of them at most, unless everything is asked for."""
+    many = [closed(f"c{n}", {**IN, "why": f"br{n} is down"}) for n in range(12)]
+    assert text({"containers": many}).count("at bridge:") == 10
+    assert "    and 2 more hops (podwatch explain names them)" in text({"containers": many})
+    assert text({"containers": many}, everything=True).count("at bridge:") == 12

@@ -22,7 +22,7 @@ from podwatch.words.network import Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
-from podwatch.words.way import BaseChain
+from podwatch.words.way import BaseChain, Way
 
 BEGAN_S = 1000.0
 TABLE = "inet netavark"
@@ -107,8 +107,8 @@ class PlainRules:
 class FakeHost:
     """What is missing on it, what each means leaves missing, and what was done, in order.
 
-    It is all that the loop is handed: looker, restorer, saved copy, containers, surroundings and
-    publisher. `in_looks` and
+    It is all that the loop is handed: looker, restorer, saved copy, containers, surroundings, ways
+    and publisher. `in_looks` and
     `in_repairs` are done in the middle of the next ones, one each; a repair gives way to nobody
     where there is nothing to do in it. `in_socket` is what the kernel has said and nobody has read.
     """
@@ -135,6 +135,9 @@ class FakeHost:
     due_at: float | None = None
     again_at: float | None = None
     doubted: list[float] = field(default_factory=list)
+    found: tuple[Way, ...] = ()
+    told: list[Verdict] = field(default_factory=list)
+    worked_out_at: list[float] = field(default_factory=list)
     tables = frozenset({TABLE})
     writers = frozenset({"iptables"})
 
@@ -152,6 +155,16 @@ class FakeHost:
     def judged(self, snapshot: Snapshot) -> tuple[Snapshot, Verdict]:
         """What it saw."""
         return snapshot, self._seen
+
+    def of(self, _: Snapshot, verdict: Verdict) -> tuple[Way, ...]:
+        """The ways, as they are `found`."""
+        self.worked_out_at.append(now())
+        self._known = self.found
+        return self._known
+
+    def known(self, verdict: Verdict) -> tuple[Way, ...]:
+        """The ways as they were worked out last."""
+        return getattr(self, "_known", ())
 
     def changes(self) -> int:
         """How many transactions there were, as far as the kernel has said by now."""
@@ -204,6 +217,7 @@ class FakeHost:
         assert took_s == self.looks_s
         assert at == self._looked_at
         self.reports_at.append(now())
+        self.told.append(verdict)
         lost = ", ".join(missing.what for missing in verdict.missing) or "nothing"
         self.done.append(f"report {lost} by {cause.short or cause.text or 'nobody'}")
 
@@ -226,7 +240,7 @@ class FakeHost:
 
     def loop(self, *, dry_run: bool = False) -> Loop:
         """The real loop on this host."""
-        names = ("looker", "restorer", "copy", "containers", "surroundings")
+        names = ("looker", "restorer", "copy", "containers", "surroundings", "ways")
         host: Any = SimpleNamespace(**dict.fromkeys(names, self), configure=self.configure)
         publisher: Any = self
         return Loop(

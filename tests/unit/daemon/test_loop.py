@@ -17,7 +17,8 @@ from podwatch.daemon.settings import Look, Restore
 from podwatch.words.cause import Writer
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.means import Method, Outcome
-from podwatch.words.verdict import Blocked, BlockedKind
+from podwatch.words.verdict import Blocked, BlockedKind, State
+from podwatch.words.way import Hop, Mark, Way, WayKind
 from tests.unit.daemon.fakes import BEGAN_S, OK, TABLE, FakeHost, lost, now, run
 
 INTERVAL_S = Look().interval
@@ -416,3 +417,39 @@ def test_a_loss_is_reported_once(after_s: float, *, before: bool) -> None:
         assert reported == [1, 2]
 
     asyncio.run(body())
+
+
+CLOSED = Way(
+    WayKind.IN, "8080/tcp → web", "web", "web", "podman", (Hop("bridge", "down", Mark.BROKEN),)
+)
+
+
+def test_a_broken_way_is_lost_though_nothing_is_missing() -> None:
+    """What the loop reports counts the ways, which are worked out at each look that finds all."""
+    host = FakeHost(OK, found=(CLOSED,))
+    host.drive(5)
+    assert [(told.state, told.ways) for told in host.told] == [(State.LOST, (CLOSED,))]
+    assert host.worked_out_at == [BEGAN_S]
+
+
+def test_ways_wait_until_a_quick_repair_is_over() -> None:
+    """The loss is reported with the ways of before; the look that proves the repair has the new."""
+    host = FakeHost(OK, {"replay": OK})
+    host.drive(10, {5: flush(host, missing="web")})
+    assert len(host.told) == len(host.worked_out_at) + 1 == 3
+    assert host.done[2:5] == ["look", "replay", "report web by nft (pid 7)"]
+
+
+def test_a_dry_run_tells_the_ways_of_a_loss() -> None:
+    """Nothing is repaired then, so that no later look is worth waiting for."""
+    host = FakeHost(WEB, found=(CLOSED,))
+    host.drive(0.05, dry_run=True)
+    assert [told.ways for told in host.told] == [(CLOSED,)]
+
+
+def test_ways_stay_as_they_were_while_something_is_held_back() -> None:
+    """What podman may be about to set up closes no way yet: the report has the ways of before."""
+    held = replace(WEB, blocked=(Blocked(BlockedKind.BUSY, "podman is at work"),))
+    host = FakeHost(held, covered=False)
+    host.drive(0.05)
+    assert host.worked_out_at == []

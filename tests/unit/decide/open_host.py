@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host on which every way of its one container is open, and what it looks like without a rule."""
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface
 
+from podwatch.decide.facts import facts
 from podwatch.drivers import nftables
+from podwatch.words.links import Inner, Link, Links
 from podwatch.words.network import (
     Container,
     Endpoint,
@@ -15,7 +18,6 @@ from podwatch.words.network import (
 )
 from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
-from podwatch.words.way import Inside, Kernel, Link
 from tests.unit.drivers.installed import chains_of
 
 WEB, NET = "a" * 64, "b" * 64
@@ -51,12 +53,25 @@ def ruleset(without: RuleKind | None = None, chain: str = "") -> Ruleset:
 
 
 TRUSTED = Firewalld(running=True, sources={str(SUBNET): "trusted", str(SUBNET_V6): "trusted"})
-HEALTHY = Snapshot(SETUP, ruleset(), TRUSTED, {WEB: Container(WEB, "web")})
-LISTENS = frozenset((port, "tcp") for port in (80, 9000, 9001, 9002))
-KERNEL = Kernel(
-    forwarding={4: True, 6: True},
-    links={"podman0": Link("podman0", is_up=True), "veth0": Link("veth0", True, "podman0")},  # noqa: FBT003
+BRIDGE, VETH = Link("podman0", 1), Link("veth0", 2, master="podman0", netns_id=0)
+LINKS = {"podman0": BRIDGE, "veth0": VETH}
+INNER = Inner(
+    "eth0", 2, peer=2, addresses=(ip_interface("10.88.0.2/16"), ip_interface("fd10::2/64"))
+)
+FORWARDS = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
+HEALTHY = Snapshot(
+    SETUP,
+    ruleset(),
+    TRUSTED,
+    {WEB: Container(WEB, "web")},
+    links=Links(LINKS),
+    namespaces={0: (INNER,)},
+    sysctls=FORWARDS,
     routed={4: "eth0", 6: "eth0"},
+)
+LISTENS = frozenset((port, "tcp") for port in (80, 9000, 9001, 9002))
+KERNEL = replace(
+    facts(HEALTHY),
     held={(8080, "tcp"): "conmon (pid 7)", **{(9000 + n, "tcp"): "" for n in range(3)}},
-    inside={WEB: Inside(LISTENS, ("veth0",))},
+    listens={WEB: LISTENS},
 )

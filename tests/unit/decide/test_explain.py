@@ -8,15 +8,19 @@ import pytest
 
 from podwatch.commands.explain import as_text, chosen, state_of
 from podwatch.decide.explain import explain
+from podwatch.words.links import Link
 from podwatch.words.network import Address, Container, ContainerState, PortMapping
 from podwatch.words.rules import RuleKind
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
 from podwatch.words.verdict import State
-from podwatch.words.way import BaseChain, Hop, Inside, Kernel, Link, Mark, Policy, Way, WayKind
+from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Policy, Way, WayKind, Wire
 from tests.unit.decide.open_host import (
+    BRIDGE,
     ENDPOINT,
+    FORWARDS,
     HEALTHY,
     KERNEL,
+    LINKS,
     LISTENS,
     NET,
     NETWORK,
@@ -24,6 +28,7 @@ from tests.unit.decide.open_host import (
     SUBNET,
     SUBNET_V6,
     TRUSTED,
+    VETH,
     WEB,
     installed,
     ruleset,
@@ -52,15 +57,25 @@ def test_a_healthy_host_is_open_everywhere() -> None:
     assert state_of(ways) is State.OK
 
 
-WIRE = KERNEL.links
-PAUSED = {WEB: Container(WEB, "web", ContainerState.PAUSED)}
-STOPPED = {WEB: Container(WEB, "web", ContainerState.ENDED)}
+WIRE = LINKS
+
+
+def wired(end: Link) -> Kernel:
+    """A host whose container has this link."""
+    addresses = (address for address, _ in ENDPOINT.addresses)
+    return replace(KERNEL, wires=dict.fromkeys(addresses, (Wire(end),)))
 
 
 @pytest.mark.parametrize(
     ("hop", "snapshot", "kernel", "ways_in", "ways_out"),
     [
-        ("forwarding", HEALTHY, replace(KERNEL, forwarding={4: False, 6: False}), True, True),
+        (
+            "forwarding",
+            HEALTHY,
+            replace(KERNEL, forwarding=dict.fromkeys(FORWARDS, False)),
+            True,
+            True,
+        ),
         ("firewalld", replace(HEALTHY, firewalld=replace(TRUSTED, panic=True)), KERNEL, True, True),
         (
             "firewalld",
@@ -94,32 +109,23 @@ STOPPED = {WEB: Container(WEB, "web", ContainerState.ENDED)}
         (
             "bridge",
             HEALTHY,
-            replace(KERNEL, links={**WIRE, "podman0": Link("podman0", is_up=False)}),
+            replace(KERNEL, links={**WIRE, "podman0": replace(BRIDGE, is_up=False)}),
             True,
             True,
         ),
         (
             "link",
             HEALTHY,
-            replace(KERNEL, links={**WIRE, "veth0": Link("veth0", is_up=True)}),
+            wired(replace(VETH, master="")),
             True,
             True,
         ),
         (
             "link",
             HEALTHY,
-            replace(KERNEL, links={**WIRE, "veth0": Link("veth0", is_up=False, master="podman0")}),
+            wired(replace(VETH, is_up=False)),
             True,
             True,
-        ),
-        ("container", replace(HEALTHY, containers=PAUSED), KERNEL, True, True),
-        ("container", replace(HEALTHY, containers=STOPPED), KERNEL, True, True),
-        (
-            "container",
-            HEALTHY,
-            replace(KERNEL, inside={WEB: Inside(frozenset({(90, "tcp")}), ("veth0",))}),
-            True,
-            False,
         ),
     ],
 )
@@ -141,13 +147,17 @@ def test_each_breakage_has_its_hop(
 
 @pytest.mark.parametrize("state", ContainerState)
 def test_who_does_not_run_is_told_in_his_way(state: ContainerState) -> None:
-    """The hop says so of the paused and the dead; of one that has just ended nobody knows yet."""
+    """The ways of the paused, and of who does not run, are closed: that is nobody's loss."""
     web = Container(WEB, "web", state)
     ways = explain(replace(HEALTHY, containers={WEB: web}), KERNEL)
-    told = [hop for way in ways for hop in way.hops if hop.what.startswith("web is ")]
-    assert bool(told) is (web.is_paused or web.is_dead)
-    what = "paused" if web.is_paused else "not running"
-    assert all(hop.what == f"web is {what}" for hop in told)
+    mine = [way for way in ways if way.container]
+    told = [hop for way in mine for hop in way.hops if hop.mark is Mark.CLOSED]
+    is_closed = web.is_paused or not web.is_running
+    assert {way.mark for way in mine} == {Mark.CLOSED if is_closed else Mark.OPEN}
+    assert len(told) == is_closed * len(mine)
+    what = {ContainerState.PAUSED: "is paused", ContainerState.JUST_ENDED: "has just ended"}
+    assert all(hop.what == f"web {what.get(state, 'is not running')}" for hop in told)
+    assert state_of(ways) is State.OK
     if state is ContainerState.GONE:
         assert not any("podman start" in hop.advice for hop in told), "it cannot be started"
 
@@ -165,8 +175,8 @@ def test_what_stops_nothing_is_a_note() -> None:
 
 def test_a_firewall_that_names_the_bridge_lets_it_pass() -> None:
     """A chain that drops by default is no obstacle once it accepts the bridge, itself or below."""
-    accept = 'iifname "podman0" accept'
-    for kernel in (site(accept), site("jump user", around=(accept,))):
+    accept = ('iifname "podman0" accept', 'oifname "podman0" accept')
+    for kernel in (site(*accept), site("jump user", around=accept)):
         assert state_of(explain(HEALTHY, kernel)) is State.OK
 
 
@@ -208,12 +218,11 @@ def test_a_zone_lets_out_into_itself(
 
 
 def test_what_could_not_be_read_is_unknown() -> None:
-    """Rules, chains, sysctls and processes that could not be seen are neither open nor broken."""
+    """Rules, links and sysctls that could not be seen are neither open nor broken."""
     for snapshot, kernel in (
         (replace(HEALTHY, rules=None), KERNEL),
-        (HEALTHY, replace(KERNEL, others=None)),
+        (HEALTHY, replace(KERNEL, links=None)),
         (HEALTHY, replace(KERNEL, forwarding={})),
-        (HEALTHY, replace(KERNEL, inside={})),
     ):
         assert state_of(explain(snapshot, kernel)) is State.UNKNOWN
 
@@ -229,32 +238,38 @@ def test_isolation_that_is_gone_is_told() -> None:
 def silent(*ports: int) -> Kernel:
     """A host whose container does not listen on these ports."""
     listens = LISTENS - {(port, "tcp") for port in ports}
-    return replace(KERNEL, inside={WEB: Inside(listens, ("veth0",))})
+    return replace(KERNEL, listens={WEB: listens})
 
 
 def test_a_port_of_a_range_is_told_by_itself() -> None:
     """It has its own rule and its own listener; of the others nothing is told."""
-    for port, mark in ((9000, Mark.OPEN), (9001, Mark.BROKEN)):
+    for port, mark in ((9000, Mark.OPEN), (9001, Mark.NOTE)):
         ways = explain(HEALTHY, silent(9001, 9002), (port, "tcp"))
         way, *_ = chosen(ways, str(port), {})
-        assert (way.title, way.mark) == (f"{port}/tcp → web (10.88.0.2:{port})", mark)
+        assert (way.title, way.mark) == (f"{port}/tcp → web (10.88.0.2:{port})", Mark.OPEN)
+        assert way.hops[-1].mark is mark
         (hop,) = [hop for hop in way.hops if hop.place == "port forward"]
         assert f": tcp dport {port} " in hop.what
         assert hop.what.endswith(f" dnat ip to 10.88.0.2:{port}")
 
 
-def test_a_range_is_broken_when_nobody_listens_on_any_of_it() -> None:
-    """Ports of it without a listener are a note while there is one."""
+def test_that_nobody_listens_is_the_containers_own_matter() -> None:
+    """It is a note, with what to do where it is true of a whole range; the way there is open."""
     some, none = explain(HEALTHY, silent(9001)), explain(HEALTHY, silent(9000, 9001, 9002))
 
     (hop,) = {way.hops[-1] for way in some if way.count == 3}
     assert (hop.mark, hop.what) == (Mark.NOTE, "of 9000-9002/tcp nothing in it listens on 9001")
     assert broken(some, WayKind.IN) == set()
     (hop,) = {way.hops[-1] for way in none if way.count == 3}
-    assert (hop.mark, hop.what) == (
-        Mark.BROKEN,
+    assert (hop.mark, hop.what, hop.advice) == (
+        Mark.NOTE,
         "nothing in it listens on 9000-9002/tcp for others",
+        "podman logs web",
     )
+    assert broken(none, WayKind.IN) == set()
+    told = as_text(none, every_hop=False, colour=False)
+    assert "✓ 9000-9002/tcp → web (10.88.0.2:9000): open" in told
+    assert "→ podman logs web" in told
 
 
 def published(host_ip: Address) -> Snapshot:
@@ -291,15 +306,15 @@ def test_a_port_on_an_internal_network_is_broken() -> None:
 
     assert broken(ways, WayKind.IN) == {"network"}
     lines = as_text(ways, every_hop=False, colour=False).splitlines()
-    assert "– web out by podman: closed on purpose" in lines
+    assert "– web out by podman: closed" in lines
 
 
 def test_an_internal_network_has_no_way_out_by_design() -> None:
-    """What is meant to be closed is a note, not broken."""
+    """What is meant to be closed is closed, and not broken."""
     inner = replace(ENDPOINT, internal=True, port_mappings=())
     (way, *_) = explain(replace(HEALTHY, setup=replace(SETUP, endpoints=(inner,))), KERNEL)
 
-    assert (way.mark, way.hops[0].mark) == (Mark.OPEN, Mark.NOTE)
+    assert (way.mark, way.hops[0].mark) == (Mark.CLOSED, Mark.CLOSED)
 
 
 def test_a_port_may_be_kept_without_listening() -> None:

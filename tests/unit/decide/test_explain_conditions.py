@@ -19,7 +19,7 @@ from podwatch.words.network import (
 )
 from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot
-from podwatch.words.way import BaseChain, Hop, Kernel, Mark, Way, WayKind
+from podwatch.words.way import BaseChain, Hop, Mark, Way, WayKind
 from tests.unit.decide.open_host import (
     ENDPOINT,
     HEALTHY,
@@ -140,7 +140,7 @@ def test_an_internal_network_has_one_way_out_that_is_none(*, by_file: bool) -> N
     (way,) = (way for way in explain(seen(setup), KERNEL) if way.kind is WayKind.OUT)
 
     what = "podman is internal: no way out"
-    assert (way.title, way.hops) == ("web out by podman", (Hop("network", what, Mark.NOTE),))
+    assert (way.title, way.hops) == ("web out by podman", (Hop("network", what, Mark.CLOSED),))
 
 
 MEMBER = Container("c" * 64, "till", pod="shop")
@@ -291,12 +291,12 @@ def test_which_chain_of_others_stops_what_is_sent(
     assert found == stopped
 
 
-def test_a_network_without_a_file_has_no_bridge_to_let_through() -> None:
-    """No rule about a bridge lets it pass; one about its address does."""
+def test_of_a_network_without_a_file_nothing_is_told_of_others() -> None:
+    """Nobody knows what would let it pass: its ways are unknown as it is."""
     setup = replace(SETUP, networks={}, endpoints=(V4_ONLY,))
-    for rule, count in (('iifname "" accept', 1), ("ip saddr 10.88.0.2 accept", 0)):
-        ways = explain(seen(setup), site(around=(rule,)))
-        assert len(hops_of("other firewalls", ways, WayKind.OUT)) == count
+    ways = explain(seen(setup), site())
+    assert hops_of("other firewalls", ways) == []
+    assert {hop.mark for hop in hops_of("bridge", ways)} == {Mark.UNKNOWN}
 
 
 def test_their_own_rules_count_where_their_own_chain_drops() -> None:
@@ -347,14 +347,13 @@ def test_a_table_that_is_gone_is_named_as_a_whole() -> None:
 
 def test_without_firewalld_the_rest_is_told() -> None:
     """Neither its zones nor its policies are on any way."""
-    ways = explain(replace(HEALTHY, firewalld=ABSENT_FIREWALLD), Kernel())
+    ways = explain(replace(HEALTHY, firewalld=ABSENT_FIREWALLD))
     assert {hop.place for way in ways for hop in way.hops} == {
-        "host port",
         "forwarding",
         "port forward",
         "forward",
         "bridge",
-        "container",
+        "link",
         "masquerade",
         "route",
         "isolation",

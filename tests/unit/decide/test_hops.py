@@ -16,8 +16,9 @@ from podwatch.decide.hops import (
     wire,
 )
 from podwatch.decide.hops import state as state_of
+from podwatch.words.links import Link
 from podwatch.words.network import Container, ContainerState, FirewallDriver, PortMapping, Setup
-from podwatch.words.way import Hop, Inside, Kernel, Link, Mark
+from podwatch.words.way import Hop, Kernel, Mark, Wire
 from tests.unit.decide.one_network import HERE, NETWORK, endpoint
 
 WEB = "0123456789abcdef" * 4
@@ -43,7 +44,7 @@ def test_a_port_is_kept_if_each_of_its_range_is(
     held: dict[int, str], mapping: PortMapping, what: str, mark: Mark
 ) -> None:
     """A socket whose owner could not be seen keeps it as well."""
-    found = host_port(Kernel(held={(port, "tcp"): who for port, who in held.items()}), mapping)
+    (found,) = host_port(Kernel(held={(port, "tcp"): who for port, who in held.items()}), mapping)
 
     told = f"{mapping} {what}" + (" (pid 7)" if "conmon" in what else "")
     assert (found.what, found.mark, found.advice) == (told, mark, "")
@@ -61,22 +62,53 @@ def test_nothing_comes_in_from_ipv6s_localhost(host: str | None, *, leads_nowher
     assert no_address(ip_address("::1"), "web").what.startswith("web has no IPv6 address")
 
 
+ALL, OF_BRIDGE, OF_UPLINK = (
+    "net/ipv4/ip_forward",
+    "net/ipv4/conf/podman0/forwarding",
+    "net/ipv4/conf/eth0/forwarding",
+)
+
+
 @pytest.mark.parametrize(
     ("is_on", "what", "mark", "advice"),
     [
         ({}, "net.ipv4.ip_forward could not be read", Mark.UNKNOWN, ""),
-        ({4: True, 6: False}, "net.ipv4.ip_forward = 1", Mark.OPEN, ""),
+        ({ALL: True}, "net.ipv4.ip_forward = 1", Mark.OPEN, ""),
         (
-            {4: False, 6: True},
+            {ALL: False},
             "net.ipv4.ip_forward = 0: the host forwards nothing",
             Mark.BROKEN,
             "sysctl -w net.ipv4.ip_forward=1",
         ),
+        ({ALL: False, OF_BRIDGE: True, OF_UPLINK: True}, " = 1", Mark.OPEN, ""),
+        (
+            {ALL: False, OF_BRIDGE: False, OF_UPLINK: True},
+            "net.ipv4.ip_forward = 0: the host forwards nothing",
+            Mark.BROKEN,
+            "sysctl -w net.ipv4.ip_forward=1",
+        ),
+        (
+            {ALL: True, OF_BRIDGE: False, OF_UPLINK: True},
+            "net.ipv4.conf.podman0.forwarding = 0: "
+            "the host forwards nothing that comes in by podman0",
+            Mark.BROKEN,
+            "sysctl -w net.ipv4.conf.podman0.forwarding=1",
+        ),
     ],
 )
-def test_the_host_forwards(is_on: dict[int, bool], what: str, mark: Mark, advice: str) -> None:
-    """Each IP version has its own setting, and one that was not read says nothing."""
-    assert forwarding(Kernel(forwarding=is_on), HERE) == Hop("forwarding", what, mark, advice)
+def test_the_host_forwards(is_on: dict[str, bool], what: str, mark: Mark, advice: str) -> None:
+    """Each interface has its own setting for IPv4, and one that was not read says nothing."""
+    found = forwarding(Kernel(forwarding=is_on), HERE, ["eth0", "podman0"])
+    assert (found.mark, found.advice) == (mark, advice)
+    assert found.what.endswith(what)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_for_ipv6_one_setting_decides(*, is_on: bool) -> None:
+    """What an interface has of its own says whether it is a router's, and forwards nothing."""
+    seen = {"net/ipv6/conf/all/forwarding": is_on, "net/ipv6/conf/podman0/forwarding": not is_on}
+    found = forwarding(Kernel(forwarding=seen), ip_address("fd10::2"), ["podman0"])
+    assert found.mark is (Mark.OPEN if is_on else Mark.BROKEN)
 
 
 def test_the_way_out_needs_a_default_route() -> None:
@@ -85,66 +117,76 @@ def test_the_way_out_needs_a_default_route() -> None:
     assert route(Kernel(routed={6: "eth0"}), HERE).mark is Mark.NOTE
 
 
-BRIDGE = Link("podman0", is_up=True)
+BRIDGE = Link("podman0", 1)
 DOWN = replace(BRIDGE, is_up=False)
-JOINED = Link("veth0", is_up=True, master="podman0")
-LOOSE = Link("veth0", is_up=True)
-ELSEWHERE = Link("veth1", is_up=True, master="podman1")
+JOINED = Link("veth0", 2, master="podman0")
 RELOAD = "podman network reload 1234-infra"
 UP = Hop("bridge", "podman0 is up")
-NO_LINK = "pod shop has no link on podman0"
-MASTER = "ip link set veth0 master podman0"
+
+
+def at_the_bridge(bridge: Link | None, *wires: Wire) -> list[Hop]:
+    """What is told of the bridge and of the container's link, where it has these."""
+    links = {} if bridge is None else {bridge.name: bridge}
+    return list(wire(Kernel(links=links, wires={HERE: wires}), SETUP, ENDPOINT, HERE, INFRA))
+
+
+def test_the_bridge() -> None:
+    """It is there and up, or that is what is wrong."""
+    link = Hop("link", "veth0 joins pod shop to podman0")
+    assert at_the_bridge(BRIDGE, Wire(JOINED)) == [UP, link]
+    down = Hop("bridge", "podman0 is down", Mark.BROKEN, "ip link set podman0 up")
+    assert at_the_bridge(DOWN, Wire(JOINED)) == [down, link]
+    gone = Hop("bridge", "podman0 does not exist", Mark.BROKEN, RELOAD)
+    assert at_the_bridge(None, Wire(JOINED)) == [gone]
 
 
 @pytest.mark.parametrize(
-    ("links", "hops"),
+    ("wires", "what", "advice"),
     [
-        ([], [Hop("bridge", "podman0 does not exist", Mark.BROKEN, RELOAD)]),
         (
-            [DOWN, JOINED],
-            [
-                Hop("bridge", "podman0 is down", Mark.BROKEN, "ip link set podman0 up"),
-                Hop("link", "veth0 joins pod shop to podman0"),
-            ],
+            [],
+            "pod shop has lost 10.88.0.2, or its link to podman0: no namespace has the address",
+            RELOAD,
         ),
-        ([BRIDGE, JOINED, ELSEWHERE], [UP, Hop("link", "veth0 joins pod shop to podman0")]),
+        ([Wire(None)], "pod shop's link does not lead to podman0", RELOAD),
         (
-            [BRIDGE, replace(JOINED, is_up=False)],
-            [
-                UP,
-                Hop(
-                    "link",
-                    "veth0, pod shop's link to podman0, is down",
-                    Mark.BROKEN,
-                    "ip link set veth0 up",
-                ),
-            ],
+            [Wire(replace(JOINED, is_up=False))],
+            "veth0, pod shop's link to podman0, is down",
+            "ip link set veth0 up",
         ),
-        ([BRIDGE, LOOSE, ELSEWHERE], [UP, Hop("link", NO_LINK, Mark.BROKEN, MASTER)]),
-        ([BRIDGE, ELSEWHERE], [UP, Hop("link", NO_LINK, Mark.BROKEN, RELOAD)]),
-        ([BRIDGE], [UP, Hop("link", NO_LINK, Mark.BROKEN, RELOAD)]),
+        (
+            [Wire(replace(JOINED, master=""))],
+            "veth0, pod shop's link, is not on podman0",
+            "ip link set veth0 master podman0",
+        ),
+        (
+            [Wire(replace(JOINED, master="podman1"))],
+            "veth0, pod shop's link, is on podman1, and not on podman0",
+            "ip link set veth0 master podman0",
+        ),
+        ([Wire(JOINED, is_up_inside=False)], "pod shop's link is down inside of it", RELOAD),
     ],
-    ids=["no bridge", "down", "joined", "link down", "loose", "on another bridge", "gone"],
+    ids=["gone", "no veth", "down", "loose", "elsewhere", "down inside"],
 )
-def test_the_wire(links: list[Link], hops: list[Hop]) -> None:
-    """A container joins its network by a link that is up, on a bridge that is up."""
-    kernel = Kernel(
-        links={link.name: link for link in links},
-        inside={WEB: Inside(peers=("veth1", "veth0"))},
-    )
-
-    assert list(wire(kernel, SETUP, ENDPOINT, INFRA)) == hops
+def test_a_link_that_does_not_join(wires: list[Wire], what: str, advice: str) -> None:
+    """A container joins its network by a link that is up at both ends, on its bridge."""
+    assert at_the_bridge(BRIDGE, *wires) == [UP, Hop("link", what, Mark.BROKEN, advice)]
+    *_, link = at_the_bridge(BRIDGE, *wires, Wire(JOINED))
+    assert link.mark is Mark.OPEN
 
 
 def test_the_wire_as_far_as_it_is_seen() -> None:
-    """A container without a name is called by its id; what is not seen of it is not told."""
+    """What is not seen of a container is not told, nor of one that may be about to start."""
+    (hop,) = wire(Kernel(links=None), SETUP, ENDPOINT, HERE, None)
+    assert (hop.mark, hop.advice) == (Mark.UNKNOWN, "ip link")
     links = {"podman0": BRIDGE}
-    assert list(wire(Kernel(links=links), SETUP, ENDPOINT, None)) == [UP]
-    *_, link = wire(Kernel(links=links, inside={WEB: Inside()}), SETUP, ENDPOINT, None)
-    assert link.what == "0123456789ab has no link on podman0"
-    assert link.advice == "podman network reload 0123456789ab"
+    assert list(wire(Kernel(links=links), SETUP, ENDPOINT, HERE, INFRA)) == [UP]
+    for known in (None, replace(INFRA, state=ContainerState.CREATED)):
+        assert list(wire(Kernel(links=links, wires={}), SETUP, ENDPOINT, HERE, known)) == [UP]
+    (hop,) = wire(Kernel(links={}), SETUP, ENDPOINT, HERE, None)
+    assert hop.advice == "podman network reload 0123456789ab"
     unread = replace(SETUP, networks={})
-    (hop,) = wire(Kernel(links=links), unread, ENDPOINT, INFRA)
+    (hop,) = wire(Kernel(links=links), unread, ENDPOINT, HERE, INFRA)
     assert hop.mark is Mark.UNKNOWN
 
 
@@ -153,18 +195,15 @@ def test_the_wire_as_far_as_it_is_seen() -> None:
     [
         (ContainerState.PAUSED, "pod shop is paused", "podman unpause 1234-infra"),
         (ContainerState.ENDED, "pod shop is not running", "podman start 1234-infra"),
+        (ContainerState.JUST_ENDED, "pod shop has just ended", ""),
         (ContainerState.UP, "", ""),
     ],
 )
 def test_who_does_not_run_answers_nobody(state: ContainerState, what: str, advice: str) -> None:
-    """It is the first thing to tell of its ports, too, whoever listens."""
+    """That closes its ways, and breaks none."""
     known = replace(INFRA, state=state)
-    hops = [Hop("container", what, Mark.BROKEN, advice)] if what else []
 
-    assert list(state_of(known)) == hops
-    kernel = Kernel(inside={WEB: Inside(frozenset([(80, "tcp")]))})
-    listening = Hop("container", "a process in it listens on 80/tcp")
-    assert process(kernel, ENDPOINT, known, ONE) == (hops or [listening])[0]
+    assert list(state_of(known)) == ([Hop("container", what, Mark.CLOSED, advice)] if what else [])
     assert list(state_of(None)) == []
 
 
@@ -187,7 +226,7 @@ SINGLE = PortMapping(9000, 90, "tcp")
             RANGE,
             {89, 93},
             "nothing in it listens on 90-92/tcp for others",
-            Mark.BROKEN,
+            Mark.NOTE,
             "podman logs 0123456789ab",
         ),
         (
@@ -197,19 +236,22 @@ SINGLE = PortMapping(9000, 90, "tcp")
             Mark.NOTE,
             "",
         ),
-        (SINGLE, None, "who listens on 90/tcp could not be seen", Mark.UNKNOWN, ""),
     ],
 )
 def test_who_listens(
-    mapping: PortMapping, listens: set[int] | None, what: str, mark: Mark, advice: str
+    mapping: PortMapping, listens: set[int], what: str, mark: Mark, advice: str
 ) -> None:
     """A port that nobody listens on answers nobody; of a range that is so if it is true of all."""
-    inside = {}
-    if listens is not None:
-        inside[WEB] = Inside(frozenset((port, mapping.protocol) for port in listens))
+    kernel = Kernel(listens={WEB: frozenset((port, mapping.protocol) for port in listens)})
 
-    found = process(Kernel(inside=inside), ENDPOINT, None, mapping)
+    (found,) = process(kernel, ENDPOINT, None, mapping)
     assert found == Hop("container", what, mark, advice)
     if advice:
-        named = process(Kernel(inside=inside), ENDPOINT, INFRA, mapping)
+        (named,) = process(kernel, ENDPOINT, INFRA, mapping)
         assert named.advice == "podman logs 1234-infra"
+
+
+def test_who_keeps_ports_and_listens_only_root_sees() -> None:
+    """Where nobody looked, as the daemon cannot, nothing is told of it."""
+    assert list(host_port(Kernel(), ONE)) == []
+    assert list(process(Kernel(), ENDPOINT, None, ONE)) == []

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from podwatch.decide.ways import with_ways
 from podwatch.report.document import MAX_ENTRIES, document, summary, with_dhcp, with_refused
 from podwatch.report.status import needing_rules
 from podwatch.words.network import (
@@ -22,6 +23,7 @@ from podwatch.words.network import (
 from podwatch.words.rules import Rule, RuleKind
 from podwatch.words.snapshot import Part, Snapshot, Unknown
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+from podwatch.words.way import Hop, Mark, Way, WayKind
 
 WEB, DB = "a" * 64, "b" * 64
 NET = "c" * 64
@@ -69,17 +71,18 @@ def test_networks_and_containers_are_told_with_their_ports() -> None:
             "subnets": ["10.88.0.0/16", "fd00::/64"],
             "isolation": "strict",
             "containers": 2,
+            **{"state": "ok", "hop": "", "why": "", "advice": "", "since": 0.0, "ways": []},
         }
     ]
     db, web = found["containers"]  # by name
-    assert (web["name"], web["pod"], web["missing"]) == ("web", "front", 1)
+    assert (web["name"], web["pod"], web["missing"]) == ("web", "front", 2)
     assert web["networks"] == [{"network": "dual", "addresses": ["10.88.0.3", "fd00::3"]}]
     assert web["ports"] == [
         "8080/tcp → 10.88.0.3:80",
         "8080/tcp → [fd00::3]:80",
         "192.0.2.1:9000-9002/udp → 10.88.0.3:90-92",
     ]
-    assert (db["name"], db["ports"], db["missing"]) == ("b" * 12, [], 0)
+    assert (db["name"], db["ports"], db["missing"]) == ("b" * 12, [], 1)
 
 
 def test_containers_without_rules_are_listed_behind() -> None:
@@ -122,6 +125,36 @@ def test_a_refused_configuration_is_a_warning() -> None:
     assert told["warnings"][0]["kind"] == "config"
     assert why in told["warnings"][0]["what"]
     assert with_refused({**fine, "state": State.LOST}, why)["state"] == State.LOST
+
+
+def test_a_container_stands_as_its_ways_do() -> None:
+    """Each has its own; what is no container's is its network's; the first broken hop is told."""
+    down = Hop("bridge", "podman1 is down", Mark.BROKEN, "ip link set podman1 up")
+    ways = (
+        Way(WayKind.OUT, "db out", "db", DB, "dual", (Hop("forward", "fine"),)),
+        Way(WayKind.IN, "8080/tcp → web", "web", WEB, "dual", (down,), (8080, "tcp")),
+        Way(WayKind.ISOLATION, "isolation of dual", "", "", "dual", (down,)),
+    )
+    verdict = with_ways(Verdict(State.OK, all_container_ids=(WEB, DB)), ways)
+    found = document(SNAPSHOT, verdict)
+
+    assert found["summary"] == "nothing is missing, and a way is closed: podman1 is down"
+    db, web = found["containers"]
+    assert (db["state"], [way["state"] for way in db["ways"]]) == ("ok", ["open"])
+    assert (web["state"], web["hop"], web["why"]) == ("lost", "bridge", "podman1 is down")
+    assert [(way["title"], way["advice"]) for way in web["ways"]] == [
+        ("8080/tcp → web", "ip link set podman1 up")
+    ]
+    (network,) = found["networks"]
+    assert (network["state"], network["ways"][0]["kind"]) == ("lost", "isolation")
+
+
+def test_a_way_that_could_not_be_seen_is_named() -> None:
+    """Where nothing else is unknown, it is what the summary says."""
+    hop = Hop("bridge", "the links could not be listed", Mark.UNKNOWN)
+    way = Way(WayKind.OUT, "db out", "db", DB, "dual", (hop,))
+    verdict = with_ways(Verdict(State.OK, all_container_ids=(WEB, DB)), [way])
+    assert summary(SNAPSHOT, verdict) == "could not see everything: the links could not be listed"
 
 
 def test_lists_are_bounded_and_the_number_is_told() -> None:

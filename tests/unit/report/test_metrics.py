@@ -100,7 +100,7 @@ def test_before_the_first_look_there_are_metrics_too() -> None:
     """An empty document has every family, so that no alert is blind at the start."""
     text = exposition({}, Tally(), now=0.0, overruns=0)
 
-    assert text.count("# TYPE ") == 16
+    assert text.count("# TYPE ") == 18
     assert samples(text)['podwatch_state{state="ok"}'] == 0
 
 
@@ -148,3 +148,27 @@ def test_a_textfile_is_one_that_node_exporter_reads() -> None:
     for text in ("podwatch.prom", "/x/podwatch.txt", "/x/\n.prom", "x/a.prom", 7):
         with pytest.raises(ValueError, match=r"."):
             form.read(text)
+
+
+def test_containers_and_ways_are_counted_by_state() -> None:
+    """Those of containers, and those that are a network's own; who needs no rules has none."""
+    way = {"kind": "in", "state": "open"}
+    document = {
+        "containers": [
+            {"needs_rules": True, "state": "ok", "ways": [way]},
+            {"needs_rules": True, "state": "lost", "ways": [way, {**way, "state": "broken"}]},
+            {"needs_rules": False, "state": "", "ways": []},
+        ],
+        "networks": [{"ways": [{"kind": "isolation", "state": "broken"}]}],
+    }
+    found = samples(exposition(document, Tally(), now=0.0, overruns=0))
+
+    states = {state: found[f'podwatch_containers_by_state{{state="{state}"}}'] for state in STATES}
+    assert states == {"ok": 1, "lost": 1, "unknown": 0}
+    assert found['podwatch_ways{kind="in",state="open"}'] == 2
+    assert found['podwatch_ways{kind="in",state="broken"}'] == 1
+    assert found['podwatch_ways{kind="isolation",state="broken"}'] == 1
+    assert found['podwatch_ways{kind="out",state="closed"}'] == 0
+
+
+STATES = ("ok", "lost", "unknown")

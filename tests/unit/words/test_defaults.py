@@ -37,6 +37,7 @@ SAID = {
     ("links", "Link", "is_up"): True,
     ("links", "Link", "has_carrier"): True,
     ("links", "Inner", "is_up"): True,
+    ("way", "Wire", "is_up_inside"): True,
     ("links", "Around", "has_default_v6"): True,
     ("snapshot", "Firewalld", "in_kernel"): True,
     ("gates", "Gates", "dns_ports"): frozenset({53}),
