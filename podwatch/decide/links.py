@@ -8,6 +8,7 @@ others, and is no loss here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from podwatch.decide.wiring import wiring
 from podwatch.words.links import Link, Links
@@ -30,6 +31,7 @@ def missing_links(
             continue
         yield from _of_bridge(bridge, snapshot.links)
     yield from _of_ports(wired, snapshot.links)
+    yield from _off_their_bridges(wired, snapshot)
 
 
 def moved_to(bridge: Bridge, links: Links) -> str:
@@ -105,6 +107,33 @@ def _of_ports(wired: Wiring, links: Links) -> Iterator[Missing]:
         for port in ports if len(ports) > 1 else ():
             what = f"{port.name} is isolated: it reaches no other isolated port of {name}"
             yield _missing(MissingKind.ISOLATED, wired.bridges[name], what, port.name)
+
+
+def _off_their_bridges(wired: Wiring, snapshot: Snapshot) -> Iterator[Missing]:
+    """Containers' links that are on no bridge, or on another one than their address is of.
+
+    To which container one leads is told by what is at its other end. Where the bridge is the
+    administrator's, he may have chosen another one.
+    """
+    places = {address: place for place in wired.places for address in place.addresses}
+    for link in snapshot.links.by_name.values() if snapshot.links else ():
+        if link.netns_id is None or not snapshot.namespaces:
+            continue
+        for inner in snapshot.namespaces.get(link.netns_id, ()):
+            if inner.peer != link.index or inner.kind != "veth":
+                continue
+            place = next((places[one.ip] for one in inner.addresses if one.ip in places), None)
+            if place is None or link.master == place.bridge:
+                continue
+            bridge = wired.bridges[place.bridge]
+            if bridge.unmanaged and link.master:
+                continue
+            known = snapshot.containers.get(place.container_id)
+            name = known.title if known else place.container_id[:12]
+            where = f"on {link.master}" if link.master else "on no bridge"
+            what = f"{link.name}, the link of {name}, is {where}, not on {place.bridge}"
+            loss = _missing(MissingKind.MASTER, bridge, what, link.name, value=place.bridge)
+            yield replace(loss, container=name, container_ids=(place.container_id,))
 
 
 def _missing(

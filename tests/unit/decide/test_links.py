@@ -9,13 +9,14 @@ import pytest
 from podwatch.decide.judge import judge
 from podwatch.decide.links import damaged, missing_links, moved
 from podwatch.words.gates import NetworkFile
-from podwatch.words.links import Around, Link, Links, Routed
+from podwatch.words.links import Around, Inner, Link, Links, Routed
 from podwatch.words.network import ContainerClass, Endpoint, FirewallDriver, Network, Setup
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import MissingKind, State, WarningKind
 
 SUBNETS = (ip_network("10.89.0.0/24"), ip_network("fd89::/64"))
 V4, V6 = ip_interface("10.89.0.1/24"), ip_interface("fd89::1/64")
+ADDRESS = ip_interface("10.89.0.2/24")
 APP = Network("n1", "podman1", SUBNETS)
 FILE = NetworkFile("app", ContainerClass.BRIDGE, "podman1", SUBNETS, gateways=(V4, V6))
 SETUP = Setup(
@@ -147,6 +148,43 @@ def test_a_containers_link_that_is_down(link: Link) -> None:
         assert lost(links_with(replace(strange, is_up=False))) == []
     elsewhere = replace(link, is_up=False, master="virbr0")
     assert lost(links_with(elsewhere)) == []
+
+
+INSIDE = {0: (Inner("lo", 1, kind=""), Inner("eth0", 2, peer=4, addresses=(ADDRESS,)))}
+
+
+@pytest.mark.parametrize(
+    ("master", "where"), [("", "on no bridge"), ("br9", "on br9")], ids=["none", "another"]
+)
+def test_a_containers_link_off_its_bridge(master: str, where: str) -> None:
+    """Its other end has the container's address: so it belongs on that network's bridge."""
+    off = links_with(replace(PORT, master=master))
+    (loss,) = missing_links(SETUP, replace(seen(off), namespaces=INSIDE))
+    assert loss.thing == ("master", "veth0", "podman1")
+    assert loss.container_ids == ("c1",)
+    assert loss.what == f"network app: veth0, the link of c1, is {where}, not on podman1"
+
+
+def test_a_link_whose_container_is_not_known_is_left_alone() -> None:
+    """Another address, another end, something else than a veth: it is not Podman's to say."""
+    off = links_with(replace(PORT, master=""))
+    (_, inner) = INSIDE[0]
+    for other in (
+        replace(inner, peer=5),
+        replace(inner, kind="macvlan"),
+        replace(inner, addresses=(ip_interface("10.89.0.99/24"),)),
+    ):
+        assert list(missing_links(SETUP, replace(seen(off), namespaces={0: (other,)}))) == []
+    for namespaces in (None, {}, {7: (inner,)}):
+        assert list(missing_links(SETUP, replace(seen(off), namespaces=namespaces))) == []
+
+
+def test_an_administrator_may_choose_another_bridge_for_his_own() -> None:
+    """With mode=unmanaged a link that is on no bridge is put on it; one that is on another is not."""
+    file = replace(FILE, kind=ContainerClass.UNMANAGED)
+    for master, kinds in (("", ["master"]), ("br9", [])):
+        off = replace(seen(links_with(replace(PORT, master=master)), file), namespaces=INSIDE)
+        assert [loss.kind for loss in missing_links(SETUP, off)] == kinds
 
 
 def test_two_isolated_ports_do_not_reach_each_other() -> None:
