@@ -52,6 +52,7 @@ class LinkWatch:
         self._count = 0
         self._known: dict[int, _Known] = {}
         self._wanted: frozenset[str] = frozenset()
+        self._awaits = False
         self._socket: socket.socket | None = None
         self._buffer = memoryview(bytearray(_DATAGRAM))
 
@@ -93,11 +94,13 @@ class LinkWatch:
         self.drain()
         return None if self._socket is None else self._count
 
-    def follow(self, links: Links, bridges: Collection[str]) -> None:
+    def follow(self, links: Links, bridges: Collection[str], *, awaits: bool) -> None:
         """Ring for these bridges and their ports from now on, where they are not as in `links`.
 
-        Of a bridge that is not there, that it has come.
+        Of a bridge that is not there, that it has come; of addresses and routes that go, and, while
+        something is awaited, those that come.
         """
+        self._awaits = awaits
         self._known = {
             link.index: _known(link, links)
             for link in links.by_name.values()
@@ -126,10 +129,13 @@ class LinkWatch:
                 for event in parse_events(self._buffer[:size]):
                     self._take(event)
 
+    def _is_no_news(self, event: LinkEvent) -> bool:
+        return event.is_address and not (event.is_loss or self._awaits)
+
     def _take(self, event: LinkEvent) -> None:
         known = self._known.get(event.index)
         if known is not None:
-            told = _changed(known, event)
+            told = "" if self._is_no_news(event) else _changed(known, event)
         elif event.link is not None and event.link.name in self._wanted:
             told = f"{event.link.name} was made"
         else:

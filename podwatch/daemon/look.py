@@ -199,7 +199,8 @@ class Looker:
             snapshot = self.with_inside(snapshot)
             verdict = judge(snapshot)
         if verdict.setup is not None:
-            self.wires.follow(wiring(verdict.setup, snapshot).bridges.keys())
+            bridges = wiring(verdict.setup, snapshot).bridges.keys()
+            self.wires.follow(bridges, awaits=bool(verdict.missing or verdict.warnings))
         return snapshot, verdict
 
     def with_inside(self, snapshot: Snapshot) -> Snapshot:

@@ -19,8 +19,11 @@ class Watch(Protocol):
     def changes(self) -> int | None:
         """How many there were by now; None where nobody listens."""
 
-    def follow(self, links: Links, bridges: Collection[str]) -> None:
-        """Ring for these bridges and their ports where they are not as in `links` any more."""
+    def follow(self, links: Links, bridges: Collection[str], *, awaits: bool) -> None:
+        """Ring for these bridges and their ports where they are not as in `links` any more.
+
+        For what comes to them, too, where something is awaited.
+        """
 
 
 class Wires:
@@ -37,10 +40,13 @@ class Wires:
         """How many changes of links there were by now; None where nobody listens."""
         return None if self._watch is None else self._watch.changes()
 
-    def follow(self, bridges: Collection[str]) -> None:
-        """Have changes of these bridges heard, and of their ports, as they were read last."""
+    def follow(self, bridges: Collection[str], *, awaits: bool) -> None:
+        """Have changes of these bridges heard, and of their ports, as they were read last.
+
+        `awaits`: something is missing of them, and may come back by others' doing.
+        """
         if self._watch is not None and self._known is not None:
-            self._watch.follow(self._known[1], bridges)
+            self._watch.follow(self._known[1], bridges, awaits=awaits)
 
     def read(self, unknown: list[Unknown]) -> Links | None:
         """All links; None, and why in `unknown`, where the kernel does not tell."""

@@ -72,15 +72,17 @@ def _of_bridge(bridge: Bridge, links: Links) -> Iterator[Missing]:
     if link is not None and link.kind != "bridge":
         return
     mine = links.addresses.get(name, ())
+    follows = "" if link is not None and link.is_up else name
     for gateway in bridge.gateways:
         if gateway not in mine:
             if _is_elsewhere(gateway, name, links):
                 continue
-            what = f"its bridge {name} has not the address {gateway}"
+            what = f"its bridge {name} lacks the address {gateway}"
             wrong = next((found for found in mine if found.ip == gateway.ip), None)
             if wrong is not None:
                 what = f"its bridge {name} has {wrong}, not {gateway}"
-            yield _missing(MissingKind.ADDRESS, bridge, what, name, value=str(gateway))
+            loss = _missing(MissingKind.ADDRESS, bridge, what, name, value=str(gateway))
+            yield replace(loss, follows=follows)
         elif link is not None and _misses_route(link, gateway, links):
             what = f"no route leads to {gateway.network} on {name}"
             yield _missing(MissingKind.ROUTE, bridge, what, name, value=str(gateway))
@@ -116,8 +118,10 @@ def _off_their_bridges(wired: Wiring, snapshot: Snapshot) -> Iterator[Missing]:
     administrator's, he may have chosen another one.
     """
     places = {address: place for place in wired.places for address in place.addresses}
-    for link in snapshot.links.by_name.values() if snapshot.links else ():
-        if link.netns_id is None or not snapshot.namespaces:
+    if snapshot.links is None or snapshot.namespaces is None:
+        return
+    for link in snapshot.links.by_name.values():
+        if link.netns_id is None:
             continue
         for inner in snapshot.namespaces.get(link.netns_id, ()):
             if inner.peer != link.index or inner.kind != "veth":
@@ -132,8 +136,12 @@ def _off_their_bridges(wired: Wiring, snapshot: Snapshot) -> Iterator[Missing]:
             name = known.title if known else place.container_id[:12]
             where = f"on {link.master}" if link.master else "on no bridge"
             what = f"{link.name}, the link of {name}, is {where}, not on {place.bridge}"
-            loss = _missing(MissingKind.MASTER, bridge, what, link.name, value=place.bridge)
-            yield replace(loss, container=name, container_ids=(place.container_id,))
+            yield replace(
+                _missing(MissingKind.MASTER, bridge, what, link.name, value=place.bridge),
+                container=name,
+                container_ids=(place.container_id,),
+                follows="" if place.bridge in snapshot.links.by_name else place.bridge,
+            )
 
 
 def _missing(

@@ -153,7 +153,7 @@ def _noted(memory: Memory, case: Case, kinds: Sequence[Kind]) -> Memory:
         if kind.part in case.unknown:
             continue
         if kind.yields:
-            memory = replace(memory, left=_left(memory, case, kind))
+            memory = _given_way(memory, case, kind)
         tries = memory.of(kind)
         is_lost = bool(case.missing[kind.name])
         if kind.name == RULES.name:
@@ -173,13 +173,28 @@ def _noted(memory: Memory, case: Case, kinds: Sequence[Kind]) -> Memory:
     return memory
 
 
-def _left(memory: Memory, case: Case, kind: Kind) -> frozenset[tuple[str, str, str]]:
-    """What is left alone until it was whole once: it was lost again right after its repair."""
-    lost = {loss.thing for loss in case.missing[kind.name]}
+def _given_way(memory: Memory, case: Case, kind: Kind) -> Memory:
+    """The memory with what is left alone until it was whole once.
+
+    It was lost again right after its repair, and by itself: what is lost as a part of something
+    else says nothing of anybody's will.
+    """
+    missing = case.missing[kind.name]
+    parts = {loss.thing for loss in missing if loss.follows}
+    lost = {loss.thing for loss in missing} - parts
+    mended = {thing: at for thing, at in memory.mended.items() if thing not in parts}
     others = {thing for thing in memory.left if thing[0] not in kind.words}
     since = case.now - case.limits.give_way
-    again = {thing for thing in lost if memory.mended.get(thing, NEVER) > since}
-    return frozenset(others | again | (memory.left & lost))
+    again = {thing for thing in lost if mended.get(thing, NEVER) > since}
+    return replace(memory, mended=mended, left=frozenset(others | again | (memory.left & lost)))
+
+
+def _wanted(memory: Memory, missing: Sequence[Missing]) -> tuple[Missing, ...]:
+    """What is to be repaired: neither left alone, nor a part of what is."""
+    places = {place for _, place, _ in memory.left}
+    return tuple(
+        loss for loss in missing if loss.thing not in memory.left and loss.follows not in places
+    )
 
 
 def _again(memory: Memory, case: Case) -> tuple[Memory, float]:
@@ -238,7 +253,7 @@ def _about(kind: Kind, memory: Memory, case: Case) -> Decision:
         return Decision(None, "", now + _ALMOST_S)
     if kind.means[0] not in limits.methods or kind.part in case.unknown:
         return Decision(None, "")
-    if not (missing := tuple(loss for loss in missing if loss.thing not in memory.left)):
+    if not (missing := _wanted(memory, missing)):
         return Decision(None, LEFT_ALONE)
     next_at = memory.of(kind).next_at
     if now < next_at:

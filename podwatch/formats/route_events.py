@@ -20,7 +20,8 @@ _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=8BI")
 _NUMBER = struct.Struct("=I")
-_RTA_OIF = 4
+_RTA_OIF, _MAIN = 4, 254  # the second one is RT_TABLE_MAIN
+_ON_LINK = 253  # RT_SCOPE_LINK
 _OF_BRIDGES = 7  # AF_BRIDGE: what a bridge says of its ports, once more
 
 
@@ -54,11 +55,13 @@ def parse_events(data: bytes | memoryview) -> Iterator[LinkEvent]:
             else:
                 yield LinkEvent(index, is_loss=True)
         elif kind in (_NEWADDR, _DELADDR) and end - start >= _ADDRESS.size:
-            index = _ADDRESS.unpack_from(data, start)[4]
-            yield LinkEvent(
-                index, is_address=True, is_loss=kind == _DELADDR, asked_by=_port(data, start)
-            )
+            _, _, _, scope, index = _ADDRESS.unpack_from(data, start)
+            lost, port = kind == _DELADDR, _port(data, start)
+            if scope != _ON_LINK:  # fe80:: is nobody's gateway
+                yield LinkEvent(index, is_address=True, is_loss=lost, asked_by=port)
         elif kind in (_NEWROUTE, _DELROUTE) and end - start >= _ROUTE.size:
+            if _ROUTE.unpack_from(data, start)[4] != _MAIN:
+                continue
             for number, at, stop in attributes(data, start + _ROUTE.size, end):
                 if number == _RTA_OIF and stop - at == _NUMBER.size:
                     (index,) = _NUMBER.unpack_from(data, at)

@@ -70,6 +70,8 @@ class Missing:
     for a person; `detail` the exact rule or source. `place` and `value` are for the means that
     restores it: a sysctl's path, and what has to be written there. `container_ids` are those whose
     `podman network reload` would set it up again; `reloadable` is False where it would not.
+    `follows` is the place of another loss of which this one is a part: as an address of a link that
+    is down.
     """
 
     kind: str
@@ -82,6 +84,7 @@ class Missing:
     reloadable: bool = True
     place: str = ""
     value: str = ""
+    follows: str = ""
 
     def __post_init__(self) -> None:
         clean_fields(self, "what", "detail", "network", "container")

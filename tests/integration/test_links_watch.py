@@ -75,7 +75,7 @@ def test_a_change_of_a_link_that_is_followed_rings(fault: str, told: str) -> Non
         heard = Heard()
         watch = LinkWatch(heard.change, heard.overrun, Processes().of)
         watch.attach(asyncio.get_running_loop())
-        watch.follow(links.read(), {"podman1"})
+        watch.follow(links.read(), {"podman1"}, awaits=False)
         watch.changes()
         assert heard.told == []
         ip(fault)
@@ -96,7 +96,7 @@ def test_links_of_others_are_counted_and_do_not_ring() -> None:
         watch = LinkWatch(heard.change, heard.overrun)
         assert watch.changes() is None
         watch.attach(asyncio.get_running_loop())
-        watch.follow(links.read(), {"podman1"})
+        watch.follow(links.read(), {"podman1"}, awaits=False)
         before = watch.changes()
         for line in (
             "link set foreign0 up",
@@ -120,11 +120,30 @@ def test_a_bridge_that_comes_back_rings() -> None:
         heard = Heard()
         watch = LinkWatch(heard.change, heard.overrun)
         watch.attach(asyncio.get_running_loop())
-        watch.follow(links.read(), {"podman1"})
+        watch.follow(links.read(), {"podman1"}, awaits=False)
         ip("link add podman1 type bridge")
         ip("link add podman2 type bridge")
         watch.changes()
         assert {told for told, _ in heard.told} == {"podman1 was made"}
+        watch.close()
+
+    asyncio.run(body())
+
+
+@in_private_network
+def test_an_address_that_comes_is_news_while_one_is_awaited() -> None:
+    """Where nothing is missing it is none."""
+    network()
+
+    async def body() -> None:
+        heard = Heard()
+        watch = LinkWatch(heard.change, heard.overrun)
+        watch.attach(asyncio.get_running_loop())
+        for awaits, told in ((False, 0), (True, 1)):
+            watch.follow(links.read(), {"podman1"}, awaits=awaits)
+            ip(f"addr add 10.77.{told}.1/32 dev podman1")
+            watch.changes()
+            assert len(heard.told) == told
         watch.close()
 
     asyncio.run(body())

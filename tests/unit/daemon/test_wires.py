@@ -31,15 +31,15 @@ class Told:
 
     def __init__(self, told: list[int]) -> None:
         self._told = told
-        self.followed: list[tuple[Links, set[str]]] = []
+        self.followed: list[tuple[Links, set[str], bool]] = []
 
     def changes(self) -> int:
         """So many."""
         return self._told[0]
 
-    def follow(self, links: Links, bridges: Collection[str]) -> None:
+    def follow(self, links: Links, bridges: Collection[str], *, awaits: bool) -> None:
         """Keep what is followed."""
-        self.followed.append((links, set(bridges)))
+        self.followed.append((links, set(bridges), awaits))
 
 
 def test_links_are_listed_again_only_after_the_kernel_told_of_a_change() -> None:
@@ -76,3 +76,23 @@ def test_a_kernel_that_does_not_tell_makes_the_links_unknown() -> None:
     kernel.refuses, told[0] = False, 1
     assert wires.read([]) == HOST
     assert kernel.asked == 3
+
+
+def test_what_was_read_last_is_what_is_followed() -> None:
+    """Nothing is followed before it was read."""
+    watch = Told([1])
+    wires = Wires(watch, Kernel().read)
+    wires.follow({"podman0"}, awaits=False)
+    wires.read([])
+    wires.follow({"podman0"}, awaits=True)
+    assert watch.followed == [(HOST, {"podman0"}, True)]
+    Wires(None, Kernel().read).follow({"podman0"}, awaits=True)
+
+
+def test_a_bridge_that_is_gone_keeps_its_mac_in_mind() -> None:
+    """It is made again with the one that its neighbours know."""
+    there = [Links({"podman0": Link("podman0", 3, kind="bridge", mac="02::1")}), Links()]
+    wires = Wires(None, lambda: there.pop(0))
+    wires.read([])
+    wires.read([])
+    assert wires.macs == {"podman0": "02::1"}

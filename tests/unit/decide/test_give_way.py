@@ -61,6 +61,28 @@ def test_another_link_is_repaired_all_the_same() -> None:
     assert look(memory, lost(DOWN, OTHER), 111.0)[1].method is None
 
 
+def test_what_is_lost_as_a_part_of_something_else_is_nobodys_will() -> None:
+    """An address that goes with its link: left with it, and put back once the link is up again."""
+    part = Missing(MissingKind.ADDRESS, "no address", "", place="podman1", value="fd89::1/64")
+    part = replace(part, follows="podman1")
+    memory = repaired(DOWN, part)
+    memory, decision = look(memory, lost(DOWN, part), 110.0)
+    assert decision.method is None
+    assert set(memory.left) == {DOWN.thing}
+    alone = replace(part, follows="")
+    memory, decision = look(memory, lost(alone), 111.0)
+    assert (decision.method, decision.missing) == (Method.LINKS, (alone,))
+
+
+def test_a_port_that_goes_with_its_bridge_is_nobodys_will() -> None:
+    """It was put back on it a moment ago; now the bridge is gone."""
+    port = Missing(MissingKind.MASTER, "off", "", place="veth0", value="podman1")
+    bridge = Missing(MissingKind.BRIDGE, "gone", "", place="podman1")
+    memory = repaired(port)
+    losses = (bridge, replace(port, follows="podman1"))
+    assert look(memory, lost(*losses), 110.0)[1].missing == losses
+
+
 def test_a_repair_that_failed_says_nothing_of_anybodys_will() -> None:
     """It is tried again after a pause."""
     memory, decision = step(Memory(), lost(DOWN), 100.0, LIMITS)

@@ -180,11 +180,25 @@ def test_a_link_whose_container_is_not_known_is_left_alone() -> None:
 
 
 def test_an_administrator_may_choose_another_bridge_for_his_own() -> None:
-    """With mode=unmanaged a link that is on no bridge is put on it; one that is on another is not."""
+    """With mode=unmanaged a link on no bridge is put on it; one that is on another is not."""
     file = replace(FILE, kind=ContainerClass.UNMANAGED)
     for master, kinds in (("", ["master"]), ("br9", [])):
         off = replace(seen(links_with(replace(PORT, master=master)), file), namespaces=INSIDE)
         assert [loss.kind for loss in missing_links(SETUP, off)] == kinds
+
+
+def test_what_goes_with_a_bridge_follows_from_it() -> None:
+    """Addresses of one that is down or gone, and ports of one that is gone."""
+    down = replace(links_with(replace(BRIDGE, is_up=False)), addresses={"podman1": (V4,)})
+    gone = Links({"veth0": replace(PORT, master="")})
+    for links, follows in (
+        (down, ["", "podman1"]),
+        (gone, ["", "podman1", "podman1", "podman1"]),
+        (replace(WHOLE, addresses={"podman1": (V4,)}), [""]),
+        (links_with(replace(PORT, master="")), [""]),
+    ):
+        found = missing_links(SETUP, replace(seen(links), namespaces=INSIDE))
+        assert [loss.follows for loss in found] == follows
 
 
 def test_two_isolated_ports_do_not_reach_each_other() -> None:

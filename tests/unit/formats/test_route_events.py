@@ -52,15 +52,22 @@ def test_an_address_and_who_asked_for_it(kind: int, *, is_loss: bool) -> None:
     ]
 
 
+def test_addresses_of_a_link_alone_are_passed_over() -> None:
+    """fe80:: comes and goes with the link."""
+    assert list(parse_events(message(21, struct.pack("=BBBBI", 10, 64, 0, 253, 3)))) == []
+
+
 @pytest.mark.parametrize(("kind", "is_loss"), [(24, False), (25, True)])
 def test_a_route_by_its_link(kind: int, *, is_loss: bool) -> None:
-    """One that goes by no link is nobody's."""
+    """One that goes by no link is nobody's, nor is one of another table than the main one."""
     body = struct.pack("=8BI", 2, 24, 0, 0, 254, 2, 253, 1, 0)
     by = attribute(1, bytes(4)) + attribute(4, struct.pack("=i", 3))
     assert list(parse_events(message(kind, body + by, port=7))) == [
         LinkEvent(3, is_address=True, is_loss=is_loss, asked_by=7)
     ]
     assert list(parse_events(message(kind, body))) == []
+    local = struct.pack("=8BI", 2, 32, 0, 0, 255, 2, 254, 2, 0)
+    assert list(parse_events(message(kind, local + by))) == []
 
 
 def test_messages_of_other_kinds_are_passed_over() -> None:
