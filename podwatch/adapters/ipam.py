@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 
 from podwatch.adapters.files import open_regular
-from podwatch.formats.ipam_db import HEAD_BYTES, Held, parse_ipam
+from podwatch.formats.ipam_db import HEAD_BYTES, parse_ipam
 from podwatch.words.errors import StateUnreadable
+from podwatch.words.network import Held
 
 MAX_BYTES = 64 * 1024 * 1024
 _TRIES = 3

@@ -7,21 +7,21 @@ lives whom it does not call running.
 """
 
 import asyncio
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from podwatch.adapters import process
+from podwatch.adapters.ipam import AddressBook
 from podwatch.daemon.expected import Expected
-from podwatch.daemon.inside import KEPT_S, Inside
+from podwatch.daemon.inside import Inside
 from podwatch.daemon.installed import Installed
 from podwatch.decide.census import Asked, Census, by_kernel, in_doubt, living
 from podwatch.decide.classes import classify
-from podwatch.words.errors import LinksUnreadable, PodwatchError, Unreadable
+from podwatch.words.errors import LinksUnreadable, PodwatchError, StateUnreadable, Unreadable
 from podwatch.words.links import Links, Namespaces
-from podwatch.words.network import Address, Container, ContainerState, FirewallDriver, Setup
+from podwatch.words.network import Address, Container, ContainerState, FirewallDriver, Held, Setup
 from podwatch.words.snapshot import Part, Unknown
 
 QUIET_S = 0.5
@@ -55,6 +55,7 @@ class Containers:
         self._installed = installed
         self._changes = changes
         self._inside = inside or Inside()
+        self._book = AddressBook(installed.paths.addresses)
         self._clock = clock
         self._started: dict[int, int] = {}
         """The processes of containers when they were listed, and when each started."""
@@ -213,21 +214,38 @@ class Containers:
         return living(setup, self.known(setup, self.alive())[0])
 
     def namespaces(
-        self, links: Links | None, unknown: list[Unknown], *, hurries: bool
+        self, links: Links | None, unknown: list[Unknown], *, kept_s: float
     ) -> Namespaces | None:
         """What is in the namespaces behind veths of the host's `links`.
 
-        None, and why in `unknown`, where the kernel does not tell. Who hurries asks only of those
-        that are new or changed.
+        What was seen of them `kept_s` seconds ago is good, unless a veth was changed since. None,
+        and why in `unknown`, where the kernel does not tell.
         """
         if links is None:
             return None
         try:
-            return self._inside.namespaces(links, math.inf if hurries else KEPT_S)
+            return self._inside.namespaces(links, kept_s)
         except LinksUnreadable as exc:
             what = "the containers' network namespaces"
             unknown.append(Unknown(Part.LINKS, what, str(exc), exc.hint))
             return None
+
+    def held(self, unknown: list[Unknown]) -> Held:
+        """The addresses that podman gave to those whose process lives, by network and container.
+
+        None, and why in `unknown`, where its database cannot be read.
+        """
+        try:
+            found = self._book.read() or {}
+        except StateUnreadable as exc:
+            unknown.append(Unknown(Part.LINKS, "podman's addresses", str(exc), exc.hint))
+            return {}
+        alive = self.alive()
+        up = {c.id for c in self.census.containers.values() if c.is_up and c.pid in alive}
+        return {
+            network: {key: addresses for key, addresses in holders.items() if key in up}
+            for network, holders in found.items()
+        }
 
     def inside(self) -> Mapping[Address, int] | None:
         """In how many namespaces an address is; None where the kernel does not tell."""

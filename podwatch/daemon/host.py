@@ -28,7 +28,7 @@ from podwatch.daemon.ways import Ways
 from podwatch.daemon.wires import Watch, Wires
 from podwatch.decide.decision import QUIET_CAP_S, Limits
 from podwatch.decide.kinds import KINDS, Kind
-from podwatch.words.means import Method
+from podwatch.words.means import BY_PODMAN, Method
 
 
 class Host:
@@ -125,6 +125,8 @@ def limits(config: Config, kinds: Iterable[Kind] = KINDS) -> Limits:
 def _allowed(config: Config, kind: Kind) -> Iterable[str]:
     """The means of a kind that its switch allows: all or none of them, or those it lists."""
     section, _, key = kind.switch.partition(".")
+    if kind.means[0] in BY_PODMAN and Method.RELOAD not in config.restore.methods:
+        return ()  # whoever switched the reload off wants none for whatever reason
     value = getattr(getattr(config, section), key)
     if isinstance(value, tuple):
         return [method for method in kind.means if method in value]

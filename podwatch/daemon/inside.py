@@ -65,13 +65,13 @@ class Inside:
     def namespaces(self, links: Links, kept_s: float = KEPT_S) -> Namespaces:
         """What is in each namespace behind a veth of these links of the host.
 
-        What was seen `kept_s` seconds ago, or less, is good. Raises LinksUnreadable.
+        What was seen less than `kept_s` seconds ago is good. Raises LinksUnreadable.
         """
         now, ports = self._clock(), _ports(links)
         seen = {
             number: known
             for number, known in self._seen.items()
-            if ports.get(number) == known.ports and known.is_settled and now <= known.at + kept_s
+            if ports.get(number) == known.ports and known.is_settled and now < known.at + kept_s
         }
         wanted = sorted(ports.keys() - seen.keys())
         for number, inside in (self._ask(wanted) if wanted else {}).items():
@@ -97,7 +97,7 @@ class Inside:
     def _count(self) -> Mapping[Address, int] | None:
         try:
             there = self._read()
-            found = self.namespaces(there, kept_s=-1.0)
+            found = self.namespaces(there, kept_s=0.0)
             untold = _ports(there).keys() - found.keys()
             # One that is there, and of which the kernel does not tell, could have any address.
             if untold and untold & _ports(self._read()).keys():

@@ -7,6 +7,7 @@ podman's network lock was free and nobody touched the driver's table while we re
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from podwatch.daemon.expected import Expected
 from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.held import HeldFor
 from podwatch.daemon.in_use import InUse
+from podwatch.daemon.inside import KEPT_S
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.names import Names
@@ -25,6 +27,7 @@ from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.wires import Wires
 from podwatch.decide.judge import judge
+from podwatch.decide.kinds import PLACES
 from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, about
@@ -158,8 +161,10 @@ class Looker:
         containers, listed, inside = self.containers.known(read.setup, alive)
         lock = self._lock.at(time.monotonic())
         drops = await self._look_around(read)
+        held = self.containers.held(unknown)
         links = self.wires.read(unknown)
-        namespaces = self.containers.namespaces(links, unknown, hurries=hurries)
+        kept_s = math.inf if hurries else KEPT_S
+        namespaces = self.containers.namespaces(links, unknown, kept_s=kept_s)
         names = self.names.read(read.setup, unknown)
         if not (read.busy or self.expected.is_current()):
             read.busy = "podman is changing a network"
@@ -185,6 +190,7 @@ class Looker:
             links=links,
             namespaces=namespaces,
             names=names,
+            held=held,
             files=self.installed.networks.read_files(),
             drops=drops,
             copied={} if read.setup is None else self.copied(read.setup.driver).chains,
@@ -198,10 +204,31 @@ class Looker:
         if verdict.asks_inside:
             snapshot = self.with_inside(snapshot)
             verdict = judge(snapshot)
+        if PLACES.of(verdict.missing):
+            snapshot = self.seen_anew(snapshot)
+            verdict = judge(snapshot)
         if verdict.setup is not None:
             bridges = wiring(verdict.setup, snapshot).bridges.keys()
             self.wires.follow(bridges, awaits=bool(verdict.missing or verdict.warnings))
         return snapshot, verdict
+
+    def seen_anew(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with containers' links as they are at this moment, and who is at them.
+
+        What was kept of a namespace may be older than what is expected now.
+        """
+        unknown: list[Unknown] = []
+        busy = snapshot.busy or self.installed.lock.holder()
+        held = self.containers.held(unknown)
+        links = self.wires.read(unknown)
+        return replace(
+            snapshot,
+            held=held,
+            links=links,
+            namespaces=self.containers.namespaces(links, unknown, kept_s=0.0),
+            busy=busy or self.outdated(snapshot),
+            unknown=(*snapshot.unknown, *unknown),
+        )
 
     def with_inside(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot with the addresses that are in network namespaces."""

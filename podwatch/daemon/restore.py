@@ -34,6 +34,7 @@ from podwatch.decide.blocked import forbids_renewal
 from podwatch.decide.decision import Decision
 from podwatch.decide.held_back import held_back, sentence
 from podwatch.decide.judge import judge
+from podwatch.decide.kinds import PLACES
 from podwatch.decide.links import missing_links
 from podwatch.drivers import saved
 from podwatch.drivers.driver import about, expected_rules
@@ -102,6 +103,7 @@ class Restorer:
             Method.NAMES: self._name,
             Method.SYSCTLS: self._set,
             Method.SOURCES: self._trust,
+            Method.REWIRE: self._reload,
             Method.REPLAY: self._replay,
             Method.RELOAD: self._reload,
             Method.ESCALATE: self._reload,
@@ -291,6 +293,8 @@ class Restorer:
         ]
         if not running:
             raise RestoreFailed("none of the containers can be reloaded: not running")
+        if job.method == Method.REWIRE:
+            running = self._still_out(job, running)
         held = held_back(running, known, shut_gates(snapshot.setup, self.installed))
         ids = [key for key in running if key not in held]
         if held and (not ids or is_escalation):
@@ -314,6 +318,17 @@ class Restorer:
             raise HeldBack(f"{done}, {sentence(held, known)}")
         what = f"{about(driver).place} was cleared and " if is_escalation else ""
         return job.done(f"{what}podman network reload of {counted(len(ids), 'container')}")
+
+    def _still_out(self, job: Job, ids: list[str]) -> list[str]:
+        """Those who still miss what only podman can put right: the kernel is asked anew.
+
+        Raises Outdated where there is none.
+        """
+        verdict = judge(self.looker.seen_anew(job.snapshot))
+        out = {key for loss in PLACES.of(verdict.missing) for key in loss.container_ids}
+        if not (still := [key for key in ids if key in out]):
+            raise Outdated("the containers' links were put right since the look")
+        return still
 
     async def _escalate(self, job: Job, ids: list[str]) -> dict[str, str]:
         """Clear the rules and reload all; as they were, damaged, is better than gone.

@@ -91,7 +91,8 @@ class Restore:
     links: bool = setting(
         SWITCH,
         "Whether to put right bridges, addresses, routes and links of Podman's networks: what was "
-        "set down, flushed, deleted, or taken off its bridge.",
+        "set down, flushed, deleted, or taken off its bridge. For what is wrong inside a container "
+        '"reload" has to be among the methods, too.',
         default=True,
     )
     give_way: float = setting(

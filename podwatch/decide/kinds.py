@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from podwatch.decide.links import missing_links
 from podwatch.decide.names import lost_names
+from podwatch.decide.places import missing_places
 from podwatch.decide.rules import lost_rules
 from podwatch.decide.settings import missing_sysctls
 from podwatch.decide.sources import missing_sources
@@ -140,6 +141,24 @@ SOURCES = Kind(
     after_hint_s=1.0,
     waits=True,
 )
+PLACES = Kind(
+    "places",
+    "container link",
+    "container links",
+    words=(MissingKind.VETH, MissingKind.INNER_LINK, MissingKind.INNER_ADDRESS),
+    judge=missing_places,
+    means=(Method.REWIRE,),
+    switch="restore.links",
+    why="only podman can put a container's link right",
+    part=Part.LINKS,
+    forbidden_by=ALWAYS | {BlockedKind.BUSY},
+    first_pause_s=1.0,
+    waits=True,
+    is_quick=False,
+    yields=True,
+    is_of_containers=True,
+    is_by_writers=False,
+)
 RULES = Kind(
     "rules",
     "rule",
@@ -157,7 +176,7 @@ RULES = Kind(
     is_of_containers=True,
 )
 
-KINDS: tuple[Kind, ...] = (LINKS, SYSCTLS, NAMES, SOURCES, RULES)
+KINDS: tuple[Kind, ...] = (LINKS, SYSCTLS, NAMES, SOURCES, PLACES, RULES)
 """In the order of repair; what matters most is last, and reported first."""
 
 

@@ -36,13 +36,19 @@ def about_rules(memory: Memory, case: Case) -> Decision:
         return Decision(None, "a rule left over closes a way: podwatch restore --stale")
     if Method.RELOAD not in limits.methods:
         return Decision(None, "the reload command is switched off (restore.methods)")
+    return forbids_reload(memory, case) or _round(memory, case, lost)
+
+
+def forbids_reload(memory: Memory, case: Case) -> Decision | None:
+    """The decision to leave podman alone; None where a container may be reloaded."""
+    blocked, waited = case.blocked, case.now - case.since(memory.blocked_since)
     if BlockedKind.STRICT_FORWARD_PORTS in blocked:
         return Decision(None, blocked[BlockedKind.STRICT_FORWARD_PORTS].what)
-    if busy:
-        return Decision(None, busy.what, again)
+    if busy := blocked.get(BlockedKind.LOCKED) or blocked.get(BlockedKind.BUSY):
+        return Decision(None, busy.what, case.now + min(max(waited / 2, 0.05), 1.0))
     if Part.FIREWALLD in case.unknown:
-        return Decision(None, "firewalld does not answer", now + limits.backoff)
-    return _round(memory, case, lost)
+        return Decision(None, "firewalld does not answer", case.now + case.limits.backoff)
+    return None
 
 
 def _replay(memory: Memory, case: Case, lost: tuple[Missing, ...]) -> Decision:

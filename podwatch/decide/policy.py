@@ -21,9 +21,9 @@ from podwatch.decide.decision import (
     Memory,
 )
 from podwatch.decide.kinds import KINDS, RULES, Kind
-from podwatch.decide.ladder import about_duplicates, about_rules, climbed
+from podwatch.decide.ladder import about_duplicates, about_rules, climbed, forbids_reload
 from podwatch.decide.pauses import doubled
-from podwatch.words.means import Method
+from podwatch.words.means import BY_PODMAN, Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind, Missing, Verdict
 
@@ -258,7 +258,21 @@ def _about(kind: Kind, memory: Memory, case: Case) -> Decision:
     next_at = memory.of(kind).next_at
     if now < next_at:
         return Decision(None, "", next_at)
+    if kind.means[0] in BY_PODMAN:
+        return _by_podman(kind, memory, case, missing)
     return Decision(kind.means[0], kind.why, now, missing=missing)
+
+
+def _by_podman(kind: Kind, memory: Memory, case: Case, missing: tuple[Missing, ...]) -> Decision:
+    """A reload of those that miss what it brings back, and of no others."""
+    lost = tuple(loss for loss in missing if loss.reloadable)
+    unlisted = case.verdict.unlisted
+    ids = dict.fromkeys(key for loss in lost for key in loss.container_ids if key not in unlisted)
+    if not ids:
+        return Decision(None, f"no {kind.word} is lost that a reload would bring back")
+    if forbidden := forbids_reload(memory, case):
+        return forbidden
+    return Decision(kind.means[0], kind.why, case.now, container_ids=tuple(ids), missing=lost)
 
 
 def _first(decisions: list[Decision], case: Case, wake: list[float]) -> Decision:

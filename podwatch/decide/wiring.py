@@ -6,15 +6,20 @@ of what CNI answered; of the default network, which may have no file, the first 
 (podman's libnetwork/util, GetDefaultNetwork).
 """
 
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import ip_interface
 
 from podwatch.words.gates import NetworkFile
-from podwatch.words.network import ContainerClass, Endpoint, Interface, Network, Setup
+from podwatch.words.network import Address, ContainerClass, Endpoint, Interface, Network, Setup
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.wiring import Bridge, Place, Wiring
 
 DEFAULT_NETWORK = "podman"
 """The name of the default network unless containers.conf has another (default_network)."""
+
+_WITHOUT_STATE = (ContainerClass.INTERNAL, ContainerClass.UNMANAGED)
+"""Networks without rules on the host (netavark src/firewall, 1.9 to 2.1)."""
 
 
 def wiring(setup: Setup, snapshot: Snapshot) -> Wiring:
@@ -31,7 +36,49 @@ def wiring(setup: Setup, snapshot: Snapshot) -> Wiring:
         addresses = tuple(address for address, _ in endpoint.addresses)
         name = bridges[network.bridge].network
         places.append(Place(endpoint.container_id, name, network.bridge, addresses))
+    for file, holders in _without_state(snapshot):
+        bridges.setdefault(file.interface, _of_file(file))
+        known = {place.container_id for place in places if place.bridge == file.interface}
+        places += [
+            Place(key, file.name, file.interface, addresses)
+            for key, addresses in holders.items()
+            if key not in known
+        ]
     return Wiring(bridges, tuple(places))
+
+
+def _without_state(
+    snapshot: Snapshot,
+) -> Iterator[tuple[NetworkFile, Mapping[str, tuple[Address, ...]]]]:
+    """The networks of which netavark keeps no state, and who is on them as podman says.
+
+    It gives them addresses before they have a link, and takes those back after it is gone. Of a
+    network that a container has left since podman listed it, it holds no address.
+    """
+    for name, holders in snapshot.held.items():
+        file = snapshot.files.get(name)
+        if file is None or file.kind not in _WITHOUT_STATE or not file.interface:
+            continue
+        found = {
+            key: addresses
+            for key, addresses in holders.items()
+            if (known := snapshot.containers.get(key)) and name in known.networks
+        }
+        if found:
+            yield file, found
+
+
+def _of_file(file: NetworkFile) -> Bridge:
+    return Bridge(
+        file.name,
+        file.interface,
+        file.gateways,
+        unmanaged=file.kind is ContainerClass.UNMANAGED,
+        internal=file.kind is ContainerClass.INTERNAL,
+        asks_names=file.asks_names,
+        special=file.special,
+        mtu=file.mtu,
+    )
 
 
 def _bridge(endpoint: Endpoint, network: Network, file: NetworkFile | None) -> Bridge:
@@ -44,15 +91,11 @@ def _bridge(endpoint: Endpoint, network: Network, file: NetworkFile | None) -> B
     internal = network.internal or endpoint.internal
     if file is None:
         return Bridge(name, network.bridge, _without_file(endpoint, network), internal=internal)
-    return Bridge(
-        name,
-        network.bridge,
-        network.gateways or file.gateways,
-        unmanaged=file.kind is ContainerClass.UNMANAGED,
+    return replace(
+        _of_file(file),
+        network=name,
+        gateways=network.gateways or file.gateways,
         internal=internal,
-        asks_names=file.asks_names,
-        special=file.special,
-        mtu=file.mtu,
     )
 
 

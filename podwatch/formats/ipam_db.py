@@ -13,16 +13,13 @@ before and after it was made.
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import NamedTuple
 
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.network import Address
+from podwatch.words.network import Address, Held
 from podwatch.words.text import clean
-
-Held = Mapping[str, Mapping[str, tuple[Address, ...]]]
-"""By a network's name and a container's id: the addresses it holds."""
 
 Holder = tuple[str, tuple[Address, ...]]
 Element = tuple[int, memoryview, memoryview]

@@ -12,12 +12,13 @@ class Method(StrEnum):
     NAMES = "names"
     SYSCTLS = "sysctls"
     SOURCES = "sources"
+    REWIRE = "rewire"
     REPLAY = "replay"
     RELOAD = "reload"
     ESCALATE = "escalate"
 
 
-BY_PODMAN = frozenset({Method.RELOAD, Method.ESCALATE})
+BY_PODMAN = frozenset({Method.REWIRE, Method.RELOAD, Method.ESCALATE})
 """Means for which podman sets containers' networks up anew."""
 
 

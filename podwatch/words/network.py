@@ -21,6 +21,8 @@ Address = IPv4Address | IPv6Address
 Subnet = IPv4Network | IPv6Network
 Interface = IPv4Interface | IPv6Interface
 """An address with the length of its subnet's prefix."""
+Held = Mapping[str, Mapping[str, tuple[Address, ...]]]
+"""By a network's name and a container's id: the addresses it holds there."""
 
 
 class FirewallDriver(StrEnum):

@@ -12,7 +12,7 @@ from enum import StrEnum
 from podwatch.words.gates import NetworkFile
 from podwatch.words.links import Around, Links, Namespaces
 from podwatch.words.names import NameServer
-from podwatch.words.network import Address, Container, FirewallDriver, Setup
+from podwatch.words.network import Address, Container, FirewallDriver, Held, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.text import clean_fields
 from podwatch.words.way import BaseChain, Policy
@@ -113,6 +113,8 @@ class Snapshot:
     `links` are the host's interfaces and addresses, `files` Podman's networks as configured.
     `namespaces` has what is in the containers' network namespaces; None where it is not known.
     `names` is aardvark-dns; None where netavark has no files of names.
+    `held` are the addresses that podman gave to those whose process lives, by a network's name and
+    the container's id.
     `drops` are the chains of others that drop what is forwarded, or sent to the host, and not named
     in them.
     """
@@ -137,6 +139,7 @@ class Snapshot:
     around: Around = field(default_factory=Around)
     links: Links | None = None
     namespaces: Namespaces | None = None
+    held: Held = field(default_factory=dict)
     files: Mapping[str, NetworkFile] = field(default_factory=dict)
     names: NameServer | None = None
     drops: tuple[BaseChain, ...] = ()

@@ -51,6 +51,10 @@ class MissingKind(StrEnum):
     MASTER = "master"  # a port is not in its bridge
     ISOLATED = "isolated"
 
+    VETH = "veth"  # a container's link is gone
+    INNER_LINK = "inner_link"  # it is down in the container
+    INNER_ADDRESS = "inner_address"
+
 
 OF_RULES: tuple[str, ...] = (
     MissingKind.TABLE,

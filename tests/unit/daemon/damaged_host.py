@@ -5,9 +5,9 @@ Each fake stands in for one interface of the daemon and is as small as its tests
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,16 +15,19 @@ from podwatch.adapters.netlink import generation
 from podwatch.adapters.paths import Paths
 from podwatch.daemon.containers import Containers
 from podwatch.daemon.firewalld_look import FirewalldLook
+from podwatch.daemon.inside import Inside
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.daemon.surroundings import Surroundings
+from podwatch.daemon.wires import Wires
 from podwatch.decide.decision import Decision
 from podwatch.decide.judge import judge
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.saved import Repair
 from podwatch.words.errors import BusUnavailable, RestoreFailed
+from podwatch.words.links import Inner, Link, Links
 from podwatch.words.means import Outcome
 from podwatch.words.network import (
     Container,
@@ -214,10 +217,44 @@ class Scene:
         )
 
 
+@dataclass
+class Wired:
+    """The links of the containers on the network, as the kernel lists them; some are `out`."""
+
+    out: tuple[str, ...] = ()
+    asked: int = 0
+
+    def links(self) -> Links:
+        """The bridge, and a port of it for each container that is not out."""
+        self.asked += 1
+        ports = (
+            Link(f"veth{at}", 10 + at, kind="veth", master=NETWORK.bridge, netns_id=at)
+            for at, key in enumerate(IDS)
+            if key not in self.out
+        )
+        bridge = Link(NETWORK.bridge, 5, kind="bridge")
+        return Links({link.name: link for link in (bridge, *ports)})
+
+    def inside(self, numbers: Iterable[int]) -> dict[int, tuple[Inner, ...]]:
+        """The other ends of those ports, each with its container's address."""
+        addresses = [(endpoint(at).addresses[0][0], SUBNET.prefixlen) for at in range(3)]
+        return {
+            at: (Inner("eth0", 2, peer=10 + at, addresses=(ip_interface(addresses[at]),)),)
+            for at in numbers
+        }
+
+
 async def scene(
-    tmp_path: Path, reload: Callable[[str], str] = lambda _: "done", *, hangs: bool = False
+    tmp_path: Path,
+    reload: Callable[[str], str] = lambda _: "done",
+    *,
+    hangs: bool = False,
+    wired: Wired | None = None,
 ) -> Scene:
-    """A host that has lost one rule which no reload brings back."""
+    """A host that has lost one rule which no reload brings back.
+
+    Where it is not `wired`, its links are those of the machine that tests it.
+    """
     whole = chains_of(SETUP)
     forward = whole["FORWARD"]
     damaged = {**whole, "FORWARD": Chain(forward.hook, forward.rules[1:])}
@@ -226,7 +263,8 @@ async def scene(
     zones, paths = Zones(), Paths(aardvark=tmp_path / "dns", netavark_networks=tmp_path, locks=())
     installed = Installed.at(paths, cast("Any", units))
     expected = cast("Any", setup)
-    containers = Containers(expected, installed, generation)
+    inside = None if wired is None else Inside(wired.links, wired.inside)
+    containers = Containers(expected, installed, generation, inside=inside)
     await containers.ask()
     looker = Looker(
         expected,
@@ -236,6 +274,8 @@ async def scene(
         containers,
         Surroundings(installed, known, None, None),
     )
+    if wired is not None:
+        looker.wires = Wires(read=wired.links)
     restorer = Restorer(
         looker,
         cast("Any", zones),

@@ -4,6 +4,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,10 +48,13 @@ class FakePodman:
     asked_at: list[float] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     keys: list[object] = field(default_factory=list)
+    addresses: Path = Path("/nowhere/ipam.db")
 
     def __post_init__(self) -> None:
         installed: Any = SimpleNamespace(
-            podman=self, networks=SimpleNamespace(read_files=lambda: {})
+            podman=self,
+            networks=SimpleNamespace(read_files=lambda: {}),
+            paths=SimpleNamespace(addresses=self.addresses),
         )
         expected: Any = self
         inside: Any = self

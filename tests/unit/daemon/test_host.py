@@ -39,7 +39,10 @@ def test_by_default_the_limits_are_those_of_the_policy() -> None:
         (Config(firewalld=Firewalld(sources=False)), {Method.SOURCES}),
         (Config(restore=Restore(escalate=False)), {Method.ESCALATE}),
         (Config(restore=Restore(methods=("reload",))), {Method.REPLAY}),
-        (Config(restore=Restore(methods=("replay",))), {Method.RELOAD, Method.ESCALATE}),
+        (
+            Config(restore=Restore(methods=("replay",))),
+            {Method.REWIRE, Method.RELOAD, Method.ESCALATE},
+        ),
     ],
     ids=["sysctls", "sources", "escalate", "reload alone", "replay alone"],
 )

@@ -317,4 +317,11 @@ def test_a_kind_is_known_everywhere(kind: Kind, manual: str) -> None:
 
 def test_kinds_are_reported_in_the_order_of_their_weight() -> None:
     """What is repaired last, as it matters most, stands first in what is reported."""
-    assert [kind.name for kind in reported()] == ["rules", "sources", "names", "sysctls", "links"]
+    assert [kind.name for kind in reported()] == [
+        "rules",
+        "places",
+        "sources",
+        "names",
+        "sysctls",
+        "links",
+    ]

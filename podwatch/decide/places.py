@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which containers have lost their link, or what is at its other end. Pure.
+
+Of a container's place on a bridge only `podman network reload` makes a veth, or puts right what is
+inside. What is wrong at the host's end (a veth that is down, or in another bridge) is another kind
+of loss, and so is the bridge itself.
+
+A container is found by its address: it is in the namespace that has it, on whatever interface
+there. So it is no loss where a container makes a bridge of its own and moves its address to that.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from podwatch.decide.wiring import wiring
+from podwatch.words.links import Inner, Link, Links, Namespaces
+from podwatch.words.network import Address, Setup
+from podwatch.words.rules import Rule
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import Missing, MissingKind
+from podwatch.words.wiring import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Plugged:
+    """A container's interface, and the host's end of it."""
+
+    link: Link
+    inner: Inner
+
+
+class Sight:
+    """What can be seen of containers' interfaces at one moment."""
+
+    def __init__(self, links: Links, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
+        by_index = {link.index: link for link in links.by_name.values()}
+        self._plugged: dict[int, list[Plugged]] = {
+            number: [
+                Plugged(link, inner)
+                for inner in inside
+                if (link := by_index.get(inner.peer)) and link.netns_id == number
+            ]
+            for number, inside in namespaces.items()
+        }
+        self._homes: dict[Address, list[int]] = {}
+        for number, inside in namespaces.items():
+            for ip in {address.ip for inner in inside for address in inner.addresses}:
+                self._homes.setdefault(ip, []).append(number)
+        self._untold = [
+            link
+            for link in by_index.values()
+            if link.netns_id is not None and not namespaces.get(link.netns_id)
+        ]
+
+    def home(self, place: Place) -> int | None:
+        """The number of the namespace that has an address of the place; None for none."""
+        homes = [number for ip in place.addresses for number in self._homes.get(ip, ())]
+        on_bridge = (number for number in homes if self.on(place.bridge, number))
+        return next(on_bridge, next(iter(homes), None))
+
+    def on(self, bridge: str, number: int) -> list[Plugged]:
+        """The interfaces in a namespace whose other ends are ports of the bridge."""
+        found = self._plugged.get(number, ())
+        return [plugged for plugged in found if plugged.link.master == bridge]
+
+    def plugged(self, place: Place) -> Plugged | None:
+        """The interface that has an address of the place, with the host's end of it."""
+        home = self.home(place)
+        found = () if home is None else self._plugged.get(home, ())
+        return next(
+            (one for one in found if any(a.ip in place.addresses for a in one.inner.addresses)),
+            None,
+        )
+
+    def has(self, number: int, ip: Address) -> bool:
+        """Whether an interface in the namespace has the address."""
+        return number in self._homes.get(ip, ())
+
+    def hides(self, bridge: str) -> bool:
+        """Whether the kernel did not tell what is behind a port of the bridge, or a stray veth."""
+        return any(link.master in ("", bridge) for link in self._untold)
+
+    def bare(self, bridge: str, addresses: Iterable[Address]) -> bool:
+        """Whether an interface on the bridge is in a namespace with none of these addresses."""
+        homes = {number for ip in addresses for number in self._homes.get(ip, ())}
+        return any(self.on(bridge, number) for number in self._namespaces.keys() - homes)
+
+
+def missing_places(
+    setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = ()
+) -> Iterable[Missing]:
+    """What only a reload can repair of the links of the containers that run."""
+    if snapshot.links is None or snapshot.namespaces is None:
+        return
+    places = wiring(setup, snapshot).places
+    sight = Sight(snapshot.links, snapshot.namespaces)
+    everybodys = [ip for place in places for ip in place.addresses]
+    for place in places:
+        if not place.addresses or place.bridge not in snapshot.links.by_name:
+            continue
+        home = sight.home(place)
+        if home is not None:
+            yield from _inside(place, home, sight, snapshot)
+        elif not sight.hides(place.bridge):
+            addresses = " and ".join(map(str, place.addresses))
+            if sight.bare(place.bridge, everybodys):
+                what = f"its interface has lost {addresses}"
+                yield _missing(MissingKind.INNER_ADDRESS, place, what, snapshot)
+            else:
+                what = f"its link to {place.bridge} is gone, and with it {addresses}"
+                yield _missing(MissingKind.VETH, place, what, snapshot)
+
+
+def _inside(place: Place, home: int, sight: Sight, snapshot: Snapshot) -> Iterator[Missing]:
+    """What is wrong in the namespace of a container that has at least one of its addresses."""
+    plugged = sight.plugged(place)
+    if plugged is not None and not plugged.inner.is_up:
+        what = f"its interface {plugged.inner.name} is down"
+        yield _missing(MissingKind.INNER_LINK, place, what, snapshot)
+        return
+    gone = [ip for ip in place.addresses if not sight.has(home, ip)]
+    # A container may have switched IPv6 off for itself. A reload would fail at that, half-way.
+    is_safe = any(ip.version == 4 for ip in gone)
+    for ip in gone:
+        what = f"its interface has lost {ip}"
+        yield _missing(
+            MissingKind.INNER_ADDRESS, place, what, snapshot, value=str(ip), reloadable=is_safe
+        )
+
+
+def _missing(
+    kind: MissingKind,
+    place: Place,
+    what: str,
+    snapshot: Snapshot,
+    *,
+    value: str = "",
+    reloadable: bool = True,
+) -> Missing:
+    container = snapshot.containers.get(place.container_id)
+    name = place.container_id[:12] if container is None else container.title
+    return Missing(
+        kind,
+        f"{name} on network {place.network}: {what}",
+        f"{place.bridge} {' '.join(map(str, place.addresses))}",
+        network=place.network,
+        container=name,
+        container_ids=(place.container_id,),
+        reloadable=reloadable,
+        place=place.container_id,
+        value=value or place.network,
+    )
