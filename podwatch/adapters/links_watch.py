@@ -31,6 +31,7 @@ class _Known:
     is_up: bool
     master: int
     isolated: bool
+    has_carrier: bool
 
 
 class LinkWatch:
@@ -152,6 +153,8 @@ def _changed(known: _Known, event: LinkEvent) -> str:
         return f"an address or route of {name} was {'deleted' if event.is_loss else 'added'}"
     if link is None:
         return f"{name} was deleted"
+    if known.master and known.has_carrier and link.is_up and not link.has_carrier:
+        return f"{name} lost its carrier"
     if link.is_up != known.is_up:
         return f"{name} was set {'up' if link.is_up else 'down'}"
     if link.master != known.master:
@@ -163,7 +166,8 @@ def _changed(known: _Known, event: LinkEvent) -> str:
 
 def _known(link: Link, links: Links) -> _Known:
     master = links.by_name.get(link.master)
-    return _Known(link.name, link.is_up, 0 if master is None else master.index, link.isolated)
+    index = 0 if master is None else master.index
+    return _Known(link.name, link.is_up, index, link.isolated, link.has_carrier)
 
 
 def _enlarge(sock: socket.socket) -> None:

@@ -59,6 +59,7 @@ FAULTS = [
     ("route flush dev podman1", "an address or route of podman1 was deleted"),
     ("link set veth0 nomaster", "veth0 was taken off its bridge"),
     ("link set veth0 down", "veth0 was set down"),
+    ("link set inside0 down", "veth0 lost its carrier"),
     ("link del veth0", "veth0 was deleted"),
     ("link del podman1", "podman1 was deleted"),
     ("link set veth0 type bridge_slave isolated on", "veth0 was isolated, or is so no more"),
