@@ -322,11 +322,12 @@ class Looker:
     def _patience(self, read: _Read) -> float | None:
         """How many seconds who hurries waits for firewalld; None where the rules are firewalld's.
 
-        Not at all where rules are lost: each millisecond is one of the outage.
+        Not at all where rules are lost, or the name server: each millisecond is one of the outage.
         """
         if read.setup is None or read.rules is None:
             return None
-        return PATIENCE_S if read.rules.chains == self.copied(read.setup.driver).chains else 0.0
+        is_whole = read.rules.chains == self.copied(read.setup.driver).chains
+        return PATIENCE_S if is_whole and not self.names.has_ended() else 0.0
 
     async def _look_around(self, read: _Read) -> tuple[BaseChain, ...]:
         """Look at the surroundings; the chains that drop, in the driver's own tables, too."""

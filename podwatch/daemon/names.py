@@ -60,6 +60,11 @@ class Names:
             return before is not now
         return _kept(before) != _kept(now)
 
+    def has_ended(self) -> bool:
+        """Whether one that ran at the last look does so no more: names do not resolve now."""
+        seen = self._seen
+        return seen is not None and not all(map(self._aardvark.serves, seen.running))
+
     async def mend(self, setup: Setup | None) -> str:
         """Have one aardvark-dns run, listen and be named; what was done about it.
 

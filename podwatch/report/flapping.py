@@ -27,16 +27,19 @@ class Flapping:
         self._began: deque[float] = deque(maxlen=FLAPPING_LOSSES)
         self._reported_at = -math.inf
 
-    def lost(self, cause: Cause, now: float) -> bool:
-        """Count a loss that began at `now`, in seconds; whether `sentence` is to be reported."""
+    def lost(self, cause: Cause, now: float, what: str = "rules") -> bool:
+        """Count a loss that began at `now`, in seconds; whether `sentence` is to be reported.
+
+        `what` was lost, in the plural. Who is to blame is said of rules alone: nobody takes away a
+        name server in order to.
+        """
         self._began.append(now)
         for_s = now - self._began[0]
         if len(self._began) < FLAPPING_LOSSES or for_s >= FLAPPING_S:
             return False
         who = cause.writer.name if cause.writer else cause.short or "somebody"
-        self.sentence = (
-            f"{who} keeps removing the rules: {FLAPPING_LOSSES} times in {lasted(for_s)}"
-        )
+        does = f"{who} keeps removing the rules" if what == "rules" else f"{what} keep getting lost"
+        self.sentence = f"{does}: {FLAPPING_LOSSES} times in {lasted(for_s)}"
         if now - self._reported_at <= QUIET_S:
             return False
         self._reported_at = now

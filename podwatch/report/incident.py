@@ -95,6 +95,14 @@ class Incident:
         return [what if number == 1 else f"{what} ({number} times)" for what, number in runs]
 
     @property
+    def things(self) -> str:
+        """What was missing, in the plural: "rules" too for what goes with them."""
+        lost = [kind for kind in reported(self.kinds) if self.counts[kind.name]]
+        if not lost or any(kind.is_by_writers for kind in lost):
+            return "rules"
+        return lost[0].plural
+
+    @property
     def amount(self) -> str:
         """How much was missing: "42 rules of 8 containers and 1 trusted source"."""
         parts = []

@@ -89,7 +89,7 @@ class Ledger:
             missing="\n".join(incident.missing),
             decision=decision.method or "none",
         )
-        if self.flapping.lost(cause, now):
+        if self.flapping.lost(cause, now, incident.things):
             self._log(Event.FLAPPING, self.flapping.sentence, cause=cause.text)
 
     def _restored(self, incident: Incident) -> None:

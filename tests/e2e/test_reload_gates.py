@@ -10,7 +10,10 @@ from tests.e2e.installed import Installed
 pytestmark = pytest.mark.e2e
 
 _AARDVARK = "/run/containers/networks/aardvark-dns"
-_RELOAD_ONLY = '[restore]\nmethods = ["reload"]\nquiet = 0\nbackoff = "200ms"\nbackoff_max = "1s"\n'
+_RELOAD_ONLY = (
+    '[restore]\nmethods = ["reload"]\nnames = false\n'
+    'quiet = 0\nbackoff = "200ms"\nbackoff_max = "1s"\n'
+)
 
 
 def inside(there: Installed, name: str) -> set[str]:

@@ -51,6 +51,10 @@ class FakeHost:
             self.done.append("scan, held" if self.held else "scan")
         return self.server
 
+    def serves(self, pid: int) -> bool:
+        """Whether it is alive."""
+        return self.server is not None and pid in self.server.running
+
     def hang_up(self, pid: int) -> None:
         """SIGHUP."""
         self.done.append(f"SIGHUP {pid}")
@@ -184,6 +188,19 @@ def test_what_no_event_tells_is_found_at_the_heartbeat() -> None:
     host.server = None
     assert names.are_others(None)
     assert not names.are_others(None)
+
+
+def test_one_that_has_ended_since_the_last_look_is_waited_for_by_nobody() -> None:
+    """It is told by its process alone; where none ran, none has ended."""
+    host = FakeHost(WELL)
+    names = host.names
+    assert not names.has_ended()
+    names.read(None, [])
+    assert not names.has_ended()
+    host.server = DEAD
+    assert names.has_ended()
+    names.read(None, [])
+    assert not names.has_ended()
 
 
 def test_one_that_has_ended_is_started_while_podman_waits() -> None:

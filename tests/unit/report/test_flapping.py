@@ -44,6 +44,14 @@ def test_old_losses_do_not_count() -> None:
     assert flap(flapping)
 
 
+def test_nobody_is_blamed_for_what_is_no_rule() -> None:
+    """A name server ends; its end says nothing of who did it."""
+    flapping = Flapping()
+    for moment in range(FLAPPING_LOSSES):
+        flapping.lost(other("aardvark-dns (7) ended"), moment, "name servers")
+    assert flapping.sentence == "name servers keep getting lost: 6 times in 5.0 s"
+
+
 @pytest.mark.parametrize(
     ("cause", "who"),
     [

@@ -14,6 +14,7 @@ from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 RULE = Missing(
     MissingKind.RULE, "web: 8080/tcp has no DNAT rule", "dnat", "c", container_ids=("a" * 64,)
 )
+NAMES = Missing(MissingKind.NAMES, "no name server", "")
 SOURCE = Missing(MissingKind.SOURCE, "network podman: 10.88.0.0/16 is not a source", "10.88.0.0/16")
 TABLE = Missing(
     MissingKind.TABLE, "table inet netavark is gone", "t", container_ids=("a" * 64, "b" * 64)
@@ -116,3 +117,19 @@ def test_what_everybody_reads_holds_no_command_line() -> None:
         "parent": "bash",
         "parent_pid": 6,
     }
+
+
+@pytest.mark.parametrize(
+    ("lost", "things"),
+    [
+        ((), "rules"),
+        ((SOURCE,), "rules"),
+        ((NAMES,), "name servers"),
+        ((NAMES, RULE), "rules"),
+    ],
+)
+def test_what_is_called_flapping(lost: tuple[Missing, ...], things: str) -> None:
+    """Sources go with rules, as who commits transactions takes both; a name server is its own."""
+    incident = Incident(100.0, NO_CAUSE)
+    incident.note(verdict(*lost))
+    assert incident.things == things
