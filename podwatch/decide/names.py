@@ -7,8 +7,9 @@ nobody else: with that gone it resolves nothing at all, names outside of the hos
 
 from collections.abc import Iterator, Sequence
 
+from podwatch.decide.wiring import wiring
 from podwatch.words.names import NameServer, Served
-from podwatch.words.network import Address, ContainerClass, Setup
+from podwatch.words.network import Address, Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
@@ -191,16 +192,14 @@ def _unknown_to_it(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iter
 
 
 def _on_networks(setup: Setup, snapshot: Snapshot) -> set[tuple[str, str]]:
-    """(network, container id) of all that surely run, on the networks that have no state, too."""
-    found = {(end.network_name, end.container_id) for end in setup.endpoints}
-    for key, container in snapshot.containers.items():
-        is_own = container.kind in (ContainerClass.BRIDGE, ContainerClass.INTERNAL)
-        if container.is_up and is_own and not container.shares:
-            found |= {(network, key) for network in container.networks}
+    """(network, container id) of all that surely run, on the networks that have no state, too.
+
+    Not as podman listed them: it is not asked again when a container only leaves a network.
+    """
     return {
-        (network, key)
-        for network, key in found
-        if (known := snapshot.containers.get(key)) is not None and known.is_up
+        (place.network, place.container_id)
+        for place in wiring(setup, snapshot).places
+        if (known := snapshot.containers.get(place.container_id)) is not None and known.is_up
     }
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import podwatch
+from podwatch.adapters import name_server
+from podwatch.adapters.paths import Paths
 
 TOP = Path(__file__).resolve().parent.parent.parent
 
@@ -46,6 +48,36 @@ def test_no_unit_has_a_shell(unit: Path) -> None:
     words = {Path(word).name for line in lines for word in re.split(r"[\s='\"]+", line)}
 
     assert not words & {"sh", "bash", "dash", "zsh", "env", "eval"}
+
+
+def test_the_name_server_is_started_where_the_packages_put_it() -> None:
+    """Units and daemon name the same program, files and limit; both packages install it."""
+    paths = Paths()
+    for unit in (name_server.START_UNIT, name_server.MEND_UNIT):
+        text = (TOP / "units" / unit).read_text()
+        (line,) = (each for each in text.splitlines() if each.startswith("ExecStart="))
+        words = line.removeprefix("ExecStart=").split()
+        limit = f"{name_server.LIMIT_S:g}"
+        assert words[:5] == [
+            "/usr/bin/flock",
+            "--close",
+            "--timeout",
+            limit,
+            str(paths.aardvark_lock),
+        ]
+        assert (words[5], words[7]) == (str(name_server.PROGRAM), str(paths.aardvark))
+        assert f"TimeoutStartSec={limit}\n" in text
+    started = (TOP / "units" / name_server.START_UNIT).read_text()
+    assert f"EnvironmentFile={paths.name_server}\n" in started
+    assert (
+        "units/name-server usr/libexec/podwatch\n" in (TOP / "packaging/debian/install").read_text()
+    )
+    spec = (TOP / "packaging/rpm/podwatch.spec").read_text()
+    assert "%{buildroot}%{_libexecdir}/podwatch units/name-server\n" in spec
+    assert {
+        f"%{{_unitdir}}/{unit.name}\n" in spec for unit in (TOP / "units").glob("*.service")
+    } == {True}
+    assert (TOP / "units/name-server").stat().st_mode & 0o777 == 0o755
 
 
 def test_sandbox_exposure() -> None:

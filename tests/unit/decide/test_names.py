@@ -17,6 +17,7 @@ from podwatch.words.network import (
     ContainerState,
     Endpoint,
     FirewallDriver,
+    Network,
     Setup,
 )
 from podwatch.words.snapshot import Snapshot
@@ -37,7 +38,7 @@ WELL = NameServer(
 )
 DEAD = replace(WELL, name="", running=(), sockets={})
 WEB = Endpoint("web", "a", "app", ())
-SETUP = Setup(FirewallDriver.NFTABLES, {}, (WEB,))
+SETUP = Setup(FirewallDriver.NFTABLES, {"a": Network("a", "podman1", ())}, (WEB,))
 LINKS = Links(
     {},
     {
@@ -49,7 +50,8 @@ ON_SITE = Container("db", "db", kind=ContainerClass.INTERNAL, networks=("site",)
 CONTAINERS = {"web": Container("web", "web", kind=ContainerClass.BRIDGE, networks=("app",))}
 CONTAINERS["db"] = ON_SITE
 FILES = {
-    name: NetworkFile(name, ContainerClass.BRIDGE, asks_names=True) for name in ("app", "site")
+    "app": NetworkFile("app", ContainerClass.BRIDGE, "podman1", asks_names=True),
+    "site": NetworkFile("site", ContainerClass.INTERNAL, "podman2", asks_names=True),
 }
 
 
@@ -69,6 +71,7 @@ def seen(
         names=server,
         links=links,
         files=FILES,
+        held={"site": {"db": (SITE_V4,)}},
         busy=busy,
     )
 
@@ -264,6 +267,13 @@ def test_who_surely_runs_has_to_be_known() -> None:
     assert told(replace(seen(only), files={})) == []
     plain = {name: replace(file, asks_names=False) for name, file in FILES.items()}
     assert told(replace(seen(only), files=plain)) == []
+
+
+def test_who_has_left_an_internal_network_is_not_missed_there() -> None:
+    """podman's list has not heard of it, its database of addresses has."""
+    left = replace(WELL, served=(APP, replace(SITE, entries=(Entry("other"),))))
+    assert told(replace(seen(left), held={"site": {}})) == []
+    assert len(told(seen(left))) == 1
 
 
 def test_who_shares_a_network_needs_no_entry() -> None:
