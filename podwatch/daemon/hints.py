@@ -92,6 +92,7 @@ class Hints:
         self._rung = asyncio.Event()
         self._wants_look = False
         self._of_firewalld = False
+        self._of_links = False
         self._heard = Heard()
 
     # What the watchers call.
@@ -140,6 +141,7 @@ class Hints:
         """A bridge of Podman's, a port or an address of one was changed."""
         if self._repairs_as is None:
             self._heard.changed_at = self._clock()
+            self._of_links = True
             is_first = self.cause.kind is not CauseKind.LINK
             self._wake(by_link(told, asker), urgent=True, names_cause=is_first)
 
@@ -194,6 +196,11 @@ class Hints:
         self._wants_look = True
         self._rung.set()
 
+    def take_links(self) -> bool:
+        """Whether a link was changed since this was asked last, or since the last look began."""
+        of_links, self._of_links = self._of_links, False
+        return of_links
+
     def begin_look(self) -> bool:
         """The look that begins now sees what was said so far; what is said from now on is for the
         next one.
@@ -201,7 +208,7 @@ class Hints:
         Whether it has to hear firewalld for that.
         """
         of_firewalld, self._of_firewalld = self._of_firewalld, False
-        self._wants_look = self.urgent = False
+        self._wants_look = self.urgent = self._of_links = False
         return of_firewalld
 
     def take(self) -> Heard:

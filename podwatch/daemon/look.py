@@ -28,6 +28,7 @@ from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.wires import Wires
 from podwatch.decide.judge import judge
 from podwatch.decide.kinds import PLACES
+from podwatch.decide.links import missing_links
 from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, about
@@ -36,7 +37,7 @@ from podwatch.words.errors import Unreadable
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
-from podwatch.words.verdict import Verdict
+from podwatch.words.verdict import State, Verdict
 from podwatch.words.way import BaseChain
 
 MAX_TRIES = 3
@@ -197,6 +198,18 @@ class Looker:
             others=self.surroundings.others if read.rules is not None else {},
             unknown=tuple(unknown),
         )
+
+    def glance(self, before: Snapshot, verdict: Verdict) -> tuple[Snapshot, Verdict] | None:
+        """What is missing of the links now, of a host that lacked nothing at the look before.
+
+        None where nothing is, or where anything else may be another than it was then.
+        """
+        if verdict.setup is None or before.busy or self.outdated(before):
+            return None
+        unknown: list[Unknown] = []
+        now = replace(before, links=self.wires.read(unknown))
+        missing = tuple(missing_links(verdict.setup, now))
+        return (now, replace(verdict, missing=missing, state=State.LOST)) if missing else None
 
     def judged(self, snapshot: Snapshot) -> tuple[Snapshot, Verdict]:
         """The verdict on a snapshot; where that takes it, the kernel is asked who is there."""

@@ -19,7 +19,7 @@ from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import Pause, why_blocked
 from podwatch.decide import policy
 from podwatch.decide.decision import NEVER, Decision, Memory
-from podwatch.decide.kinds import is_quick
+from podwatch.decide.kinds import LINKS, is_quick
 from podwatch.decide.ways import with_ways
 from podwatch.report.publish import Publisher
 from podwatch.words.cause import NO_CAUSE
@@ -58,7 +58,8 @@ def _reporting(report: Callable[[], None], *, after_s: float) -> Iterator[None]:
 class _Look:
     """What a look saw and how it was judged, between two moments of the clock.
 
-    `transactions` is their number before it, `pause` the pause that was going on then.
+    `transactions` is their number before it, `pause` the pause that was going on then. A glance saw
+    the links alone: all else is as at the look before.
     """
 
     snapshot: Snapshot
@@ -67,6 +68,7 @@ class _Look:
     ended: float
     transactions: int
     pause: Pause | None
+    is_glance: bool = False
 
 
 class Loop:
@@ -97,6 +99,7 @@ class Loop:
         self._act_ends: float | None = None
         """When a repair that is under way is overdue; None while there is none."""
         self._look_cost = 0.0
+        self._seen: _Look | None = None
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -112,10 +115,14 @@ class Loop:
 
     async def _once(self) -> None:
         """Look, decide, report, act; where nothing is done, rest until the next look is due."""
-        look = await self._look()
-        if look is None:
-            return
-        decision = self._decide(look)
+        glanced = self._glance() if self.hints.take_links() else None
+        if glanced is not None:
+            look, decision = glanced
+        else:
+            found = await self._look()
+            if found is None:
+                return
+            look, decision = found, self._decide(found)
         report, rest_at = self._report(look, decision)
         if decision.method is not None and not self.dry_run:
             await self._act(decision.method, decision, look, report)
@@ -135,7 +142,30 @@ class Loop:
         self.hints.follow(self.host.looker.tables)
         self.last_look = self.clock()
         self._look_cost = time.process_time() - worked
-        return _Look(snapshot, verdict, began, self.last_look, transactions, pause)
+        self._seen = _Look(snapshot, verdict, began, self.last_look, transactions, pause)
+        return self._seen
+
+    def _glance(self) -> tuple[_Look, Decision] | None:
+        """What to do about links that were changed, where all else was whole at the last look.
+
+        A link is put right in less time than a whole look takes, and what else may be lost does
+        not depend on it: the look that follows sees it. None where there is nothing to do so.
+        """
+        seen, began, pause = self._seen, self.clock(), self.pause()
+        if seen is None or seen.verdict.missing or self.dry_run:
+            return None
+        if self._blocked(pause) != seen.snapshot.paused:
+            return None
+        found = self.host.looker.glance(seen.snapshot, seen.verdict)
+        if found is None:
+            return None
+        transactions, now = self.hints.transactions, self.clock()
+        look = _Look(*found, began, now, transactions, pause, is_glance=True)
+        memory, decision = policy.step(self.memory, look.verdict, now, self.limits, kinds=(LINKS,))
+        if decision.method is None:
+            return None
+        self.memory, self._seen = memory, None
+        return look, decision
 
     def _decide(self, look: _Look) -> Decision:
         """What to do, after all that was said until now."""
@@ -162,7 +192,8 @@ class Loop:
                 self.publisher.looked(
                     look.snapshot, told, decision, cause=cause, took_s=took_s, at=look.ended
                 )
-            self._keep_copy(look.snapshot, look.verdict, decision.method)
+            if not look.is_glance:
+                self._keep_copy(look.snapshot, look.verdict, decision.method)
             self._ask_podman()
 
         return report, rest_at

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from podwatch.adapters import iptables as iptables_tool
 from podwatch.adapters.libnftables import THREAD, Nftables
-from podwatch.adapters.netlink import chain_exists, table_exists
+from podwatch.adapters.netlink import chain_exists, generation, table_exists
 from podwatch.drivers import cni, iptables, iptables_save, nft_script, nftables
 from podwatch.drivers.driver import expected_rules, is_whole
 from podwatch.drivers.saved import Repair
@@ -69,18 +69,30 @@ class Rules(Protocol):
 
 
 class NftablesRules:
-    """netavark's table, through libnftables."""
+    """netavark's table, through libnftables.
+
+    `generated` gives the ruleset's generation: as long as it is the same, so is the table. To list
+    it takes longer than all the rest of a look.
+    """
 
     tool = "nft"
     writers = frozenset({THREAD})
 
-    def __init__(self, nft: Nftables) -> None:
+    def __init__(self, nft: Nftables, generated: Callable[[], int] = generation) -> None:
         self.nft = nft
+        self._generated = generated
+        self._known: tuple[int, Ruleset] | None = None
         self._seen: frozenset[str] = frozenset()
 
     async def read(self) -> Ruleset:
         """The table as it is, with what an earlier one told of who filled it."""
-        found = nftables.parse_listing(await self.nft.list_table(nftables.FAMILY, nftables.TABLE))
+        before = self._generated()
+        if self._known is not None and self._known[0] == before:
+            found = self._known[1]
+        else:
+            listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
+            found = nftables.parse_listing(listing)
+            self._known = (before, found) if self._generated() == before else None
         self._seen |= nftables.traits(found)
         return replace(found, traits=self._seen | found.traits)
 

@@ -10,6 +10,7 @@ Whatever the bytes are, nothing here raises: what cannot be read is left out.
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_interface, ip_network
 
 from podwatch.formats import netlink
@@ -85,6 +86,9 @@ class RouteSeen:
     to: Subnet | None = None
 
 
+_MAX_KEPT = 4096
+"""So many messages are kept with what they tell: those of about a thousand containers."""
+
 Seen = LinkSeen | AddressSeen | RouteSeen
 Attributes = Iterable[tuple[int, int, int]]
 
@@ -155,13 +159,18 @@ def parse_dump(data: bytes | memoryview, sequence: int) -> Piece:
         if kind in _ENDS:
             ended = netlink.error_number(data, start, end)
             break
-        if kind in _READERS:
-            size, read = _READERS[kind]
-            if end - start >= size:
-                item = read(data, start, attributes(data, start + size, end))
-                if item is not None:
-                    seen.append(item)
+        if kind in _READERS and (item := _read(kind, bytes(data[start:end]))) is not None:
+            seen.append(item)
     return Piece(tuple(seen), ended, interrupted)
+
+
+@lru_cache(maxsize=_MAX_KEPT)
+def _read(kind: int, body: bytes) -> Seen | None:
+    """What a message tells. From one dump to the next most are the same, byte for byte."""
+    size, read = _READERS[kind]
+    if len(body) < size:
+        return None
+    return read(body, 0, attributes(body, size, len(body)))
 
 
 def read_link(data: bytes | memoryview, at: int, found: Attributes) -> LinkSeen | None:

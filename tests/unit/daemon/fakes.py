@@ -118,6 +118,7 @@ class FakeHost:
     outcome: Outcome = DONE
     config: Config = field(default_factory=Config)
     covered: bool = True
+    glances: Verdict | None = None
     pause: Pause | None = None
     has_netavarks_units: bool = False
     looks_s: float = 0.0
@@ -176,6 +177,12 @@ class FakeHost:
     def wires(self) -> "FakeHost":
         """It tells of links what it tells of rules."""
         return self
+
+    def glance(self, before: Snapshot, verdict: Verdict) -> tuple[Snapshot, Verdict] | None:
+        """What it saw of the links alone, where the test says that something is missing of them."""
+        self.done.append("glance")
+        self._looked_at = now()
+        return None if self.glances is None else (before, self.glances)
 
     def changed(self, _at: float, deleted: frozenset[str]) -> float | None:
         """When to look at the rules of others."""

@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.surroundings import Surroundings
+from podwatch.daemon.wires import Wires
 from podwatch.drivers.saved import SavedRules
-from podwatch.words.links import Links, Namespaces
+from podwatch.words.links import Link, Links, Namespaces
 from podwatch.words.network import Address, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import Firewalld
-from podwatch.words.verdict import MissingKind
+from podwatch.words.verdict import MissingKind, State
 from tests.unit.daemon.damaged_host import IDS, NETWORK, SETUP, KernelRules, ToldSetup, chains_of
 
 WHOLE = chains_of(SETUP)
@@ -352,3 +354,43 @@ def test_rules_of_other_drivers_count_beside_those_that_were_read(tmp_path: Path
     assert asyncio.run(host.looker.look()).others == host.surroundings.others
     host.expected.change(Setup(FirewallDriver.NFTABLES))
     assert asyncio.run(host.looker.look()).others == {}
+
+
+def test_a_glance_is_of_the_links_alone(tmp_path: Path) -> None:
+    """It tells what is missing of them, on a host that is as it was at the look before."""
+    host = Host(tmp_path)
+    there = links_of(SETUP)
+    host.looker.wires = Wires(None, lambda: there)
+    snapshot, verdict = host.looker.judged(asyncio.run(host.looker.look()))
+    assert host.looker.glance(snapshot, verdict) is None
+    name = next(iter(SETUP.networks.values())).bridge
+    down = replace(there.by_name[name], is_up=False)
+    after = replace(there, by_name={**there.by_name, name: down})
+    host.looker.wires = Wires(None, lambda: after)
+    found = host.looker.glance(snapshot, verdict)
+    assert found is not None
+    assert [loss.thing for loss in found[1].missing] == [("link", name, "")]
+    assert found[1].state is State.LOST
+    assert (found[0].rules, found[1].rules) == (snapshot.rules, verdict.rules)
+    for other, before in (
+        (replace(snapshot, busy="podman"), verdict),
+        (snapshot, replace(verdict, setup=None)),
+        (replace(snapshot, stamp="another"), verdict),
+    ):
+        assert host.looker.glance(other, before) is None
+
+
+def links_of(setup: Setup) -> Links:
+    """Links as the networks of a setup need them."""
+    gateways = {
+        network.bridge: tuple(
+            ip_interface((subnet.network_address + 1, subnet.prefixlen))
+            for subnet in network.subnets
+        )
+        for network in setup.networks.values()
+    }
+    return Links(
+        {name: Link(name, at, kind="bridge") for at, name in enumerate(gateways, 1)},
+        gateways,
+        {address.network: (name,) for name, found in gateways.items() for address in found},
+    )

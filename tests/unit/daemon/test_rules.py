@@ -4,6 +4,7 @@ of the tests' own in the place of iptables'."""
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,26 @@ def read(rules: NftablesRules | IptablesRules) -> Ruleset:
     return asyncio.run(rules.read())
 
 
+def test_a_table_is_listed_again_only_after_a_transaction(nft: Any) -> None:
+    """The ruleset's generation is the same for as long as the table is."""
+    generations = [5, 5, 5, 6, 6]
+    rules = NftablesRules(nft, lambda: generations.pop(0))
+    whole = read(rules)
+    nft.table = ""
+    assert read(rules) == whole
+    assert not read(rules).present
+    assert generations == []
+
+
+def test_a_table_that_changed_while_it_was_listed_is_listed_again(nft: Any) -> None:
+    """Nothing says of which generation the listing is."""
+    generations = [5, 6, 5, 5]
+    rules = NftablesRules(nft, lambda: generations.pop(0))
+    read(rules)
+    nft.table = ""
+    assert not read(rules).present
+
+
 def lost_of(observed: Ruleset, name: str) -> list[Repair]:
     """What puts the first rule of a chain back, in a table that has lost it."""
     whole = observed.chains[name]
@@ -74,7 +95,7 @@ def lost_of(observed: Ruleset, name: str) -> list[Repair]:
 
 def test_the_table_is_read_with_what_an_earlier_one_told(nft: Any) -> None:
     """Which netavark filled it does not show in what is left: what was seen counts."""
-    rules = NftablesRules(nft)
+    rules = NftablesRules(nft, count().__next__)
     whole = read(rules)
     assert whole.present
     assert whole.chains["FORWARD"].rules
@@ -87,7 +108,7 @@ def test_the_table_is_read_with_what_an_earlier_one_told(nft: Any) -> None:
 
 def test_what_was_seen_is_forgotten_with_the_table(nft: Any) -> None:
     """The next netavark fills it: what was known of an earlier one is not."""
-    rules = NftablesRules(nft)
+    rules = NftablesRules(nft, count().__next__)
     rules.remember({"FORWARD": Chain("", (nftables._DNAT_ACCEPT,))})
     asyncio.run(rules.clear())
     assert nft.scripts == ["add table inet netavark\ndelete table inet netavark\n"]
@@ -96,7 +117,7 @@ def test_what_was_seen_is_forgotten_with_the_table(nft: Any) -> None:
 
 def test_chains_are_put_right_in_one_transaction(nft: Any) -> None:
     """A dormant table takes one more before, which wakes it."""
-    rules = NftablesRules(nft)
+    rules = NftablesRules(nft, count().__next__)
     whole = read(rules)
     left = whole.chains["FORWARD"].rules[1:]
     chains = {**whole.chains, "FORWARD": Chain(whole.chains["FORWARD"].hook, left)}
@@ -114,17 +135,19 @@ def test_chains_are_put_right_in_one_transaction(nft: Any) -> None:
 
 def test_a_place_that_is_not_known_is_no_repair(nft: Any) -> None:
     """Without the handle of its neighbour a rule cannot be put in its place: nothing is tried."""
-    whole = read(NftablesRules(nft))
+    whole = read(NftablesRules(nft, count().__next__))
     left = Chain(whole.chains["FORWARD"].hook, whole.chains["FORWARD"].rules[1:])
     observed = Ruleset(present=True, chains={**whole.chains, "FORWARD": left})
     with pytest.raises(RestoreFailed):
-        asyncio.run(NftablesRules(nft).repair(lost_of(whole, "FORWARD"), observed))
+        asyncio.run(
+            NftablesRules(nft, count().__next__).repair(lost_of(whole, "FORWARD"), observed)
+        )
     assert nft.scripts == []
 
 
 def test_nftables_has_one_program_and_nobody_elses_chains(nft: Any) -> None:
     """The rules are nowhere else, and its table is netavark's alone; whether nft runs it says."""
-    rules = NftablesRules(nft)
+    rules = NftablesRules(nft, count().__next__)
     assert asyncio.run(rules.elsewhere(Setup(FirewallDriver.NFTABLES))) is None
     assert rules.filter_chains() == ()
     assert asyncio.run(rules.tool_works()) == "no such file"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A glance at the links alone: what it is for, and where it gives way to a look."""
+
+from collections.abc import Callable
+
+import pytest
+
+from podwatch.daemon.config import Config
+from podwatch.daemon.pause import Pause
+from podwatch.daemon.settings import Restore
+from podwatch.words.means import Method, Outcome
+from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+from tests.unit.daemon.fakes import BEGAN_S, OK, FakeHost, lost
+
+DOWN = Verdict(
+    State.LOST, (Missing(MissingKind.LINK, "podman1 is down", "podman1", place="podman1"),)
+)
+MENDED = Outcome(Method.LINKS, done=True, detail="")
+
+
+def rings(host: FakeHost, told: str = "podman1 was set down") -> Callable[[], None]:
+    """A link is changed."""
+    return lambda: host.hints.on_link(told, None)
+
+
+def test_a_link_is_put_right_before_anything_else_is_looked_at() -> None:
+    """Then the loss is reported, with its cause, and a look proves that it is back."""
+    host = FakeHost(OK, glances=DOWN, outcome=MENDED)
+    host.drive(10, {5: rings(host)})
+    assert host.done[2:] == [
+        *("glance", "links", "report podman1 is down by podman1 was set down"),
+        "report links done",
+        *("look", "report nothing by nobody"),
+    ]
+    assert host.looks_at[1] == BEGAN_S + 5
+    assert host.copies == [True, True], "a glance saw no rules to copy"
+
+
+def test_where_a_glance_finds_nothing_there_is_a_look() -> None:
+    """What changed may be of another kind."""
+    host = FakeHost(OK)
+    host.drive(10, {5: rings(host)})
+    assert host.done[2:4] == ["glance", "look"]
+
+
+def test_other_hints_make_looks() -> None:
+    """A glance tells nothing of what they are about."""
+    host = FakeHost(OK, glances=DOWN)
+    host.drive(10, {5: host.hints.on_sysctl})
+    assert "glance" not in host.done
+
+
+@pytest.mark.parametrize("verdict", [lost("web"), DOWN], ids=["rules", "links"])
+def test_a_host_that_lacked_something_is_looked_at_whole(verdict: Verdict) -> None:
+    """What is known of it is not enough to go by."""
+    host = FakeHost(verdict, glances=DOWN, covered=False)
+    host.drive(0.05, {0.04: rings(host)})
+    assert "glance" not in host.done
+
+
+def test_nothing_is_put_right_at_a_glance_in_a_dry_run_or_in_another_pause() -> None:
+    """What a look said of the pause has to be so still."""
+    dry = FakeHost(OK, glances=DOWN)
+    dry.drive(10, {5: rings(dry)}, dry_run=True)
+    assert "glance" not in dry.done
+    paused = FakeHost(OK, glances=DOWN)
+
+    def pause() -> None:
+        paused.pause = Pause(0.0, 4e9)
+        rings(paused)()
+
+    paused.drive(10, {5: pause})
+    assert "glance" not in paused.done
+
+
+def test_a_repair_that_may_not_be_made_is_left_to_a_look() -> None:
+    """With restore.links = false the look tells of the loss."""
+    host = FakeHost(OK, glances=DOWN, config=Config(restore=Restore(links=False)))
+    host.drive(10, {5: rings(host)})
+    assert host.done[2:4] == ["glance", "look"]
