@@ -21,6 +21,7 @@ _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _BUFFER_BYTES = 4 * 1024 * 1024
 _DATAGRAM = 32768
 _AT_ONCE = 256
+_ISOLATED = {True: "isolated on its bridge", False: "isolated no more"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +38,21 @@ class _Known:
 class LinkWatch:
     """Calls `on_change` with what was changed, and who asked for it, of links that are followed.
 
-    `identify` tells who has a process' number. `on_overrun` is called when messages were lost.
+    `identify` tells who has a process' number. `on_overrun` is called when messages were lost,
+    `on_route` for an address, a route or a rule for routing that is of no link that is followed.
     """
 
     def __init__(
         self,
         on_change: Callable[[str, Writer | None], None],
         on_overrun: Callable[[], None],
+        on_route: Callable[[], None] = lambda: None,
         identify: Callable[[int], Writer | None] = lambda _: None,
     ) -> None:
         self.overruns = 0
         self._on_change = on_change
         self._on_overrun = on_overrun
+        self._on_route = on_route
         self._identify = identify
         self._count = 0
         self._known: dict[int, _Known] = {}
@@ -135,6 +139,9 @@ class LinkWatch:
 
     def _take(self, event: LinkEvent) -> None:
         known = self._known.get(event.index)
+        if event.is_address and known is None:
+            self._on_route()
+            return
         if known is not None:
             told = "" if self._is_no_news(event) else _changed(known, event)
         elif event.link is not None and event.link.name in self._wanted:
@@ -149,6 +156,8 @@ class LinkWatch:
 def _changed(known: _Known, event: LinkEvent) -> str:
     """What a change makes of a link that is followed; "" where it is as it was."""
     name, link = known.name, event.link
+    if event.isolated is not None:
+        return f"{name} was {_ISOLATED[event.isolated]}" if event.isolated != known.isolated else ""
     if event.is_address:
         return f"an address or route of {name} was {'deleted' if event.is_loss else 'added'}"
     if link is None:
@@ -161,7 +170,7 @@ def _changed(known: _Known, event: LinkEvent) -> str:
         return f"{name} was {'put on another bridge' if link.master else 'taken off its bridge'}"
     if link.name != name:
         return f"{name} was renamed to {link.name}"
-    return f"{name} was isolated, or is so no more" if link.isolated != known.isolated else ""
+    return f"{name} was {_ISOLATED[link.isolated]}" if link.isolated != known.isolated else ""
 
 
 def _known(link: Link, links: Links) -> _Known:

@@ -61,6 +61,7 @@ class Heard:
     `changed_at`: somebody else changed something that a repair depends on. `rules_at`: it was the
     networks' rules. `restarted_at`: firewalld was loaded anew. `others_at`: rules of others were
     changed, of the tables `deleted` some were deleted. `runtime`: a container started or ended.
+    `routes`: packets may go another way.
     """
 
     changed_at: float | None = None
@@ -69,6 +70,7 @@ class Heard:
     others_at: float | None = None
     deleted: frozenset[str] = frozenset()
     runtime: bool = False
+    routes: bool = False
 
 
 class Hints:
@@ -144,6 +146,11 @@ class Hints:
             self._of_links = True
             is_first = self.cause.kind is not CauseKind.LINK
             self._wake(by_link(told, asker), urgent=True, names_cause=is_first)
+
+    def on_route(self) -> None:
+        """An address, a route or a rule of others was changed: packets may go another way."""
+        self._heard.routes = True
+        self._rung.set()
 
     def on_links_overrun(self) -> None:
         """The kernel had more to tell of links than could be read."""

@@ -33,6 +33,9 @@ _QUICK_S = 0.1
 """To report a loss takes as long as a quick means, and would take a processor from it: it is
 reported when that is over, or after so long."""
 
+_ROUTES_S = 0.5
+"""Routes of others may change all the time: where packets go is asked so long after, not before."""
+
 _ACT_S = 300.0
 """More than a repair can take besides its reloads: a renewal before it, podman and tools asked."""
 
@@ -100,6 +103,7 @@ class Loop:
         """When a repair that is under way is overdue; None while there is none."""
         self._look_cost = 0.0
         self._seen: _Look | None = None
+        self._asks_routes = False
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -234,6 +238,15 @@ class Loop:
                 asyncio.get_running_loop().call_later(wait_s, self.hints.want_look)
         if heard.runtime:
             self._ask_podman()
+        if heard.routes and not self._asks_routes:
+            self._asks_routes = True
+            asyncio.get_running_loop().call_later(_ROUTES_S, self._ask_routes)
+
+    def _ask_routes(self) -> None:
+        """Look where packets go another way than at the last look."""
+        self._asks_routes = False
+        if self.host.looker.is_outdated():
+            self.hints.on_surroundings()
 
     def _ask_podman(self) -> None:
         """Have podman asked for its containers, where something started or ended since."""

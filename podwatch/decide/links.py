@@ -16,7 +16,7 @@ from podwatch.words.network import Interface, Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind, Notice, WarningKind
-from podwatch.words.wiring import Bridge, Wiring
+from podwatch.words.wiring import Bridge, Place, Wiring
 
 
 def missing_links(
@@ -30,8 +30,7 @@ def missing_links(
         if bridge.unmanaged or moved_to(bridge, snapshot.links):
             continue
         yield from _of_bridge(bridge, snapshot.links)
-    yield from _of_ports(wired, snapshot.links)
-    yield from _off_their_bridges(wired, snapshot)
+    yield from _of_ports(wired, snapshot, snapshot.links)
 
 
 def moved_to(bridge: Bridge, links: Links) -> str:
@@ -93,55 +92,82 @@ def _misses_route(link: Link, gateway: Interface, links: Links) -> bool:
     return link.is_up and not link.master and not links.routes.get(gateway.network)
 
 
-def _of_ports(wired: Wiring, links: Links) -> Iterator[Missing]:
+def _of_ports(wired: Wiring, snapshot: Snapshot, links: Links) -> Iterator[Missing]:
     """Ports of Podman's bridges that are down, or reach none of the others."""
+    owners = _owners(wired, snapshot)
     isolated: dict[str, list[Link]] = {}
     for link in links.by_name.values():
-        bridge = wired.bridges.get(link.master)
-        if bridge is None or link.kind != "veth" or link.netns_id is None:
+        bridge, place = wired.bridges.get(link.master), owners.get((link.netns_id, link.index))
+        if link.kind != "veth" or link.netns_id is None:
             continue
+        if place is not None and link.master != place.bridge:
+            yield from _off_its_bridge(link, place, wired, snapshot, links)
+        if bridge is None:
+            continue
+        whose = _whose(link, place, snapshot)
         if not link.is_up:
-            what = f"{link.name}, a container's link on {bridge.name}, is down"
-            yield _missing(MissingKind.LINK, bridge, what, link.name)
+            what = f"{whose} is down"
+            yield _of(place, snapshot, _missing(MissingKind.LINK, bridge, what, link.name))
         if link.isolated:
             isolated.setdefault(bridge.name, []).append(link)
     for name, ports in isolated.items():
         for port in ports if len(ports) > 1 else ():
-            what = f"{port.name} is isolated: it reaches no other isolated port of {name}"
-            yield _missing(MissingKind.ISOLATED, wired.bridges[name], what, port.name)
+            place = owners.get((port.netns_id, port.index))
+            whose = _whose(port, place, snapshot)
+            what = f"{whose} is isolated: it reaches no other isolated port of {name}"
+            loss = _missing(MissingKind.ISOLATED, wired.bridges[name], what, port.name)
+            yield _of(place, snapshot, loss)
 
 
-def _off_their_bridges(wired: Wiring, snapshot: Snapshot) -> Iterator[Missing]:
-    """Containers' links that are on no bridge, or on another one than their address is of.
+def _owners(wired: Wiring, snapshot: Snapshot) -> dict[tuple[int | None, int], Place]:
+    """Whose each container's link is: that is told by what is at its other end.
 
-    To which container one leads is told by what is at its other end. Where the bridge is the
-    administrator's, he may have chosen another one.
+    By the number of the namespace that it leads to, and its index.
     """
     places = {address: place for place in wired.places for address in place.addresses}
-    if snapshot.links is None or snapshot.namespaces is None:
+    return {
+        (number, inner.peer): places[address.ip]
+        for number, inside in (snapshot.namespaces or {}).items()
+        for inner in inside
+        if inner.kind == "veth"
+        for address in inner.addresses
+        if address.ip in places
+    }
+
+
+def _off_its_bridge(
+    link: Link, place: Place, wired: Wiring, snapshot: Snapshot, links: Links
+) -> Iterator[Missing]:
+    """A container's link that is on no bridge, or on another one than its address is of.
+
+    Where the bridge is the administrator's, he may have chosen another one.
+    """
+    bridge = wired.bridges[place.bridge]
+    if bridge.unmanaged and link.master:
         return
-    for link in snapshot.links.by_name.values():
-        if link.netns_id is None:
-            continue
-        for inner in snapshot.namespaces.get(link.netns_id, ()):
-            if inner.peer != link.index or inner.kind != "veth":
-                continue
-            place = next((places[one.ip] for one in inner.addresses if one.ip in places), None)
-            if place is None or link.master == place.bridge:
-                continue
-            bridge = wired.bridges[place.bridge]
-            if bridge.unmanaged and link.master:
-                continue
-            known = snapshot.containers.get(place.container_id)
-            name = known.title if known else place.container_id[:12]
-            where = f"on {link.master}" if link.master else "on no bridge"
-            what = f"{link.name}, the link of {name}, is {where}, not on {place.bridge}"
-            yield replace(
-                _missing(MissingKind.MASTER, bridge, what, link.name, value=place.bridge),
-                container=name,
-                container_ids=(place.container_id,),
-                follows="" if place.bridge in snapshot.links.by_name else place.bridge,
-            )
+    where = f"on {link.master}" if link.master else "on no bridge"
+    what = f"{_whose(link, place, snapshot)} is {where}, not on {place.bridge}"
+    loss = _missing(MissingKind.MASTER, bridge, what, link.name, value=place.bridge)
+    follows = "" if place.bridge in links.by_name else place.bridge
+    yield _of(place, snapshot, replace(loss, follows=follows))
+
+
+def _whose(link: Link, place: Place | None, snapshot: Snapshot) -> str:
+    whose = "a container" if place is None else _name(place, snapshot)
+    return f"{link.name}, the link of {whose},"
+
+
+def _name(place: Place, snapshot: Snapshot) -> str:
+    known = snapshot.containers.get(place.container_id)
+    return known.title if known else place.container_id[:12]
+
+
+def _of(place: Place | None, snapshot: Snapshot, loss: Missing) -> Missing:
+    """The loss as that of the container whose place it is."""
+    if place is None:
+        return loss
+    name = _name(place, snapshot)
+    return replace(loss, container=name, container_ids=(place.container_id,))
 
 
 def _missing(

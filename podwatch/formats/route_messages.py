@@ -194,14 +194,15 @@ def read_link(data: bytes | memoryview, at: int, found: Attributes) -> LinkSeen 
                 if inner == _INFO_KIND:
                     kind = text(data, first, last)
                 elif inner == _INFO_SLAVE_DATA:
-                    isolated = _is_isolated(data, first, last)
+                    isolated = is_isolated(data, first, last)
     if not name:
         return None
     is_up, has_carrier = bool(flags & _IFF_UP), bool(flags & _IFF_LOWER_UP)
     return LinkSeen(name, index, is_up, master, kind, netns_id, mac, peer, has_carrier, isolated)
 
 
-def _is_isolated(data: bytes | memoryview, at: int, end: int) -> bool:
+def is_isolated(data: bytes | memoryview, at: int, end: int) -> bool:
+    """Whether a bridge's attributes of a port, from `at` on, say that it is isolated."""
     found = attributes(data, at, end)
     return any(number == _BRPORT_ISOLATED and any(data[at:end]) for number, at, end in found)
 

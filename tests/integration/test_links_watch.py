@@ -62,7 +62,7 @@ FAULTS = [
     ("link set inside0 down", "veth0 lost its carrier"),
     ("link del veth0", "veth0 was deleted"),
     ("link del podman1", "podman1 was deleted"),
-    ("link set veth0 type bridge_slave isolated on", "veth0 was isolated, or is so no more"),
+    ("link set veth0 type bridge_slave isolated on", "veth0 was isolated on its bridge"),
 ]
 
 
@@ -74,7 +74,7 @@ def test_a_change_of_a_link_that_is_followed_rings(fault: str, told: str) -> Non
 
     async def body() -> None:
         heard = Heard()
-        watch = LinkWatch(heard.change, heard.overrun, Processes().of)
+        watch = LinkWatch(heard.change, heard.overrun, identify=Processes().of)
         watch.attach(asyncio.get_running_loop())
         watch.follow(links.read(), {"podman1"}, awaits=False)
         watch.changes()
@@ -108,6 +108,55 @@ def test_links_of_others_are_counted_and_do_not_ring() -> None:
         assert before is not None
         assert (watch.changes() or 0) > before
         assert (heard.told, heard.overruns) == ([], 0)
+        watch.close()
+
+    asyncio.run(body())
+
+
+@in_private_network
+def test_routes_of_others_are_told_apart() -> None:
+    """A route, an address or a rule of others may take containers' packets away."""
+    network()
+    ip("link set foreign0 up")
+
+    async def body() -> None:
+        heard, routes = Heard(), [0]
+
+        def on_route() -> None:
+            routes[0] += 1
+
+        watch = LinkWatch(heard.change, heard.overrun, on_route)
+        watch.attach(asyncio.get_running_loop())
+        watch.follow(links.read(), {"podman1"}, awaits=False)
+        for line in (
+            "addr add 10.1.0.1/24 dev foreign0",
+            "route add 10.89.0.0/25 via 10.1.0.2",
+            "rule add to 10.89.0.0/24 unreachable",
+            "-6 rule add to fd89::/64 unreachable",
+        ):
+            before = routes[0]
+            ip(line)
+            watch.changes()
+            assert routes[0] > before, line
+        assert heard.told == []
+        watch.close()
+
+    asyncio.run(body())
+
+
+@in_private_network
+def test_a_port_isolated_by_bridge_rings() -> None:
+    """bridge(8) makes the kernel tell of it in the words of bridges alone."""
+    network()
+
+    async def body() -> None:
+        heard = Heard()
+        watch = LinkWatch(heard.change, heard.overrun)
+        watch.attach(asyncio.get_running_loop())
+        watch.follow(links.read(), {"podman1"}, awaits=False)
+        subprocess.run("bridge link set dev veth0 isolated on".split(), check=True)
+        watch.changes()
+        assert [told for told, _ in heard.told] == ["veth0 was isolated on its bridge"]
         watch.close()
 
     asyncio.run(body())

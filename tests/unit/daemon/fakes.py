@@ -119,6 +119,8 @@ class FakeHost:
     config: Config = field(default_factory=Config)
     covered: bool = True
     glances: Verdict | None = None
+    is_astray: bool = False
+    asked_routes_at: list[float] = field(default_factory=list)
     pause: Pause | None = None
     has_netavarks_units: bool = False
     looks_s: float = 0.0
@@ -177,6 +179,11 @@ class FakeHost:
     def wires(self) -> "FakeHost":
         """It tells of links what it tells of rules."""
         return self
+
+    def is_outdated(self) -> bool:
+        """Whether packets go another way than at the last look."""
+        self.asked_routes_at.append(now())
+        return self.is_astray
 
     def glance(self, before: Snapshot, verdict: Verdict) -> tuple[Snapshot, Verdict] | None:
         """What it saw of the links alone, where the test says that something is missing of them."""

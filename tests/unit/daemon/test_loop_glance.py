@@ -78,3 +78,14 @@ def test_a_repair_that_may_not_be_made_is_left_to_a_look() -> None:
     host = FakeHost(OK, glances=DOWN, config=Config(restore=Restore(links=False)))
     host.drive(10, {5: rings(host)})
     assert host.done[2:4] == ["glance", "look"]
+
+
+def test_where_packets_go_is_asked_once_for_many_changes_of_routes() -> None:
+    """A look is taken only where they go another way than before."""
+    host = FakeHost(OK)
+    host.drive(10, {5: host.hints.on_route, 5.2: host.hints.on_route, 7: host.hints.on_route})
+    assert host.asked_routes_at == [BEGAN_S + 5.5, BEGAN_S + 7.5]
+    assert len(host.looks_at) == 1
+    astray = FakeHost(OK, is_astray=True)
+    astray.drive(10, {5: astray.hints.on_route})
+    assert astray.looks_at == [BEGAN_S, BEGAN_S + 5.5]

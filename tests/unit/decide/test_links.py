@@ -201,6 +201,17 @@ def test_what_goes_with_a_bridge_follows_from_it() -> None:
         assert [loss.follows for loss in found] == follows
 
 
+def test_a_link_is_told_with_its_container() -> None:
+    """Where its other end says whose it is."""
+    links = links_with(replace(PORT, is_up=False), replace(OTHER_PORT, is_up=False))
+    mine, other = missing_links(SETUP, replace(seen(links), namespaces=INSIDE))
+    assert (mine.what, mine.container) == ("network app: veth0, the link of c1, is down", "c1")
+    assert (other.what, other.container) == (
+        "network app: veth1, the link of a container, is down",
+        "",
+    )
+
+
 def test_two_isolated_ports_do_not_reach_each_other() -> None:
     """A single one reaches all others."""
     one, other = replace(PORT, isolated=True), replace(OTHER_PORT, isolated=True)

@@ -82,3 +82,17 @@ def test_no_bytes_raise(noise: bytes, kind: int) -> None:
     """Garbage, alone or within a message, is left out."""
     list(parse_events(noise))
     list(parse_events(message(kind, noise)))
+
+
+def test_a_port_that_a_bridge_tells_of() -> None:
+    """Whether it is isolated: of the rest the other messages tell."""
+    for isolated in (True, False):
+        inner = attribute(1, b"\x03") + attribute(33, bytes([isolated]))
+        body = struct.pack("=BxHiII", 7, 1, 4, 0, 0) + attribute(12 | 0x8000, inner)
+        assert list(parse_events(message(16, body))) == [LinkEvent(4, isolated=isolated)]
+
+
+def test_a_rule_for_routing_is_of_no_link() -> None:
+    """It may concern all."""
+    for kind in (32, 33):
+        assert list(parse_events(message(kind, bytes(12)))) == [LinkEvent(0, is_address=True)]
