@@ -94,7 +94,7 @@ class Hints:
         self._rung = asyncio.Event()
         self._wants_look = False
         self._of_firewalld = False
-        self._of_links = False
+        self._at_a_glance = False
         self._heard = Heard()
 
     # What the watchers call.
@@ -143,7 +143,7 @@ class Hints:
         """A bridge of Podman's, a port or an address of one was changed."""
         if self._repairs_as is None:
             self._heard.changed_at = self._clock()
-            self._of_links = True
+            self._at_a_glance = True
             is_first = self.cause.kind is not CauseKind.LINK
             self._wake(by_link(told, asker), urgent=True, names_cause=is_first)
 
@@ -164,6 +164,7 @@ class Hints:
     def on_names(self, why: str) -> None:
         """The name server has ended, or is another one."""
         self._heard.changed_at = self._clock()
+        self._at_a_glance = True
         self._wake(other(why), urgent=True)
 
     def on_census(self) -> None:
@@ -203,10 +204,12 @@ class Hints:
         self._wants_look = True
         self._rung.set()
 
-    def take_links(self) -> bool:
-        """Whether a link was changed since this was asked last, or since the last look began."""
-        of_links, self._of_links = self._of_links, False
-        return of_links
+    def take_glance(self) -> bool:
+        """Whether links or the name server are others since this was asked last, or since the last
+        look began.
+        """
+        at_a_glance, self._at_a_glance = self._at_a_glance, False
+        return at_a_glance
 
     def begin_look(self) -> bool:
         """The look that begins now sees what was said so far; what is said from now on is for the
@@ -215,7 +218,7 @@ class Hints:
         Whether it has to hear firewalld for that.
         """
         of_firewalld, self._of_firewalld = self._of_firewalld, False
-        self._wants_look = self.urgent = self._of_links = False
+        self._wants_look = self.urgent = self._at_a_glance = False
         return of_firewalld
 
     def take(self) -> Heard:

@@ -29,6 +29,7 @@ from podwatch.daemon.wires import Wires
 from podwatch.decide.judge import judge
 from podwatch.decide.kinds import PLACES
 from podwatch.decide.links import missing_links
+from podwatch.decide.names import lost_names
 from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, about
@@ -200,15 +201,16 @@ class Looker:
         )
 
     def glance(self, before: Snapshot, verdict: Verdict) -> tuple[Snapshot, Verdict] | None:
-        """What is missing of the links now, of a host that lacked nothing at the look before.
+        """What is missing now of links and names, on a host that lacked nothing at the look before.
 
         None where nothing is, or where anything else may be another than it was then.
         """
         if verdict.setup is None or before.busy or self.outdated(before):
             return None
         unknown: list[Unknown] = []
-        now = replace(before, links=self.wires.read(unknown))
-        missing = tuple(missing_links(verdict.setup, now))
+        links, names = self.wires.read(unknown), self.names.read(verdict.setup, unknown)
+        now = replace(before, links=links, names=names)
+        missing = (*missing_links(verdict.setup, now), *lost_names(verdict.setup, now))
         return (now, replace(verdict, missing=missing, state=State.LOST)) if missing else None
 
     def judged(self, snapshot: Snapshot) -> tuple[Snapshot, Verdict]:

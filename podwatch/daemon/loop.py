@@ -19,7 +19,7 @@ from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import Pause, why_blocked
 from podwatch.decide import policy
 from podwatch.decide.decision import NEVER, Decision, Memory
-from podwatch.decide.kinds import LINKS, is_quick
+from podwatch.decide.kinds import LINKS, NAMES, is_quick
 from podwatch.decide.ways import with_ways
 from podwatch.report.publish import Publisher
 from podwatch.words.cause import NO_CAUSE
@@ -62,7 +62,7 @@ class _Look:
     """What a look saw and how it was judged, between two moments of the clock.
 
     `transactions` is their number before it, `pause` the pause that was going on then. A glance saw
-    the links alone: all else is as at the look before.
+    the links and the name server alone: all else is as at the look before.
     """
 
     snapshot: Snapshot
@@ -119,7 +119,7 @@ class Loop:
 
     async def _once(self) -> None:
         """Look, decide, report, act; where nothing is done, rest until the next look is due."""
-        glanced = self._glance() if self.hints.take_links() else None
+        glanced = self._glance() if self.hints.take_glance() else None
         if glanced is not None:
             look, decision = glanced
         else:
@@ -150,9 +150,9 @@ class Loop:
         return self._seen
 
     def _glance(self) -> tuple[_Look, Decision] | None:
-        """What to do about links that were changed, where all else was whole at the last look.
+        """What to do about links, or the name server, where all else was whole at the last look.
 
-        A link is put right in less time than a whole look takes, and what else may be lost does
+        They are put right in less time than a whole look takes, and what else may be lost does
         not depend on it: the look that follows sees it. None where there is nothing to do so.
         """
         seen, began, pause = self._seen, self.clock(), self.pause()
@@ -165,7 +165,9 @@ class Loop:
             return None
         transactions, now = self.hints.transactions, self.clock()
         look = _Look(*found, began, now, transactions, pause, is_glance=True)
-        memory, decision = policy.step(self.memory, look.verdict, now, self.limits, kinds=(LINKS,))
+        memory, decision = policy.step(
+            self.memory, look.verdict, now, self.limits, kinds=(LINKS, NAMES)
+        )
         if decision.method is None:
             return None
         self.memory, self._seen = memory, None

@@ -39,12 +39,10 @@ def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
 def resolve(there: Installed, *names: str) -> bool:
     """Whether names resolve: these two's for each other, and one of the standard networks' too."""
     asked = [("api", "db"), ("db", "api"), ("dual-web", "dual-udp")]
+    # For IPv4 alone: aardvark-dns 1.4 asks elsewhere for what it has no address of a family.
+    ask = ["/busybox", "timeout", "2", "/busybox", "nslookup", "-type=a"]
     return all(
-        there.host.run(
-            ["podman", "exec", caller, "/busybox", "timeout", "2", "/busybox", "nslookup", name],
-            check=False,
-        ).code
-        == 0
+        there.host.run(["podman", "exec", caller, *ask, name], check=False).code == 0
         for caller, name in asked
     )
 
@@ -99,7 +97,7 @@ def test_a_container_that_comes_and_goes_is_known(there: Installed) -> None:
     there.host.run(["kill", "-KILL", before])
     server = until_one_serves(there, but=before)
     web(there.host, "late", networks=["names"])
-    ask = ["podman", "exec", "api", "/busybox", "nslookup", "late"]
+    ask = ["podman", "exec", "api", "/busybox", "nslookup", "-type=a", "late"]
     there.until(lambda: there.host.run(ask, check=False).code == 0, "the new name resolves")
     there.host.podman("rm", "--force", "late")
     assert serving(there) == [named(there)] == [server]

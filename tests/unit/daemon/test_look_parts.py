@@ -16,6 +16,7 @@ from podwatch.daemon.containers import Containers
 from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
+from podwatch.daemon.names import Names
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.wires import Wires
 from podwatch.drivers.saved import SavedRules
@@ -356,7 +357,7 @@ def test_rules_of_other_drivers_count_beside_those_that_were_read(tmp_path: Path
     assert asyncio.run(host.looker.look()).others == {}
 
 
-def test_a_glance_is_of_the_links_alone(tmp_path: Path) -> None:
+def test_a_glance_is_of_links_and_names_alone(tmp_path: Path) -> None:
     """It tells what is missing of them, on a host that is as it was at the look before."""
     host = Host(tmp_path)
     there = links_of(SETUP)
@@ -372,6 +373,14 @@ def test_a_glance_is_of_the_links_alone(tmp_path: Path) -> None:
     assert [loss.thing for loss in found[1].missing] == [("link", name, "")]
     assert found[1].state is State.LOST
     assert (found[0].rules, found[1].rules) == (snapshot.rules, verdict.rules)
+    (endpoint, *_), served = SETUP.endpoints, tmp_path / "dns"
+    served.mkdir()
+    (served / "app").write_text(f"10.88.0.1\n{endpoint.container_id} 10.88.0.2  web\n")
+    host.looker.wires = Wires(None, lambda: there)
+    host.looker.names = Names(Installed.at(Paths(aardvark=served, locks=()), None))
+    found = host.looker.glance(snapshot, verdict)
+    assert found is not None
+    assert [loss.kind for loss in found[1].missing] == ["names"]
     for other, before in (
         (replace(snapshot, busy="podman"), verdict),
         (snapshot, replace(verdict, setup=None)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A glance at the links alone: what it is for, and where it gives way to a look."""
+"""A glance at links and name server: what it is for, and where it gives way to a look."""
 
 from collections.abc import Callable
 
@@ -34,6 +34,17 @@ def test_a_link_is_put_right_before_anything_else_is_looked_at() -> None:
     ]
     assert host.looks_at[1] == BEGAN_S + 5
     assert host.copies == [True, True], "a glance saw no rules to copy"
+
+
+def test_a_name_server_is_started_before_anything_else_is_looked_at() -> None:
+    """Its end is heard; nobody's names resolve until it runs again."""
+    ended = Missing(MissingKind.NAMES, "aardvark-dns does not run", "")
+    started = Outcome(Method.NAMES, done=True, detail="")
+    host = FakeHost(OK, glances=Verdict(State.LOST, (ended,)), outcome=started)
+    host.drive(10, {5: lambda: host.hints.on_names("aardvark-dns (7) ended")})
+    assert host.done[2:5] == [
+        *("glance", "names", "report aardvark-dns does not run by aardvark-dns (7) ended"),
+    ]
 
 
 def test_where_a_glance_finds_nothing_there_is_a_look() -> None:
