@@ -13,6 +13,7 @@ from podwatch.adapters.systemd import Systemd
 from podwatch.drivers import forwarding
 from podwatch.drivers.forwarding import parse_chains
 from podwatch.words.errors import Unreadable
+from podwatch.words.links import NETWORK_MANAGER, NETWORKD
 from podwatch.words.way import BaseChain
 
 _NFTABLES_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
@@ -23,7 +24,10 @@ MAX_TABLES = 16
 _NETAVARKS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.service")
 """netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
 
-_OTHERS = ("docker.service", "ufw.service", "nftables.service")
+KEEPERS = (NETWORK_MANAGER, NETWORKD)
+"""They have no rules, but may configure Podman's bridges."""
+
+_OTHERS = ("docker.service", "ufw.service", "nftables.service", *KEEPERS)
 OTHERS_EVERY_S = 60.0
 """Other firewalls, and their rules, are looked at again after so long."""
 

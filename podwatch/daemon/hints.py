@@ -37,6 +37,10 @@ _RESTARTS = frozenset({FirewalldEvent.RELOADED, FirewalldEvent.STARTED})
 """Events at which netavark's own units start their work."""
 
 
+_OF_PODMAN = ("podman", "netavark")
+"""Who changes links when podwatch has containers reloaded."""
+
+
 class Watcher(Protocol):
     """Who listens to one thing of the host, and rings when something has happened there."""
 
@@ -140,8 +144,12 @@ class Hints:
         self._wake(other("a sysctl was set"), urgent=True)
 
     def on_link(self, told: str, asker: Writer | None) -> None:
-        """A bridge of Podman's, a port or an address of one was changed."""
-        if self._repairs_as is None:
+        """A bridge of Podman's, a port or an address of one was changed.
+
+        While podwatch repairs it is news only if somebody else asked for it.
+        """
+        is_others = asker is not None and asker.name not in (self._own_name, *_OF_PODMAN)
+        if self._repairs_as is None or is_others:
             self._heard.changed_at = self._clock()
             self._at_a_glance = True
             is_first = self.cause.kind is not CauseKind.LINK

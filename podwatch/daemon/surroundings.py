@@ -7,15 +7,17 @@ soon after somebody's rules were changed, and never while the driver's own rules
 
 import asyncio
 import math
+import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 from podwatch.adapters import aardvark, kernel, links
 from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.link_keepers import keeps
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.asking import Asking
-from podwatch.daemon.firewalls import OTHERS_EVERY_S, Neighbours, drops_of_others, is_there
+from podwatch.daemon.firewalls import KEEPERS, OTHERS_EVERY_S, Neighbours, drops_of_others, is_there
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.rules import Rules
 from podwatch.drivers import forwarding
@@ -82,7 +84,7 @@ class Surroundings:
     ) -> tuple[str, ...]:
         """The active units; after `limit_s` seconds those of the answer before, if there is one."""
         self._active = await self._asking.hear(asked, limit_s)
-        return self._active
+        return tuple(unit for unit in self._active if unit not in KEEPERS)
 
     @property
     def has_netavarks_units(self) -> bool:
@@ -154,13 +156,18 @@ class Surroundings:
 
     def _read(self, setup: Setup, *, drops: bool) -> Around:
         try:
-            return around(setup, self._installed, drops=drops)
+            keepers = [unit for unit in KEEPERS if unit in self._active]
+            return around(setup, self._installed, drops=drops, keepers=keepers)
         except Unreadable:
             return Around()
 
 
-def around(setup: Setup, installed: Installed, *, drops: bool) -> Around:
+def around(
+    setup: Setup, installed: Installed, *, drops: bool, keepers: Collection[str] = ()
+) -> Around:
     """What the host's network is like around Podman's; whom a chain that `drops` parts as well.
+
+    `keepers` are units that run, and may configure links.
 
     Raises Unreadable where the kernel does not tell.
     """
@@ -173,7 +180,17 @@ def around(setup: Setup, installed: Installed, *, drops: bool) -> Around:
         deaf,
         not deaf or kernel.has_default_v6(),
         aardvark.read_names(installed.paths.aardvark) if drops else None,
+        tuple(_kept(setup, keepers)),
     )
+
+
+def _kept(setup: Setup, keepers: Collection[str]) -> Iterator[tuple[str, str]]:
+    for network in list(setup.networks.values())[:MAX_NETWORKS] if keepers else ():
+        try:
+            index = socket.if_nametoindex(network.bridge)
+        except OSError:
+            continue
+        yield from ((unit, network.bridge) for unit in keepers if keeps(unit, index))
 
 
 def _routes(setup: Setup) -> Iterator[Routed]:

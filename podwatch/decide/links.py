@@ -140,10 +140,11 @@ def _off_its_bridge(
 ) -> Iterator[Missing]:
     """A container's link that is on no bridge, or on another one than its address is of.
 
-    Where the bridge is the administrator's, he may have chosen another one.
+    Where the bridge is the administrator's, he may have chosen another one; one that was renamed is
+    the same bridge.
     """
     bridge = wired.bridges[place.bridge]
-    if bridge.unmanaged and link.master:
+    if link.master and (bridge.unmanaged or link.master == moved_to(bridge, links)):
         return
     where = f"on {link.master}" if link.master else "on no bridge"
     what = f"{_whose(link, place, snapshot)} is {where}, not on {place.bridge}"

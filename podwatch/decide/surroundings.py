@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import about
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY, VARIANTS
+from podwatch.words.links import NETWORK_MANAGER, NETWORKD
 from podwatch.words.network import Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
@@ -28,6 +29,28 @@ _FIREWALLS = {
     ),
 }
 """Other firewalls by the unit that runs them: what they do, and what to do about it."""
+
+
+_KEEPERS = {
+    NETWORK_MANAGER: (
+        "NetworkManager",
+        "“nmcli networking off”, or a profile of its own, takes their addresses and ports away",
+        "let /etc/NetworkManager/conf.d/podman.conf have [keyfile] unmanaged-devices={}, then: "
+        "systemctl reload NetworkManager",
+        ("interface-name:", ";"),
+    ),
+    NETWORKD: (
+        "systemd-networkd",
+        "its next restart takes their addresses and ports away",
+        "let /etc/systemd/network/05-podman.network have [Match] Name={} and [Link] "
+        "Unmanaged=yes, then: networkctl reload",
+        ("", " "),
+    ),
+}
+"""Who may configure Podman's bridges: what comes of it, what to do about it, and how a pattern of
+names is spelled there, and one behind the other."""
+
+_NAMES = ("podman*", "veth*")
 
 
 def without_events(observed: Ruleset) -> Iterable[Notice]:
@@ -146,7 +169,15 @@ def unforwarded(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
 
 
 def neighbours(snapshot: Snapshot) -> Iterable[Notice]:
-    """Active units that add rules of their own, or take everybody's away."""
+    """Active units that add rules of their own, take everybody's away, or configure bridges."""
+    for unit, (who, does, advice, (before, between)) in _KEEPERS.items():
+        bridges = [bridge for keeper, bridge in snapshot.around.kept if keeper == unit]
+        if bridges:
+            more = f" and {len(bridges) - 3} more" if len(bridges) > 3 else ""
+            what = f"{who} takes {', '.join(bridges[:3])}{more} for its own to configure: {does}"
+            others = [bridge for bridge in bridges if not bridge.startswith("podman")]
+            names = between.join(f"{before}{name}" for name in (*_NAMES, *others))
+            yield Notice(WarningKind.NEIGHBOUR, what, advice.format(names))
     for unit in snapshot.neighbours:
         if unit in _FIREWALLS:
             yield Notice(WarningKind.NEIGHBOUR, *_FIREWALLS[unit])

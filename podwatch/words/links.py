@@ -78,6 +78,10 @@ class Routed:
     uplink: str = ""
 
 
+NETWORK_MANAGER, NETWORKD = "NetworkManager.service", "systemd-networkd.service"
+"""The units of programs that configure a host's links, Podman's among them if they are let."""
+
+
 @dataclass(frozen=True, slots=True)
 class Around:
     """What the host's network is like around Podman's, apart from rules.
@@ -86,7 +90,8 @@ class Around:
     nftables; `internal` the networks without a way out whose bridge is there. `deaf` are interfaces
     that once had routes from router advertisements and take no more of them, as they forward;
     `has_default_v6` says whether there is a default route for IPv6. `named` are the networks, by
-    name, whose containers ask aardvark-dns; None where nobody looked.
+    name, whose containers ask aardvark-dns; None where nobody looked. `kept` are (unit, bridge):
+    bridges that NetworkManager or systemd-networkd takes for its own to configure.
     """
 
     routes: tuple[Routed, ...] = ()
@@ -95,3 +100,4 @@ class Around:
     deaf: tuple[str, ...] = ()
     has_default_v6: bool = True
     named: frozenset[str] | None = None
+    kept: tuple[tuple[str, str], ...] = ()

@@ -200,3 +200,13 @@ def test_lost_messages_about_links_want_a_look(hints: Hints) -> None:
     """Anything may have changed."""
     hints.on_links_overrun()
     assert (hints.wants_look, hints.urgent) == (True, True)
+
+
+def test_who_changes_links_during_a_repair_is_heard(hints: Hints) -> None:
+    """Only podwatch itself, and podman that it has reload containers, is no news then."""
+    for name, is_news in (("NetworkManager", True), ("podwatch", False), ("netavark", False)):
+        hints.begin_look()
+        hints.cause = NO_CAUSE
+        with hints.repairing(()):
+            hints.on_link("podman1 was set down", Writer(name, 7))
+        assert (hints.wants_look, bool(hints.cause)) == (is_news, is_news)

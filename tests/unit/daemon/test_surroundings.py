@@ -219,7 +219,10 @@ def test_routes_and_settings_are_compared_with_those_of_the_last_look(
     answers = {"way": Around(deaf=("eth0",))}
     asked: list[bool] = []
 
-    def read(_setup: Setup, _installed: Installed, *, drops: bool) -> Around:
+    def read(
+        _setup: Setup, _installed: Installed, *, drops: bool, keepers: Sequence[str]
+    ) -> Around:
+        assert keepers == []
         asked.append(drops)
         if not answers:
             raise RulesUnreadable("the kernel does not tell")
@@ -375,3 +378,35 @@ def test_this_very_host_can_be_asked() -> None:
         drops=True,
     )
     assert found.routes == ()
+
+
+class Active:
+    """A systemd by which these units are active."""
+
+    async def active_states(self, names: Sequence[str]) -> dict[str, str]:
+        """Their states."""
+        active = ("docker.service", "NetworkManager.service")
+        return {name: "active" for name in names if name in active}
+
+
+def test_who_configures_links_is_no_neighbour_with_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a unit that runs and may do so the bridges are asked for; it is not listed."""
+    asked: list[Sequence[str]] = []
+
+    def read(
+        _setup: Setup, _installed: Installed, *, drops: bool, keepers: Sequence[str]
+    ) -> Around:
+        assert not drops
+        asked.append(keepers)
+        return Around()
+
+    monkeypatch.setattr(surroundings, "around", read)
+    systemd: Any = Active()
+
+    async def body() -> None:
+        there = Surroundings(Installed.at(Paths(), None), {}, systemd, None)
+        assert await there.hear(there.begin(), None) == ("docker.service",)
+        there.look_further(SETUP)
+
+    asyncio.run(body())
+    assert asked == [["NetworkManager.service"]]

@@ -34,6 +34,9 @@ WHOLE = Links(
 )
 
 
+INSIDE = {0: (Inner("lo", 1, kind=""), Inner("eth0", 2, peer=4, addresses=(ADDRESS,)))}
+
+
 def seen(links: Links | None = WHOLE, file: NetworkFile = FILE) -> Snapshot:
     """A look that found these links."""
     return Snapshot(SETUP, None, None, links=links, files={file.name: file})
@@ -117,8 +120,9 @@ def test_a_bridge_that_is_gone_lacks_its_addresses_too() -> None:
 
 def test_a_bridge_under_another_name_is_told_and_not_made_again() -> None:
     """Two bridges with one address would be worse than one with a wrong name."""
-    renamed = Links({"br9": replace(BRIDGE, name="br9")}, {"br9": (V4, V6)})
-    assert lost(renamed) == []
+    ports = {"br9": replace(BRIDGE, name="br9"), "veth0": replace(PORT, master="br9")}
+    renamed = Links(ports, {"br9": (V4, V6)})
+    assert list(missing_links(SETUP, replace(seen(renamed), namespaces=INSIDE))) == []
     (notice,) = moved(SETUP, seen(renamed))
     assert notice.kind is WarningKind.RENAMED
     assert notice.what == (
@@ -148,9 +152,6 @@ def test_a_containers_link_that_is_down(link: Link) -> None:
         assert lost(links_with(replace(strange, is_up=False))) == []
     elsewhere = replace(link, is_up=False, master="virbr0")
     assert lost(links_with(elsewhere)) == []
-
-
-INSIDE = {0: (Inner("lo", 1, kind=""), Inner("eth0", 2, peer=4, addresses=(ADDRESS,)))}
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,16 @@ from ipaddress import ip_network
 import pytest
 
 from podwatch.decide.judge import judge
-from podwatch.decide.surroundings import astray, parted, shut_out, unforwarded, without_events
+from podwatch.decide.surroundings import (
+    astray,
+    neighbours,
+    parted,
+    shut_out,
+    unforwarded,
+    without_events,
+)
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY
-from podwatch.words.links import Around, Routed
+from podwatch.words.links import NETWORK_MANAGER, NETWORKD, Around, Routed
 from podwatch.words.network import Network
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
@@ -128,3 +135,21 @@ def test_what_nobody_ever_saw_forwarded_is_told() -> None:
     assert notice.what.startswith("net.ipv4.ip_forward is 0: what is sent to containers")
     assert judge(seen).state is State.LOST
     assert list(unforwarded(SETUP, snapshot(sysctls={"net/ipv4/ip_forward": "1"}))) == []
+
+
+def test_who_configures_podmans_bridges_is_told_before_anything_breaks() -> None:
+    """Each with its own remedy, which names bridges that have names of their own."""
+    kept = tuple((NETWORK_MANAGER, name) for name in ("podman1", "podman2", "br9", "podman3"))
+    snapshot = Snapshot(None, None, None, around=Around(kept=(*kept, (NETWORKD, "podman1"))))
+    manager, networkd = neighbours(snapshot)
+    assert manager.what.startswith(
+        "NetworkManager takes podman1, podman2, br9 and 1 more for its own to configure: "
+    )
+    assert manager.advice == (
+        "let /etc/NetworkManager/conf.d/podman.conf have [keyfile] unmanaged-devices="
+        "interface-name:podman*;interface-name:veth*;interface-name:br9, then: "
+        "systemctl reload NetworkManager"
+    )
+    assert networkd.what.startswith("systemd-networkd takes podman1 for its own to configure: ")
+    assert "[Match] Name=podman* veth* and [Link] Unmanaged=yes" in networkd.advice
+    assert judge(snapshot).state is State.OK
