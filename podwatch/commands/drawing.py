@@ -2,8 +2,9 @@
 """`podwatch explain --svg`: the host as a picture, with what is broken in red. Pure.
 
 From left to right: the outside, published ports, networks, containers. A line is a way; a broken
-one is red and dashed, and says at which hop it breaks. Every text in it may come from elsewhere
-and is escaped.
+one is red and dashed, and says at which hop it breaks. A network is red where its isolation, its
+names or what joins its containers is broken. Every text in it may come from elsewhere and is
+escaped.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ def draw(found: Sequence[Way]) -> str:
     """The ways as an SVG document."""
     ins = [way for way in found if way.kind is WayKind.IN]
     outs = [way for way in found if way.kind is WayKind.OUT]
-    isolation = {way.network: way.mark for way in found if way.kind is WayKind.ISOLATION}
+    shared = [way for way in found if way.kind not in (WayKind.IN, WayKind.OUT)]
     networks = list(dict.fromkeys(way.network for way in found))
     containers = list(dict.fromkeys(way.container for way in found if way.container))
     rows = max(len(ins) + len(outs), len(networks), len(containers), 1)
@@ -52,17 +53,25 @@ def draw(found: Sequence[Way]) -> str:
         elif note := next((hop.what for hop in way.hops if hop.advice), ""):
             parts.append(_text(_PORT_X + 6, y + 13, note[:60], 10, _NOTED))
     for name in networks:
-        colour = _STROKES[isolation.get(name, Mark.OPEN)]
-        parts.append(_box(_NET_X, net_y[name], 160, name, colour))
+        mine = [way for way in shared if way.network == name]
+        parts.append(_box(_NET_X, net_y[name], 160, name, _STROKES[_gravest(mine)]))
+        hop = next((hop for way in mine if (hop := way.first_broken)), None)
+        if hop is not None:
+            told = f"{hop.place}: {hop.what}"[:60]
+            parts.append(_text(_NET_X, net_y[name] + 28, told, 10, _STROKES[Mark.BROKEN]))
     for name in containers:
-        marks = {way.mark for way in found if way.container == name}
-        colour = _STROKES[next((mark for mark in _GRAVEST if mark in marks), Mark.OPEN)]
+        colour = _STROKES[_gravest([way for way in found if way.container == name])]
         parts.append(_box(_BOX_X, box_y[name], 240, name, colour))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" '
         f'width="{_WIDTH}" height="{height:.0f}" font-family="sans-serif">\n'
         f'<rect width="100%" height="100%" fill="#ffffff"/>\n{"".join(parts)}</svg>\n'
     )
+
+
+def _gravest(ways: Iterable[Way]) -> Mark:
+    marks = {way.mark for way in ways}
+    return next((mark for mark in _GRAVEST if mark in marks), Mark.OPEN)
 
 
 def _spread(names: Sequence[str], height: float) -> dict[str, float]:

@@ -6,13 +6,15 @@ A hop is only called broken if packets stop there; a rule that is missing where 
 packet pass is a note, and so is what is the container's own matter or the host's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from podwatch.decide import hops
+from podwatch.decide.bridge_hops import BridgeHops
 from podwatch.decide.census import living
 from podwatch.decide.facts import facts
 from podwatch.decide.firewalld_hops import FirewalldHops
+from podwatch.decide.name_hops import NameHops
 from podwatch.decide.rule_hops import RuleHops
 from podwatch.decide.rules import rules_of
 from podwatch.drivers.driver import DRIVERS, about
@@ -20,6 +22,9 @@ from podwatch.words.network import Address, Container, Endpoint, PortMapping, Se
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import Hop, Kernel, Mark, Way, WayKind
+
+_MAX_NAMED = 3
+"""So many containers are named in the title of a network's way."""
 
 
 def explain(
@@ -43,7 +48,7 @@ def explain(
         for endpoint in sorted(snapshot.setup.endpoints, key=teller.name)
         for way in teller.ways(endpoint)
     ]
-    return found + list(teller.isolation())
+    return [*found, *teller.isolation(), *teller.neighbours(), *teller.names()]
 
 
 class _Teller:
@@ -62,6 +67,11 @@ class _Teller:
         expected = rules_of(self.setup, snapshot) if rules is None else rules
         self._firewalld = FirewalldHops(snapshot.firewalld, self.setup, kernel)
         self._rules = RuleHops(snapshot, self.setup, expected, kernel.others)
+        self._bridges = BridgeHops(snapshot, self.setup, kernel)
+        self._versions: dict[str, set[int]] = {}  # of IP addresses, by container
+        for endpoint in setup.endpoints:
+            mine = self._versions.setdefault(endpoint.container_id, set())
+            mine.update(address.version for address, _ in endpoint.addresses)
 
     def name(self, endpoint: Endpoint) -> str:
         """What its container is called."""
@@ -77,8 +87,7 @@ class _Teller:
                     passed = tuple(self._in(endpoint, known, address, mapping))
                     title = f"{one} → {name} ({one.target(address)})"
                     yield self._way_in(title, name, endpoint, one, passed)
-        everywhere = [e for e in self.setup.endpoints if e.container_id == endpoint.container_id]
-        versions = {address.version for whole in everywhere for address, _ in whole.addresses}
+        versions = self._versions[endpoint.container_id]
         for one in map(self._asked, endpoint.port_mappings or ()):
             if one.host_ip is not None and one.host_ip.version not in versions:
                 hop = hops.no_address(one.host_ip, name)
@@ -105,6 +114,34 @@ class _Teller:
         for key, name in {e.network_id: e.network_name for e in self.setup.endpoints}.items():
             if hop := self._rules.isolation(key, name):
                 yield Way(WayKind.ISOLATION, f"isolation of {name}", "", "", name, (hop,))
+
+    def neighbours(self) -> Iterator[Way]:
+        """Between the containers of each network that has several."""
+        for name, places in self._bridges.places.items():
+            running = {
+                place.container_id: (place, known)
+                for place in places
+                if (known := self.snapshot.containers.get(place.container_id)) and known.is_up
+            }
+            if len(running) < 2:
+                continue
+            bridge, members = self._bridges.bridges[name], list(running.values())
+            among = {key: known.title for key, (_, known) in running.items()}
+            title = f"{_few(among.values())} with each other on {bridge.network}"
+            passed = tuple(self._bridges.neighbours(bridge, members))
+            yield Way(WayKind.NEIGHBOURS, title, "", "", bridge.network, passed, among=among)
+
+    def names(self) -> Iterator[Way]:
+        """From the names of each network's containers to their addresses."""
+        of_names = NameHops(self.snapshot, self.setup)
+        for served, among in of_names.served():
+            title = f"names of {_few(among.values())} on {served.network}"
+            bridge = self._bridges.called(served.network)
+            passed = (
+                *self._bridges.without(bridge, {one.version for one in served.addresses}),
+                *of_names.of(served, among),
+            )
+            yield Way(WayKind.NAMES, title, "", "", served.network, passed, among=among)
 
     def _is_internal(self, endpoint: Endpoint) -> bool:
         network = self.setup.networks.get(endpoint.network_id)
@@ -160,7 +197,8 @@ class _Teller:
         yield from self._rules.forward(endpoint, address, inward=True)
         if mapping.host_ip is None or not mapping.host_ip.is_loopback:
             yield from self._rules.other_firewalls(endpoint, address, inward=True)
-        yield from hops.wire(self.kernel, self.setup, endpoint, address, known)
+        yield from self._bridges.bridge(endpoint, address.version)
+        yield from self._link(endpoint, address, known)
         yield from hops.state(known)
         yield from hops.process(self.kernel, endpoint, known, mapping)
 
@@ -168,7 +206,8 @@ class _Teller:
         yield from hops.state(known)
         if known is not None and not known.is_running:
             return
-        yield from hops.wire(self.kernel, self.setup, endpoint, address, known)
+        yield from self._link(endpoint, address, known)
+        yield from self._bridges.bridge(endpoint, address.version)
         yield from self._host_forwards(endpoint, address)
         yield from self._firewalld.gate(to_a_port=False)
         yield from self._firewalld.source(endpoint, address)
@@ -176,7 +215,12 @@ class _Teller:
         yield from self._rules.forward(endpoint, address)
         yield from self._rules.other_firewalls(endpoint, address)
         yield self._rules.masquerade(endpoint, address)
-        yield hops.route(self.kernel, address)
+        yield hops.route(self.kernel, address, self.snapshot.around)
+
+    def _link(self, endpoint: Endpoint, address: Address, known: Container | None) -> Iterator[Hop]:
+        network = self.setup.networks.get(endpoint.network_id)
+        if network is not None:
+            yield from self._bridges.link(network.bridge, address, known)
 
     def _host_forwards(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
         """Whether the host forwards, in either direction: an answer goes the other way."""
@@ -184,3 +228,10 @@ class _Teller:
         links = (*self.snapshot.uplinks, network.bridge) if network else self.snapshot.uplinks
         if self.setup.driver in DRIVERS or self.kernel.forwarding:
             yield hops.forwarding(self.kernel, address, links)
+
+
+def _few(names: Iterable[str]) -> str:
+    """Some of many names, in one line."""
+    told = sorted(names)
+    more = len(told) - _MAX_NAMED
+    return ", ".join(told[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

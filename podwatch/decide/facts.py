@@ -18,7 +18,6 @@ def facts(snapshot: Snapshot) -> Kernel:
             for path, value in snapshot.sysctls.items()
             if path.endswith(("/forwarding", "/ip_forward"))
         },
-        links=None if snapshot.links is None else snapshot.links.by_name,
         wires=_wires(snapshot),
         routed=snapshot.routed,
         others=tuple(chain for chain in snapshot.drops if chain.hook == "forward"),
@@ -35,17 +34,29 @@ def with_sockets(seen: Kernel, sockets: Kernel) -> Kernel:
 
 
 def _wires(snapshot: Snapshot) -> Mapping[Address, tuple[Wire, ...]] | None:
-    """By which links addresses are reached; None where not every namespace is known."""
+    """By which links each address is reached: those of its namespace, its own first.
+
+    A container may have its address on a bridge of its own, over its link. None where not every
+    namespace is known.
+    """
     if snapshot.links is None or snapshot.namespaces is None:
         return None
     by_index = {link.index: link for link in snapshot.links.by_name.values()}
-    behind = {link.netns_id for link in by_index.values() if (link.netns_id or 0) >= 0} - {None}
-    if not behind <= snapshot.namespaces.keys():
+    numbers = {link.netns_id for link in by_index.values() if link.netns_id is not None}
+    if any(number >= 0 and not snapshot.namespaces.get(number) for number in numbers):
         return None
     found: dict[Address, tuple[Wire, ...]] = {}
-    for inners in snapshot.namespaces.values():
+    for number, inners in snapshot.namespaces.items():
+        ends = {inner.index: by_index.get(inner.peer) for inner in inners}
+        wires = {
+            inner.index: Wire(end, inner.is_up)
+            for inner in inners
+            if (end := ends[inner.index]) is not None and end.netns_id == number
+        }
         for inner in inners:
-            wire = Wire(by_index.get(inner.peer), inner.is_up)
+            own = wires.get(inner.index)
+            others = [wire for index, wire in wires.items() if index != inner.index]
+            mine = (*((own,) if own else ()), *others) or (Wire(None),)
             for address in inner.addresses:
-                found[address.ip] = (*found.get(address.ip, ()), wire)
+                found[address.ip] = (*found.get(address.ip, ()), *mine)
     return found

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hops that are no firewall's: sockets, forwarding, bridge, link, process, route. Pure.
+"""Hops that are no firewall's: sockets, forwarding, process, the way on. Pure.
 
 Each function tells one place a packet passes, from what the kernel shows and podman says.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from podwatch.drivers.sysctls import FORWARDING, Sysctl
-from podwatch.words.network import Address, Container, ContainerState, Endpoint, PortMapping, Setup
+from podwatch.words.links import Around
+from podwatch.words.network import Address, Container, ContainerState, Endpoint, PortMapping
 from podwatch.words.text import listed
-from podwatch.words.way import Hop, Kernel, Mark, Wire
+from podwatch.words.way import Hop, Kernel, Mark
 
 _ELSEWHERE = "publish the port on another address"
 
@@ -77,62 +78,17 @@ def _name(path: str) -> str:
     return Sysctl(path, "").name
 
 
-def route(kernel: Kernel, address: Address) -> Hop:
+def route(kernel: Kernel, address: Address, around: Around) -> Hop:
     """Whether the host has a way for what is not its neighbour's: that is the host's own matter."""
     if address.version in kernel.routed:
         return Hop("route", f"a default route for IPv{address.version}")
+    if address.version == 6 and around.deaf and not around.has_default_v6:
+        link = around.deaf[0]
+        what = f"{link} takes no more router advertisements since IPv6 is forwarded, and has lost "
+        advice = f"sysctl -w net.ipv6.conf.{link}.accept_ra=2"
+        return Hop("route", f"{what}its default route", Mark.BROKEN, advice)
     what = f"no default route for IPv{address.version}: only neighbours are reached"
     return Hop("route", what, Mark.NOTE)
-
-
-def wire(
-    kernel: Kernel, setup: Setup, endpoint: Endpoint, address: Address, known: Container | None
-) -> Iterator[Hop]:
-    """The network's bridge, and the container's link on it."""
-    network = setup.networks.get(endpoint.network_id)
-    if network is None:
-        yield Hop("bridge", "nothing says which it is", Mark.UNKNOWN)
-        return
-    if kernel.links is None:
-        yield Hop("bridge", "the host's links could not be listed", Mark.UNKNOWN, "ip link")
-        return
-    reload = f"podman network reload {known.name if known else endpoint.container_id[:12]}"
-    bridge = kernel.links.get(network.bridge)
-    if bridge is None:
-        yield Hop("bridge", f"{network.bridge} does not exist", Mark.BROKEN, reload)
-        return
-    if not bridge.is_up:
-        advice = f"ip link set {network.bridge} up"
-        yield Hop("bridge", f"{network.bridge} is down", Mark.BROKEN, advice)
-    else:
-        yield Hop("bridge", f"{network.bridge} is up")
-    # Of a container that podman does not call up it is not known that it has its link yet.
-    if kernel.wires is not None and known is not None and known.is_up:
-        wires = kernel.wires.get(address, ())
-        yield _link(wires, network.bridge, address, known.title, reload)
-
-
-def _link(wires: Sequence[Wire], bridge: str, address: Address, name: str, reload: str) -> Hop:
-    """How an address is joined to its bridge. Who else has the same address does no harm."""
-    joined = next((wire.end for wire in wires if wire.end and wire.joins(bridge)), None)
-    if joined is not None:
-        return Hop("link", f"{joined.name} joins {name} to {bridge}")
-    wire = next(iter(wires), None)
-    if wire is None:
-        what = f"{name} has lost {address}, or its link to {bridge}: no namespace has the address"
-        return Hop("link", what, Mark.BROKEN, reload)
-    if wire.end is None:
-        what = f"{name}'s link does not lead to {bridge}"
-        return Hop("link", what, Mark.BROKEN, reload)
-    if not wire.end.is_up:
-        what = f"{wire.end.name}, {name}'s link to {bridge}, is down"
-        return Hop("link", what, Mark.BROKEN, f"ip link set {wire.end.name} up")
-    if wire.end.master != bridge:
-        where = f"is on {wire.end.master}, and not on" if wire.end.master else "is not on"
-        what = f"{wire.end.name}, {name}'s link, {where} {bridge}"
-        advice = f"ip link set {wire.end.name} master {bridge}"
-        return Hop("link", what, Mark.BROKEN, advice)
-    return Hop("link", f"{name}'s link is down inside of it", Mark.BROKEN, reload)
 
 
 def state(known: Container | None) -> Iterator[Hop]:

@@ -30,7 +30,7 @@ def lost_names(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = ()) ->
     server = snapshot.names
     if server is None:
         return
-    asking = _asked(server, setup, snapshot)
+    asking = asked(server, setup, snapshot)
     if not server.running:
         if asking:
             names = sorted({served.network for served in asking})
@@ -44,9 +44,9 @@ def lost_names(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = ()) ->
     if len(server.running) == 1 and not server.is_alive and server.served:
         yield _misnamed(server)
     for served in () if snapshot.links is None else asking:
-        unheard = [address for address in served.addresses if not _listens(server, address)]
+        unheard = [address for address in served.addresses if not listens(server, address)]
         for address in unheard:
-            if address in _here(snapshot) and not _is_taken(server, address):
+            if address in here(snapshot) and not is_taken(server, address):
                 yield Missing(
                     MissingKind.LISTENER,
                     f"network {served.network}: aardvark-dns does not listen on {address}",
@@ -83,7 +83,7 @@ def name_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
             yield from _unknown_to_it(server, setup, snapshot)
 
 
-def _asked(server: NameServer, setup: Setup, snapshot: Snapshot) -> list[Served]:
+def asked(server: NameServer, setup: Setup, snapshot: Snapshot) -> list[Served]:
     """The networks with a container that runs: those of which aardvark-dns knows one."""
     living = {endpoint.container_id for endpoint in setup.endpoints}
     living |= {key for key, known in snapshot.containers.items() if known.is_running}
@@ -109,11 +109,12 @@ def _misnamed(server: NameServer) -> Missing:
     )
 
 
-def _listens(server: NameServer, address: Address) -> bool:
+def listens(server: NameServer, address: Address) -> bool:
+    """Whether a socket is there that could be aardvark-dns'."""
     return (address, server.port) in server.sockets
 
 
-def _is_taken(server: NameServer, address: Address) -> bool:
+def is_taken(server: NameServer, address: Address) -> bool:
     """Whether somebody else has the port on every address: nobody can listen on this one then."""
     return any(
         taken.is_unspecified and taken.version >= address.version and port == server.port
@@ -121,7 +122,7 @@ def _is_taken(server: NameServer, address: Address) -> bool:
     )
 
 
-def _here(snapshot: Snapshot) -> set[Address]:
+def here(snapshot: Snapshot) -> set[Address]:
     """The addresses that the host has."""
     if snapshot.links is None:
         return set()
@@ -133,9 +134,9 @@ def _taken(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[Not
     networks = sorted(
         {
             served.network
-            for served in _asked(server, setup, snapshot)
+            for served in asked(server, setup, snapshot)
             for address in served.addresses
-            if not _listens(server, address) and _is_taken(server, address)
+            if not listens(server, address) and is_taken(server, address)
         }
     )
     if networks:
@@ -153,7 +154,7 @@ def _damaged(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[N
     for served in server.served:
         if not served.damage:
             continue
-        answers = any(_listens(server, address) for address in served.addresses)
+        answers = any(listens(server, address) for address in served.addresses)
         kind = WarningKind.NAME_SERVERS if answers else WarningKind.NO_NAMES
         then = (
             "with the next start or stop of a container no name of this network resolves any more"
@@ -177,7 +178,7 @@ def _unknown_to_it(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iter
     }
     broken = {served.network for served in server.served if served.damage}
     lacking: dict[str, list[str]] = {}
-    for network, container_id in sorted(_on_networks(setup, snapshot) - known):
+    for network, container_id in sorted(on_networks(setup, snapshot) - known):
         file = snapshot.files.get(network)
         if file is not None and file.asks_names and network not in broken:
             lacking.setdefault(network, []).append(container_id)
@@ -191,7 +192,7 @@ def _unknown_to_it(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iter
         )
 
 
-def _on_networks(setup: Setup, snapshot: Snapshot) -> set[tuple[str, str]]:
+def on_networks(setup: Setup, snapshot: Snapshot) -> set[tuple[str, str]]:
     """(network, container id) of all that surely run, on the networks that have no state, too.
 
     Not as podman listed them: it is not asked again when a container only leaves a network.
@@ -206,7 +207,7 @@ def _on_networks(setup: Setup, snapshot: Snapshot) -> set[tuple[str, str]]:
 def _titles(network: str, setup: Setup, snapshot: Snapshot) -> list[str]:
     """The containers of a network, by the names that podman takes."""
     return sorted(
-        _title(key, snapshot) for name, key in _on_networks(setup, snapshot) if name == network
+        _title(key, snapshot) for name, key in on_networks(setup, snapshot) if name == network
     )
 
 

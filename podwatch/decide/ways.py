@@ -6,7 +6,7 @@ and one that is broken is a loss, whoever's fault that is.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from podwatch.words.network import Setup
@@ -33,14 +33,17 @@ def missing_of(missing: Sequence[Missing], setup: Setup) -> Counter[str]:
         on_network.setdefault(endpoint.network_name, set()).add(endpoint.container_id)
     everyone = {endpoint.container_id for endpoint in setup.endpoints}
     for loss in missing:
-        found.update(_concerned(loss, on_network.get(loss.network, ()), everyone))
+        found.update(_concerned(loss, on_network, everyone))
     return found
 
 
 def _concerned(
-    loss: Missing, on_network: Collection[str], everyone: Collection[str]
+    loss: Missing, on_network: Mapping[str, set[str]], everyone: Collection[str]
 ) -> Collection[str]:
     """The containers that go without what is missing, though one reload may bring it back."""
     if loss.container:
         return loss.container_ids
-    return on_network if loss.network else everyone
+    if not loss.network:
+        return everyone
+    names = loss.network.split(", ")  # of a loss of several at once
+    return set().union(*(on_network.get(name, ()) for name in names))

@@ -5,6 +5,7 @@ The whole document, with what only a running daemon can say, is described by sta
 """
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
 from typing import Any
@@ -52,10 +53,17 @@ def document(snapshot: Snapshot, verdict: Verdict) -> dict[str, Any]:
             for part in verdict.unknown[:MAX_ENTRIES]
         ],
         "neighbours": list(snapshot.neighbours),
-        "networks": _networks(snapshot.setup, verdict) if snapshot.setup else [],
+        "networks": (
+            [*_networks(snapshot.setup, verdict), *_others(snapshot, verdict)][:MAX_ENTRIES]
+            if snapshot.setup
+            else []
+        ),
         "containers": _containers(snapshot, verdict)[:MAX_ENTRIES],
     }
 
+
+_OF_ONE = ("link", "DNS entry")
+"""Hops of a network's way at which one container alone is cut off from the others."""
 
 _GRAVEST = (State.LOST, State.UNKNOWN, State.DEGRADED)
 
@@ -132,6 +140,26 @@ def _networks(setup: Setup, verdict: Verdict) -> list[dict[str, Any]]:
     ]
 
 
+def _others(snapshot: Snapshot, verdict: Verdict) -> Iterator[dict[str, Any]]:
+    """Networks without rules that have ways all the same: internal ones, with names."""
+    known = {endpoint.network_name for endpoint in _endpoints(snapshot.setup, verdict)}
+    ways: dict[str, list[Way]] = {}
+    for way in verdict.ways:
+        if way.among and way.network not in known:
+            ways.setdefault(way.network, []).append(way)
+    for name, mine in ways.items():
+        file = snapshot.files.get(name)
+        yield {
+            "id": name,
+            "name": name,
+            "bridge": file.interface if file else "",
+            "subnets": [str(subnet) for subnet in file.subnets] if file else [],
+            "isolation": "",
+            "containers": max(len(way.among) for way in mine),
+            **_stands(mine),
+        }
+
+
 def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
     """The containers that need rules, and behind them the others that are up."""
     setup = snapshot.setup if verdict.setup is None else verdict.setup
@@ -140,8 +168,13 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
         places.setdefault(endpoint.container_id, []).append(endpoint)
     missing = Counter[str]() if setup is None else missing_of(verdict.missing, setup)
     ways: dict[str, list[Way]] = {}
+    shared: dict[str, list[Way]] = {}
     for way in verdict.ways:
         ways.setdefault(way.container_id, []).append(way)
+        hop = way.first_broken
+        if hop is None or hop.place not in _OF_ONE:
+            for key in way.among:
+                shared.setdefault(key, []).append(way)
     found = []
     unnamed = {key: Container(key, key[:12]) for key in places}
     named = {key: snapshot.containers.get(key, bare) for key, bare in unnamed.items()}
@@ -161,7 +194,11 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
                 ],
                 "ports": list(chain.from_iterable(map(_ports, endpoints)))[:MAX_ENTRIES],
                 "missing": missing[container_id],
-                **_stands(ways.get(container_id, []), missing[container_id]),
+                **_stands(
+                    ways.get(container_id, []),
+                    missing[container_id],
+                    shared.get(container_id, []),
+                ),
             }
         )
     others = (
@@ -171,6 +208,7 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
         {
             **_container(other),
             "networks": [{"network": name, "addresses": []} for name in other.networks],
+            **(of_all(mine) if (mine := shared.get(other.id, [])) else {}),
         }
         for other in sorted(others, key=lambda other: other.title)
     ]
@@ -193,9 +231,12 @@ def _container(container: Container) -> dict[str, Any]:
     }
 
 
-def _stands(ways: list[Way], missing: int = 0) -> dict[str, Any]:
-    """How a container or network stands that has these ways, and lacks so much."""
-    return {**of_all(ways, missing), "ways": of_ways(ways[:MAX_ENTRIES])}
+def _stands(ways: list[Way], missing: int = 0, shared: Sequence[Way] = ()) -> dict[str, Any]:
+    """How a container or network stands that has these ways, and lacks so much.
+
+    Those that it has `shared` with others are listed where they belong to.
+    """
+    return {**of_all([*ways, *shared], missing), "ways": of_ways(ways[:MAX_ENTRIES])}
 
 
 def _ports(endpoint: Endpoint) -> list[str]:

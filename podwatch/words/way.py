@@ -50,14 +50,17 @@ class WayKind(StrEnum):
     IN = "in"
     OUT = "out"
     ISOLATION = "isolation"
+    NEIGHBOURS = "neighbours"  # between the containers of one network
+    NAMES = "names"  # from a name of one of them to its address
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way from the outside to a port, from a container out, or kept from other networks.
+    """A way from the outside to a port, from a container out, or one of a whole network.
 
     `port` is (first host port, protocol) of a way in, which serves `count` ports. `members` are the
     containers, name by id, that have no network of their own and go this way: the others of a pod.
+    `among` are those, name by id, of a way that is a network's.
     """
 
     kind: WayKind
@@ -69,6 +72,7 @@ class Way:
     port: tuple[int, str] | None = None
     count: int = 1
     members: Mapping[str, str] = field(default_factory=dict)
+    among: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mark(self) -> Mark:
@@ -145,15 +149,14 @@ class Kernel:
     """What a look shows beside rules and firewalld; a part that is not known is None or not there.
 
     `forwarding` maps settings that forward packets, by their paths below /proc/sys, to whether they
-    do. `links` are the host's, by name; `wires` those that lead to each address. `routed` maps the
-    IP versions that have a default route to its interface. `held` maps the ports of the host that a
-    process keeps to its name and pid, "" where that could not be seen; of those in `bound` its
-    socket may be bound and not listen. `listens` are the (port, protocol) on which a container
-    listens, by its id. Nobody looked who keeps or listens where these are None, or not there.
+    do. `wires` are the links that lead to each address. `routed` maps the IP versions that have a
+    default route to its interface. `held` maps the ports of the host that a process keeps to its
+    name and pid, "" where that could not be seen; of those in `bound` its socket may be bound and
+    not listen. `listens` are the (port, protocol) on which a container listens, by its id. Nobody
+    looked who keeps or listens where these are None, or not there.
     """
 
     forwarding: Mapping[str, bool] = field(default_factory=dict)
-    links: Mapping[str, Link] | None = field(default_factory=dict)
     wires: Mapping[Address, tuple[Wire, ...]] | None = None
     routed: Mapping[int, str] = field(default_factory=dict)
     held: Mapping[tuple[int, str], str] | None = None

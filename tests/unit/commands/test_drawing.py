@@ -83,3 +83,12 @@ def test_the_picture_shows_what_is_broken_and_escapes_names() -> None:
     assert "<script>" not in picture
     assert "\x1b" not in picture
     assert draw([]).startswith("<svg ")
+
+
+def test_a_network_shows_what_is_broken_of_it() -> None:
+    """Its names, its isolation, what joins its containers: the first hop stands at its box."""
+    hop = Hop("DNS", "aardvark-dns does not run", Mark.BROKEN)
+    names = Way(WayKind.NAMES, "names of web on podman", "", "", "podman", (hop,))
+    told = texts(drawn(OUT, names))
+    assert "DNS: aardvark-dns does not run" in told
+    assert not any("DNS" in text for text in texts(drawn(OUT)))

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_int
 
 from podwatch.decide.facts import facts
 from podwatch.drivers import nftables
-from podwatch.words.links import Inner, Link, Links
+from podwatch.words.links import Inner, Link
 from podwatch.words.network import (
     Container,
     Endpoint,
@@ -18,6 +18,7 @@ from podwatch.words.network import (
 )
 from podwatch.words.rules import Chain, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
+from tests.unit.decide.wired import wired
 from tests.unit.drivers.installed import chains_of
 
 WEB, NET = "a" * 64, "b" * 64
@@ -53,21 +54,22 @@ def ruleset(without: RuleKind | None = None, chain: str = "") -> Ruleset:
 
 
 TRUSTED = Firewalld(running=True, sources={str(SUBNET): "trusted", str(SUBNET_V6): "trusted"})
-BRIDGE, VETH = Link("podman0", 1), Link("veth0", 2, master="podman0", netns_id=0)
-LINKS = {"podman0": BRIDGE, "veth0": VETH}
+VETH = Link("veth0", 2, master="podman0", netns_id=0)
 INNER = Inner(
     "eth0", 2, peer=2, addresses=(ip_interface("10.88.0.2/16"), ip_interface("fd10::2/64"))
 )
 FORWARDS = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
-HEALTHY = Snapshot(
-    SETUP,
-    ruleset(),
-    TRUSTED,
-    {WEB: Container(WEB, "web")},
-    links=Links(LINKS),
-    namespaces={0: (INNER,)},
-    sysctls=FORWARDS,
-    routed={4: "eth0", 6: "eth0"},
+HEALTHY = wired(
+    Snapshot(
+        SETUP,
+        ruleset(),
+        TRUSTED,
+        {WEB: Container(WEB, "web")},
+        namespaces={0: (INNER,)},
+        sysctls=FORWARDS,
+        routed={4: "eth0", 6: "eth0"},
+    ),
+    VETH,
 )
 LISTENS = frozenset((port, "tcp") for port in (80, 9000, 9001, 9002))
 KERNEL = replace(

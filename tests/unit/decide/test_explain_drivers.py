@@ -16,12 +16,12 @@ from podwatch.drivers.sysctls import FORWARDING
 from podwatch.formats.cni_results import parse_result, setup_of
 from podwatch.formats.podman_json import parse_ps
 from podwatch.formats.podman_setup import parse_setup
-from podwatch.words.links import Link
 from podwatch.words.network import FirewallDriver, PortMapping, Setup
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
 from podwatch.words.verdict import State
 from podwatch.words.way import BaseChain, Kernel, Mark, Way, WayKind
+from tests.unit.decide.wired import wired
 
 DATA = Path(__file__).parents[2] / "data"
 NETAVARK = DATA / "bookworm-netavark-standard"
@@ -47,19 +47,14 @@ def look(data: Path) -> Snapshot:
     )
     sources = dict.fromkeys(text("trusted-sources").split(), "trusted")
     firewalld = Firewalld(running=True, sources=sources)
-    return Snapshot(setup, rules, firewalld, parse_ps(text("ps.json")))
+    return wired(Snapshot(setup, rules, firewalld, parse_ps(text("ps.json"))))
 
 
 def kernel_of(snapshot: Snapshot, *others: BaseChain) -> Kernel:
     """A kernel that lets everything pass that such a host has, but for the chains of others."""
     setup = snapshot.setup or Setup(FirewallDriver.UNKNOWN)
-    links = {each.bridge: Link(each.bridge, 1) for each in setup.networks.values()}
-    for each in setup.endpoints:
-        bridge = setup.networks[each.network_id].bridge
-        links[each.container_id] = Link(each.container_id, 2, master=bridge)
     return Kernel(
         forwarding=dict.fromkeys(FORWARDING.values(), True),
-        links=links,
         routed={4: "eth0", 6: "eth0"},
         held=dict.fromkeys(LISTENS, "conmon (pid 7)"),
         listens={each.container_id: LISTENS for each in setup.endpoints},
@@ -236,7 +231,9 @@ def test_all_rules_gone(data: Path) -> None:
     snapshot = look(data)
     ways = explain(replace(snapshot, rules=Ruleset(present=False)), kernel_of(snapshot))
 
-    assert {each.mark for each in ways} == {Mark.BROKEN}
+    of_network = [each for each in ways if each.kind is WayKind.NEIGHBOURS]
+    assert {each.mark for each in of_network} == {Mark.OPEN}, "they need no rules"
+    assert {each.mark for each in ways if each not in of_network} == {Mark.BROKEN}
     assert all(
         "put into iptables is gone" in hop.what for each in ways if (hop := each.first_broken)
     )

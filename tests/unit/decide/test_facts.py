@@ -22,8 +22,23 @@ LOOK = Snapshot(
 def test_an_address_is_reached_by_the_other_end_of_its_link() -> None:
     """That is the link with the index that the one inside names; none where it has gone."""
     assert facts(LOOK).wires == {HERE: (Wire(VETH),)}
-    down = replace(INNER, is_up=False, peer=8)
-    assert facts(replace(LOOK, namespaces={3: (down,)})).wires == {HERE: (Wire(None, False),)}  # noqa: FBT003
+    down = replace(INNER, is_up=False)
+    assert facts(replace(LOOK, namespaces={3: (down,)})).wires == {
+        HERE: (Wire(VETH, is_up_inside=False),)
+    }
+    loose = replace(INNER, peer=8)
+    assert facts(replace(LOOK, namespaces={3: (loose,)})).wires == {HERE: (Wire(None),)}
+
+
+def test_a_container_may_have_its_address_on_a_bridge_of_its_own() -> None:
+    """It is reached by the link that leads into its namespace; its own link comes first."""
+    own = Inner("br0", 3, kind="bridge", addresses=INNER.addresses)
+    plain = replace(INNER, addresses=())
+    assert facts(replace(LOOK, namespaces={3: (own, plain)})).wires == {HERE: (Wire(VETH),)}
+    second = Link("veth1", 8, netns_id=3)
+    links = Links({"veth0": VETH, "veth1": second})
+    both = replace(LOOK, links=links, namespaces={3: (Inner("eth1", 3, peer=8), INNER)})
+    assert facts(both).wires == {HERE: (Wire(VETH), Wire(second))}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge
 from podwatch.drivers.sysctls import FORWARDING
-from podwatch.words.links import Link
 from podwatch.words.network import (
     Container,
     Endpoint,
@@ -22,6 +21,7 @@ from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Snapshot
 from podwatch.words.verdict import MissingKind, State, Verdict
 from podwatch.words.way import Hop, Kernel, Mark, Way, WayKind
+from tests.unit.decide.wired import wired
 
 WEB, DUAL = "aa" * 32, "bb" * 32
 ONE = Network("1" * 64, "podman0", (ip_network("10.88.0.0/16"),))
@@ -120,20 +120,14 @@ def judged(firewalld: Firewalld) -> Verdict:
 def ways(firewalld: Firewalld, setup: Setup = SETUP) -> list[Way]:
     """Every way with this firewalld, on a host that is well apart from it."""
     endpoints = {each.container_id: each for each in setup.endpoints}
-    links = {each.bridge: Link(each.bridge, 1) for each in setup.networks.values()}
-    ends = {
-        key: Link(key, 2, master=setup.networks[each.network_id].bridge)
-        for key, each in endpoints.items()
-    }
     listens = frozenset((port, "tcp") for port in range(1, 10000))
     kernel = Kernel(
         forwarding=dict.fromkeys(FORWARDING.values(), True),
-        links={**links, **ends},
         routed={4: "eth0", 6: "eth0"},
         held=dict.fromkeys(listens, "conmon (pid 7)"),
         listens=dict.fromkeys(endpoints, listens),
     )
-    return explain(Snapshot(setup, None, firewalld, CONTAINERS), kernel)
+    return explain(wired(Snapshot(setup, None, firewalld, CONTAINERS)), kernel)
 
 
 def broken(told: list[Way]) -> dict[str, Hop]:

@@ -13,12 +13,11 @@ from podwatch.decide.hops import (
     no_address,
     process,
     route,
-    wire,
 )
 from podwatch.decide.hops import state as state_of
-from podwatch.words.links import Link
+from podwatch.words.links import Around
 from podwatch.words.network import Container, ContainerState, FirewallDriver, PortMapping, Setup
-from podwatch.words.way import Hop, Kernel, Mark, Wire
+from podwatch.words.way import Hop, Kernel, Mark
 from tests.unit.decide.one_network import HERE, NETWORK, endpoint
 
 WEB = "0123456789abcdef" * 4
@@ -113,81 +112,24 @@ def test_for_ipv6_one_setting_decides(*, is_on: bool) -> None:
 
 def test_the_way_out_needs_a_default_route() -> None:
     """One of the other IP version is none; without any only neighbours are reached."""
-    assert route(Kernel(routed={4: "eth0"}), HERE).mark is Mark.OPEN
-    assert route(Kernel(routed={6: "eth0"}), HERE).mark is Mark.NOTE
-
-
-BRIDGE = Link("podman0", 1)
-DOWN = replace(BRIDGE, is_up=False)
-JOINED = Link("veth0", 2, master="podman0")
-RELOAD = "podman network reload 1234-infra"
-UP = Hop("bridge", "podman0 is up")
-
-
-def at_the_bridge(bridge: Link | None, *wires: Wire) -> list[Hop]:
-    """What is told of the bridge and of the container's link, where it has these."""
-    links = {} if bridge is None else {bridge.name: bridge}
-    return list(wire(Kernel(links=links, wires={HERE: wires}), SETUP, ENDPOINT, HERE, INFRA))
-
-
-def test_the_bridge() -> None:
-    """It is there and up, or that is what is wrong."""
-    link = Hop("link", "veth0 joins pod shop to podman0")
-    assert at_the_bridge(BRIDGE, Wire(JOINED)) == [UP, link]
-    down = Hop("bridge", "podman0 is down", Mark.BROKEN, "ip link set podman0 up")
-    assert at_the_bridge(DOWN, Wire(JOINED)) == [down, link]
-    gone = Hop("bridge", "podman0 does not exist", Mark.BROKEN, RELOAD)
-    assert at_the_bridge(None, Wire(JOINED)) == [gone]
+    assert route(Kernel(routed={4: "eth0"}), HERE, Around()).mark is Mark.OPEN
+    assert route(Kernel(routed={6: "eth0"}), HERE, Around()).mark is Mark.NOTE
 
 
 @pytest.mark.parametrize(
-    ("wires", "what", "advice"),
+    ("address", "around", "mark"),
     [
-        (
-            [],
-            "pod shop has lost 10.88.0.2, or its link to podman0: no namespace has the address",
-            RELOAD,
-        ),
-        ([Wire(None)], "pod shop's link does not lead to podman0", RELOAD),
-        (
-            [Wire(replace(JOINED, is_up=False))],
-            "veth0, pod shop's link to podman0, is down",
-            "ip link set veth0 up",
-        ),
-        (
-            [Wire(replace(JOINED, master=""))],
-            "veth0, pod shop's link, is not on podman0",
-            "ip link set veth0 master podman0",
-        ),
-        (
-            [Wire(replace(JOINED, master="podman1"))],
-            "veth0, pod shop's link, is on podman1, and not on podman0",
-            "ip link set veth0 master podman0",
-        ),
-        ([Wire(JOINED, is_up_inside=False)], "pod shop's link is down inside of it", RELOAD),
+        ("fd10::2", Around(deaf=("eth0",), has_default_v6=False), Mark.BROKEN),
+        ("fd10::2", Around(deaf=("eth0",), has_default_v6=True), Mark.NOTE),
+        ("fd10::2", Around(deaf=(), has_default_v6=False), Mark.NOTE),
+        ("10.88.0.2", Around(deaf=("eth0",), has_default_v6=False), Mark.NOTE),
     ],
-    ids=["gone", "no veth", "down", "loose", "elsewhere", "down inside"],
 )
-def test_a_link_that_does_not_join(wires: list[Wire], what: str, advice: str) -> None:
-    """A container joins its network by a link that is up at both ends, on its bridge."""
-    assert at_the_bridge(BRIDGE, *wires) == [UP, Hop("link", what, Mark.BROKEN, advice)]
-    *_, link = at_the_bridge(BRIDGE, *wires, Wire(JOINED))
-    assert link.mark is Mark.OPEN
-
-
-def test_the_wire_as_far_as_it_is_seen() -> None:
-    """What is not seen of a container is not told, nor of one that may be about to start."""
-    (hop,) = wire(Kernel(links=None), SETUP, ENDPOINT, HERE, None)
-    assert (hop.mark, hop.advice) == (Mark.UNKNOWN, "ip link")
-    links = {"podman0": BRIDGE}
-    assert list(wire(Kernel(links=links), SETUP, ENDPOINT, HERE, INFRA)) == [UP]
-    for known in (None, replace(INFRA, state=ContainerState.CREATED)):
-        assert list(wire(Kernel(links=links, wires={}), SETUP, ENDPOINT, HERE, known)) == [UP]
-    (hop,) = wire(Kernel(links={}), SETUP, ENDPOINT, HERE, None)
-    assert hop.advice == "podman network reload 0123456789ab"
-    unread = replace(SETUP, networks={})
-    (hop,) = wire(Kernel(links=links), unread, ENDPOINT, HERE, INFRA)
-    assert hop.mark is Mark.UNKNOWN
+def test_a_default_route_that_forwarding_cost(address: str, around: Around, mark: Mark) -> None:
+    """A host that had one by a router's advertisements, and takes no more of them, has lost it."""
+    hop = route(Kernel(), ip_address(address), around)
+    assert hop.mark is mark
+    assert ("sysctl -w net.ipv6.conf.eth0.accept_ra=2" in hop.advice) == (mark is Mark.BROKEN)
 
 
 @pytest.mark.parametrize(
