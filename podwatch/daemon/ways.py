@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from podwatch.decide.explain import explain
+from podwatch.decide.explain import Told, explain
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Verdict
 from podwatch.words.way import Mark, Way
@@ -20,6 +20,7 @@ class Ways:
         self._with_inside = with_inside
         self._seen: Snapshot | None = None
         self._ways: tuple[Way, ...] = ()
+        self._told = Told()
 
     def of(self, snapshot: Snapshot, verdict: Verdict) -> tuple[Way, ...]:
         """The ways of the containers that run.
@@ -42,9 +43,9 @@ class Ways:
         if verdict.setup is None:
             return []
         snapshot = replace(snapshot, setup=verdict.setup)
-        found = explain(snapshot, rules=verdict.rules)
+        found = explain(snapshot, rules=verdict.rules, told=self._told)
         if snapshot.inside is None and any(way.mark is Mark.UNKNOWN for way in found):
-            found = explain(self._with_inside(snapshot), rules=verdict.rules)
+            found = explain(self._with_inside(snapshot), rules=verdict.rules, told=self._told)
         return found
 
 

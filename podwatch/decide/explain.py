@@ -8,12 +8,15 @@ packet pass is a note, and so is what is the container's own matter or the host'
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
+from itertools import chain
 
 from podwatch.decide import hops
 from podwatch.decide.bridge_hops import BridgeHops
 from podwatch.decide.census import living
 from podwatch.decide.facts import facts
 from podwatch.decide.firewalld_hops import FirewalldHops
+from podwatch.decide.indexed import Indexed
 from podwatch.decide.name_hops import NameHops
 from podwatch.decide.rule_hops import RuleHops
 from podwatch.decide.rules import rules_of
@@ -33,22 +36,58 @@ def explain(
     port: tuple[int, str] | None = None,
     *,
     rules: Sequence[Rule] | None = None,
+    told: "Told | None" = None,
 ) -> list[Way]:
     """Every way of every container: to its ports, out of it, and the isolation of its networks.
 
     `kernel` is what the snapshot shows beside rules, or more than that; `rules` are those that have
     to be there, where they are known already. `port` is the number and protocol that was asked for.
-    A range of ports that includes it has one way, that of this port.
+    A range of ports that includes it has one way, that of this port. What was `told` before is told
+    again of the containers of which nothing has changed.
     """
     if snapshot.setup is None:
         return []
-    teller = _Teller(snapshot, snapshot.setup, kernel or facts(snapshot), port, rules)
-    found = [
-        replace(way, members=teller.members(endpoint.container_id))
-        for endpoint in sorted(snapshot.setup.endpoints, key=teller.name)
-        for way in teller.ways(endpoint)
-    ]
+    told = told or Told()
+    teller = _Teller(snapshot, snapshot.setup, kernel or facts(snapshot), port, rules, told)
+    endpoints = sorted(snapshot.setup.endpoints, key=teller.name)
+    found = list(chain.from_iterable([told.ways(endpoint, teller) for endpoint in endpoints]))
+    told.keep(endpoints)
     return [*found, *teller.isolation(), *teller.neighbours(), *teller.names()]
+
+
+class Told:
+    """The ways of each container's places, and what they were told from: good for the next look."""
+
+    def __init__(self) -> None:
+        self.indexed: Indexed | None = None
+        self._around: object = None
+        self._known: dict[_Key, tuple[object, tuple[Way, ...]]] = {}
+
+    def ways(self, endpoint: Endpoint, teller: "_Teller") -> tuple[Way, ...]:
+        """The ways of a place, as they were told or anew."""
+        around, evidence = teller.around, teller.evidence(endpoint)
+        if around != self._around:
+            self._around, self._known = around, {}
+        known = self._known.get(_key(endpoint))
+        if known is None or known[0] != evidence:
+            members = teller.members(endpoint.container_id)
+            ways = teller.ways(endpoint)
+            known = evidence, tuple(replace(way, members=members) for way in ways)
+            self._known[_key(endpoint)] = known
+        return known[1]
+
+    def keep(self, endpoints: Iterable[Endpoint]) -> None:
+        """Forget all other places."""
+        keys = set(map(_key, endpoints))
+        if len(keys) != len(self._known):
+            self._known = {key: known for key, known in self._known.items() if key in keys}
+
+
+def _key(endpoint: Endpoint) -> "_Key":
+    return endpoint.container_id, endpoint.network_id
+
+
+_Key = tuple[str, str]
 
 
 class _Teller:
@@ -59,6 +98,7 @@ class _Teller:
         kernel: Kernel,
         port: tuple[int, str] | None,
         rules: Sequence[Rule] | None,
+        told: "Told",
     ) -> None:
         self.port = port
         self.snapshot = snapshot
@@ -66,12 +106,40 @@ class _Teller:
         self.setup = living(setup, snapshot.containers)
         expected = rules_of(self.setup, snapshot) if rules is None else rules
         self._firewalld = FirewalldHops(snapshot.firewalld, self.setup, kernel)
-        self._rules = RuleHops(snapshot, self.setup, expected, kernel.others)
+        self._rules = RuleHops(snapshot, self.setup, expected, kernel.others, told.indexed)
+        told.indexed = self._rules.indexed
         self._bridges = BridgeHops(snapshot, self.setup, kernel)
         self._versions: dict[str, set[int]] = {}  # of IP addresses, by container
         for endpoint in setup.endpoints:
             mine = self._versions.setdefault(endpoint.container_id, set())
             mine.update(address.version for address, _ in endpoint.addresses)
+
+    @cached_property
+    def around(self) -> object:
+        """All that the ways of every place are told from."""
+        kernel, around = self.kernel, self.snapshot.around
+        return (
+            (self.port, self.setup.driver, self.snapshot.firewalld, self.snapshot.uplinks),
+            (around.deaf, around.has_default_v6, self._rules.indexed is None),
+            self._rules.indexed is not None and self._rules.indexed.observed.present,
+            replace(kernel, wires=None),
+        )
+
+    def evidence(self, endpoint: Endpoint) -> object:
+        """What the ways of a place are told from beside that."""
+        addresses = [address for address, _ in endpoint.addresses]
+        wires = self.kernel.wires
+        return (
+            endpoint,
+            self.setup.networks.get(endpoint.network_id),
+            self.snapshot.containers.get(endpoint.container_id),
+            self._versions[endpoint.container_id],
+            self.members(endpoint.container_id),
+            [self._bridges.bridge(endpoint, address.version) for address in addresses],
+            wires and [wires.get(address) for address in addresses],
+            wires is None,
+            self._rules.evidence(endpoint),
+        )
 
     def name(self, endpoint: Endpoint) -> str:
         """What its container is called."""

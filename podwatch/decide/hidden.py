@@ -9,9 +9,9 @@ and left alone.
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 
 from podwatch.decide.census import living
+from podwatch.decide.indexed import Indexed, drops_all, ends_all, may_end
 from podwatch.decide.leftovers import (
     Leftover,
     jump_target,
@@ -23,30 +23,19 @@ from podwatch.decide.leftovers import (
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.iptables_save import BUILT_IN
 from podwatch.words.network import Address, PortMapping, Setup
-from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
+from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
 from podwatch.words.verdict import Notice, WarningKind
 from podwatch.words.way import Hop, Mark
 
 # As nft prints rules, and as iptables-save does.
-_ENDS_ALL = re.compile(
-    r"(?:counter )?(?:drop|reject\b.*|return|accept)"
-    r'|(?:-m comment --comment (?:"[^"]*"|\S+) )?-j (?:DROP|REJECT|RETURN|ACCEPT)\b.*'
-)
-_DROPS_ALL = re.compile(r"(?:counter )?(?:drop|reject\b.*)|-j (?:DROP|REJECT)\b.*")
 _TAKES_PORT = re.compile(
     r"(tcp|udp|sctp) dport (\d+) (?:dnat|redirect)\b.*"
     r"|-p (tcp|udp|sctp)(?: -m \3)? --dport (\d+) -j (?:DNAT|REDIRECT)\b.*"
 )
-_TO_PORTS = re.compile(
-    r"(?:-p )?(tcp|udp|sctp) (?:-m .*)?(?:--)?dports? (\d+(?:[,:-]\d+)*) "
-    r'(?:ct mark set \S+ mark \| \S+ |-m comment --comment (?:"[^"]*"|\S+) )?'
-    r"((?:dnat|redirect|jump|goto)\b|-[jg] ).*"
-)
 _TAKES = re.compile(r"\w (?:dnat|redirect)\b|-j (?:DNAT|REDIRECT)\b")
 _NOT_PODMANS = "delete it, unless it is meant so"
-_ACCEPT = (RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
 
 
 _GRAVEST = (Mark.BROKEN, Mark.UNKNOWN, Mark.NOTE)
@@ -56,6 +45,7 @@ _GRAVEST = (Mark.BROKEN, Mark.UNKNOWN, Mark.NOTE)
 def taken(
     snapshot: Snapshot,
     setup: Setup,
+    observed: Indexed,
     expected: Sequence[Rule],
     path: Sequence[Rule],
     container_id: str,
@@ -68,15 +58,14 @@ def taken(
     `address` of the container, from the hook's chain on. What a running container needs is never
     advised to be deleted: the first of several networks of one container serves it.
     """
-    observed = snapshot.rules
-    if observed is None:
-        return None
     hops = []
     for number in range(mapping.count):
         one = mapping.only(mapping.host_port + number)
         found = taken_first(path, observed, one, address)
         if found is not None:
-            hops.append(_taken(snapshot, setup, observed, expected, container_id, one, *found))
+            hops.append(
+                _taken(snapshot, setup, observed.observed, expected, container_id, one, *found)
+            )
     return min(hops, key=lambda hop: _GRAVEST.index(hop.mark), default=None)
 
 
@@ -129,19 +118,17 @@ def _may_be_needed(
 
 
 def taken_first(
-    path: Sequence[Rule], observed: Ruleset, mapping: PortMapping, address: Address
+    path: Sequence[Rule], observed: Indexed, mapping: PortMapping, address: Address
 ) -> tuple[str, str] | None:
     """(chain, rule) of what takes a port's packets before the rules of its own way do."""
     own = {text for rule in path for text in rule.texts}
     other = f"dnat {'ip6' if address.version == 4 else 'ip'} "
+    port = (mapping.protocol, mapping.host_port)
 
     def first(name: str) -> tuple[str, str] | None:
-        for text in observed.chains[name].rules if name in observed.chains else ():
-            protocol, ports = sent_on(text)
-            mine = protocol == mapping.protocol and any(mapping.host_port in span for span in ports)
-            if not mine and (ports or text not in own):
-                continue
-            if found := first(jump_target(name, text, observed)):
+        chain = observed.chain(name)
+        for text in () if chain is None else chain.about(port, own):
+            if found := first(jump_target(name, text, observed.observed)):
                 return found
             if _TAKES.search(text) and other not in text:
                 return name, text
@@ -149,44 +136,6 @@ def taken_first(
 
     found = first(path[0].chain) if path else None
     return None if found is None or found[1] in own else found
-
-
-@cache
-def sent_on(text: str) -> tuple[str, tuple[range, ...]]:
-    """The protocol and the ports that a rule sends on, of whatever address of the host."""
-    found = _TO_PORTS.fullmatch(text)
-    if found is None:
-        return "", ()
-    ends = (part.partition("-") for part in found[2].replace(":", "-").split(","))
-    return found[1], tuple(range(int(low), int(high or low) + 1) for low, _, high in ends)
-
-
-def first_end(observed: Ruleset, rule: Rule) -> str:
-    """The rule of somebody else that lets nothing reach `rule`, as `hidden` tells it; "" for none.
-
-    An accept before a rule that accepts does what that one would.
-    """
-    chain = observed.chains.get(rule.chain)
-    if rule.kind is RuleKind.HOOK or chain is None or not _may_end(rule.chain, chain):
-        return ""
-    first = next(
-        (text for text in chain.rules if text in rule.texts or _ENDS_ALL.fullmatch(text)), ""
-    )
-    accepts = rule.kind in _ACCEPT and first.rpartition(" ")[2].lower() == "accept"
-    return "" if first in rule.texts or accepts else first
-
-
-def drop_of(observed: Ruleset, name: str) -> str:
-    """The rule of somebody else that drops what no rule of a chain accepts; "" for none."""
-    chain = observed.chains.get(name)
-    if chain is None or chain.hook == BUILT_IN:
-        return ""
-    return next((text for text in chain.rules if _DROPS_ALL.fullmatch(text)), "")
-
-
-def _may_end(name: str, chain: Chain) -> bool:
-    """In a filter chain of everybody's accepting is no harm, and what drops is told elsewhere."""
-    return chain.hook != BUILT_IN or " nat " in name
 
 
 def hidden(
@@ -211,17 +160,17 @@ def hidden(
         if chain is None or texts.issuperset(chain.rules):
             continue
         end = max((at + 1 for at, text in enumerate(chain.rules) if text in texts), default=0)
-        ends = _may_end(name, chain)
+        ends = may_end(name, chain.hook)
         for at, text in enumerate(chain.rules):
             if text in texts or (name, text) in told:
                 continue
             if at >= end:
                 # What comes from outside no rule of netavark's accepts: it passes at the end.
-                if chain.hook != BUILT_IN and _DROPS_ALL.fullmatch(text):
+                if chain.hook != BUILT_IN and drops_all(text):
                     yield _notice(name, text, "all that no rule before it accepts")
                     break
                 continue
-            if ends and _ENDS_ALL.fullmatch(text):
+            if ends and ends_all(text):
                 behind = sum(text in texts for text in chain.rules[at:])
                 yield _notice(name, text, f"{counted(behind, 'rule')} of Podman's behind it")
                 break

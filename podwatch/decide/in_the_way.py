@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
-from podwatch.decide.hidden import sent_on, taken_first
+from podwatch.decide.hidden import taken_first
+from podwatch.decide.indexed import Indexed, sent_on
 from podwatch.decide.leftovers import Leftover, target_now
 from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
 from podwatch.words.rules import Rule, RuleKind, Ruleset
@@ -88,7 +89,7 @@ def _before(
 ) -> Iterator[tuple[str, str]]:
     """The stale rules that take a port first, as far as nobody else's does."""
     for _ in range(_MAX_STALE):
-        first = taken_first(path, observed, mapping, address)
+        first = taken_first(path, Indexed(observed), mapping, address)
         if first is None or first not in stale:
             return
         yield first

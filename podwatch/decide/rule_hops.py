@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from podwatch.decide import hidden
 from podwatch.decide.firewalld_hops import RESTORE, names_of
+from podwatch.decide.indexed import Indexed
 from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers import forwarding, nftables
@@ -23,7 +24,8 @@ _OURS = (*nftables.ABOUT.tables, "inet firewalld")
 class RuleHops:
     """The hops of a setup's ways; `expected` are the rules that it needs.
 
-    `others` are chains of others that packets pass when they are forwarded.
+    `others` are chains of others that packets pass when they are forwarded. `before` is what was
+    found out of the rules of an earlier look.
     """
 
     def __init__(
@@ -32,17 +34,21 @@ class RuleHops:
         setup: Setup,
         expected: Sequence[Rule],
         others: Sequence[BaseChain],
+        before: Indexed | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._setup = setup
         self._expected = expected
         self._drops = [chain for chain in others if forwarding.drops(chain)]
-        self._observed = observed_of(setup, snapshot)
+        observed = observed_of(setup, snapshot)
+        self.indexed = None if observed is None else Indexed(observed, before)
         self._by_firewalld = about(setup.driver).in_firewalld
-        self._spelling = Spelling(expected, self._observed, snapshot.copied)
+        self._spelling = Spelling(expected, observed, snapshot.copied)
+        self._told: dict[str, tuple[object, frozenset[str]]] = {}
         self._rules: dict[tuple[str, str], list[Rule]] = {}  # by network and container
         for rule in expected:
             self._rules.setdefault((rule.network_id, rule.container_id), []).append(rule)
+        self._hooked = {rule.chain for rule in self._rules.get(("", ""), ())}
 
     def isolation(self, network_id: str, name: str) -> Hop | None:
         """What keeps other networks out of one; None where nothing is meant to."""
@@ -71,12 +77,13 @@ class RuleHops:
         ]
         path = self._path("prerouting", rules)
         what = f"forwarded to {mapping.target(address)}"
-        if self._by_firewalld and self._observed is not None:
+        if self._by_firewalld and self.indexed is not None:
             yield from self._firewalld_forwards(path, what)
             return
-        taken = hidden.taken(
+        taken = self.indexed and hidden.taken(
             self._snapshot,
             self._setup,
+            self.indexed,
             self._expected,
             path,
             endpoint.container_id,
@@ -97,12 +104,12 @@ class RuleHops:
         hop = self._present(
             "forward", path, "accepted by its own rules", Mark.BROKEN if drops else Mark.NOTE
         )
-        if self._observed is not None:
+        if self.indexed is not None:
             if not path:
                 return  # with firewalld CNI has none, nor has firewalld's driver
             # What comes from outside no rule of netavark's accepts: it passes at the chain's end.
             chain = path[-1].chain
-            if inward and hop.mark is Mark.OPEN and (drop := hidden.drop_of(self._observed, chain)):
+            if inward and hop.mark is Mark.OPEN and (drop := self.indexed.drop_of(chain)):
                 hop = _closed("forward", chain, drop)
         yield hop
 
@@ -135,6 +142,45 @@ class RuleHops:
             what = f"table {chain.table}, chain {chain.name} drops what it does not know"
             advice = forwarding.remedy(chain, network.bridge, own)
             yield Hop("other firewalls", what, Mark.BROKEN, advice)
+
+    # What all of that is told from.
+
+    def evidence(self, endpoint: Endpoint) -> object:
+        """What is the same for as long as these hops of an endpoint are.
+
+        Where a rule of somebody else's names one of its ports, that is never the same.
+        """
+        if self.indexed is None:
+            return None
+        own = self._rules.get((endpoint.network_id, endpoint.container_id), ())
+        shared, texts = self._shared(endpoint.network_id)
+        texts = texts.union(text for rule in own for text in rule.texts)
+        chains = {*self._hooked, *(rule.chain for rule in own)}
+        for mapping in endpoint.port_mappings or ():
+            for port in range(mapping.host_port, mapping.host_port + mapping.count):
+                for chain in filter(None, map(self.indexed.chain, chains)):
+                    if not texts.issuperset(chain.naming((mapping.protocol, port))):
+                        return object()
+        return shared, tuple(map(self._seen, own))
+
+    def _shared(self, network_id: str) -> tuple[object, frozenset[str]]:
+        """What is so of the rules of a network and of all networks, and their texts."""
+        if network_id not in self._told:
+            rules = [rule for key in ("", network_id) for rule in self._rules.get((key, ""), ())]
+            drops = {
+                rule.chain: self.indexed and self.indexed.drop_of(rule.chain) for rule in rules
+            }
+            texts = frozenset(text for rule in rules for text in rule.texts)
+            self._told[network_id] = (tuple(map(self._seen, rules)), drops), texts
+        return self._told[network_id]
+
+    def _seen(self, rule: Rule) -> tuple[str, str]:
+        """How a rule is there, or would be spelled, and what keeps packets from it."""
+        chain = self.indexed and self.indexed.chain(rule.chain)
+        there = chain.found(rule) if chain else None
+        if self.indexed is None or there is None:
+            return f"missing: {self._spelling.of(rule)}", ""
+        return there, self.indexed.first_end(rule)
 
     # The rules.
 
@@ -172,28 +218,26 @@ class RuleHops:
         if self._setup.driver not in DRIVERS:
             told = f"rules of the driver {self._setup.driver} are not explained"
             return Hop(place, told, Mark.UNKNOWN)
-        observed = self._observed
-        if observed is None:
+        indexed = self.indexed
+        if indexed is None:
             how = "firewall-cmd --state" if self._by_firewalld else "nft list ruleset"
             return Hop(place, "the rules could not be read", Mark.UNKNOWN, how)
         if not rules:
             return Hop(place, "no rule is meant to be there", Mark.NOTE)
-        if not observed.present:
+        if not indexed.observed.present:
             gone = f"{about(self._setup.driver).place} is gone"
             return Hop(place, gone, if_missing, advice)
+        found = ""
         for rule in rules:
-            chain = observed.chains.get(rule.chain)
-            if rule.kind is RuleKind.HOOK:
-                is_there = chain is not None and chain.hook in rule.texts
-            else:
-                is_there = chain is not None and any(text in chain.rules for text in rule.texts)
-            if not is_there:
-                return Hop(
-                    place, f"missing in {rule.chain}: {self._spelling.of(rule)}", if_missing, advice
-                )
-            if before := hidden.first_end(observed, rule):
+            chain = indexed.chain(rule.chain)
+            there = None if chain is None else chain.found(rule)
+            if there is None:
+                told = f"missing in {rule.chain}: {self._spelling.of(rule)}"
+                return Hop(place, told, if_missing, advice)
+            if before := indexed.first_end(rule):
                 return _closed(place, rule.chain, before)
-        return Hop(place, f"{what}: {self._spelling.of(rules[-1])}")
+            found = there
+        return Hop(place, f"{what}: {found}")
 
 
 def _closed(place: str, chain: str, text: str) -> Hop:

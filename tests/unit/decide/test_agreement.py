@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwatch.commands.explain import state_of
-from podwatch.decide.explain import explain
+from podwatch.decide.explain import Told, explain
 from podwatch.decide.facts import facts, with_sockets
 from podwatch.decide.judge import judge
 from podwatch.decide.ways import with_ways
@@ -69,8 +69,11 @@ def test_each_fault_is_told_alike(fault: str) -> None:
 
 @given(st.lists(st.sampled_from(sorted(FAULTS)), max_size=4))
 def test_faults_together_are_told_alike(faults: list[str]) -> None:
-    """No fault hides another, or makes verdict and ways disagree."""
-    snapshot = WHOLE
+    """No fault hides another, or makes verdict and ways disagree; nor does what was told before."""
+    snapshot, told = WHOLE, Told()
+    explain(WHOLE, told=told)
     for fault in faults:
         snapshot = FAULTS[fault](snapshot)
+        assert explain(snapshot, told=told) == explain(snapshot)
     agree(snapshot)
+    assert explain(WHOLE, told=told) == explain(WHOLE)

@@ -8,7 +8,8 @@ from ipaddress import ip_address
 import pytest
 
 from podwatch.decide.explain import explain
-from podwatch.decide.hidden import drop_of, first_end, hidden, sent_on, taken_first
+from podwatch.decide.hidden import hidden, taken_first
+from podwatch.decide.indexed import Indexed, sent_on
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.iptables_save import BUILT_IN
 from podwatch.words.network import Container, FirewallDriver, PortMapping, Setup
@@ -65,7 +66,7 @@ def first(observed: Ruleset, port: int, path: Sequence[Rule] | None = None) -> o
         kinds = (RuleKind.PORT_JUMP, RuleKind.PORT_DNAT)
         path = [rule for rule in expected_rules(RANGE, WHOLE) if rule.kind in kinds]
     mapping = PortMapping(8080, 80, "tcp", 2).only(port)
-    return taken_first(path, observed, mapping, ip_address("10.88.0.2"))
+    return taken_first(path, Indexed(observed), mapping, ip_address("10.88.0.2"))
 
 
 def test_what_stands_between_two_ports_of_a_range_takes_the_second() -> None:
@@ -129,7 +130,7 @@ def test_what_lets_nothing_reach_a_rule(
     hook = BUILT_IN if " " in name else ""
     rule = Rule(name if name != "another" else "gone", ("older own", "own"), kind)
 
-    assert first_end(Ruleset(present=True, chains={name: Chain(hook, rules)}), rule) == end
+    assert Indexed(Ruleset(present=True, chains={name: Chain(hook, rules)})).first_end(rule) == end
 
 
 @pytest.mark.parametrize(
@@ -145,8 +146,8 @@ def test_what_a_chain_drops_at_its_end(hook: str, rules: tuple[str, ...], drop: 
     """A drop of everything in a chain that is not everybody's."""
     observed = Ruleset(present=True, chains={"mine": Chain(hook, rules)})
 
-    assert drop_of(observed, "mine") == drop
-    assert drop_of(observed, "gone") == ""
+    assert Indexed(observed).drop_of("mine") == drop
+    assert Indexed(observed).drop_of("gone") == ""
 
 
 def found_by(

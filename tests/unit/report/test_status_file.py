@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from podwatch.report.status_file import HEARTBEAT_S, StatusFile
+from podwatch.report.status_file import HEARTBEAT_S, StatusFile, as_text
 from podwatch.words.errors import PodwatchError
 
 FINE = {"state": "ok", "summary": "all is well", "warnings": []}
@@ -108,3 +108,20 @@ def test_what_cannot_be_written_is_there_all_the_same(tmp_path: Path) -> None:
         file.write({})
 
     assert file.document["state"] == "lost"
+
+
+def test_a_line_for_each_entry() -> None:
+    """Each field, and each container in its list, has a line of its own, which tools can find."""
+    document = {"state": "ok", "none": [], "containers": [{"name": "a\n", "ways": [1, 2]}, {}]}
+    text = as_text(document)
+    assert json.loads(text) == document
+    assert text.splitlines() == [
+        "{",
+        '"state": "ok",',
+        '"none": [],',
+        '"containers": [',
+        ' {"name": "a\\n", "ways": [1, 2]},',
+        " {}",
+        "]",
+        "}",
+    ]
