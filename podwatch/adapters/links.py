@@ -11,17 +11,21 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 
-from podwatch.adapters.files import read_proc
+from podwatch.adapters.files import open_regular, read_proc
 from podwatch.formats.route_messages import (
     AddressSeen,
     LinkSeen,
+    NumberSeen,
     RouteSeen,
     Seen,
     addresses_request,
     links_request,
+    number_order,
+    number_request,
     parse_dump,
     route_request,
     routes_request,
@@ -39,6 +43,9 @@ from podwatch.formats.route_orders import (
 from podwatch.words.errors import LinksUnreadable, RestoreFailed
 from podwatch.words.links import Inner, Link, Links
 from podwatch.words.network import Address, Interface, Subnet
+
+NAMESPACES = Path("/run/netns")
+"""Where podman keeps each network namespace by a file (containers/common pkg/netns)."""
 
 _NETLINK_ROUTE = 0
 _SOL_NETLINK = 270
@@ -98,6 +105,29 @@ def inside(numbers: Iterable[int]) -> dict[int, tuple[Inner, ...]]:
             seen = questions.inside(number)
             if seen is not None:
                 found[number] = tuple(_inner(*seen))
+    return found
+
+
+def numbers(inodes: Collection[int], directory: Path = NAMESPACES) -> dict[int, int]:
+    """By their inodes, the numbers of those of these namespaces that have a file in `directory`.
+
+    One behind a veth has a number. One that has none, as with a macvlan alone, is given one: else
+    nobody could look into it. Raises LinksUnreadable where the kernel does not tell.
+    """
+    found = {}
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return {}
+    with _Questions() as questions:
+        for name in names:
+            path = directory / name
+            try:
+                inode = path.stat().st_ino
+                if inode in inodes:
+                    found[inode] = questions.number(path)
+            except OSError:
+                continue  # it went away just now
     return found
 
 
@@ -280,6 +310,23 @@ class _Questions:
             [message for message in links if isinstance(message, LinkSeen)],
             [message for message in found if isinstance(message, AddressSeen)],
         )
+
+    def number(self, path: Path) -> int:
+        """The number of the namespace with this file, which is given one where it has none.
+
+        Raises OSError where there is no such file any more.
+        """
+        descriptor = open_regular(path)
+        try:
+            for _ in range(2):
+                found = self._ask(partial(number_request, descriptor=descriptor), "ask for it")
+                number = next((one.number for one in found if isinstance(one, NumberSeen)), -1)
+                if number >= 0:
+                    return number
+                self._ask(partial(number_order, descriptor=descriptor), "number a namespace")
+        finally:
+            os.close(descriptor)
+        raise LinksUnreadable(f"cannot number the namespace {path}: it gets none")
 
     def routes(self) -> list[RouteSeen]:
         """All routes of the main tables."""

@@ -20,6 +20,7 @@ from podwatch.daemon.installed import Installed
 from podwatch.decide.census import Asked, Census, by_kernel, in_doubt, living
 from podwatch.decide.classes import classify
 from podwatch.words.errors import LinksUnreadable, PodwatchError, StateUnreadable, Unreadable
+from podwatch.words.gates import ON_A_PARENT, NetworkFile
 from podwatch.words.links import Links, Namespaces
 from podwatch.words.network import Address, Container, ContainerState, FirewallDriver, Held, Setup
 from podwatch.words.snapshot import Part, Unknown
@@ -214,9 +215,14 @@ class Containers:
         return living(setup, self.known(setup, self.alive())[0])
 
     def namespaces(
-        self, links: Links | None, unknown: list[Unknown], *, kept_s: float
+        self,
+        links: Links | None,
+        numbers: Mapping[str, int],
+        unknown: list[Unknown],
+        *,
+        kept_s: float,
     ) -> Namespaces | None:
-        """What is in the namespaces behind veths of the host's `links`.
+        """What is in the namespaces behind veths of the host's links, and with these `numbers`.
 
         What was seen of them `kept_s` seconds ago is good, unless a veth was changed since. None,
         and why in `unknown`, where the kernel does not tell.
@@ -224,11 +230,44 @@ class Containers:
         if links is None:
             return None
         try:
-            return self._inside.namespaces(links, kept_s)
+            parents = {file.interface for file in self._over_parents().values()}
+            state = frozenset(
+                (link.index, link.is_up) for name, link in links.by_name.items() if name in parents
+            )
+            others = {number: (key, state) for key, number in numbers.items()}
+            return self._inside.namespaces(links, kept_s, others)
         except LinksUnreadable as exc:
             what = "the containers' network namespaces"
             unknown.append(Unknown(Part.LINKS, what, str(exc), exc.hint))
             return None
+
+    def numbers(self, unknown: list[Unknown]) -> Mapping[str, int]:
+        """The numbers of the namespaces of those on top of a parent, as with macvlan, by their ids.
+
+        Of those whose process lives. None, and why in `unknown`, where the kernel does not tell.
+        """
+        over = self._over_parents().keys()
+        wanted = {c.id: int(c.netns) for c in self._up() if c.netns and over & {*c.networks}}
+        try:
+            found = self._inside.numbers(frozenset(wanted.values())) if wanted else {}
+        except LinksUnreadable as exc:
+            unknown.append(Unknown(Part.LINKS, "a network namespace", str(exc), exc.hint))
+            return {}
+        return {key: found[inode] for key, inode in wanted.items() if inode in found}
+
+    def _over_parents(self) -> dict[str, NetworkFile]:
+        """The networks that are made on top of a parent, by name."""
+        files = self._installed.networks.read_files()
+        return {name: file for name, file in files.items() if file.kind in ON_A_PARENT}
+
+    def _up(self) -> list[Container]:
+        """Those who are up for podman, and whose process lives."""
+        alive = self.alive()
+        return [c for c in self.census.containers.values() if c.is_up and c.pid in alive]
+
+    def are_others(self) -> bool:
+        """Whether it is known that something in a namespace is not as it was at the last look."""
+        return self._inside.are_others()
 
     def held(self, unknown: list[Unknown]) -> Held:
         """The addresses that podman gave to those whose process lives, by network and container.
@@ -240,8 +279,7 @@ class Containers:
         except StateUnreadable as exc:
             unknown.append(Unknown(Part.LINKS, "podman's addresses", str(exc), exc.hint))
             return {}
-        alive = self.alive()
-        up = {c.id for c in self.census.containers.values() if c.is_up and c.pid in alive}
+        up = {container.id for container in self._up()}
         return {
             network: {key: addresses for key, addresses in holders.items() if key in up}
             for network, holders in found.items()

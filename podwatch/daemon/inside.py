@@ -10,7 +10,7 @@ namespace's veths are the same: an index is given once.
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -25,8 +25,13 @@ KEPT_S = 60.0
 YOUNG_S = 2.0
 """What was seen of a namespace so soon after its veth came is not kept: it is being set up."""
 
+AT_A_BEAT = 10
+"""So many namespaces are asked again at each heartbeat, which wakes the process anyway: 2 ms."""
+
 _AGAIN_S = 10.0
 """The same, where it is asked who is in a namespace at all."""
+
+NONE: Mapping[int, object] = {}
 
 
 class _Seen(NamedTuple):
@@ -46,8 +51,9 @@ class _Seen(NamedTuple):
 class Inside:
     """The kernel's answers, and what was so when it was asked.
 
-    `read` gives the host's links, `ask` what is in the namespaces with these numbers; both raise
-    LinksUnreadable where the kernel does not tell. `clock` counts seconds.
+    `read` gives the host's links, `ask` what is in the namespaces with these numbers, `numbers` the
+    numbers of those with these inodes; all raise LinksUnreadable where the kernel does not tell.
+    `clock` counts seconds.
     """
 
     def __init__(
@@ -55,19 +61,26 @@ class Inside:
         read: Callable[[], Links] = links.read,
         ask: Callable[[Iterable[int]], Mapping[int, tuple[Inner, ...]]] = links.inside,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        numbers: Callable[[Collection[int]], Mapping[int, int]] = links.numbers,
     ) -> None:
         self._read = read
         self._ask = ask
         self._clock = clock
+        self.numbers = numbers
         self._seen: dict[int, _Seen] = {}
         self._counted: tuple[object, float, Mapping[Address, int] | None] = (None, -math.inf, None)
 
-    def namespaces(self, links: Links, kept_s: float = KEPT_S) -> Namespaces:
-        """What is in each namespace behind a veth of these links of the host.
+    def namespaces(
+        self, links: Links, kept_s: float = KEPT_S, others: Mapping[int, object] = NONE
+    ) -> Namespaces:
+        """What is in each namespace behind a veth of these links of the host, and in `others`.
 
-        What was seen less than `kept_s` seconds ago is good. Raises LinksUnreadable.
+        Those are by their numbers, each with what tells it from another with the same number. What
+        was seen less than `kept_s` seconds ago is good. Raises LinksUnreadable.
         """
-        now, ports = self._clock(), _ports(links)
+        now = self._clock()
+        ports = {number: frozenset({key}) for number, key in others.items()} | _ports(links)
         seen = {
             number: known
             for number, known in self._seen.items()
@@ -81,6 +94,21 @@ class Inside:
             seen[number] = _Seen(ports[number], since, now, inside)
         self._seen = seen
         return {number: known.inside for number, known in seen.items()}
+
+    def are_others(self) -> bool:
+        """Whether some of what was seen is other by now: of those that were asked longest ago."""
+        now = self._clock()
+        oldest = sorted(self._seen, key=lambda number: self._seen[number].at)[:AT_A_BEAT]
+        try:
+            found = self._ask(oldest) if oldest else {}
+        except LinksUnreadable:
+            return False  # the next look says so
+        changed = False
+        for number in found.keys() & self._seen.keys():
+            known = self._seen[number]
+            changed = changed or known.inside != found[number]
+            self._seen[number] = known._replace(at=now, inside=found[number])
+        return changed
 
     def at(self, key: object) -> Mapping[Address, int] | None:
         """In how many namespaces an address is; None where the kernel does not tell.

@@ -30,6 +30,7 @@ from podwatch.decide.judge import judge
 from podwatch.decide.kinds import PLACES
 from podwatch.decide.links import missing_links
 from podwatch.decide.names import lost_names
+from podwatch.decide.parents import parents
 from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, about
@@ -166,7 +167,8 @@ class Looker:
         held = self.containers.held(unknown)
         links = self.wires.read(unknown)
         kept_s = math.inf if hurries else KEPT_S
-        namespaces = self.containers.namespaces(links, unknown, kept_s=kept_s)
+        numbers = self.containers.numbers(unknown)
+        namespaces = self.containers.namespaces(links, numbers, unknown, kept_s=kept_s)
         names = self.names.read(read.setup, unknown)
         if not (read.busy or self.expected.is_current()):
             read.busy = "podman is changing a network"
@@ -190,7 +192,9 @@ class Looker:
             routed=self.settings.routed,
             around=self.surroundings.around,
             links=links,
+            indexes=self.wires.indexes,
             namespaces=namespaces,
+            numbers=numbers,
             names=names,
             held=held,
             files=self.installed.networks.read_files(),
@@ -223,8 +227,9 @@ class Looker:
             snapshot = self.seen_anew(snapshot)
             verdict = judge(snapshot)
         if verdict.setup is not None:
-            bridges = wiring(verdict.setup, snapshot).bridges.keys()
-            self.wires.follow(bridges, awaits=bool(verdict.missing or verdict.warnings))
+            links = {file.interface for file, _ in parents(snapshot)}
+            links |= wiring(verdict.setup, snapshot).bridges.keys()
+            self.wires.follow(links, awaits=bool(verdict.missing or verdict.warnings))
         return snapshot, verdict
 
     def seen_anew(self, snapshot: Snapshot) -> Snapshot:
@@ -235,12 +240,13 @@ class Looker:
         unknown: list[Unknown] = []
         busy = snapshot.busy or self.installed.lock.holder()
         held = self.containers.held(unknown)
-        links = self.wires.read(unknown)
+        links, numbers = self.wires.read(unknown), self.containers.numbers(unknown)
         return replace(
             snapshot,
             held=held,
             links=links,
-            namespaces=self.containers.namespaces(links, unknown, kept_s=0.0),
+            numbers=numbers,
+            namespaces=self.containers.namespaces(links, numbers, unknown, kept_s=0.0),
             busy=busy or self.outdated(snapshot),
             unknown=(*snapshot.unknown, *unknown),
         )
@@ -264,6 +270,7 @@ class Looker:
             self.settings.are_others()
             or self.surroundings.are_others(self.setup)
             or self.names.are_others(self.setup)
+            or self.containers.are_others()
         )
 
     # The parts of a look.

@@ -33,6 +33,8 @@ class Wires:
         self._watch = watch
         self.macs: dict[str, str] = {}
         """The MACs of bridges, as they were when they were last there."""
+        self.indexes: dict[str, int] = {}
+        """The index of each link but containers', when it was last seen under its name."""
         self._read = read
         self._known: tuple[int, Links] | None = None
 
@@ -60,6 +62,8 @@ class Wires:
             unknown.append(Unknown(Part.LINKS, "the host's links", str(exc), exc.hint))
             return None
         self.macs |= {link.name: link.mac for link in found.by_name.values() if _is_bridge(link)}
+        others = (link for link in found.by_name.values() if link.netns_id is None)
+        self.indexes |= {link.name: link.index for link in others}
         self._known = None if changes is None else (changes, found)
         return found
 

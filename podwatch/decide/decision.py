@@ -62,6 +62,7 @@ class Memory:
     # Of kinds that give way, by Missing.thing: when it was put right, and what is left alone.
     mended: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     left: frozenset[tuple[str, str, str]] = frozenset()
+    seen: Mapping[tuple[str, str, str], float] = field(default_factory=dict)  # since when lost
     # Of the rules alone:
     tried: tuple[str, ...] = ()  # in this incident, since somebody else last changed anything
     rounds: tuple[float, ...] = ()  # reloads and escalations

@@ -18,6 +18,7 @@ from podwatch.decide.kinds import KINDS, RULES, Kind, reported
 from podwatch.decide.leftovers import candidates, leftovers, notices
 from podwatch.decide.links import damaged, moved
 from podwatch.decide.names import name_notices
+from podwatch.decide.parents import without_parent
 from podwatch.decide.rules import container_ids, duplicates, not_podmans, rules_of, unmasked
 from podwatch.decide.sources import firewalld_warnings
 from podwatch.decide.state_files import (
@@ -82,6 +83,7 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
             warnings.extend(_about_observed(known, setup, snapshot.rules, rules, of_rules))
         warnings.extend(unforwarded(setup, snapshot))
         warnings.extend(moved(setup, snapshot))
+        warnings.extend(without_parent(snapshot))
         warnings.extend(astray(setup, snapshot, damaged(setup, snapshot)))
         warnings.extend(name_notices(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver in DRIVERS:

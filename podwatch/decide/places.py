@@ -13,12 +13,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from podwatch.decide.wiring import wiring
+from podwatch.words.gates import ON_A_PARENT
 from podwatch.words.links import Inner, Link, Links, Namespaces
 from podwatch.words.network import Address, Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind
 from podwatch.words.wiring import Place
+
+_OVER = ("macvlan", "ipvlan")
+"""The kernel's kinds of interfaces on top of a parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ def missing_places(
     """What only a reload can repair of the links of the containers that run."""
     if snapshot.links is None or snapshot.namespaces is None:
         return
+    yield from _over_parents(snapshot)
     places = wiring(setup, snapshot).places
     sight = Sight(snapshot.links, snapshot.namespaces)
     everybodys = [ip for place in places for ip in place.addresses]
@@ -110,6 +115,30 @@ def missing_places(
             else:
                 what = f"its link to {place.bridge} is gone, and with it {addresses}"
                 yield _missing(MissingKind.VETH, place, what, snapshot)
+
+
+def _over_parents(snapshot: Snapshot) -> Iterator[Missing]:
+    """Who has lost his interface on top of a parent; nobody while that is not there, or down."""
+    links, namespaces = snapshot.links, snapshot.namespaces
+    for key, number in snapshot.numbers.items() if links and namespaces else ():
+        container = snapshot.containers.get(key)
+        inside = namespaces.get(number) if namespaces else None
+        if container is None or not container.is_up or not inside:
+            continue
+        files = [snapshot.files[name] for name in container.networks if name in snapshot.files]
+        over = [file for file in files if file.kind in ON_A_PARENT]
+        parents = [links.by_name.get(file.interface) for file in over if file.interface and links]
+        if not all(parent is not None and parent.is_up for parent in parents):
+            continue
+        there = [inner for inner in inside if inner.kind in _OVER]
+        down = [inner.name for inner in there if not inner.is_up]
+        names = " and ".join(file.name for file in over)
+        place = Place(key, names, " and ".join(file.interface for file in over))
+        if len(there) < len(over):
+            yield _missing(MissingKind.VETH, place, "its interface is gone", snapshot)
+        elif down:
+            what = f"its interface {' and '.join(down)} is down"
+            yield _missing(MissingKind.INNER_LINK, place, what, snapshot)
 
 
 def _inside(place: Place, home: int, sight: Sight, snapshot: Snapshot) -> Iterator[Missing]:

@@ -137,11 +137,12 @@ def due(
     told: list[Missing] = []
     later = NEVER
     for kind in kinds:
-        since = memory.of(kind).since
-        if since is None or decision.method in kind.means or now >= since + stays:
-            told += kind.of(verdict.missing)
-        else:
-            later = max(later, since + stays)
+        for loss in kind.of(verdict.missing):
+            since = memory.seen.get(loss.thing, memory.of(kind).since)
+            if since is None or decision.method in kind.means or now >= since + stays:
+                told.append(loss)
+            else:
+                later = max(later, since + stays)
     return replace(verdict, missing=tuple(told)), later
 
 
@@ -186,7 +187,11 @@ def _given_way(memory: Memory, case: Case, kind: Kind) -> Memory:
     others = {thing for thing in memory.left if thing[0] not in kind.words}
     since = case.now - case.limits.give_way
     again = {thing for thing in lost if mended.get(thing, NEVER) > since}
-    return replace(memory, mended=mended, left=frozenset(others | again | (memory.left & lost)))
+    # One that lasts makes none that comes beside it older than it is.
+    seen = {thing: at for thing, at in memory.seen.items() if thing[0] not in kind.words}
+    seen |= {loss.thing: memory.seen.get(loss.thing, case.now) for loss in missing}
+    left = frozenset(others | again | (memory.left & lost))
+    return replace(memory, mended=mended, left=left, seen=seen)
 
 
 def _wanted(memory: Memory, missing: Sequence[Missing]) -> tuple[Missing, ...]:

@@ -13,12 +13,10 @@ Each reason says what to repair, since only what is told can be.
 
 from collections.abc import Iterator, Mapping
 
-from podwatch.words.gates import Gates
+from podwatch.words.gates import ON_A_PARENT, Gates
 from podwatch.words.names import NameServer, Served
 from podwatch.words.network import Address, ContainerClass
 from podwatch.words.text import listed
-
-_ON_A_PARENT = (ContainerClass.MACVLAN, ContainerClass.IPVLAN)
 
 
 def shut(gates: Gates) -> Mapping[str, str]:
@@ -29,7 +27,7 @@ def shut(gates: Gates) -> Mapping[str, str]:
         for name in gates.no_lease
     }
     for name, network in gates.networks.items():
-        if network.kind in _ON_A_PARENT and (why := _no_parent(gates, network.interface)):
+        if network.kind in ON_A_PARENT and (why := _no_parent(gates, network.interface)):
             found[name] = f"on network {name}, {why}"
     if gates.server is not None and gates.server.served:
         reasons = listed(list(_about_names(gates, gates.server)), 2)

@@ -43,6 +43,16 @@ _NEWNETCONF = 80  # RTM_NEWNETCONF, linux/rtnetlink.h
 _NETCONF_SIZE = 4  # struct netconfmsg, padded
 _ONE_SETTING = ({1, 2}, {1, 3})  # NETCONFA_IFINDEX and _FORWARDING, or _RP_FILTER: linux/netconf.h
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_TARGET_NETNSID = 1, 2, 10  # linux/if_addr.h
+_NEWNSID, _GETNSID = 88, 90  # RTM_NEWNSID, RTM_GETNSID
+_NSID_BODY = bytes(4)  # struct rtgenmsg, padded
+_NETNSA_NSID, _NETNSA_FD = 1, 3  # linux/net_namespace.h
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSeen:
+    """The number that the host's namespace has for another one; -1 where it has none."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +99,7 @@ class RouteSeen:
 _MAX_KEPT = 4096
 """So many messages are kept with what they tell: those of about a thousand containers."""
 
-Seen = LinkSeen | AddressSeen | RouteSeen
+Seen = LinkSeen | AddressSeen | RouteSeen | NumberSeen
 Attributes = Iterable[tuple[int, int, int]]
 
 
@@ -118,6 +128,21 @@ def addresses_request(sequence: int, netns_id: int | None = None) -> bytes:
     target = b"" if netns_id is None else _number(_IFA_TARGET_NETNSID, netns_id)
     body = _ADDRESS.pack(0, 0, 0, 0, 0) + target
     return netlink.request(GETADDR, body, flags=_DUMP, sequence=sequence)
+
+
+def number_request(sequence: int, descriptor: int) -> bytes:
+    """The question which number the namespace has of which this is an open file."""
+    body = _NSID_BODY + _number(_NETNSA_FD, descriptor)
+    return netlink.request(_GETNSID, body, flags=_ORDER, sequence=sequence)
+
+
+def number_order(sequence: int, descriptor: int) -> bytes:
+    """The order to give that namespace a number, as the kernel itself does for a veth's.
+
+    It only makes the namespace one that can be asked about.
+    """
+    body = _NSID_BODY + _number(_NETNSA_NSID, -1) + _number(_NETNSA_FD, descriptor)
+    return netlink.request(_NEWNSID, body, flags=_ORDER, sequence=sequence)
 
 
 def route_request(
@@ -221,6 +246,13 @@ def _route(data: bytes | memoryview, at: int, found: Attributes) -> RouteSeen:
     return RouteSeen(index, ip_network((raw, length), strict=False))
 
 
+def _numbered(data: bytes | memoryview, _at: int, found: Attributes) -> NumberSeen | None:
+    for number, start, stop in found:
+        if number == _NETNSA_NSID and stop - start == 4:
+            return NumberSeen(*_NUMBER.unpack_from(data, start))
+    return None
+
+
 def _address(data: bytes | memoryview, at: int, found: Attributes) -> AddressSeen | None:
     family, prefix, _, _, index = _ADDRESS.unpack_from(data, at)
     raw = b""
@@ -237,6 +269,7 @@ _READERS: dict[int, tuple[int, Callable[[bytes | memoryview, int, Attributes], S
     NEWLINK: (_LINK.size, read_link),
     NEWADDR: (_ADDRESS.size, _address),
     NEWROUTE: (_ROUTE.size, _route),
+    _NEWNSID: (len(_NSID_BODY), _numbered),
 }
 """What is read of each kind of message, and how many bytes stand before its attributes."""
 

@@ -12,6 +12,9 @@ from podwatch.words.links import Links
 from podwatch.words.names import NameServer
 from podwatch.words.network import Address, ContainerClass, Interface, Subnet
 
+ON_A_PARENT = (ContainerClass.MACVLAN, ContainerClass.IPVLAN)
+"""Networks that are made on top of a link of the host, their parent."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkFile:

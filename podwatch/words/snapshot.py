@@ -110,9 +110,11 @@ class Snapshot:
     netavark's value, had it at an earlier look, or are said to by netavark; `uplinks` are the
     interfaces of the IPv4 default route, `routed` has one for each IP version that has such a
     route, `around` is what else the host's network is like.
+    `indexes` are those of the host's interfaces when each was last seen under its name.
     `links` are the host's interfaces and addresses, `files` Podman's networks as configured.
     `namespaces` has what is in the containers' network namespaces; None where it is not known.
     `names` is aardvark-dns; None where netavark has no files of names.
+    `numbers` are those of the namespaces of containers on top of a parent, by their ids.
     `held` are the addresses that podman gave to those whose process lives, by a network's name and
     the container's id.
     `drops` are the chains of others that drop what is forwarded, or sent to the host, and not named
@@ -138,7 +140,9 @@ class Snapshot:
     routed: Mapping[int, str] = field(default_factory=dict)
     around: Around = field(default_factory=Around)
     links: Links | None = None
+    indexes: Mapping[str, int] = field(default_factory=dict)
     namespaces: Namespaces | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
     held: Held = field(default_factory=dict)
     files: Mapping[str, NetworkFile] = field(default_factory=dict)
     names: NameServer | None = None

@@ -120,6 +120,7 @@ class WarningKind(StrEnum):
     NAME_SERVERS = "name_servers"  # names resolve, and will not for long
     RENAMED = "renamed"
     MOVED = "moved"
+    PARENT = "parent"
     NO_EVENTS = "no_events"
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
@@ -148,6 +149,7 @@ CLOSING = frozenset(
         WarningKind.ROUTE,
         WarningKind.NO_NAMES,
         WarningKind.MOVED,
+        WarningKind.PARENT,
     }
 )
 """Warnings of a way that somebody closed: told, not repaired, and the state is lost."""

@@ -110,6 +110,37 @@ def test_what_is_in_a_namespace() -> None:
 
 
 @in_private_network
+def test_a_namespace_without_a_veth_is_given_a_number(tmp_path: Path) -> None:
+    """As that of a container with a macvlan alone: by its file, and the same number each time."""
+    bridge("podman7")
+    with container("podman7", "veth0") as pid:
+        of_veth = links.read().by_name["veth0"].netns_id
+        lone = subprocess.Popen(["unshare", "--net", "sleep", "60"])
+        try:
+            files = {name: tmp_path / name for name in ("veth", "lone", "gone")}
+            inodes = {}
+            for name, process in (("veth", pid), ("lone", lone.pid)):
+                files[name].touch()
+                deadline = time.monotonic() + 10
+                own, path = os.stat("/proc/self/ns/net").st_ino, f"/proc/{process}/ns/net"
+                while os.stat(path).st_ino == own and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                subprocess.run(["mount", "--bind", path, str(files[name])], check=True)
+                inodes[name] = files[name].stat().st_ino
+            found = links.numbers(frozenset(inodes.values()), tmp_path)
+            assert found[inodes["veth"]] == of_veth
+            assert links.numbers(frozenset(inodes.values()), tmp_path) == found
+            assert links.numbers(frozenset({inodes["lone"]}), tmp_path).keys() == {inodes["lone"]}
+            inside = links.inside(found.values())
+            assert [inner.name for inner in inside[found[inodes["lone"]]]] == ["lo"]
+            assert {inner.name for inner in inside[found[inodes["veth"]]]} == {"lo", "eth0"}
+        finally:
+            lone.kill()
+            lone.wait()
+    assert links.numbers(frozenset({1}), tmp_path / "none") == {}
+
+
+@in_private_network
 def test_an_interface_that_is_set_down_inside() -> None:
     """The host's end of the veth loses its carrier, and so what is inside is asked for anew."""
     bridge("podman7")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_interface
 
-from podwatch.daemon.inside import KEPT_S, YOUNG_S, Inside
+from podwatch.daemon.inside import AT_A_BEAT, KEPT_S, YOUNG_S, Inside
 from podwatch.words.errors import LinksUnreadable
 from podwatch.words.links import Inner, Link, Links
 
@@ -151,3 +151,45 @@ def test_what_is_old_is_asked_for() -> None:
     assert inside.namespaces(kernel.links(), float("inf")) == {1: (WEB_INSIDE,)}
     assert inside.namespaces(kernel.links()) == {1: ()}
     assert kernel.asked == [[1]]
+
+
+def test_at_each_heartbeat_some_are_asked_again() -> None:
+    """Those of longest ago, a few at a time: after some heartbeats each had its turn."""
+    kernel = FakeKernel(dict.fromkeys(range(AT_A_BEAT + 3), (WEB_INSIDE,)))
+    inside = kernel.inside()
+    inside.namespaces(kernel.links())
+    kernel.asked.clear()
+    for _ in range(2):
+        kernel.now += 20
+        assert not inside.are_others()
+    assert kernel.asked[0] == list(range(AT_A_BEAT))
+    assert kernel.asked[1][:3] == [AT_A_BEAT, AT_A_BEAT + 1, AT_A_BEAT + 2]
+
+
+def test_an_address_that_went_is_noticed_at_a_heartbeat() -> None:
+    """Once: the next look goes by what was seen then."""
+    kernel = FakeKernel({1: (WEB_INSIDE,), 2: (DB_INSIDE,)})
+    inside = kernel.inside()
+    for _ in range(2):
+        inside.namespaces(kernel.links())
+        kernel.now += YOUNG_S + 1
+    kernel.found[1] = ()
+    assert inside.are_others()
+    assert not inside.are_others()
+    kernel.asked.clear()
+    assert inside.namespaces(kernel.links())[1] == ()
+    assert kernel.asked == []
+
+
+def test_no_heartbeat_tells_of_what_cannot_be_asked() -> None:
+    """Neither of a kernel that refuses, nor of a namespace that has gone: looks tell of those."""
+    kernel = FakeKernel({1: (WEB_INSIDE,)})
+    inside = kernel.inside()
+    assert not inside.are_others()
+    assert kernel.asked == []
+    inside.namespaces(kernel.links())
+    kernel.refuses = True
+    assert not inside.are_others()
+    kernel.refuses = False
+    kernel.found.clear()
+    assert not inside.are_others()

@@ -130,9 +130,13 @@ class Host:
         self.asked += 1
         return {address: 1 for endpoint in SETUP.endpoints for address, _ in endpoint.addresses}
 
-    def namespaces(self, _links: Links, _kept_s: float) -> Namespaces:
+    def namespaces(self, *_: object) -> Namespaces:
         """Nothing is known of them."""
         return {}
+
+    def are_others(self) -> bool:
+        """Nothing has changed in them."""
+        return False
 
     def leave_over(self) -> None:
         """A rule forwards to an address that nobody has."""

@@ -12,6 +12,7 @@ from podwatch.words.links import Inner, Link, Links
 from podwatch.words.network import (
     Container,
     ContainerClass,
+    ContainerState,
     Endpoint,
     FirewallDriver,
     Interface,
@@ -199,3 +200,56 @@ def test_who_has_state_is_not_missed_twice() -> None:
     """A bridge network's holders are known by their state alone."""
     file = replace(INNER_NET, kind=ContainerClass.BRIDGE)
     assert lost(replace(ON_INNER, files={"in": file}), EMPTY) == []
+
+
+LAN = NetworkFile("lan", ContainerClass.MACVLAN, "eth1")
+ETH1 = Link("eth1", 3)
+MACVLAN = Inner("eth0", 2, kind="macvlan", peer=3)
+ON_LAN = replace(
+    WHOLE,
+    files={"lan": LAN},
+    containers={"c4": Container("c4", "tv", networks=("lan",))},
+    links=Links({"eth1": ETH1}),
+    numbers={"c4": 9},
+    namespaces={9: (LO, MACVLAN)},
+)
+
+
+@pytest.mark.parametrize("kind", [ContainerClass.MACVLAN, ContainerClass.IPVLAN])
+def test_an_interface_on_a_parent(kind: ContainerClass) -> None:
+    """It is there, or gone with a parent that is back by now, or down inside."""
+    there = replace(MACVLAN, kind=kind.value)
+    snapshot = replace(ON_LAN, files={"lan": replace(LAN, kind=kind)})
+    assert lost(replace(snapshot, namespaces={9: (LO, there)}), EMPTY) == []
+    assert lost(replace(snapshot, namespaces={9: (LO,)}), EMPTY) == [(MissingKind.VETH, "tv", True)]
+    down = replace(there, is_up=False)
+    assert lost(replace(snapshot, namespaces={9: (LO, down)}), EMPTY) == [
+        (MissingKind.INNER_LINK, "tv", True)
+    ]
+
+
+def test_nobody_is_to_be_reloaded_without_the_parent() -> None:
+    """While it is not there, or down, the interface is no loss of its own."""
+    gone = replace(ON_LAN, namespaces={9: (LO,)})
+    assert lost(replace(gone, links=Links({"lo": Link("lo", 1)})), EMPTY) == []
+    assert lost(replace(gone, links=Links({"eth1": replace(ETH1, is_up=False)})), EMPTY) == []
+
+
+def test_who_cannot_be_seen_has_lost_no_interface() -> None:
+    """Nor who is not up, nor whom the census does not know."""
+    gone = replace(ON_LAN, namespaces={9: (LO,)})
+    assert lost(replace(gone, namespaces={9: ()}), EMPTY) == []
+    assert lost(replace(gone, namespaces={}), EMPTY) == []
+    assert lost(replace(gone, containers={}), EMPTY) == []
+    ended = {"c4": Container("c4", "tv", ContainerState.ENDED, networks=("lan",))}
+    assert lost(replace(gone, containers=ended), EMPTY) == []
+
+
+def test_one_of_two_interfaces_on_parents() -> None:
+    """A container on two such networks has two: one alone is a loss, whichever it is of."""
+    both = {"c4": Container("c4", "tv", networks=("lan", "wan"))}
+    files = {"lan": LAN, "wan": NetworkFile("wan", ContainerClass.MACVLAN, "")}
+    snapshot = replace(ON_LAN, containers=both, files=files)
+    assert lost(snapshot, EMPTY) == [(MissingKind.VETH, "tv", True)]
+    second = replace(MACVLAN, name="eth1", index=3)
+    assert lost(replace(snapshot, namespaces={9: (MACVLAN, second)}), EMPTY) == []

@@ -7,7 +7,7 @@ import pytest
 
 from podwatch.decide.decision import Decision, Limits, Memory
 from podwatch.decide.kinds import PLACES
-from podwatch.decide.policy import acted, step
+from podwatch.decide.policy import acted, due, step
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind, Missing, MissingKind, Verdict
@@ -104,3 +104,20 @@ def test_rules_that_can_be_put_back_come_first() -> None:
     assert step(Memory(), both, 100.0, LIMITS, can_replay=True)[1].method == Method.REPLAY
     # A reload of those without a link comes before one for rules: it brings those back, too.
     assert decide(both).method == Method.REWIRE
+
+
+def test_a_loss_that_lasts_makes_no_other_one_older() -> None:
+    """Whose link is gone beside it only now may be in the middle of his end: he is told later."""
+    lasting, fresh = out("aa", reloadable=False), out("bb", reloadable=False)
+    memory, _ = step(Memory(), verdict(lasting), 100.0, LIMITS)
+    both = verdict(lasting, fresh)
+    memory, decision = step(memory, both, 200.0, LIMITS)
+    told, later = due(memory, both, decision, 200.0, LIMITS)
+    assert told.missing == (lasting,)
+    assert later == 200.0 + LIMITS.quiet
+    memory, decision = step(memory, both, later, LIMITS)
+    assert due(memory, both, decision, later, LIMITS)[0].missing == both.missing
+    # Once it was whole, it is fresh again.
+    memory, _ = step(memory, verdict(lasting), 300.0, LIMITS)
+    memory, decision = step(memory, both, 301.0, LIMITS)
+    assert due(memory, both, decision, 301.0, LIMITS)[0].missing == (lasting,)

@@ -14,6 +14,7 @@ from podwatch.formats.route_messages import (
     AddressSeen,
     LinkSeen,
     RouteSeen,
+    Seen,
     addresses_request,
     links_request,
     parse_dump,
@@ -100,7 +101,7 @@ def test_of_a_link_numbers_and_lengths_of_attributes_count(
 def test_the_kernel_tells_of_links_and_addresses() -> None:
     """Of lo and of every other link and address of this machine, to the end of each dump."""
 
-    def dumped(question: bytes) -> list[LinkSeen | AddressSeen | RouteSeen]:
+    def dumped(question: bytes) -> list[Seen]:
         data = kernel.asked(
             socket.NETLINK_ROUTE, question, lambda piece: parse_dump(piece, 9).ended is not None
         )
