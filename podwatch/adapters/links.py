@@ -200,10 +200,9 @@ class Orders:
             self._questions.__exit__()
 
     def make_bridge(self, name: str, mac: str = "", mtu: int = 0) -> None:
-        """Make a bridge and set it up; with a MAC its neighbours need not ask for it again."""
+        """Make a bridge that is down; with a MAC its neighbours need not ask for it again."""
         order = partial(bridge_order, name=name, mac=mac, mtu=mtu)
         self._order(f"make the bridge {name}", f"ip link add {name} type bridge", order)
-        self.set_up(name)
 
     def set_up(self, name: str) -> None:
         """Set a link up."""
@@ -218,6 +217,10 @@ class Orders:
                 order = partial(no_address_order, index=index, address=other)
                 self._order(f"take {other} from {name}", how, order)
         order = partial(address_order, index=index, address=address)
+        if address.version == 6:  # refused where IPv6 is off, as it is below an MTU of 1280
+            how = (
+                f"sysctl -w net.ipv6.conf.{name}.disable_ipv6=0; ip link set {name} mtu 1500; {how}"
+            )
         self._order(f"give {name} the address {address}", how, order)
 
     def add_route(self, name: str, address: Interface) -> None:

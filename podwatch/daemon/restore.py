@@ -29,13 +29,12 @@ from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.saved_copy import SavedCopy
-from podwatch.daemon.wiring_repair import mend
+from podwatch.daemon.wiring_repair import put_right
 from podwatch.decide.blocked import forbids_renewal
 from podwatch.decide.decision import Decision
 from podwatch.decide.held_back import held_back, sentence
 from podwatch.decide.judge import judge
 from podwatch.decide.kinds import PLACES
-from podwatch.decide.links import missing_links
 from podwatch.drivers import saved
 from podwatch.drivers.driver import about, expected_rules
 from podwatch.words.errors import HeldBack, Outdated, PodwatchError, RestoreFailed, Unreadable
@@ -190,15 +189,8 @@ class Restorer:
     async def _mend(self, job: Job) -> Outcome:
         """Put right what is still missing of bridges and links."""
         self._check(job.snapshot)
-        wires, losses, unknown = self.looker.wires, job.decision.missing, list[Unknown]()
-        links = wires.read(unknown)
-        if links is not job.snapshot.links and job.verdict.setup is not None:
-            now = replace(job.snapshot, links=links)
-            still = {loss.thing for loss in missing_links(job.verdict.setup, now)}
-            losses = tuple(loss for loss in losses if loss.thing in still)
-            if not losses:
-                raise Outdated("the links were changed since the look")
-        return job.done(mend(losses, wires.macs))
+        done = put_right(job.decision.missing, job.snapshot, job.verdict, self.looker.wires)
+        return job.done(done)
 
     async def _set(self, job: Job) -> Outcome:
         """Write each sysctl that is missing."""

@@ -84,6 +84,23 @@ def wanted(setup: Setup, uplinks: Iterable[str] = ()) -> Iterator[Sysctl]:
             yield Sysctl(path, value, name or network.bridge, always=False)
 
 
+def of_new_bridge(name: str, *, internal: bool, seen: Collection[str]) -> dict[str, str]:
+    """What a bridge that is made anew gets before it is up, by path.
+
+    netavark src/network/bridge.rs: it takes no router's word from a container (CVE-2020-13401), and
+    that of an internal network forwards nothing. The rest depends on netavark's version: it is what
+    was `seen`.
+    """
+    base = {version: f"net/ipv{version}/conf/{name}" for version in (4, 6)}
+    settings = {f"{base[6]}/{key}": "0" for key in ("accept_ra", "accept_dad")}
+    if internal:
+        settings |= {f"{path}/forwarding": "0" for path in base.values()}
+    else:
+        of_others = ((f"{base[4]}/{key}", value) for key, value in _OF_BRIDGES)
+        settings |= {path: value for path, value in of_others if path in seen}
+    return settings
+
+
 def lost(
     sysctls: Iterable[Sysctl], values: Mapping[str, str], seen: Collection[str]
 ) -> Iterator[Sysctl]:

@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 
-from podwatch.adapters import links
+from podwatch.adapters import links, sysctl
 from podwatch.daemon.wiring_repair import mend
+from podwatch.drivers.sysctls import of_new_bridge
 from podwatch.words.errors import RestoreFailed
 from podwatch.words.verdict import Missing, MissingKind
 from tests.integration.namespace import in_private_network
@@ -31,13 +32,16 @@ def test_a_whole_bridge_is_made_in_the_order_of_need() -> None:
         loss(MissingKind.LINK, "veth0"),
         loss(MissingKind.BRIDGE, "podman1", "1400"),
     )
-    done = mend(losses, {"podman1": MAC})
+    settings = of_new_bridge("podman1", internal=True, seen=())
+    done = mend(losses, {"podman1": MAC}, lambda _: settings)
     assert done == (
         "bridge podman1 made anew; veth0 set up; veth0 put on podman1; "
         "10.89.0.1/24 added to podman1"
     )
     found = links.read()
     assert found.by_name["podman1"].mac == MAC
+    assert sysctl.read(settings) == settings
+    assert settings["net/ipv6/conf/podman1/accept_ra"] == "0"
     assert found.by_name["veth0"].master == "podman1"
     assert "10.89.0.1/24" in map(str, found.addresses["podman1"])
 
@@ -55,5 +59,5 @@ def test_what_fails_keeps_nothing_else_from_being_put_right() -> None:
         loss(MissingKind.ISOLATED, "podman2"),
     )
     with pytest.raises(RestoreFailed, match="podman1 is in a VRF or has a VLAN"):
-        mend(losses, {})
+        mend(losses, {}, lambda _: {})
     assert links.read().by_name["podman2"].is_up

@@ -6,7 +6,14 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from podwatch.drivers.sysctls import Sysctl, closed, lost, parse_configured, wanted
+from podwatch.drivers.sysctls import (
+    Sysctl,
+    closed,
+    lost,
+    of_new_bridge,
+    parse_configured,
+    wanted,
+)
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 
 V4 = (ip_address("10.89.0.2"), ip_network("10.89.0.0/24"))
@@ -167,4 +174,22 @@ def test_what_netavark_writes_for_systemd() -> None:
     assert parse_configured(text) == {
         "net/ipv4/ip_forward": "1",
         "net/ipv4/conf/podman0/rp_filter": "2",
+    }
+
+
+def test_a_bridge_that_is_made_anew_takes_no_routers_word() -> None:
+    """Nor does that of an internal network forward; the rest is what was seen before."""
+    base = "net/ipv{}/conf/podman1/{}".format
+    always = {base(6, "accept_ra"): "0", base(6, "accept_dad"): "0"}
+    assert of_new_bridge("podman1", internal=False, seen=()) == always
+    seen = {base(4, "rp_filter"), base(4, "forwarding"), "net/ipv4/ip_forward"}
+    assert of_new_bridge("podman1", internal=False, seen=seen) == {
+        **always,
+        base(4, "rp_filter"): "2",
+        base(4, "forwarding"): "1",
+    }
+    assert of_new_bridge("podman1", internal=True, seen=seen) == {
+        **always,
+        base(4, "forwarding"): "0",
+        base(6, "forwarding"): "0",
     }
