@@ -173,7 +173,9 @@ class Hints:
         """The name server has ended, or is another one."""
         self._heard.changed_at = self._clock()
         self._at_a_glance = True
-        self._wake(other(why), urgent=True)
+        # A link takes the name server with it; who commits rules has nothing to do with it.
+        is_first = self.cause.kind is not CauseKind.LINK
+        self._wake(other(why), urgent=True, names_cause=is_first)
 
     def on_census(self) -> None:
         """podman's containers were listed: those that do not run miss nothing."""

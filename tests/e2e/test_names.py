@@ -47,6 +47,11 @@ def resolve(there: Installed, *names: str) -> bool:
     )
 
 
+def send(there: Installed, signal: str, pid: str) -> None:
+    """Send a signal; Debian 12 has no kill(1)."""
+    there.host.shell(f"kill -{signal} {pid}")
+
+
 def serving(there: Installed) -> list[str]:
     """The processes that are aardvark-dns."""
     return there.host.shell(_SERVING, check=False).stdout.split()
@@ -60,6 +65,11 @@ def named(there: Installed) -> str:
 def told(there: Installed) -> str:
     """All that the status tells."""
     return there.host.run(["podwatch", "status"], check=False).stdout
+
+
+def is_lost(there: Installed) -> bool:
+    """Whether it is told that aardvark-dns does not run."""
+    return any("aardvark-dns does not run" in loss["what"] for loss in there.status()["missing"])
 
 
 def until_one_serves(there: Installed, *, but: str = "") -> str:
@@ -78,7 +88,7 @@ def test_one_that_is_killed_is_started_again(there: Installed) -> None:
     """By a unit of its own: names resolve, the pid file is right, status and history name it."""
     before = until_one_serves(there)
     reloads = there.reloads()
-    there.host.run(["kill", "-KILL", before])
+    send(there, "KILL", before)
     after = until_one_serves(there, but=before)
 
     assert there.host.unit_show("podwatch-dns", "MainPID")["MainPID"] == after
@@ -94,7 +104,7 @@ def test_one_that_is_killed_is_started_again(there: Installed) -> None:
 def test_a_container_that_comes_and_goes_is_known(there: Installed) -> None:
     """netavark tells the one that podwatch started, and starts no other."""
     before = until_one_serves(there)
-    there.host.run(["kill", "-KILL", before])
+    send(there, "KILL", before)
     server = until_one_serves(there, but=before)
     web(there.host, "late", networks=["names"])
     ask = ["podman", "exec", "api", "/busybox", "nslookup", "-type=a", "late"]
@@ -162,7 +172,7 @@ def test_an_address_without_a_listener_is_listened_on(there: Installed) -> None:
 def test_one_that_hangs_is_told(there: Installed) -> None:
     """With what ends it; it is not ended, and where it goes on that is seen, too."""
     server = until_one_serves(there)
-    there.host.run(["kill", "-STOP", server])
+    send(there, "STOP", server)
     try:
         assert not resolve(there)
         advice = f"kill -9 {server}: podwatch then starts it anew"
@@ -170,7 +180,7 @@ def test_one_that_hangs_is_told(there: Installed) -> None:
         assert there.status()["state"] == "lost"
         assert serving(there) == [server]
     finally:
-        there.host.run(["kill", "-CONT", server])
+        send(there, "CONT", server)
     there.until(lambda: there.status()["state"] == "ok", "ok", 30)
     assert until_one_serves(there) == server
 
@@ -178,8 +188,8 @@ def test_one_that_hangs_is_told(there: Installed) -> None:
 def test_the_advice_for_one_that_hangs_cures(there: Installed) -> None:
     """Killed, it is started anew."""
     server = until_one_serves(there)
-    there.host.run(["kill", "-STOP", server])
-    there.host.run(["kill", "-9", server])
+    send(there, "STOP", server)
+    send(there, "9", server)
     until_one_serves(there, but=server)
 
 
@@ -218,11 +228,13 @@ def test_a_pause_holds(there: Installed) -> None:
     """It is told, and not started until the pause is over."""
     server = until_one_serves(there)
     there.host.run(["podwatch", "pause"])
-    there.host.run(["kill", "-KILL", server])
-    there.until(lambda: "aardvark-dns does not run" in told(there), "told")
-    assert there.status()["state"] == "lost"
-    assert serving(there) == []
-    there.host.run(["podwatch", "resume"])
+    try:
+        send(there, "KILL", server)
+        there.until(lambda: is_lost(there), "told")
+        assert there.status()["state"] == "lost"
+        assert serving(there) == []
+    finally:
+        there.host.run(["podwatch", "resume"])
     until_one_serves(there, but=server)
 
 
@@ -230,8 +242,8 @@ def test_who_does_not_want_it_gets_no_repair(there: Installed) -> None:
     """restore.names = false: told, and left."""
     server = until_one_serves(there)
     with there.configured("[restore]\nnames = false\n"):
-        there.host.run(["kill", "-KILL", server])
-        there.until(lambda: "aardvark-dns does not run" in told(there), "told")
+        send(there, "KILL", server)
+        there.until(lambda: is_lost(there), "told")
         assert serving(there) == []
     until_one_serves(there, but=server)
 
@@ -259,7 +271,7 @@ def test_killed_again_and_again_while_containers_come_and_go(there: Installed) -
 def test_its_last_container_ends_it(there: Installed) -> None:
     """The unit ends with it, and podwatch does not start it again."""
     server = until_one_serves(there)
-    there.host.run(["kill", "-KILL", server])
+    send(there, "KILL", server)
     until_one_serves(there, but=server)
     counted = there.incidents()
     there.host.podman("stop", "--all", "--time", "0")

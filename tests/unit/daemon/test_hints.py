@@ -196,6 +196,28 @@ def test_a_change_of_a_link_is_a_cause_of_its_own(hints: Hints) -> None:
     assert fresh.cause.label == "link"
 
 
+def test_the_end_of_the_name_server_is_a_cause_of_its_own(hints: Hints) -> None:
+    """Whoever changed rules before has nothing to do with it; a link that was set down may have."""
+    hints.on_change(change(OURS))
+    hints.on_names("aardvark-dns (7) ended")
+    assert hints.cause.text == "aardvark-dns (7) ended"
+    assert (hints.wants_look, hints.urgent, hints.take().changed_at) == (True, True, NOW)
+    hints.on_link("podman1 was set down", None)
+    hints.on_names("aardvark-dns (8) ended")
+    assert hints.cause.text == "podman1 was set down"
+
+
+def test_links_and_names_are_glanced_at_once(hints: Hints) -> None:
+    """Until that was asked for, or a look has begun that sees all of it."""
+    assert not hints.take_glance()
+    hints.on_names("aardvark-dns (7) ended")
+    assert hints.take_glance()
+    assert not hints.take_glance()
+    hints.on_link("podman1 was set down", None)
+    hints.begin_look()
+    assert not hints.take_glance()
+
+
 def test_lost_messages_about_links_want_a_look(hints: Hints) -> None:
     """Anything may have changed."""
     hints.on_links_overrun()
