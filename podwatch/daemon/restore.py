@@ -286,7 +286,8 @@ class Restorer:
             raise RestoreFailed("none of the containers can be reloaded: not running")
         if job.method == Method.REWIRE:
             running = self._still_out(job, running)
-        held = held_back(running, known, shut_gates(snapshot.setup, self.installed))
+        shut = shut_gates(snapshot.setup, self.installed)
+        held = held_back(running, known, shut, job.verdict.missing)
         ids = [key for key in running if key not in held]
         if held and (not ids or is_escalation):
             # Cleared with the rest, they would be left without any rule.

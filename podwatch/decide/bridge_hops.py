@@ -8,6 +8,7 @@ what somebody gave another name, or has on another link, stops nothing and is a 
 from collections.abc import Iterable, Iterator, Sequence
 
 from podwatch.decide.links import moved_to
+from podwatch.decide.places import careful_reload
 from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import about
@@ -181,7 +182,8 @@ def _link(wires: Sequence[Wire], bridge: str, address: Address, known: Container
         return Hop("link", f"{joined.name} joins {name} to {bridge}")
     if not wires:
         what = f"{name} has lost {address}, or its link to {bridge}: no namespace has the address"
-        return Hop("link", what, Mark.BROKEN, reload)
+        advice = careful_reload(known.name) if address.version == 6 else reload
+        return Hop("link", what, Mark.BROKEN, advice)
     wire = wires[0]
     if wire.end is None:
         return Hop("link", f"{name}'s link does not lead to {bridge}", Mark.BROKEN, reload)

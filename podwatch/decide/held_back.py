@@ -7,18 +7,25 @@ back, the container is not reloaded: what is left of its network is better than 
 
 from collections.abc import Iterable, Mapping
 
+from podwatch.decide.places import careful_reload
 from podwatch.words.network import Container
 from podwatch.words.text import listed
+from podwatch.words.verdict import Missing, MissingKind
 
 
 def held_back(
-    ids: Iterable[str], containers: Mapping[str, Container], shut: Mapping[str, str]
+    ids: Iterable[str],
+    containers: Mapping[str, Container],
+    shut: Mapping[str, str],
+    missing: Iterable[Missing] = (),
 ) -> dict[str, str]:
     """The containers among `ids` that must not be reloaded now, each with the reason.
 
-    `shut` are the networks whose containers must not be, each with the reason.
+    `shut` are the networks whose containers must not be, each with the reason; `missing` is what a
+    look missed.
     """
     held = {}
+    lacking = {key: loss.value for loss in missing if _is_v6(loss) for key in loss.container_ids}
     for key in ids:
         container = containers.get(key)
         if container is None:
@@ -28,7 +35,16 @@ def held_back(
             held[key] = "paused: podman unpause"
         elif on:
             held[key] = shut[on[0]]
+        elif key in lacking:
+            held[key] = (
+                f"without {lacking[key]}, maybe on purpose: {careful_reload(container.name)}"
+            )
     return held
+
+
+def _is_v6(loss: Missing) -> bool:
+    """Whether a container has lost an IPv6 address alone, inside."""
+    return loss.kind == MissingKind.INNER_ADDRESS and not loss.reloadable
 
 
 def sentence(held: Mapping[str, str], containers: Mapping[str, Container]) -> str:

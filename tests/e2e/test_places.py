@@ -133,17 +133,18 @@ def test_a_lost_ipv6_address_alone_is_told(there: Installed) -> None:
     """The container may have switched IPv6 off: a reload would cost it IPv4, too."""
     cursor = there.host.journal_cursor()
     there.until_whole(30)
-    inside(there, "dual-udp", "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
+    inside(there, "dual-udp", "sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
     there.host.run(["systemctl", "reload", "podwatch"])
     there.until(lambda: there.status()["state"] == "lost", "lost", 90)
     try:
         told = there.host.run(["podwatch", "status"], check=False).stdout
         assert "its interface has lost fd10:89:10::3" in told
+        assert "disable_ipv6; only if that is 0: podman network reload dual-udp" in told
         closed = there.containers.probe_ports()
         assert [way for way in closed if "2001:db8::1" not in way] == []
         assert reloaded_since(there, cursor) == set()
     finally:
-        inside(there, "dual-udp", "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=0")
+        inside(there, "dual-udp", "sysctl -qw net.ipv6.conf.all.disable_ipv6=0")
         there.host.podman("network", "reload", "dual-udp")
         there.until_whole(30)
 

@@ -196,3 +196,12 @@ def test_who_is_alone_has_no_neighbours() -> None:
     assert neighbours(of_web(ContainerState.ENDED)(WHOLE)) == []
     (way,) = neighbours(of_link("veth0", isolated=True)(WHOLE))
     assert way.mark is Mark.OPEN
+
+
+def test_an_ipv6_address_that_is_gone_inside_is_put_back_with_care() -> None:
+    """Where the container has switched IPv6 off, a reload would cost it IPv4 as well."""
+    here = ip_address("fd89::2")
+    hops = BridgeHops(WHOLE, SETUP, Kernel(wires={}))
+    (hop,) = hops.link("podman1", here, WHOLE.containers.get(WEB))
+    assert hop.mark is Mark.BROKEN
+    assert "disable_ipv6; only if that is 0: " in hop.advice

@@ -7,6 +7,7 @@ import pytest
 
 from podwatch.decide.held_back import held_back, sentence
 from podwatch.words.network import Container, ContainerState
+from podwatch.words.verdict import Missing, MissingKind
 
 CONTAINERS = {
     each.id: each
@@ -70,3 +71,28 @@ def test_the_first_of_several_networks_is_the_reason() -> None:
     assert held_back(["c"], {"c": container}, shut) == {"c": "because of one"}
     paused = {"c": replace(container, state=ContainerState.PAUSED)}
     assert held_back(["c"], paused, shut) == {"c": "paused: podman unpause"}
+
+
+def test_who_may_have_switched_ipv6_off_is_held_back() -> None:
+    """netavark would fail to give him that address, and leave his interface down."""
+    v6 = Missing(
+        MissingKind.INNER_ADDRESS,
+        "web has lost fd10::2",
+        "fd10::2",
+        container_ids=("web",),
+        reloadable=False,
+        value="fd10::2",
+    )
+    held = held_back(("web", "mixed"), CONTAINERS, {}, [v6])
+    assert held == {
+        "web": "without fd10::2, maybe on purpose: podman exec web cat "
+        "/proc/sys/net/ipv6/conf/all/disable_ipv6; only if that is 0: podman network reload web"
+    }
+    others = [
+        replace(v6, reloadable=True),
+        replace(v6, kind=MissingKind.VETH),
+        replace(v6, container_ids=("static",)),
+    ]
+    assert held_back(("web", "mixed"), CONTAINERS, {}, others) == {}
+    paused = held_back(("paused",), CONTAINERS, {}, [replace(v6, container_ids=("paused",))])
+    assert paused == {"paused": "paused: podman unpause"}
