@@ -155,7 +155,7 @@ def _closed(document: Mapping[str, Any], now: float, most: int) -> Iterator[str]
 def _whose(entry: Mapping[str, Any], way: Mapping[str, Any], *, is_network: bool) -> str:
     """A container as a whole where none of its ways is open, else its port or what else it is."""
     if is_network:
-        return clean(way["title"])
+        return clean(f"{way['kind']} on {entry['name']}")
     is_all = all(each["state"] != "open" for each in entry["ways"])
     part = way["port"] or {"out": f"out by {way['network']}"}.get(way["kind"], way["kind"])
     return clean(entry["name"] if is_all else f"{entry['name']} {part}")

@@ -258,7 +258,7 @@ class _Teller:
             yield from hops.host_address(mapping)
         if self._is_internal(endpoint):
             what = f"{endpoint.network_name} is internal: nothing outside of it gets an answer"
-            yield Hop("network", what, Mark.BROKEN, "publish it on a network that is not internal")
+            yield Hop("network", what, Mark.CLOSED, "publish it on a network that is not internal")
         yield from self._host_forwards(endpoint, address)
         yield from self._firewalld.gate(to_a_port=True)
         yield from self._rules.port_forward(endpoint, address, whole, mapping)

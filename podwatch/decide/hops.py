@@ -41,13 +41,13 @@ def host_address(mapping: PortMapping) -> Iterator[Hop]:
     host = mapping.host_ip
     if host is not None and host.version == 6 and host.is_loopback:
         what = "nothing is routed from ::1 out of the host: nobody answers there"
-        yield Hop("host address", what, Mark.BROKEN, _ELSEWHERE)
+        yield Hop("host address", what, Mark.CLOSED, _ELSEWHERE)
 
 
 def no_address(host: Address, name: str) -> Hop:
     """A port on an address of the host of an IP version that its container has none of."""
     what = f"{name} has no IPv{host.version} address: nothing is forwarded"
-    return Hop("port forward", what, Mark.BROKEN, _ELSEWHERE)
+    return Hop("port forward", what, Mark.CLOSED, _ELSEWHERE)
 
 
 def forwarding(kernel: Kernel, address: Address, links: Iterable[str]) -> Hop:

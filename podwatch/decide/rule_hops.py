@@ -120,11 +120,14 @@ class RuleHops:
             rules = self._about(endpoint, address, RuleKind.SUBNET_JUMP, RuleKind.MASQUERADE)
             path = self._path("postrouting", rules)
             return self._present("masquerade", path, what, Mark.BROKEN)
-        # netavark has firewalld hide no IPv6 address: one that is routed to the host does without.
+        # netavark has firewalld hide no IPv6 address: one that is routed to the host does without,
+        # and a private one never had a way out.
         rule = policies.masquerade(policies.WAY_OUT, address.version)
         does_without = address.version == 6 and address.is_global
-        if_missing = Mark.NOTE if does_without else Mark.BROKEN
-        return self._present("masquerade", [rule], what, if_missing, policies.adding(rule))
+        if_missing = {4: Mark.BROKEN, 6: Mark.NOTE if does_without else Mark.CLOSED}
+        return self._present(
+            "masquerade", [rule], what, if_missing[address.version], policies.adding(rule)
+        )
 
     def other_firewalls(
         self, endpoint: Endpoint, address: Address, *, inward: bool = False
@@ -203,7 +206,7 @@ class RuleHops:
         """What takes a port on; what the host itself sends to it goes by a policy of its own."""
         if not rules:
             what = "netavark's firewalld driver has no rule for this address of the host"
-            yield Hop("port forward", what, Mark.BROKEN, "publish the port on another address")
+            yield Hop("port forward", what, Mark.CLOSED, "publish the port on another address")
         for number, rule in enumerate(rules):
             told = f"{what} from the host itself" if number else what
             if_missing = Mark.NOTE if number else Mark.BROKEN

@@ -14,7 +14,8 @@ class Mark(StrEnum):
     """What a hop does to the packet.
 
     A note stops nothing that Podman promised, but is worth knowing. What is closed is so on
-    purpose, or as long as the container does not run: nobody's fault.
+    purpose, as long as the container does not run, or from the start, as a port that nothing can
+    lead to: it is nobody's loss.
     """
 
     OPEN = "open"

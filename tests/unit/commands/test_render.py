@@ -347,11 +347,11 @@ def test_whose_ways_are_broken_stands_at_the_hop() -> None:
     assert "cat" not in text(document)
 
 
-def test_a_networks_own_way_goes_by_its_title() -> None:
+def test_a_networks_own_way_goes_by_its_kind() -> None:
     """Of its age nothing is said where only one look was made, nor of advice there is not."""
     way = {"title": "isolation of apart", "state": "unknown", "hop": "isolation", "why": "unread"}
     told = text({"networks": [{"name": "apart", "ways": [{"kind": "isolation", **way}]}]})
-    assert "\n    unknown: isolation of apart, at isolation: unread\n    networks" in told
+    assert "\n    unknown: isolation on apart, at isolation: unread\n    networks" in told
 
 
 def test_broken_hops_are_bounded() -> None:

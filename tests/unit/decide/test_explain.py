@@ -39,9 +39,9 @@ def site(*rules: str, around: tuple[str, ...] = (), policy: str = "drop") -> Ker
     return replace(KERNEL, others=(chain,))
 
 
-def broken(ways: list[Way], kind: WayKind) -> set[str]:
+def broken(ways: list[Way], kind: WayKind, mark: Mark = Mark.BROKEN) -> set[str]:
     """The first broken hop of each broken way of a kind."""
-    return {hop.place for way in ways if way.kind is kind and (hop := way.first_broken)}
+    return {hop.place for way in ways if way.kind is kind and (hop := way.first(mark))}
 
 
 def test_a_healthy_host_is_open_everywhere() -> None:
@@ -268,13 +268,16 @@ def published(host_ip: Address) -> Snapshot:
 
 
 def test_ipv6s_localhost_leads_nowhere() -> None:
-    """A port on ::1 is broken although all its rules are there; one on 127.0.0.1 is open."""
+    """A port on ::1 is closed although all its rules are there; one on 127.0.0.1 is open."""
     kernel = replace(KERNEL, held={(7002, "tcp"): "conmon (pid 7)"})
-    assert broken(explain(published(IPv6Address("::1")), kernel), WayKind.IN) == {"host address"}
-    assert broken(explain(published(IPv4Address("127.0.0.1")), kernel), WayKind.IN) == set()
+    closed = explain(published(IPv6Address("::1")), kernel)
+    assert broken(closed, WayKind.IN, Mark.CLOSED) == {"host address"}
+    assert state_of(closed) is State.OK, "it never was open"
+    ways = explain(published(IPv4Address("127.0.0.1")), kernel)
+    assert {way.mark for way in ways} == {Mark.OPEN}
 
 
-def test_a_port_of_an_ip_version_its_container_lacks_is_broken() -> None:
+def test_a_port_of_an_ip_version_its_container_lacks_is_closed() -> None:
     """A mapping that no address of the container serves is told, and can be asked for."""
     snapshot = published(IPv6Address("2001:db8::1"))
     lonely = replace(ENDPOINT, addresses=ENDPOINT.addresses[:1])
@@ -283,16 +286,16 @@ def test_a_port_of_an_ip_version_its_container_lacks_is_broken() -> None:
     (way,) = chosen(explain(replace(snapshot, setup=setup), KERNEL), "7002", {})
 
     assert way.title == "[2001:db8::1]:7002/tcp → web"
-    assert way.first_broken is not None
-    assert way.first_broken.what.startswith("web has no IPv6 address: ")
+    assert way.mark is Mark.CLOSED
+    assert way.hops[0].what.startswith("web has no IPv6 address: ")
 
 
-def test_a_port_on_an_internal_network_is_broken() -> None:
+def test_a_port_on_an_internal_network_is_closed() -> None:
     """CNI forwards it all the same, and the container has no way back."""
     inner = replace(SETUP, networks={NET: replace(NETWORK, internal=True)})
     ways = explain(replace(HEALTHY, setup=inner), KERNEL)
 
-    assert broken(ways, WayKind.IN) == {"network"}
+    assert broken(ways, WayKind.IN, Mark.CLOSED) == {"network"}
     lines = as_text(ways, every_hop=False, colour=False).splitlines()
     assert "– web out by podman: closed" in lines
 

@@ -205,7 +205,7 @@ def test_rules_that_firewalld_does_not_tell() -> None:
 
 @pytest.mark.parametrize(
     ("address", "mark"),
-    [("fd10:89:10::2", Mark.BROKEN), ("2600::2", Mark.NOTE), ("8.8.8.2", Mark.BROKEN)],
+    [("fd10:89:10::2", Mark.CLOSED), ("2600::2", Mark.NOTE), ("8.8.8.2", Mark.BROKEN)],
 )
 def test_an_address_that_is_routed_does_without_a_masquerade(address: str, mark: Mark) -> None:
     """A global IPv6 address may be known outside; a private one, and IPv4's, is not."""
