@@ -127,7 +127,7 @@ def test_a_healthy_host(stopped: Installed) -> None:
     ways = explained(stopped)
 
     assert {way["mark"] for way in ways} == {"open"}
-    assert {way["kind"] for way in ways} == {"in", "out", "isolation"}
+    assert {way["kind"] for way in ways} == {"in", "out", "isolation", "neighbours", "names"}
     compare(stopped, ways)
     whole = stopped.host.run(["podwatch", "explain"])
     assert "✗" not in whole.stdout

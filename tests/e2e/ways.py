@@ -56,6 +56,8 @@ def _works(there: Installed, way: dict[str, Any], paused: Collection[str]) -> bo
         return not any(probe.ask(there.host.client, 1.0) for probe in probes)
     if way["kind"] == "isolation":
         return _is_kept_apart(there, way["network"]) if way["network"] in ISOLATED else None
+    if way["kind"] != "out":
+        return None  # names and neighbours are tried by agreement.py
     name = {"pod pod": "pod-web"}.get(way["container"], way["container"])
     is_v6 = "(fd" in way["title"]
     if name == "deaf":
