@@ -118,9 +118,9 @@ NAMES = Kind(
     why="names do not resolve",
     part=Part.NAMES,
     # netavark writes its entries before it starts aardvark-dns: while it works that is no loss.
-    forbidden_by=ALWAYS | {BlockedKind.BUSY},
-    # One that ends again and again is started ever more rarely, but within a second of its end.
-    needs_calm=True,
+    forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.PANIC, BlockedKind.BUSY}),
+    # One that ends again and again is started once a second, and no oftener.
+    first_pause_s=1.0,
     after_hint_s=1.0,
     waits=True,
     is_by_writers=False,

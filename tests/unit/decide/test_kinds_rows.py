@@ -7,7 +7,7 @@ import pytest
 
 from podwatch.decide.decision import Decision, Limits, Memory
 from podwatch.decide.kinds import KINDS, RULES, SOURCES, SYSCTLS, Kind, is_quick
-from podwatch.decide.policy import acted, step
+from podwatch.decide.policy import acted, hinted, step
 from podwatch.report.incidents import Incidents
 from podwatch.words.cause import NO_CAUSE, Cause, Writer, by_writer
 from podwatch.words.means import Method
@@ -58,6 +58,20 @@ def test_when_tries_are_forgotten(kind: Kind, means: str, count: int) -> None:
     assert rested.of(kind).count == count
     calm, _ = step(memory, Verdict(State.OK), 104.5, LIMITS)
     assert calm.of(kind).count == 0
+
+
+def test_a_name_server_that_ends_again_and_again_is_started_once_a_second() -> None:
+    """However often it was before; one that ends later than that is started at once."""
+    ended = Verdict(State.LOST, (Missing(MissingKind.NAMES, "aardvark-dns does not run", ""),))
+    memory, now = Memory(), 100.0
+    for _ in range(8):
+        memory, decision = step(memory, ended, now, LIMITS)
+        assert decision.method == Method.NAMES
+        memory = acted(memory, decision, now, LIMITS, done=True)
+        memory, _ = step(memory, Verdict(State.OK), now, LIMITS)
+        memory, soon = step(hinted(memory, now + 0.4), ended, now + 0.4, LIMITS)
+        assert (soon.method, soon.look_at) == (None, now + 1.0)
+        now += 1.0
 
 
 def test_what_a_replay_goes_before() -> None:
