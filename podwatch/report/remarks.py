@@ -12,7 +12,7 @@ from podwatch.report.logging import Log
 from podwatch.report.status import ailing
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Unknown
-from podwatch.words.verdict import HARMLESS, Blocked, BlockedKind, Verdict, WarningKind
+from podwatch.words.verdict import CLOSING, HARMLESS, Blocked, BlockedKind, Verdict, WarningKind
 
 MAX_COMPLAINTS = 2000
 """Different complaints that are logged until something was restored."""
@@ -31,6 +31,7 @@ class Remarks:
         self._log = log
         self._complaints: set[str] = set()
         self._odd: frozenset[str] = frozenset()
+        self._closed: frozenset[str] = frozenset()
         self._obstacles: tuple[tuple[Blocked, ...], tuple[Unknown, ...]] = ((), ())
         self._ailing: dict[str, str] = {}
         self._paused = ""
@@ -56,6 +57,7 @@ class Remarks:
         for what in [what for what in odd if what not in self._odd][:MAX_AT_ONCE]:
             self._log(Event.ODD, what, advice=odd[what].advice)
         self._odd = frozenset(odd)
+        self._closed_ways(verdict)
         blocked = tuple(reason for reason in verdict.blocked if reason.kind not in _PASSING)
         if (blocked, verdict.unknown) == self._obstacles:
             return
@@ -64,6 +66,16 @@ class Remarks:
             self._log(Event.BLOCKED, f"not repairing: {reason.what}", advice=reason.advice)
         for unknown in verdict.unknown[:MAX_AT_ONCE]:
             self._log(Event.UNKNOWN, f"unknown: {unknown.what}: {unknown.why}", hint=unknown.hint)
+
+    def _closed_ways(self, verdict: Verdict) -> None:
+        """Log what breaks ways, where neither a loss nor a warning tells of it."""
+        if verdict.missing or any(notice.kind in CLOSING for notice in verdict.warnings):
+            return
+        hops = [hop for way in verdict.ways if (hop := way.first_broken)]
+        closed = {f"a way is closed: {hop.place}: {hop.what}": hop.advice for hop in hops}
+        for what in [what for what in closed if what not in self._closed][:MAX_AT_ONCE]:
+            self._log(Event.ODD, what, advice=closed[what])
+        self._closed = frozenset(closed)
 
     def heard(self, watchers: Mapping[str, str]) -> None:
         """Log each watcher that fails, and each that works again."""

@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Remarks: each thing reaches the journal once while it stays the same."""
 
+from dataclasses import replace
+
 import pytest
 
 from podwatch.report.events import Event
 from podwatch.report.remarks import MAX_AT_ONCE, MAX_COMPLAINTS, Remarks
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Part, Unknown
-from podwatch.words.verdict import Blocked, BlockedKind, Notice, State, Verdict, WarningKind
+from podwatch.words.verdict import (
+    Blocked,
+    BlockedKind,
+    Missing,
+    MissingKind,
+    Notice,
+    State,
+    Verdict,
+    WarningKind,
+)
+from podwatch.words.way import Hop, Mark, Way, WayKind
 from tests.unit.report.fakes import RecordingLog
 
 LOST = Verdict(State.LOST)
@@ -139,3 +151,30 @@ def test_what_a_dry_run_would_do_is_logged_once(remarks: Remarks, log: Recording
         remarks.intends(intent)
 
     assert log.entries == 2 * [(Event.PROGRESS, "would replay")]
+
+
+def broken(*whats: str) -> tuple[Way, ...]:
+    """Ways that are broken by these things, and one that is open."""
+    hops = [Hop("firewalld policy", what, Mark.BROKEN, "see") for what in whats]
+    hops.append(Hop("route", "fine"))
+    return tuple(Way(WayKind.OUT, "web out", "web", "aa", "podman", (hop,)) for hop in hops)
+
+
+def test_what_breaks_ways_is_logged_where_nothing_else_tells(
+    remarks: Remarks, log: RecordingLog
+) -> None:
+    """Once for all ways that it breaks; a loss tells itself, and so does a warning of that kind."""
+    told = ["a way is closed: firewalld policy: site", "a way is closed: firewalld policy: more"]
+    rule = Missing(MissingKind.RULE, "a rule", "accept")
+    for verdict in (
+        replace(LOST, ways=broken("site", "site")),
+        replace(LOST, ways=broken("site", "more")),
+        replace(LOST, ways=broken("table"), missing=(rule,)),
+        replace(odd("route"), ways=broken("route")),
+        replace(LOST, ways=broken("site", "more")),
+    ):
+        remarks.judged(verdict)
+    assert [each for each in log.sentences(Event.ODD) if each != "route"] == told
+    remarks.judged(replace(LOST, ways=broken()))
+    remarks.judged(replace(LOST, ways=broken("site")))
+    assert log.sentences(Event.ODD)[-1] == told[0]
