@@ -5,7 +5,7 @@ Each way of each container is tried (``tests/lab/reality.py``). What podwatch ca
 work, what it calls broken must not, and it is `lost` when anything is broken.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.e2e.installed import MIN_LIMIT_S, PATIENCE, Installed
@@ -16,6 +16,8 @@ from tests.lab.reality import Way, really
 _OPEN = ("ok", "degraded")
 _STATES = (*_OPEN, "lost", "unknown")
 """The states by their exit codes."""
+_OF_NETWORKS = {"neighbours": "neighbour", "names": "name"}
+"""The ways that explain tells of a whole network, and those that are tried."""
 
 
 def agree(there: Installed, *, is_open: bool | None = None, limit_s: float = MIN_LIMIT_S) -> None:
@@ -51,7 +53,7 @@ def differences(there: Installed, *, is_open: bool | None = None) -> list[str]:
 
 
 def compared(
-    ways: list[dict[str, Any]],
+    ways: Sequence[Mapping[str, Any]],
     checked: str,
     status: dict[str, Any] | None,
     real: Mapping[Way, bool],
@@ -91,20 +93,35 @@ def _of_state(who: str, state: str, real: Mapping[Way, bool], *, is_told: bool) 
         yield f"{who} is unknown"
 
 
-def _of_explain(ways: list[dict[str, Any]], real: Mapping[Way, bool]) -> Iterator[str]:
+def _of_explain(ways: Sequence[Mapping[str, Any]], real: Mapping[Way, bool]) -> Iterator[str]:
     """Which ways are called open and do not work, or broken and work."""
     for way in ways:
         same = _same(way, real)
-        if same and (way["mark"] == "open") != all(same.values()):
+        if same and not (_may_be_open(same) if way["mark"] == "open" else not all(same.values())):
             hops = [f"{hop['mark']} {hop['place']}: {hop['what']}" for hop in way["hops"]]
-            seen = ", ".join(
-                f"{each} {'works' if works else 'is closed'}" for each, works in same.items()
-            )
-            yield f"{way['title']} is called {way['mark']}, but {seen}: {hops}"
+            seen = f"closed of it: {_closed(same) or 'nothing'}"
+            yield f"{way['title']} is called {way['mark']}; {seen}: {hops}"
 
 
-def _same(told: dict[str, Any], real: Mapping[Way, bool]) -> dict[Way, bool]:
-    """What was tried of a way that is told."""
+def _may_be_open(same: Mapping[Way, bool]) -> bool:
+    """Whether each works; of a name, that one of the servers answers is enough to resolve it."""
+    of_one: dict[tuple[str, str], list[bool]] = {}
+    for way, works in same.items():
+        to = way.to.partition(" by ")[0] if way.kind == "name" else f"{way.kind} {way.to}"
+        of_one.setdefault((way.container, to), []).append(works)
+    return all(any(several) for several in of_one.values())
+
+
+def _same(told: Mapping[str, Any], real: Mapping[Way, bool]) -> dict[Way, bool]:
+    """What was tried of a way that is told; of a network's, what each of its containers tried.
+
+    Where bridges hand their packets to the firewall, firewalld's IPv6_rpfilter lets those between
+    neighbours pass only if the bridge has its own IPv6 address: that is told of the bridge.
+    """
+    if told["kind"] in _OF_NETWORKS:
+        kind = _OF_NETWORKS[told["kind"]]
+        mine = [way for way in real if (way.kind, way.network) == (kind, told["network"])]
+        return {way: real[way] for way in mine if way.kind != "neighbour" or not way.is_v6}
     is_v6 = "([" in told["title"] or "(fd" in told["title"]
     port, protocol = told["port"] or (0, "")
     ports = {(port + number, protocol) for number in range(told["count"])}
@@ -118,12 +135,21 @@ def _same(told: dict[str, Any], real: Mapping[Way, bool]) -> dict[Way, bool]:
     }
 
 
-def _of_containers(status: dict[str, Any], real: Mapping[Way, bool]) -> Iterator[str]:
-    """Which containers' own states are not what is seen of them."""
+def _of_containers(status: Mapping[str, Any], real: Mapping[Way, bool]) -> Iterator[str]:
+    """Which containers' own states are not what is seen of them.
+
+    Of a neighbour that is not reached, or a name that is not known, the other end may be at fault.
+    So a container is wrongly called well if its own ports or ways out are closed, or all else is;
+    and wrongly called lost if nothing is closed at either end.
+    """
     for container in status["containers"]:
         state = container.get("state", "")
         mine = {way: works for way, works in real.items() if way.container_id == container["id"]}
         if not mine or not state:
             continue
-        if (state in _OPEN) != all(mine.values()):
-            yield f"{container['name']} is {state}; closed of it: {_closed(mine) or 'nothing'}"
+        own = [works for way, works in mine.items() if way.kind in ("in", "out")]
+        others = [works for way, works in mine.items() if way.kind not in ("in", "out")]
+        if state in _OPEN and not (all(own) and (any(others) or not others)):
+            yield f"{container['name']} is {state}; closed of it: {_closed(mine)}"
+        if state == "lost" and all(mine.values()):
+            yield f"{container['name']} is lost; closed of it: nothing"

@@ -50,7 +50,13 @@ def test_a_loss_that_closes_no_way_agrees() -> None:
 @pytest.mark.parametrize(
     ("ways", "checked", "document", "real", "says"),
     [
-        ([told()], "ok", None, {PORT: False}, "80/tcp → web (10.88.0.2:80) is called open"),
+        (
+            [told()],
+            "ok",
+            None,
+            {PORT: False},
+            "80/tcp → web (10.88.0.2:80) is called open; closed of it: in: web",
+        ),
         ([told("broken")], "lost", None, {PORT: True}, "is called broken"),
         ([], "ok", None, {NAME: False}, "podwatch check is ok, and closed is name: web"),
         ([told("broken")], "degraded", None, {}, "explain tells of a broken way"),
@@ -89,3 +95,25 @@ def test_a_port_of_a_range_is_compared_with_its_way() -> None:
     assert list(compared([ranged], "lost", None, {PORT: True, second: False}))
     assert not list(compared([ranged], "lost", None, {PORT: True, second: True, v6: False}))
     assert not list(compared([told()], "lost", None, {PORT: True, second: False}))
+
+
+def test_a_networks_way_is_compared_with_those_of_its_containers() -> None:
+    """Names of a network are open only if each container resolves each; of other networks none."""
+    names = told(kind="names", title="names of db, web on app", container_id="", network="app")
+    db, other = (
+        Way("name", "web", "1", "db", network="app"),
+        Way("name", "x", "2", "y", network="b"),
+    )
+
+    assert list(compared([names], "lost", None, {db: False, other: True}))
+    assert not list(compared([names], "lost", None, {db: True, other: False}))
+
+
+def test_a_name_resolves_if_one_server_answers() -> None:
+    """Names that one of two servers tells may be called open, and may be called broken."""
+    first, second = (Way("name", "web", "1", f"db by {at}", network="app") for at in ("a", "b"))
+    for mark in ("open", "broken"):
+        names = told(mark, kind="names", container_id="", network="app")
+        assert not list(compared([names], "lost", None, {first: True, second: False}))
+        both = {first: mark == "broken", second: mark == "broken"}
+        assert list(compared([names], "lost", None, both))
