@@ -3,8 +3,10 @@
 
 import pytest
 
+from tests.e2e.agreement import agree
 from tests.e2e.installed import Installed, on_one_suite
 from tests.lab.containers import many
+from tests.lab.network_faults import HARMLESS, script
 
 pytestmark = pytest.mark.e2e
 
@@ -25,6 +27,63 @@ def test_the_first_containers_are_no_riddle(there: Installed) -> None:
     assert "watches Podman's network rules" in told
     assert "unknown" not in told
     assert "missing" not in told
+
+
+_LINKS_OF_OTHERS = """
+ip link add virbr0 type bridge; ip addr add 192.168.122.1/24 dev virbr0; ip link set virbr0 up
+dnsmasq --pid-file=/run/virbr0.pid --interface=virbr0 --bind-interfaces --except-interface=lo
+for i in 1 2 3; do
+    ip link add tap$i type veth peer name guest$i; ip link set guest$i up
+    ip link set tap$i master virbr0 up; ip link set tap$i down; ip link set tap$i nomaster
+    ip addr add 198.51.100.$i/24 dev tap$i; ip addr flush dev tap$i; ip link del tap$i
+done
+ip route add 198.51.100.0/24 via 192.0.2.2; ip route del 198.51.100.0/24
+ip addr add 192.0.2.77/24 dev eth0; ip addr del 192.0.2.77/24 dev eth0
+kill $(cat /run/virbr0.pid)
+ip link set virbr0 down; ip link set virbr0 up; ip addr flush dev virbr0; ip link del virbr0
+"""
+_NETWORKS = """
+for i in 1 2 3 4 5; do
+    podman network create --ipv6 --subnet 10.90.$i.0/24 --subnet fd90:$i::/64 m$i >/dev/null
+    podman run -d --name first$i --network m$i --network dual local/busybox /busybox sleep 600
+    podman run -d --name second$i --network m$i --publish 2400$i:80 local/busybox /busybox sleep 600
+    podman network disconnect dual first$i; podman network connect podman first$i
+    podman rm -f -t 0 first$i second$i >/dev/null; podman network rm m$i >/dev/null
+done
+"""
+
+
+def nothing_invented(there: Installed, lines: str) -> None:
+    """What a shell script does is neither loss nor repair, nor anything for the journal."""
+    cursor, before = there.host.journal_cursor(), there.status()["counters"]
+    there.host.shell(lines, timeout=240)
+    agree(there, is_open=True)
+
+    after = there.status()["counters"]
+    assert {name: after[name] - before[name] for name in before if name != "looks"} == {
+        "incidents": 0,
+        "restored": 0,
+        "failed": 0,
+    }
+    assert "missing" not in there.host.journal("podwatch", since_cursor=cursor)
+    assert there.reloads() == 0
+
+
+def test_links_of_others_are_no_loss(there: Installed) -> None:
+    """A bridge as libvirt's with its name server, links and routes of others come and go."""
+    nothing_invented(there, _LINKS_OF_OTHERS)
+
+
+def test_what_closes_no_way_is_no_loss(there: Installed) -> None:
+    """Settings of Podman's own bridges that close no way are nobody's loss, nor is their end."""
+    nothing_invented(there, script(*(change.strikes for change in HARMLESS)))
+    nothing_invented(there, script(*(change.mends for change in HARMLESS)))
+
+
+@on_one_suite
+def test_networks_that_come_and_go_are_no_loss(there: Installed) -> None:
+    """Networks and bridges made and removed, containers joining and leaving: nothing is done."""
+    nothing_invented(there, _NETWORKS)
 
 
 @on_one_suite
