@@ -214,3 +214,31 @@ def test_a_parent_is_told_of_and_left_alone(there: Installed, parent: str) -> No
     there.host.shell(_A_LINK.format(parent))
     there.until(lambda: reloaded_since(there, cursor) == {id_of(there, "tv")}, "reloaded")
     there.until(lambda: there.status()["state"] == "ok", "back, and the container on it")
+
+
+def test_nobody_is_reloaded_into_nothing(there: Installed) -> None:
+    """A pid file that names a stranger: he would be sent SIGHUP, and then no name server found.
+
+    The link that is gone is told, with why it is not put back; it is, once the file is right.
+    """
+    pid_file = "/run/containers/networks/aardvark-dns/aardvark.pid"
+    saved = there.host.read(pid_file)
+    there.host.shell("systemd-run --quiet --unit=stranger sleep 600")
+    stranger = there.host.unit_show("stranger", "MainPID")["MainPID"]
+    with there.configured("[restore]\nnames = false\n"):
+        there.until_whole(30)
+        cursor = there.host.journal_cursor()
+        try:
+            there.host.shell(f"printf {stranger} > {pid_file}")
+            delete_veth(there, "isolated-web")
+            there.until(lambda: saved in there.status()["next_try"], "told how to repair it")
+            lost = [loss["what"] for loss in there.status()["missing"]]
+            assert any("its link to " in what for what in lost)
+            assert reloaded_since(there, cursor) == set()
+            assert there.host.unit_state("stranger") == "active"
+        finally:
+            there.host.shell(f"printf {saved} > {pid_file}")
+        there.until_whole(30)
+        assert reloaded_since(there, cursor) == {id_of(there, "isolated-web")}
+        assert there.host.unit_state("stranger") == "active"
+    there.host.run(["systemctl", "stop", "stranger"])
