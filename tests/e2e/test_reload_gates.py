@@ -11,7 +11,7 @@ pytestmark = pytest.mark.e2e
 
 _AARDVARK = "/run/containers/networks/aardvark-dns"
 _RELOAD_ONLY = (
-    '[restore]\nmethods = ["reload"]\nnames = false\n'
+    '[restore]\nmethods = ["reload"]\nnames = false\nlinks = false\n'
     'quiet = 0\nbackoff = "200ms"\nbackoff_max = "1s"\n'
 )
 
