@@ -209,7 +209,7 @@ class Loop:
 
         So, too, while something is kept back that may be about to come.
         """
-        is_held_back = due.missing != look.verdict.missing
+        is_held_back = len(due.missing) < len(look.verdict.missing)
         acts = decision.method is not None and not self.dry_run
         if is_held_back or (acts and is_quick(decision.method or "")):
             return self.host.ways.known(look.verdict)

@@ -17,7 +17,7 @@ from podwatch.daemon.settings import Look, Restore
 from podwatch.words.cause import Writer
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.means import Method, Outcome
-from podwatch.words.verdict import Blocked, BlockedKind, State
+from podwatch.words.verdict import Blocked, BlockedKind, Missing, MissingKind, State
 from podwatch.words.way import Hop, Mark, Way, WayKind
 from tests.unit.daemon.fakes import BEGAN_S, OK, TABLE, FakeHost, lost, now, run
 
@@ -445,6 +445,16 @@ def test_a_dry_run_tells_the_ways_of_a_loss() -> None:
     host = FakeHost(WEB, found=(CLOSED,))
     host.drive(0.05, dry_run=True)
     assert [told.ways for told in host.told] == [(CLOSED,)]
+
+
+def test_ways_are_worked_out_whatever_kinds_of_things_are_lost() -> None:
+    """Things of several kinds are reported in another order than the judge has them in."""
+    sysctl = Missing(MissingKind.SYSCTL, "sysctl", "net/ipv4/ip_forward=1")
+    both = replace(WEB, missing=(*WEB.missing, sysctl))
+    host = FakeHost(both, found=(CLOSED,))
+    host.drive(0.5, dry_run=True)
+    assert len(host.told[-1].missing) == 2
+    assert host.told[-1].ways == (CLOSED,)
 
 
 def test_ways_stay_as_they_were_while_something_is_held_back() -> None:
