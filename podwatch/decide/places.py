@@ -135,14 +135,15 @@ def missing_places(
 def _over_parents(snapshot: Snapshot) -> Iterator[Missing]:
     """Who has lost his interface on top of a parent; nobody while that is not there, or down."""
     links, namespaces = snapshot.links, snapshot.namespaces
-    for key, number in snapshot.numbers.items() if links and namespaces else ():
-        container = snapshot.containers.get(key)
-        inside = namespaces.get(number) if namespaces else None
+    if links is None or namespaces is None:
+        return
+    for key, number in snapshot.numbers.items():
+        container, inside = snapshot.containers.get(key), namespaces.get(number)
         if container is None or not container.is_up or not inside:
             continue
         files = [snapshot.files[name] for name in container.networks if name in snapshot.files]
         over = [file for file in files if file.kind in ON_A_PARENT]
-        parents = [links.by_name.get(file.interface) for file in over if file.interface and links]
+        parents = [links.by_name.get(file.interface) for file in over if file.interface]
         if not all(parent is not None and parent.is_up for parent in parents):
             continue
         there = [inner for inner in inside if inner.kind in _OVER]

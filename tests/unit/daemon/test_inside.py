@@ -133,8 +133,9 @@ def test_a_veth_that_was_changed_is_asked_for() -> None:
         replace(veth, is_up=False),
     ):
         kernel.asked.clear()
-        inside.namespaces(Links({"veth1": other}))
-        assert kernel.asked == [[1]]
+        for _ in range(2):  # it is as one that has just come
+            inside.namespaces(Links({"veth1": other}))
+        assert kernel.asked == [[1], [1]]
 
 
 def test_what_is_old_is_asked_for() -> None:
@@ -193,3 +194,14 @@ def test_no_heartbeat_tells_of_what_cannot_be_asked() -> None:
     kernel.refuses = False
     kernel.found.clear()
     assert not inside.are_others()
+
+
+def test_a_namespace_that_goes_while_it_is_asked_for_has_no_address() -> None:
+    """Its veth is gone with it: the others say who is there."""
+    kernel = FakeKernel({1: (WEB_INSIDE,)}, silent=frozenset({2}))
+
+    def ask(numbers: Iterable[int]) -> dict[int, tuple[Inner, ...]]:
+        kernel.silent = frozenset()
+        return kernel.ask(numbers)
+
+    assert Inside(kernel.links, ask, lambda: kernel.now).at("a key") == {WEB: 1}

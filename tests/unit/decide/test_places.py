@@ -253,3 +253,16 @@ def test_one_of_two_interfaces_on_parents() -> None:
     assert lost(snapshot, EMPTY) == [(MissingKind.VETH, "tv", True)]
     second = replace(MACVLAN, name="eth1", index=3)
     assert lost(replace(snapshot, namespaces={9: (MACVLAN, second)}), EMPTY) == []
+
+
+def test_a_place_without_an_address_is_not_judged() -> None:
+    """Nothing says which interface would be his: as with DHCP, before there is a lease."""
+    setup = replace(SETUP, endpoints=(replace(WEB_ON_APP, addresses=()),))
+    assert lost(replace(with_links(BRIDGE), namespaces={}), setup) == []
+
+
+def test_an_address_that_is_gone_beside_one_that_was_moved() -> None:
+    """No veth has what is left of the addresses: what is lost is told all the same."""
+    own = Inner("br0", 3, is_up=False, kind="bridge", addresses=(V4,))
+    snapshot = inside(replace(WEB_ETH, addresses=()), own)
+    assert lost(snapshot) == [(MissingKind.INNER_ADDRESS, "web", False)]

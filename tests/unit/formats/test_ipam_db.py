@@ -97,6 +97,7 @@ def test_a_bucket_of_many_pages() -> None:
         pytest.param([bolt.branch(3, [4, 4]), bolt.leaf(4, [])], id="a leaf twice"),
         pytest.param([bolt.branch(3, [2])], id="a branch to no page"),
         pytest.param([bolt.branch(3, [77])], id="a branch past the end"),
+        pytest.param([bolt.branch(3, [1 << 62])], id="a branch to nowhere"),
         pytest.param([bolt.leaf(3, [(1, b"app", b"short")])], id="a bucket cut off"),
         pytest.param([bolt.leaf(3, [(1, b"app", bolt.at_page(3))])[:40]], id="an element cut off"),
     ],
