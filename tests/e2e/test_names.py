@@ -32,6 +32,12 @@ def there(request: pytest.FixtureRequest) -> Iterator[Installed]:
         found.host.podman("network", "create", subnet, "names")
         for name in ("db", "api"):
             web(found.host, name, networks=["names"])
+        # netavark before 1.9 lets a bridge take the MAC of another port when a container restarts:
+        # its neighbours ask the old one for up to a minute, whatever answers names.
+        found.host.shell(
+            "cd /sys/class/net; for bridge in podman*; do "
+            "ip link set $bridge address $(cat $bridge/address); done"
+        )
         found.until(lambda: resolve(found), "names resolve")
         yield found
 
