@@ -104,7 +104,15 @@ def _of_explain(ways: Sequence[Mapping[str, Any]], real: Mapping[Way, bool]) -> 
 
 
 def _may_be_open(same: Mapping[Way, bool]) -> bool:
-    """Whether each works; of a name, that one of the servers answers is enough to resolve it."""
+    """Whether each works; of a name, that one of the servers answers is enough to resolve it.
+
+    Who resolves none at all while others do is off the network himself: that is told of his link.
+    """
+    deaf = {way.container for way in same if way.kind == "name"} - {
+        way.container for way, works in same.items() if works
+    }
+    if any(same.values()):
+        same = {way: works for way, works in same.items() if way.container not in deaf}
     of_one: dict[tuple[str, str], list[bool]] = {}
     for way, works in same.items():
         to = way.to.partition(" by ")[0] if way.kind == "name" else f"{way.kind} {way.to}"

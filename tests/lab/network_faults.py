@@ -195,13 +195,6 @@ PLACES = (
         ("dual-web",),
         Means.RELOAD,
     ),
-    NetworkFault(
-        "link inside down and up",
-        "inside dual-web link set eth0 down; inside dual-web link set eth0 up",
-        "in out",
-        ("dual-web",),
-        Means.RELOAD,
-    ),
 )
 
 _NAME_SERVER = (
