@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import idle, outages, report, seeing
+from tests.bench import below, idle, outages, report, seeing
 from tests.lab.host import Host
 from tests.lab.rootfs import build
 
@@ -58,6 +58,11 @@ def main() -> int:
                 _say(f"answers with {seeing.INCIDENTS} incidents in the history")
                 found["answers_ms"] = seeing.answers(host)
                 host.run(["systemctl", "stop", "podwatch"])
+            if count == asked.below:
+                _say("links and names, and what a container's start costs")
+                found["back_ms"] = {"containers": count, **below.back(host, 2 * asked.repeat - 1)}
+                found["starts"] = below.starts(host, count)
+                _write(found, measured, bench.ways)
     found["look"] = {}
     for count in asked.look:
         _say(f"one look at {count} containers")
@@ -76,6 +81,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--suite", default="trixie")
     parser.add_argument("--containers", type=numbers, default=[1, 10, 100, 500])
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument(
+        "--below", type=int, default=100, help="at so many containers: links, names, starts"
+    )
     parser.add_argument("--look", type=numbers, default=[100, 1000])
     parser.add_argument(
         "--few-faults", type=int, default=500, help="from so many containers on: nft's faults alone"
@@ -131,6 +139,16 @@ def _write(found: dict[str, Any], measured: list[report.Outage], ways: tuple[str
         )
     for command, took in found.get("answers_ms", {}).items():
         text.append(f"`podwatch {command}` with {seeing.INCIDENTS} incidents: {took} ms.\n")
+    told = found.get("back_ms", {})
+    for name, took in told.items():
+        if name != "containers":
+            text.append(f"{name}, at {told['containers']} containers: back in {took} ms.\n")
+    if starts := found.get("starts"):
+        text.append(
+            f"A container's start and stop beside {starts['containers']} others: "
+            f"{starts['podwatch_ms']} ms of podwatch's CPU time, {starts['netavark_ms']} ms of "
+            f"netavark's, {starts['listing_ms']} ms of podman's that lists them for podwatch.\n"
+        )
     for count, times in found.get("look", {}).items():
         text.append(
             f"One look at {count} containers: {times['first_ms']} ms of CPU time at first, "
