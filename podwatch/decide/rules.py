@@ -153,10 +153,16 @@ def _misplaced(placed: list[tuple[int, int, Rule]]) -> Iterable[tuple[Rule, Rule
     for rank, at, rule in placed:
         if rank not in first or at < first[rank][0]:
             first[rank] = (at, rule)
+    ahead: dict[int, tuple[int, Rule] | None] = {}  # by rank, the first rule of a higher one
+    before: tuple[int, Rule] | None = None
+    for rank in sorted(first, reverse=True):
+        ahead[rank] = before
+        if before is None or first[rank][0] < before[0]:
+            before = first[rank]
     for rank, at, rule in placed:
-        behind = [later for higher, later in first.items() if higher > rank and later[0] < at]
-        if behind:
-            yield rule, min(behind, key=lambda later: later[0])[1]
+        before = ahead[rank]
+        if before is not None and before[0] < at:
+            yield rule, before[1]
 
 
 def duplicates(rules: Sequence[Rule], observed: Ruleset) -> list[Notice]:

@@ -147,7 +147,7 @@ def _write(found: dict[str, Any], measured: list[report.Outage], ways: tuple[str
         text.append(
             f"A container's start and stop beside {starts['containers']} others: "
             f"{starts['podwatch_ms']} ms of podwatch's CPU time, {starts['netavark_ms']} ms of "
-            f"netavark's, {starts['listing_ms']} ms of podman's that lists them for podwatch.\n"
+            "netavark's and what it calls.\n"
         )
     for count, times in found.get("look", {}).items():
         text.append(
