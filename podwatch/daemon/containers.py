@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from podwatch.adapters import process
 from podwatch.adapters.ipam import AddressBook
+from podwatch.adapters.process import Watched
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.inside import Inside
 from podwatch.daemon.installed import Installed
@@ -58,8 +58,8 @@ class Containers:
         self._inside = inside or Inside()
         self._book = AddressBook(installed.paths.addresses)
         self._clock = clock
-        self._started: dict[int, int] = {}
-        """The processes of containers when they were listed, and when each started."""
+        self._watched = Watched()
+        """The processes of containers, as they were when those were listed."""
         self._asking: asyncio.Task[None] | None = None
         self._failed: tuple[object, float] | None = None
         """The stamp of the state for which podman did not answer, and when that was."""
@@ -174,15 +174,14 @@ class Containers:
                 for key, container in containers.items()
                 if container.state is ContainerState.CREATED and container.networks
             }
-        self._started = process.started(
-            {container.pid for container in containers.values() if container.pid}
-        )
+        self._watched.follow({container.pid for container in containers.values() if container.pid})
         self.census = self.census.next(
-            containers, asked, wired, self._started.keys(), self._clock()
+            containers, asked, wired, self._watched.alive(), self._clock()
         )
 
     def close(self) -> None:
-        """Ask no more."""
+        """Ask no more, and let go of processes."""
+        self._watched.close()
         if self._asking is not None:
             self._asking.cancel()
 
@@ -190,7 +189,7 @@ class Containers:
 
     def alive(self) -> set[int]:
         """The processes of containers that have not ended."""
-        return process.alive(self._started)
+        return self._watched.alive()
 
     def known(self, setup: Setup | None, alive: set[int]) -> Known:
         """What is known of the containers now; `alive` are their processes that have not ended.

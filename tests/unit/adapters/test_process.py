@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.process import Processes, alive, started
+from podwatch.adapters import process
+from podwatch.adapters.process import Processes, Watched, started
 from podwatch.words.cause import Process, Writer
 
 
@@ -140,10 +141,38 @@ def test_a_process_has_its_start_as_long_as_it_is_alive() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         listed = started([child.pid, 1 << 22])
         assert set(listed) == {child.pid}
-        assert alive(listed) == {child.pid}
-        assert alive({child.pid: listed[child.pid] - 1}) == set()
         child.kill()
-    assert alive(listed) == set()
+    assert started([child.pid]) == {}
+
+
+@pytest.mark.parametrize("held", [0, 1, 400])
+def test_who_is_watched_has_not_ended(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many descriptors there may be; who was never there is not alive."""
+    monkeypatch.setattr(process, "MAX_WATCHED", held)
+    watched = Watched()
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        watched.follow({one.pid, other.pid, 1 << 22})
+        assert watched.alive() == {one.pid, other.pid}
+        one.kill()
+        one.wait()
+        assert watched.alive() == {other.pid}
+        watched.follow({other.pid})
+        assert watched.alive() == {other.pid}
+        watched.follow(set())
+        assert watched.alive() == set()
+        other.kill()
+    watched.close()
+
+
+def test_another_process_with_the_number_of_one_is_not_that_one() -> None:
+    """Of who has no descriptor the start tells."""
+    nobody = 1 << 22
+    starts = {nobody: 100}
+    watched = Watched(lambda pids: {pid: starts[pid] for pid in pids})
+    watched.follow({nobody})
+    assert watched.alive() == {nobody}
+    starts[nobody] = 101
+    assert watched.alive() == set()
 
 
 def test_a_proc_that_cannot_be_read_knows_nobody(tmp_path: Path) -> None:
@@ -163,7 +192,7 @@ def test_a_proc_that_cannot_be_read_knows_nobody(tmp_path: Path) -> None:
 
 _AGAIN = """
 import os, sys, time
-from podwatch.adapters.process import alive, started
+from podwatch.adapters.process import Watched, started
 
 def child():
     pid = os.fork()
@@ -178,15 +207,19 @@ def end(pid):
 
 first = child()
 listed = started([first, 1 << 22])
-assert set(listed) == {first} and alive(listed) == {first}, listed
+watched = Watched()
+watched.follow({first})
+assert set(listed) == {first} == watched.alive(), listed
 end(first)
-assert alive(listed) == set() == set(started([first]))
+assert watched.alive() == set() == set(started([first]))
 while int(open("/proc/uptime").read().replace(".", "").split()[0]) <= listed[first]:
     time.sleep(0.01)  # a start is counted in ticks of 10 ms
 open("/proc/sys/kernel/ns_last_pid", "w").write(str(first - 1))
 again = child()
 assert again == first, (again, first)
-assert set(started([again])) == {first} and alive(listed) == set(), listed
+assert set(started([again])) == {first} and watched.alive() == set(), listed
+watched.follow({again})
+assert watched.alive() == {again}
 end(again)
 print("ok")
 """

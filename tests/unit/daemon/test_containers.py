@@ -205,6 +205,7 @@ def test_who_is_listed_and_whose_process_is_there_surely_runs() -> None:
         assert podman.containers.known(setup, set())[0][WEB].state is ContainerState.JUST_ENDED
         podman.asks_podman = True
         assert podman.containers.known(setup, alive)[1] == frozenset()
+        podman.containers.close()
 
     run(body())
 
