@@ -98,6 +98,10 @@ class Watched:
         for pid in list(self._held):
             self._let_go(pid)
 
+    def __del__(self) -> None:
+        """Let go of all, where nobody did."""
+        self.close()
+
     def _let_go(self, pid: int) -> None:
         descriptor = self._held.pop(pid)
         self._poll.unregister(descriptor)

@@ -99,6 +99,7 @@ class Hints:
         self._wants_look = False
         self._of_firewalld = False
         self._at_a_glance = False
+        self._of_census_alone = False
         self._heard = Heard()
 
     # What the watchers call.
@@ -179,7 +180,9 @@ class Hints:
 
     def on_census(self) -> None:
         """podman's containers were listed: those that do not run miss nothing."""
+        is_alone = self._of_census_alone or not self._wants_look
         self._wake(why_looked("podman's containers were listed"), urgent=False)
+        self._of_census_alone = is_alone
 
     def on_late_answer(self) -> None:
         """firewalld answered a question for which no look waited any more."""
@@ -205,13 +208,18 @@ class Hints:
     # What the loop calls.
 
     @property
+    def of_census_alone(self) -> bool:
+        """Whether a look is wanted only since podman has listed its containers."""
+        return self._of_census_alone
+
+    @property
     def wants_look(self) -> bool:
         """Whether something was said since `begin_look` for which a look is due."""
         return self._wants_look
 
     def want_look(self) -> None:
         """Have the loop look, for the cause that is known."""
-        self._wants_look = True
+        self._wants_look, self._of_census_alone = True, False
         self._rung.set()
 
     def take_glance(self) -> bool:
@@ -228,7 +236,7 @@ class Hints:
         Whether it has to hear firewalld for that.
         """
         of_firewalld, self._of_firewalld = self._of_firewalld, False
-        self._wants_look = self.urgent = self._at_a_glance = False
+        self._wants_look = self.urgent = self._at_a_glance = self._of_census_alone = False
         return of_firewalld
 
     def take(self) -> Heard:

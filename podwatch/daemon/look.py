@@ -217,6 +217,29 @@ class Looker:
         missing = (*missing_links(verdict.setup, now), *lost_names(verdict.setup, now))
         return (now, replace(verdict, missing=missing, state=State.LOST)) if missing else None
 
+    def with_census(self, before: Snapshot) -> Snapshot | None:
+        """The look before, with the containers as podman has just listed them.
+
+        None where anything else may be another than it was then.
+        """
+        if before.setup is None or before.busy or before.unknown or self.expected.asks_podman:
+            return None
+        unknown: list[Unknown] = []
+        is_same = self.changes() == before.changes and self.wires.read(unknown) is before.links
+        if not is_same or self.outdated(before):
+            return None
+        containers, listed, inside = self.containers.known(before.setup, self.containers.alive())
+        now = replace(
+            before,
+            containers=containers,
+            listed=listed,
+            inside=inside,
+            held=self.containers.held(unknown),
+            numbers=self.containers.numbers(unknown),
+            names=self.names.read(before.setup, unknown),
+        )
+        return None if unknown else now
+
     def judged(self, snapshot: Snapshot) -> tuple[Snapshot, Verdict]:
         """The verdict on a snapshot; where that takes it, the kernel is asked who is there."""
         verdict = judge(snapshot)

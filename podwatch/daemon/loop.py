@@ -136,10 +136,15 @@ class Loop:
 
     async def _look(self) -> _Look | None:
         """See and judge; None where whoever paused meanwhile breaks what was seen."""
+        seen = self._seen if self.hints.of_census_alone else None
         hurries = not self.hints.begin_look()
         began, worked = self.clock(), time.process_time()
         pause, transactions = self.pause(), self.hints.transactions
-        snapshot = await self.host.looker.look(paused=self._blocked(pause), hurries=hurries)
+        paused, snapshot = self._blocked(pause), None
+        if seen is not None and seen.snapshot.paused == paused:
+            snapshot = self.host.looker.with_census(seen.snapshot)
+        if snapshot is None:
+            snapshot = await self.host.looker.look(paused=paused, hurries=hurries)
         if not snapshot.paused and self._blocked(self.pause()):
             return None
         snapshot, verdict = self.host.looker.judged(snapshot)

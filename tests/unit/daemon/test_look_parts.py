@@ -23,7 +23,7 @@ from podwatch.drivers.saved import SavedRules
 from podwatch.words.links import Link, Links, Namespaces
 from podwatch.words.network import Address, FirewallDriver, Setup
 from podwatch.words.rules import Chain, Ruleset
-from podwatch.words.snapshot import Firewalld
+from podwatch.words.snapshot import Firewalld, Part, Unknown
 from podwatch.words.verdict import MissingKind, State
 from tests.unit.daemon.damaged_host import IDS, NETWORK, SETUP, KernelRules, ToldSetup, chains_of
 
@@ -407,3 +407,34 @@ def links_of(setup: Setup) -> Links:
         gateways,
         {address.network: (name,) for name, found in gateways.items() for address in found},
     )
+
+
+def test_after_a_census_all_else_is_as_it_was(tmp_path: Path) -> None:
+    """Only while the state, the rules and the links are the same, and nothing was unknown."""
+    host = Host(tmp_path)
+    there = links_of(SETUP)
+    host.looker.wires = Wires(Told(), lambda: there)
+    before = asyncio.run(host.looker.look())
+    now = host.looker.with_census(before)
+    assert now is not None
+    assert replace(now, names=before.names) == before
+    for other in (
+        replace(before, busy="podman"),
+        replace(before, setup=None),
+        replace(before, unknown=(Unknown(Part.LINKS, "what", "why"),)),
+        replace(before, changes=before.changes + 1),
+        replace(before, links=Links()),
+        replace(before, stamp="another"),
+    ):
+        assert host.looker.with_census(other) is None
+
+
+class Told:
+    """A watch that hears of no change."""
+
+    def changes(self) -> int:
+        """None."""
+        return 0
+
+    def follow(self, *_: object, **__: object) -> None:
+        """Nothing."""

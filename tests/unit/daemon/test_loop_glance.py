@@ -100,3 +100,39 @@ def test_where_packets_go_is_asked_once_for_many_changes_of_routes() -> None:
     astray = FakeHost(OK, is_astray=True)
     astray.drive(10, {5: astray.hints.on_route})
     assert astray.looks_at == [BEGAN_S, BEGAN_S + 5.5]
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_after_a_census_the_containers_alone_are_looked_at(*, enough: bool) -> None:
+    """Where anything else may be another, everything is."""
+    host = FakeHost(OK, census_is_enough=enough)
+    host.drive(10, {5: host.hints.on_census})
+    assert host.done[2] == "containers alone"
+    assert host.done[-1].startswith("report nothing")
+    assert len(host.looks_at) == (1 if enough else 2)
+
+
+@pytest.mark.parametrize("comes_first", [True, False])
+def test_a_census_beside_another_hint_makes_a_look(*, comes_first: bool) -> None:
+    """What the other one is about is not known yet, whichever came first."""
+    host = FakeHost(OK, census_is_enough=True)
+
+    def ring_both() -> None:
+        first, second = host.hints.on_census, host.hints.on_sysctl
+        (first if comes_first else second)()
+        (second if comes_first else first)()
+
+    host.drive(10, {5: ring_both})
+    assert "containers alone" not in host.done
+
+
+def test_a_census_in_another_pause_makes_a_look() -> None:
+    """What was seen then was seen without it."""
+    host = FakeHost(OK, census_is_enough=True)
+
+    def pause() -> None:
+        host.pause = Pause(0.0, 4e9)
+        host.hints.on_census()
+
+    host.drive(10, {5: pause})
+    assert "containers alone" not in host.done
