@@ -231,9 +231,13 @@ def test_nobody_is_reloaded_into_nothing(there: Installed) -> None:
         try:
             there.host.shell(f"printf {stranger} > {pid_file}")
             delete_veth(there, "isolated-web")
-            there.until(lambda: saved in there.status()["next_try"], "told how to repair it")
-            lost = [loss["what"] for loss in there.status()["missing"]]
-            assert any("its link to " in what for what in lost)
+
+            def held_back() -> bool:
+                lost = [loss["what"] for loss in there.status()["missing"]]
+                is_told = any("its link to " in what for what in lost)
+                return is_told and saved in there.status()["next_try"]
+
+            there.until(held_back, "told, and how to repair it")
             assert reloaded_since(there, cursor) == set()
             assert there.host.unit_state("stranger") == "active"
         finally:
