@@ -77,14 +77,17 @@ class Inside:
         """What is in each namespace behind a veth of these links of the host, and in `others`.
 
         Those are by their numbers, each with what tells it from another with the same number. What
-        was seen less than `kept_s` seconds ago is good. Raises LinksUnreadable.
+        was seen less than `kept_s` seconds ago is good; where that is for ever, so is what was seen
+        while a namespace was being set up. Raises LinksUnreadable.
         """
         now = self._clock()
         ports = {number: frozenset({key}) for number, key in others.items()} | _ports(links)
         seen = {
             number: known
             for number, known in self._seen.items()
-            if ports.get(number) == known.ports and known.is_settled and now < known.at + kept_s
+            if ports.get(number) == known.ports
+            and (known.is_settled or kept_s == math.inf)
+            and now < known.at + kept_s
         }
         wanted = sorted(ports.keys() - seen.keys())
         for number, inside in (self._ask(wanted) if wanted else {}).items():

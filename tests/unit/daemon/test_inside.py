@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is in network namespaces: how addresses are counted, and when the kernel is asked anew."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_interface
@@ -205,3 +206,13 @@ def test_a_namespace_that_goes_while_it_is_asked_for_has_no_address() -> None:
         return kernel.ask(numbers)
 
     assert Inside(kernel.links, ask, lambda: kernel.now).at("a key") == {WEB: 1}
+
+
+def test_who_hurries_takes_what_was_seen_of_a_young_namespace() -> None:
+    """To ask for a hundred takes as long as all else: lost rules do not wait for that."""
+    kernel = FakeKernel({1: ()})
+    inside = kernel.inside()
+    inside.namespaces(kernel.links())
+    kernel.found[1] = (WEB_INSIDE,)
+    assert inside.namespaces(kernel.links(), math.inf) == {1: ()}
+    assert inside.namespaces(kernel.links()) == {1: (WEB_INSIDE,)}
