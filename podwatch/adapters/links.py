@@ -217,10 +217,8 @@ class Orders:
                 order = partial(no_address_order, index=index, address=other)
                 self._order(f"take {other} from {name}", how, order)
         order = partial(address_order, index=index, address=address)
-        if address.version == 6:  # refused where IPv6 is off, as it is below an MTU of 1280
-            how = (
-                f"sysctl -w net.ipv6.conf.{name}.disable_ipv6=0; ip link set {name} mtu 1500; {how}"
-            )
+        if address.version == 6:
+            how += f" (IPv6 may be off: net.ipv6.conf.{name}.disable_ipv6=1, or an MTU below 1280)"
         self._order(f"give {name} the address {address}", how, order)
 
     def add_route(self, name: str, address: Interface) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from podwatch.decide.wiring import wiring
 from podwatch.words.links import Link, Links
-from podwatch.words.network import Interface, Setup
+from podwatch.words.network import FirewallDriver, Interface, Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind, Notice, WarningKind
@@ -30,7 +30,8 @@ def missing_links(
         if bridge.unmanaged or moved_to(bridge, snapshot.links):
             continue
         yield from _of_bridge(bridge, snapshot.links)
-    yield from _of_ports(wired, snapshot, snapshot.links)
+    isolates = setup.driver is FirewallDriver.CNI  # its bridge plugin has portIsolation since 1.7
+    yield from _of_ports(wired, snapshot, snapshot.links, isolates=isolates)
 
 
 def moved_to(bridge: Bridge, links: Links) -> str:
@@ -92,8 +93,14 @@ def _misses_route(link: Link, gateway: Interface, links: Links) -> bool:
     return link.is_up and not link.master and not links.routes.get(gateway.network)
 
 
-def _of_ports(wired: Wiring, snapshot: Snapshot, links: Links) -> Iterator[Missing]:
-    """Ports of Podman's bridges that are down, or reach none of the others."""
+def _of_ports(
+    wired: Wiring, snapshot: Snapshot, links: Links, *, isolates: bool
+) -> Iterator[Missing]:
+    """Ports of Podman's bridges that are down, or reach none of the others.
+
+    Where whoever makes them `isolates` them, or the administrator has the bridge, that may be meant
+    so; netavark never does.
+    """
     owners = _owners(wired, snapshot)
     isolated: dict[str, list[Link]] = {}
     for link in links.by_name.values():
@@ -108,7 +115,7 @@ def _of_ports(wired: Wiring, snapshot: Snapshot, links: Links) -> Iterator[Missi
         if not link.is_up:
             what = f"{whose} is down"
             yield _of(place, snapshot, _missing(MissingKind.LINK, bridge, what, link.name))
-        if link.isolated:
+        if link.isolated and not (isolates or bridge.unmanaged):
             isolated.setdefault(bridge.name, []).append(link)
     for name, ports in isolated.items():
         for port in ports if len(ports) > 1 else ():

@@ -220,6 +220,14 @@ def test_two_isolated_ports_do_not_reach_each_other() -> None:
     assert lost(links_with(one, other)) == [("isolated", "veth0", ""), ("isolated", "veth1", "")]
 
 
+def test_ports_may_be_isolated_on_purpose() -> None:
+    """CNI's plugin can have it so, and the administrator on a bridge of his own."""
+    links = links_with(replace(PORT, isolated=True), replace(OTHER_PORT, isolated=True))
+    by_cni = replace(SETUP, driver=FirewallDriver.CNI)
+    assert list(missing_links(by_cni, seen(links))) == []
+    assert lost(links, replace(FILE, kind=ContainerClass.UNMANAGED)) == []
+
+
 def test_nothing_is_missing_of_an_administrators_bridge() -> None:
     """With mode=unmanaged its addresses, and whether it is up, are his."""
     file = replace(FILE, kind=ContainerClass.UNMANAGED)
