@@ -76,10 +76,10 @@ def really(host: Host) -> dict[Way, bool]:
             found["State"]["Pid"],
             {
                 name: entry
-                for name, entry in (found["NetworkSettings"]["Networks"] or {}).items()
+                for name, entry in (found["NetworkSettings"].get("Networks") or {}).items()
                 if networks.get(name, {}).get("driver") == "bridge"
             },
-            found["NetworkSettings"]["Ports"] or {},
+            found["NetworkSettings"].get("Ports") or {},
         )
         for found in _inspected(host, "container", "ps")
     ]
