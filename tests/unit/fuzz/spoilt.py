@@ -46,7 +46,7 @@ ODD = (
 @cache
 def recorded() -> tuple[str, ...]:
     """Every recorded text of a sensible size, each once."""
-    files = sorted(each for each in DATA.rglob("*") if each.is_file())
+    files = sorted(each for each in DATA.rglob("*") if each.is_file() and each.suffix != ".gz")
     texts = [each.read_text() for each in files if each.stat().st_size <= LARGEST_SEED]
     return tuple(dict.fromkeys(text for text in (*texts, *_joined(), CONF, LEASES, *PROC) if text))
 
