@@ -143,7 +143,7 @@ class Looker:
         await asyncio.sleep(0)  # the questions are out; what can be read at once is read meanwhile
         read = await self._read(unknown)
         self.settings.read(read.setup)
-        alive, settings_for, settings_at = self.containers.alive(), read.setup, read.at
+        settings_for, settings_at = read.setup, read.at
         limit = self._patience(read) if hurries else None
         firewalld = await self._hear_firewalld(asked, limit, before, read, unknown)
         left = limit and max(read.at + limit - time.monotonic(), 0.0)
@@ -160,8 +160,8 @@ class Looker:
         self.containers.setup = read.setup
         if read.setup is not settings_for or time.monotonic() > settings_at + WAITED_S:
             self.settings.read(read.setup)
-            alive = self.containers.alive()
-        containers, listed, inside = self.containers.known(read.setup, alive)
+        # Asked now, of those listed last: podman may have answered while others were waited for.
+        containers, listed, inside = self.containers.known(read.setup, self.containers.alive())
         lock = self._lock.at(time.monotonic())
         drops = await self._look_around(read)
         held = self.containers.held(unknown)

@@ -2,6 +2,7 @@
 """The parts of a look: what is read twice, who is waited for, and whom the kernel is asked for."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_interface
@@ -21,9 +22,15 @@ from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.wires import Wires
 from podwatch.drivers.saved import SavedRules
 from podwatch.words.links import Link, Links, Namespaces
-from podwatch.words.network import Address, FirewallDriver, Setup
+from podwatch.words.network import (
+    Address,
+    Container,
+    ContainerState,
+    FirewallDriver,
+    Setup,
+)
 from podwatch.words.rules import Chain, Ruleset
-from podwatch.words.snapshot import Firewalld, Part, Unknown
+from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
 from podwatch.words.verdict import MissingKind, State
 from tests.unit.daemon.damaged_host import IDS, NETWORK, SETUP, KernelRules, ToldSetup, chains_of
 
@@ -438,3 +445,28 @@ class Told:
 
     def follow(self, *_: object, **__: object) -> None:
         """Nothing."""
+
+
+def test_podman_may_answer_while_others_are_waited_for(tmp_path: Path) -> None:
+    """Whose process lives is asked of those who were listed then: none of them has ended."""
+    host = Host(tmp_path)
+    containers = host.looker.containers
+    listed = {key: Container(key, key[:4], pid=os.getpid()) for key in IDS}
+
+    async def body() -> Snapshot:
+        await host.looker.look()
+        host.zones.let.clear()
+        looking = asyncio.ensure_future(host.looker.look())
+        while host.zones.asked < 2 or not host.settings.drivers[1:]:
+            await asyncio.sleep(0)  # until it has read what it can, and waits for firewalld
+        containers.take(listed, containers.asked_now())
+        host.zones.let.set()
+        return await looking
+
+    try:
+        found = asyncio.run(body()).containers
+    finally:
+        containers.close()
+    assert {key: container.state for key, container in found.items()} == dict.fromkeys(
+        IDS, ContainerState.UP
+    )
