@@ -7,7 +7,7 @@ Each method tells one place a packet passes in firewalld, whichever driver netav
 from collections.abc import Iterator
 
 from podwatch.decide.sources import trusted_sources
-from podwatch.drivers.driver import about
+from podwatch.drivers.driver import DRIVERS, about
 from podwatch.words.network import Address, Endpoint, Setup
 from podwatch.words.snapshot import Firewalld
 from podwatch.words.way import Hop, Kernel, Mark
@@ -53,9 +53,12 @@ class FirewalldHops:
             yield Hop("firewalld", "it lets forwarded ports pass")
 
     def source(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
-        """The zones of which the address is a source, and what they do with what it sends."""
+        """The zones of which the address is a source, and what they do with what it sends.
+
+        Nothing of it where it is not known which driver is in use, and so which zone it has to be.
+        """
         firewalld = self._said
-        if firewalld is None or not firewalld.running:
+        if firewalld is None or not firewalld.running or self._setup.driver not in DRIVERS:
             return
         for subnet in names_of(endpoint, address):
             if (endpoint.network_id, subnet) not in self._sources:

@@ -135,12 +135,14 @@ class RuleHops:
         """Chains of others that drop what is forwarded, and let nothing of this network pass."""
         network = self._setup.networks.get(endpoint.network_id)
         own = about(self._setup.driver).tables
+        # With firewalld CNI has no rule that accepts what containers send.
+        accepts = self._about(endpoint, address, RuleKind.FORWARD_REPLIES, RuleKind.FORWARD_OUT)
         for chain in self._drops if network is not None else ():
             if network is None or chain.table in _OURS:
                 continue
             if chain.hook != "forward" or not forwarding.concerns(chain, address.version):
                 continue
-            if not forwarding.stops(chain, network, own, inward=inward):
+            if not forwarding.stops(chain, network, own if accepts else (), inward=inward):
                 continue
             what = f"table {chain.table}, chain {chain.name} drops what it does not know"
             advice = forwarding.remedy(chain, network.bridge, own)
