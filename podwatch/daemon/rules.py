@@ -117,6 +117,7 @@ class NftablesRules:
 
         The kernel takes no new base chains into a table in the transaction that wakes it.
         """
+        self._known = None  # whoever is interrupted in the middle still has it carried out
         dormant = nftables.DORMANT in observed.traits
         if dormant:
             await self.nft.apply(f"add table {_TABLE}\n")
@@ -129,6 +130,7 @@ class NftablesRules:
 
     async def clear(self) -> None:
         """Delete the table."""
+        self._known = None
         await self.nft.apply(f"add table {_TABLE}\ndelete table {_TABLE}\n")
         self._seen = frozenset()
 

@@ -62,8 +62,10 @@ def test_a_healthy_container_keeps_its_network(there: Installed) -> None:
 def test_a_dead_name_server_is_started_by_a_reload(there: Installed) -> None:
     """With every address there a dead aardvark-dns holds nobody back: the reload starts it."""
     with there.configured(_RELOAD_ONLY):
+        cursor = there.host.journal_cursor()
         there.host.shell(f"kill -9 $(cat {_AARDVARK}/aardvark.pid); nft delete table inet netavark")
-        there.until(lambda: there.check().code == 2, "lost")
+        lost = "table inet netavark is gone"
+        there.until(lambda: lost in there.host.journal("podwatch", cursor), "lost")
         there.until_whole(30)
     assert there.host.shell(f"cat /proc/$(cat {_AARDVARK}/aardvark.pid)/comm").stdout.strip() == (
         "aardvark-dns"

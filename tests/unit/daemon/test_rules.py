@@ -84,6 +84,21 @@ def test_a_table_that_changed_while_it_was_listed_is_listed_again(nft: Any) -> N
     assert not read(rules).present
 
 
+@pytest.mark.parametrize("does", ["clear", "repair"])
+def test_what_is_under_way_makes_a_table_be_listed_again(nft: Any, does: str) -> None:
+    """Who is interrupted in it still has it carried out, after the generation was asked for."""
+    rules = NftablesRules(nft, lambda: 5)
+    whole = read(rules)
+
+    async def interrupted() -> None:
+        begun = rules.clear() if does == "clear" else rules.repair(lost_of(whole, "FORWARD"), whole)
+        await begun
+
+    asyncio.run(interrupted())
+    nft.table = ""
+    assert not read(rules).present
+
+
 def lost_of(observed: Ruleset, name: str) -> list[Repair]:
     """What puts the first rule of a chain back, in a table that has lost it."""
     whole = observed.chains[name]
