@@ -6,21 +6,14 @@ change rings only if it is of a link that is followed, and makes it other than i
 look; all others are counted, so that the next look lists the links anew.
 """
 
-import asyncio
-import errno
-import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from podwatch.adapters.rtnetlink import Notifications
 from podwatch.formats.route_events import GROUPS, LinkEvent, parse_events
 from podwatch.words.cause import Writer
-from podwatch.words.errors import LinksUnreadable
 from podwatch.words.links import Link, Links
 
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
-_BUFFER_BYTES = 4 * 1024 * 1024
-_DATAGRAM = 32768
-_AT_ONCE = 256
 _ISOLATED = {True: "isolated on its bridge", False: "isolated no more"}
 
 
@@ -49,7 +42,6 @@ class LinkWatch:
         on_route: Callable[[], None] = lambda: None,
         identify: Callable[[int], Writer | None] = lambda _: None,
     ) -> None:
-        self.overruns = 0
         self._on_change = on_change
         self._on_overrun = on_overrun
         self._on_route = on_route
@@ -58,46 +50,15 @@ class LinkWatch:
         self._known: dict[int, _Known] = {}
         self._wanted: frozenset[str] = frozenset()
         self._awaits = False
-        self._socket: socket.socket | None = None
-        self._buffer = memoryview(bytearray(_DATAGRAM))
-
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to listen. Raises LinksUnreadable when the kernel refuses."""
-        try:
-            sock = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-            )
-            try:
-                sock.settimeout(0)
-                _enlarge(sock)
-                sock.bind((0, GROUPS))
-            except OSError:
-                sock.close()
-                raise
-        except OSError as exc:
-            raise LinksUnreadable(f"cannot listen to changes of links: {exc.strerror}") from exc
-        self._socket = sock
-        loop.add_reader(sock, self.drain)
-
-    def close(self) -> None:
-        """Stop listening."""
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
-            self._socket = None
-
-    def describe(self) -> str:
-        """Whether it listens, and how often it was too slow for the kernel."""
-        if self._socket is None:
-            return "not listening"
-        if not self.overruns:
-            return "listening"
-        return f"listening, {self.overruns} times too slow for the kernel"
+        self._told = Notifications(GROUPS, "changes of links", self._heard, self._lost)
+        self.attach = self._told.attach
+        self.close = self._told.close
+        self.describe = self._told.describe
 
     def changes(self) -> int | None:
         """How many changes there were of any link, by now; None where nobody listens."""
-        self.drain()
-        return None if self._socket is None else self._count
+        self._told.drain()
+        return self._count if self._told.listens else None
 
     def follow(self, links: Links, bridges: Collection[str], *, awaits: bool) -> None:
         """Ring for these bridges and their ports from now on, where they are not as in `links`.
@@ -113,26 +74,14 @@ class LinkWatch:
         }
         self._wanted = frozenset(bridges - links.by_name.keys())
 
-    def drain(self) -> None:
-        """Read what the kernel has told, until there is nothing more or others deserve a turn."""
-        for _ in range(_AT_ONCE):
-            try:
-                if self._socket is None:
-                    return
-                size, sender = self._socket.recvfrom_into(self._buffer)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as exc:
-                self._count += 1
-                if exc.errno != errno.ENOBUFS:
-                    return
-                self.overruns += 1
-                self._on_overrun()
-                continue
-            if sender[0] == 0:
-                self._count += 1
-                for event in parse_events(self._buffer[:size]):
-                    self._take(event)
+    def _heard(self, data: memoryview) -> None:
+        self._count += 1
+        for event in parse_events(data):
+            self._take(event)
+
+    def _lost(self) -> None:
+        self._count += 1
+        self._on_overrun()
 
     def _is_no_news(self, event: LinkEvent) -> bool:
         return event.is_address and not (event.is_loss or self._awaits)
@@ -177,11 +126,3 @@ def _known(link: Link, links: Links) -> _Known:
     master = links.by_name.get(link.master)
     index = 0 if master is None else master.index
     return _Known(link.name, link.is_up, index, link.isolated, link.has_carrier)
-
-
-def _enlarge(sock: socket.socket) -> None:
-    """SO_RCVBUFFORCE passes net.core.rmem_max, for which it needs CAP_NET_ADMIN."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)

@@ -5,25 +5,22 @@
 rtnetlink's netconf groups (Linux net/ipv4/devinet.c, inet_netconf_notify_devconf).
 """
 
-import asyncio
 import contextlib
 import os
-import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from podwatch.adapters.files import open_regular, read_proc, read_whole
+from podwatch.adapters.rtnetlink import Notifications
 from podwatch.drivers.sysctls import parse_configured
 from podwatch.formats.route_messages import tells_of_a_setting
-from podwatch.words.errors import RestoreFailed, StateUnreadable, Unreadable
+from podwatch.words.errors import RestoreFailed, StateUnreadable
 
 ROOT = Path("/proc/sys")
 CONFIGURED = Path("/run/sysctl.d")
 _FILE_BYTES = 65536
 
 _GROUPS = 1 << (24 - 1) | 1 << (25 - 1)  # RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF
-_DATAGRAM = 32768
-_AT_ONCE = 64
 
 
 def read(paths: Iterable[str]) -> dict[str, str]:
@@ -63,48 +60,12 @@ class SysctlWatch:
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
-        self._socket: socket.socket | None = None
+        # Where messages were lost, anything may have been set.
+        self._told = Notifications(_GROUPS, "changes of sysctls", self._take, on_change)
+        self.attach = self._told.attach
+        self.close = self._told.close
+        self.describe = self._told.describe
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to listen. Raises Unreadable when the kernel refuses: only looks see them then."""
-        try:
-            sock = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-            )
-            try:
-                sock.settimeout(0)
-                sock.bind((0, _GROUPS))
-            except OSError:
-                sock.close()
-                raise
-        except OSError as exc:
-            raise Unreadable(f"cannot listen to sysctls: {exc.strerror}") from exc
-        self._socket = sock
-        loop.add_reader(sock, self._readable)
-
-    def close(self) -> None:
-        """Stop listening."""
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
-            self._socket = None
-
-    def describe(self) -> str:
-        """Whether it listens, in words."""
-        return "listening" if self._socket is not None else "not listening"
-
-    def _readable(self) -> None:
-        is_news = False
-        for _ in range(_AT_ONCE):
-            try:
-                if self._socket is None:
-                    return
-                data, sender = self._socket.recvfrom(_DATAGRAM)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError:  # ENOBUFS: more was changed than could be read
-                is_news = True
-                continue
-            is_news = is_news or (sender[0] == 0 and tells_of_a_setting(data))
-        if is_news:
+    def _take(self, data: memoryview) -> None:
+        if tells_of_a_setting(data):
             self._on_change()

@@ -7,6 +7,7 @@ what somebody gave another name, or has on another link, stops nothing and is a 
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from podwatch.decide.firewalld_hops import RESTORE
 from podwatch.decide.links import moved_to
 from podwatch.decide.places import careful_reload
 from podwatch.decide.wiring import wiring
@@ -18,8 +19,6 @@ from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import listed
 from podwatch.words.way import Hop, Kernel, Mark, Wire
 from podwatch.words.wiring import Bridge, Place
-
-RESTORE = "podwatch restore"
 
 
 class BridgeHops:
@@ -161,7 +160,7 @@ def _addresses(name: str, gateways: Sequence[Interface], links: Links) -> Iterat
     lacking = next((gateway for gateway in gateways if gateway not in mine), None)
     if lacking is not None:
         brd = "brd + " if lacking.version == 4 else "nodad "
-        what = f"{name} has not the address {lacking}"
+        what = f"{name} lacks the address {lacking}"
         yield Hop("bridge", what, Mark.BROKEN, f"ip addr add {lacking} {brd}dev {name}")
         return
     # What is in a VRF has a table of its own.

@@ -21,7 +21,7 @@ from podwatch.decide.name_hops import NameHops
 from podwatch.decide.rule_hops import RuleHops
 from podwatch.decide.rules import rules_of
 from podwatch.drivers.driver import DRIVERS, about
-from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
+from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup, title_of
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import Hop, Kernel, Mark, Way, WayKind
@@ -143,8 +143,7 @@ class _Teller:
 
     def name(self, endpoint: Endpoint) -> str:
         """What its container is called."""
-        known = self.snapshot.containers.get(endpoint.container_id)
-        return known.title if known else endpoint.container_id[:12]
+        return title_of(self.snapshot.containers, endpoint.container_id)
 
     def ways(self, endpoint: Endpoint) -> Iterator[Way]:
         known, name = self.snapshot.containers.get(endpoint.container_id), self.name(endpoint)

@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from podwatch.decide.plugged import plugged
 from podwatch.words.network import Address
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import Kernel, Wire
@@ -41,18 +42,14 @@ def _wires(snapshot: Snapshot) -> Mapping[Address, tuple[Wire, ...]] | None:
     """
     if snapshot.links is None or snapshot.namespaces is None:
         return None
-    by_index = {link.index: link for link in snapshot.links.by_name.values()}
-    numbers = {link.netns_id for link in by_index.values() if link.netns_id is not None}
+    links = snapshot.links.by_name.values()
+    numbers = {link.netns_id for link in links if link.netns_id is not None}
     if any(number >= 0 and not snapshot.namespaces.get(number) for number in numbers):
         return None
     found: dict[Address, tuple[Wire, ...]] = {}
+    known = plugged(snapshot.links, snapshot.namespaces)
     for number, inners in snapshot.namespaces.items():
-        ends = {inner.index: by_index.get(inner.peer) for inner in inners}
-        wires = {
-            inner.index: Wire(end, inner.is_up)
-            for inner in inners
-            if (end := ends[inner.index]) is not None and end.netns_id == number
-        }
+        wires = {one.inner.index: Wire(one.link, one.inner.is_up) for one in known[number]}
         for inner in inners:
             own = wires.get(inner.index)
             others = [wire for index, wire in wires.items() if index != inner.index]

@@ -22,7 +22,7 @@ from podwatch.decide.leftovers import (
 )
 from podwatch.drivers.driver import expected_rules
 from podwatch.drivers.iptables_save import BUILT_IN
-from podwatch.words.network import Address, PortMapping, Setup
+from podwatch.words.network import Address, PortMapping, Setup, title_of
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
@@ -93,8 +93,7 @@ def _taken(
             return Hop("port forward", what, Mark.NOTE)
     what = f"chain {chain}: “{text}” takes {mapping} first"
     if owners:
-        known = snapshot.containers.get(owners[0].container_id)
-        name = known.title if known else owners[0].container_id[:12]
+        name = title_of(snapshot.containers, owners[0].container_id)
         what += f": {name} publishes it, too"
         return Hop("port forward", what, Mark.BROKEN, "publish one of the two on another port")
     seen = replace(snapshot, setup=alive)

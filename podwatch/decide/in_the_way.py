@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from podwatch.decide.hidden import taken_first
 from podwatch.decide.indexed import Indexed, sent_on
 from podwatch.decide.leftovers import Leftover, target_now
-from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup
+from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup, title_of
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.verdict import Missing, MissingKind
 
@@ -53,8 +53,7 @@ def in_the_way(
             if (one.protocol, one.host_port) not in taken:
                 continue
             for chain, text in _before(path, observed, one, address, stale):
-                known = containers.get(endpoint.container_id)
-                name = known.title if known else endpoint.container_id[:12]
+                name = title_of(containers, endpoint.container_id)
                 whose = target_now(stale[chain, text], setup, containers)
                 what = f"{name}: {one} is taken by a rule left over, “{text}”: {whose}"
                 found.setdefault(

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from podwatch.drivers.driver import about, is_of_one, marks
-from podwatch.words.network import Address, Container, FirewallDriver, Setup, Subnet
+from podwatch.words.network import Address, Container, FirewallDriver, Setup, Subnet, title_of
 from podwatch.words.rules import Rule, Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted
@@ -203,8 +203,7 @@ def target_now(rule: Leftover, setup: Setup, containers: Mapping[str, Container]
     owner = _owners(setup).get(ip_address(rule.to))
     if owner is None:
         return f"no running container has {rule.to}"
-    known = containers.get(owner)
-    return f"{rule.to} is {known.title if known else owner[:12]}'s now, which does not need it"
+    return f"{rule.to} is {title_of(containers, owner)}'s now, which does not need it"
 
 
 def mentions(text: str, places: Iterable[Subnet]) -> bool:

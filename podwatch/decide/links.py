@@ -10,9 +10,10 @@ others, and is no loss here.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from podwatch.decide.plugged import plugged
 from podwatch.decide.wiring import wiring
 from podwatch.words.links import Link, Links
-from podwatch.words.network import FirewallDriver, Interface, Setup
+from podwatch.words.network import FirewallDriver, Interface, Setup, title_of
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind, Notice, WarningKind
@@ -104,7 +105,7 @@ def _of_ports(
     owners = _owners(wired, snapshot)
     isolated: dict[str, list[Link]] = {}
     for link in links.by_name.values():
-        bridge, place = wired.bridges.get(link.master), owners.get((link.netns_id, link.index))
+        bridge, place = wired.bridges.get(link.master), owners.get(link.index)
         if link.kind != "veth" or link.netns_id is None:
             continue
         if place is not None and link.master != place.bridge:
@@ -119,25 +120,23 @@ def _of_ports(
             isolated.setdefault(bridge.name, []).append(link)
     for name, ports in isolated.items():
         for port in ports if len(ports) > 1 else ():
-            place = owners.get((port.netns_id, port.index))
+            place = owners.get(port.index)
             whose = _whose(port, place, snapshot)
             what = f"{whose} is isolated: it reaches no other isolated port of {name}"
             loss = _missing(MissingKind.ISOLATED, wired.bridges[name], what, port.name)
             yield _of(place, snapshot, loss)
 
 
-def _owners(wired: Wiring, snapshot: Snapshot) -> dict[tuple[int | None, int], Place]:
-    """Whose each container's link is: that is told by what is at its other end.
-
-    By the number of the namespace that it leads to, and its index.
-    """
+def _owners(wired: Wiring, snapshot: Snapshot) -> dict[int, Place]:
+    """Whose each container's link is, by its index: that is told by what is at its other end."""
+    if snapshot.links is None or snapshot.namespaces is None:
+        return {}
     places = {address: place for place in wired.places for address in place.addresses}
     return {
-        (number, inner.peer): places[address.ip]
-        for number, inside in (snapshot.namespaces or {}).items()
-        for inner in inside
-        if inner.kind == "veth"
-        for address in inner.addresses
+        one.link.index: places[address.ip]
+        for found in plugged(snapshot.links, snapshot.namespaces).values()
+        for one in found
+        for address in one.inner.addresses
         if address.ip in places
     }
 
@@ -161,20 +160,15 @@ def _off_its_bridge(
 
 
 def _whose(link: Link, place: Place | None, snapshot: Snapshot) -> str:
-    whose = "a container" if place is None else _name(place, snapshot)
+    whose = "a container" if place is None else title_of(snapshot.containers, place.container_id)
     return f"{link.name}, the link of {whose},"
-
-
-def _name(place: Place, snapshot: Snapshot) -> str:
-    known = snapshot.containers.get(place.container_id)
-    return known.title if known else place.container_id[:12]
 
 
 def _of(place: Place | None, snapshot: Snapshot, loss: Missing) -> Missing:
     """The loss as that of the container whose place it is."""
     if place is None:
         return loss
-    name = _name(place, snapshot)
+    name = title_of(snapshot.containers, place.container_id)
     return replace(loss, container=name, container_ids=(place.container_id,))
 
 

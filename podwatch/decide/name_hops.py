@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 
 from podwatch.decide import names
+from podwatch.decide.firewalld_hops import RESTORE
 from podwatch.drivers import forwarding
 from podwatch.words.names import NameServer, Served
 from podwatch.words.network import Setup
@@ -12,7 +13,6 @@ from podwatch.words.text import listed
 from podwatch.words.way import Hop, Mark
 
 _DNS = "DNS"
-_RESTORE = "podwatch restore"
 
 
 class NameHops:
@@ -41,7 +41,7 @@ class NameHops:
             return
         yield from self._drops(served)
         if not server.running:
-            yield Hop(_DNS, "aardvark-dns does not run", Mark.BROKEN, _RESTORE)
+            yield Hop(_DNS, "aardvark-dns does not run", Mark.BROKEN, RESTORE)
         elif server.deaf_s >= names.HUNG_S:
             pid = server.running[0]
             what = f"aardvark-dns ({pid}) has read no query for {server.deaf_s:.0f} s"
@@ -59,14 +59,15 @@ class NameHops:
 
     def _answers(self, server: NameServer, served: Served, among: dict[str, str]) -> Iterator[Hop]:
         """Where aardvark-dns listens, and for whom it answers."""
-        here = names.here(self._snapshot)
+        links = self._snapshot.links
         silent = [one for one in served.addresses if not names.listens(server, one)]
         if served.damage:
             mark = Mark.BROKEN if len(silent) == len(served.addresses) else Mark.NOTE
             what = f"aardvark-dns does not understand {served.path} ({served.damage})"
             yield Hop(_DNS, what, mark, "podwatch status")
             return
-        for address in silent if self._snapshot.links is not None else ():
+        here = set() if links is None else links.own
+        for address in () if links is None else silent:
             if address not in here:
                 what = f"{address} is no address of this host: aardvark-dns cannot listen there"
                 yield Hop(_DNS, what, Mark.NOTE)
@@ -74,7 +75,7 @@ class NameHops:
             is_taken = names.is_taken(server, address)
             what = f"aardvark-dns does not listen on {address}"
             what += ": another program has its port" if is_taken else ""
-            yield Hop(_DNS, what, Mark.BROKEN, "podwatch status" if is_taken else _RESTORE)
+            yield Hop(_DNS, what, Mark.BROKEN, "podwatch status" if is_taken else RESTORE)
         known = {entry.container_id for entry in served.entries}
         lacking = [name for key, name in among.items() if key not in known]
         if lacking and not self._snapshot.busy:

@@ -43,10 +43,11 @@ def lost_names(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule] = ()) ->
         return
     if len(server.running) == 1 and not server.is_alive and server.served:
         yield _misnamed(server)
-    for served in () if snapshot.links is None else asking:
+    here = set[Address]() if snapshot.links is None else snapshot.links.own
+    for served in asking:
         unheard = [address for address in served.addresses if not listens(server, address)]
         for address in unheard:
-            if address in here(snapshot) and not is_taken(server, address):
+            if address in here and not is_taken(server, address):
                 yield Missing(
                     MissingKind.LISTENER,
                     f"network {served.network}: aardvark-dns does not listen on {address}",
@@ -120,13 +121,6 @@ def is_taken(server: NameServer, address: Address) -> bool:
         taken.is_unspecified and taken.version >= address.version and port == server.port
         for taken, port in server.sockets
     )
-
-
-def here(snapshot: Snapshot) -> set[Address]:
-    """The addresses that the host has."""
-    if snapshot.links is None:
-        return set()
-    return {each.ip for addresses in snapshot.links.addresses.values() for each in addresses}
 
 
 def _taken(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:

@@ -10,12 +10,12 @@ there. So it is no loss where a container makes a bridge of its own and moves it
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from podwatch.decide.plugged import Plugged, plugged
 from podwatch.decide.wiring import wiring
 from podwatch.words.gates import ON_A_PARENT
-from podwatch.words.links import Inner, Link, Links, Namespaces
-from podwatch.words.network import Address, Setup
+from podwatch.words.links import Links, Namespaces
+from podwatch.words.network import Address, Setup, title_of
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind
@@ -23,14 +23,6 @@ from podwatch.words.wiring import Place
 
 _OVER = ("macvlan", "ipvlan")
 """The kernel's kinds of interfaces on top of a parent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plugged:
-    """A container's interface, and the host's end of it."""
-
-    link: Link
-    inner: Inner
 
 
 def careful_reload(name: str) -> str:
@@ -48,22 +40,14 @@ class Sight:
 
     def __init__(self, links: Links, namespaces: Namespaces) -> None:
         self._namespaces = namespaces
-        by_index = {link.index: link for link in links.by_name.values()}
-        self._plugged: dict[int, list[Plugged]] = {
-            number: [
-                Plugged(link, inner)
-                for inner in inside
-                if (link := by_index.get(inner.peer)) and link.netns_id == number
-            ]
-            for number, inside in namespaces.items()
-        }
+        self._plugged = plugged(links, namespaces)
         self._homes: dict[Address, list[int]] = {}
         for number, inside in namespaces.items():
             for ip in {address.ip for inner in inside for address in inner.addresses}:
                 self._homes.setdefault(ip, []).append(number)
         self._untold = [
             link
-            for link in by_index.values()
+            for link in links.by_name.values()
             if link.netns_id is not None and not namespaces.get(link.netns_id)
         ]
 
@@ -183,8 +167,7 @@ def _missing(
     value: str = "",
     reloadable: bool = True,
 ) -> Missing:
-    container = snapshot.containers.get(place.container_id)
-    name = place.container_id[:12] if container is None else container.title
+    name = title_of(snapshot.containers, place.container_id)
     return Missing(
         kind,
         f"{name} on network {place.network}: {what}",

@@ -48,16 +48,11 @@ def no_start(gates: Gates) -> list[str]:
         return []
     taken = next((wanted for wanted in _wanted(gates, server) if _is_bound(gates, *wanted)), None)
     found = [] if taken is None else [_port_taken(*taken)]
-    here = _here(gates)
+    here = gates.links.own
     for served in server.served:
         missing = (address for address in served.addresses if address not in here)
         found += [_missing(gates, served, address) for address in missing]
     return found
-
-
-def _here(gates: Gates) -> set[Address]:
-    """The addresses that the host has."""
-    return {address.ip for addresses in gates.links.addresses.values() for address in addresses}
 
 
 def _port_taken(address: Address, port: int) -> str:
@@ -82,7 +77,7 @@ def _no_parent(gates: Gates, parent: str) -> str:
 
 def _about_names(gates: Gates, server: NameServer) -> Iterator[str]:
     """What would keep netavark from telling aardvark-dns, or from starting it."""
-    here = _here(gates)
+    here = gates.links.own
     if not server.is_alive:
         yield from _no_start(gates, server)
     for served in server.served:

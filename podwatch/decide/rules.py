@@ -9,7 +9,7 @@ from podwatch.decide.sentences import about_rule
 from podwatch.decide.spelling import Spelling
 from podwatch.drivers import firewalld as policies
 from podwatch.drivers.driver import about, expected_rules, observed_of
-from podwatch.words.network import Container, ContainerState, Setup
+from podwatch.words.network import Container, ContainerState, Setup, title_of
 from podwatch.words.rules import Rule, RuleKind, Ruleset
 from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.text import counted
@@ -134,14 +134,13 @@ class _Teller:
             ids = self.everyone[:1] if rule.reloadable else self.everyone
         # The only container of a network takes the subnet's chain with it when it is reloaded.
         alone = bool(rule.network_id) and len(ids) == 1
-        container = self._containers.get(rule.container_id)
         return Missing(
             kind,
             what,
             self._spelling.of(rule),
             chain=rule.chain,
             network=rule.network_name,
-            container=container.title if container else rule.container_id[:12],
+            container=title_of(self._containers, rule.container_id),
             container_ids=ids,
             reloadable=(rule.reloadable or alone) and kind is not MissingKind.ORDER,
         )

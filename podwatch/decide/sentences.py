@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 
 from podwatch.drivers.driver import purpose_of
-from podwatch.words.network import Container
+from podwatch.words.network import Container, title_of
 from podwatch.words.rules import Rule, RuleKind
 
 _OF_A_SUBNET = {
@@ -23,8 +23,7 @@ def about_rule(rule: Rule, containers: Mapping[str, Container], text: str) -> st
     `text` is how the rule is spelled here.
     """
     if rule.container_id:
-        container = containers.get(rule.container_id)
-        name = container.title if container else rule.container_id[:12]
+        name = title_of(containers, rule.container_id)
         if rule.kind is RuleKind.PORT_JUMP:
             return f"{name}: {rule.subject} is not forwarded (no jump from {rule.chain})"
         if rule.kind is RuleKind.FORWARD_PORT:

@@ -274,7 +274,7 @@ _READERS: dict[int, tuple[int, Callable[[bytes | memoryview, int, Attributes], S
 """What is read of each kind of message, and how many bytes stand before its attributes."""
 
 
-def tells_of_a_setting(data: bytes) -> bool:
+def tells_of_a_setting(data: bytes | memoryview) -> bool:
     """Whether a datagram holds a message of one changed setting: forwarding or rp_filter.
 
     A message of a new link holds all settings at once, and is no news.

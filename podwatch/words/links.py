@@ -62,6 +62,11 @@ class Links:
     addresses: Mapping[str, tuple[Interface, ...]] = field(default_factory=dict)
     routes: Mapping[Subnet, tuple[str, ...]] = field(default_factory=dict)
 
+    @property
+    def own(self) -> set[Address]:
+        """All addresses that the host has."""
+        return {found.ip for addresses in self.addresses.values() for found in addresses}
+
 
 @dataclass(frozen=True, slots=True)
 class Routed:

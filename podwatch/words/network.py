@@ -235,3 +235,9 @@ class Container:
     def is_doubtful(self) -> bool:
         """Whether it may run though podman does not say so: the kernel has to be asked."""
         return self.is_dead or self.state is ContainerState.CREATED
+
+
+def title_of(containers: Mapping[str, Container], container_id: str) -> str:
+    """What a person knows a container by; the beginning of its id where nobody listed it."""
+    known = containers.get(container_id)
+    return container_id[:12] if known is None else known.title

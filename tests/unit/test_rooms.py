@@ -37,9 +37,9 @@ IMPURE_MODULES = {
 }
 IMPURE_CALLS = {"open", "print", "input"}
 OPENING_METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "touch", "FileIO"}
-SHARED_BY_ADAPTERS = {"dbus", "files", "paths", "program", "worker"}
-"""The adapters that are tools of the others: the bus, files, where files are, running a program, a
-worker thread."""
+SHARED_BY_ADAPTERS = {"dbus", "files", "paths", "program", "rtnetlink", "worker"}
+"""The adapters that are tools of the others: the bus, files, where files are, running a program,
+hearing rtnetlink, a worker thread."""
 NAMES_THAT_SAY_NOTHING = {
     "utils",
     "util",

@@ -44,12 +44,12 @@ def at_bridge(snapshot: Snapshot, version: int = 4) -> tuple[Hop, ...]:
         ("bridge down", "podman1 is down", "ip link set podman1 up"),
         (
             "no address",
-            "podman1 has not the address 10.89.0.1/24",
+            "podman1 lacks the address 10.89.0.1/24",
             "ip addr add 10.89.0.1/24 brd + dev podman1",
         ),
         (
             "address moved",
-            "podman1 has not the address 10.89.0.1/24",
+            "podman1 lacks the address 10.89.0.1/24",
             "ip addr add 10.89.0.1/24 brd + dev podman1",
         ),
         ("no route", "no route leads to 10.89.0.0/24 on podman1", "podwatch restore"),

@@ -56,7 +56,7 @@ def test_names_that_are_answered() -> None:
         (
             "no address",
             "bridge",
-            "podman1 has not the address 10.89.0.1/24",
+            "podman1 lacks the address 10.89.0.1/24",
             "ip addr add 10.89.0.1/24 brd + dev podman1",
         ),
         ("bridge down", "bridge", "podman1 is down", "ip link set podman1 up"),

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A socket that hears rtnetlink's notifications, on the loop: what they are about is for its owner.
+
+The kernel's usual buffer overflows when a few containers are reloaded; SO_RCVBUFFORCE passes
+net.core.rmem_max, for which it needs CAP_NET_ADMIN.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+
+from podwatch.words.errors import Unreadable
+
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+_BUFFER_BYTES = 4 * 1024 * 1024
+_DATAGRAM = 32768
+_AT_ONCE = 256
+
+
+class Notifications:
+    """Those of some groups, a mask of them; each datagram of the kernel's is handed to `take`.
+
+    `lost` is called when the kernel had more to tell than could be read. `what` is heard, in words.
+    """
+
+    def __init__(
+        self, groups: int, what: str, take: Callable[[memoryview], None], lost: Callable[[], None]
+    ) -> None:
+        self.overruns = 0
+        self._groups = groups
+        self._what = what
+        self._take = take
+        self._lost = lost
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._failed: asyncio.Future[None] | None = None
+        self._buffer = memoryview(bytearray(_DATAGRAM))
+
+    @property
+    def listens(self) -> bool:
+        """Whether it hears anything."""
+        return self._socket is not None
+
+    def fileno(self) -> int:
+        """The descriptor that it hears by; -1 where it hears nothing."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
+        """Begin to listen. What is returned ends with Unreadable when nothing is heard any more.
+
+        Raises Unreadable when the kernel refuses.
+        """
+        try:
+            sock = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            )
+            try:
+                sock.settimeout(0)
+                _enlarge(sock)
+                sock.bind((0, self._groups))
+            except OSError:
+                sock.close()
+                raise
+        except OSError as exc:
+            raise Unreadable(f"cannot listen to {self._what}: {exc.strerror}") from exc
+        self._socket, self._loop, self._failed = sock, loop, loop.create_future()
+        loop.add_reader(sock, self.drain)
+        return self._failed
+
+    def close(self) -> None:
+        """Stop listening. May be called more than once."""
+        if self._socket is not None:
+            if self._loop is not None:
+                self._loop.remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def describe(self) -> str:
+        """Whether it listens, and how often it was too slow for the kernel."""
+        if self._socket is None:
+            return "not listening"
+        if not self.overruns:
+            return "listening"
+        return f"listening, {self.overruns} times too slow for the kernel"
+
+    def drain(self) -> None:
+        """Read what the kernel has told, until there is nothing more or others deserve a turn."""
+        for _ in range(_AT_ONCE):
+            try:
+                if self._socket is None:
+                    return
+                size, sender = self._socket.recvfrom_into(self._buffer)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as exc:
+                if exc.errno != errno.ENOBUFS:
+                    self._fail(exc)
+                    return
+                self.overruns += 1
+                self._lost()
+                continue
+            if sender[0] == 0:  # from the kernel
+                self._take(self._buffer[:size])
+
+    def _fail(self, exc: OSError) -> None:
+        self.close()
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(Unreadable(f"cannot hear {self._what}: {exc.strerror}"))
+
+
+def _enlarge(sock: socket.socket) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
