@@ -68,8 +68,10 @@ class Watched:
 
     def follow(self, pids: set[int]) -> None:
         """Watch these processes, as they are now, and no other."""
-        for pid in self._held.keys() - pids:
-            self._let_go(pid)
+        ended = self._ended()
+        for pid in set(self._held):
+            if pid in ended or pid not in pids:
+                self._let_go(pid)
         opened = set(sorted(pids - self._held.keys())[: MAX_WATCHED - len(self._held)])
         for pid in opened:
             try:
@@ -78,20 +80,24 @@ class Watched:
                 continue
             self._held[pid] = descriptor
             self._poll.register(descriptor, select.POLLIN)
-        # Read once the descriptors are there: who has a number now has had it since.
-        before, self._known = self._known, dict(self._when(pids))
-        for pid in self._held.keys() - opened:
-            if before.get(pid) != self._known.get(pid):
-                self._let_go(pid)
+        # A number stays with its process until that has ended. Others are read once the descriptors
+        # are there: who has a number now has had it since.
+        same = self._held.keys() - opened
+        before = {pid: at for pid, at in self._known.items() if pid in same}
+        self._known = before | dict(self._when(pids - before.keys()))
 
     def alive(self) -> set[int]:
         """Those of them that have not ended."""
-        ended = {descriptor for descriptor, _ in self._poll.poll(0)}
-        found = {pid for pid, descriptor in self._held.items() if descriptor not in ended}
+        found = self._held.keys() - self._ended()
         if rest := self._known.keys() - self._held.keys():
             now = self._when(set(rest))
             found |= {pid for pid, at in now.items() if at == self._known[pid]}
         return found & self._known.keys()
+
+    def _ended(self) -> set[int]:
+        """Those with a descriptor that have ended."""
+        ended = {descriptor for descriptor, _ in self._poll.poll(0)}
+        return {pid for pid, descriptor in self._held.items() if descriptor in ended}
 
     def close(self) -> None:
         """Let go of all."""

@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,29 @@ def test_who_is_watched_has_not_ended(held: int, monkeypatch: pytest.MonkeyPatch
         assert watched.alive() == {other.pid}
         watched.follow(set())
         assert watched.alive() == set()
+        other.kill()
+    watched.close()
+
+
+def test_who_is_watched_is_not_read_again() -> None:
+    """His number is his until he has ended: /proc is read for who is new, and for another one."""
+    asked: list[set[int]] = []
+
+    def when(pids: set[int]) -> Mapping[int, int]:
+        asked.append(set(pids))
+        return started(pids)
+
+    watched = Watched(when)
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        watched.follow({one.pid})
+        watched.follow({one.pid, other.pid})
+        assert asked == [{one.pid}, {other.pid}]
+        assert watched.alive() == {one.pid, other.pid}
+        one.kill()
+        one.wait()
+        watched.follow({one.pid, other.pid})
+        assert asked[2:] == [{one.pid}]
+        assert watched.alive() == {other.pid}
         other.kill()
     watched.close()
 
