@@ -66,7 +66,8 @@ class FirewalldWatch:
         self._on_event = on_event or (lambda _: None)
         self._barrier: asyncio.Task[None] | None = None
         self._started_again = False
-        self._changes = 0  # that it told of
+        self.changes = 0
+        """That it told of, of whatever kind."""
         self._between: tuple[int, tuple[Policy, ...]] = (-1, ())
         """Its policies as it told them, after so many changes."""
         self.bus = SystemBus(NAME, _RULES, self._signal, self._state)
@@ -130,8 +131,8 @@ class FirewalldWatch:
 
     async def _told_between(self) -> tuple[Policy, ...]:
         """Its policies between zones; none of a firewalld that has no such thing."""
-        if self._between[0] != self._changes:
-            changes = self._changes
+        if self._between[0] != self.changes:
+            changes = self.changes
             found: tuple[Policy, ...] = ()
             try:
                 found = await self.policies()
@@ -201,7 +202,7 @@ class FirewalldWatch:
         )
 
     def _signal(self, _sender: str, interface: str, member: str, body: list[Any]) -> None:
-        self._changes += 1
+        self.changes += 1
         if member == "NameOwnerChanged" and len(body) == 3:
             if not body[2]:
                 self._on_event(FirewalldEvent.STOPPED)
@@ -225,7 +226,7 @@ class FirewalldWatch:
             again = self._started_again
 
     def _state(self, there: bool) -> None:  # noqa: FBT001 - a callback's one argument
-        self._changes += 1
+        self.changes += 1
         self._on_event(FirewalldEvent.BUS_BACK if there else FirewalldEvent.BUS_LOST)
 
 

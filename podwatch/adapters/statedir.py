@@ -9,6 +9,7 @@ not followed. A file that makes no sense makes only its own container unknown.
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from podwatch.adapters.files import read_text
@@ -17,6 +18,7 @@ from podwatch.words.errors import StateUnreadable
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Network, Setup
 
 MAX_FILES = 20_000
+_KINDS = ("networks", "ports")
 _TICK_NS = 50_000_000
 
 _NETWORK_ID = re.compile("[0-9a-f]{64}")
@@ -47,7 +49,7 @@ class StateDirectory:
         endpoints: list[Endpoint] = []
         bad: list[BadFile] = []
         written: dict[str, tuple[object, ...]] = {}
-        for kind in ("networks", "ports"):
+        for kind in _KINDS:
             for name, stamp in self._scan(kind):
                 key = f"{kind}/{name}"
                 known = self._parsed.get(key)
@@ -72,6 +74,26 @@ class StateDirectory:
         return Setup(
             driver, networks, tuple(endpoints), tuple(bad), written, state_dir=str(self.path)
         )
+
+    def stamp_now(self) -> object:
+        """What `stamp` would be after a `read` now: no file of a container's is parsed for it.
+
+        Raises StateUnreadable as `read` does.
+        """
+        self._driver()
+        return hash(tuple(self._files()))
+
+    def has_only_fewer(self) -> bool:
+        """Whether files have gone since the last `read`, and the others are the same.
+
+        Raises StateUnreadable.
+        """
+        known = {(key, stamp) for key, (stamp, _) in self._parsed.items()}
+        return known > set(self._files())
+
+    def _files(self) -> Iterator[tuple[str, _Stamp]]:
+        for kind in _KINDS:
+            yield from ((f"{kind}/{name}", stamp) for name, stamp in self._scan(kind))
 
     def _driver(self) -> FirewallDriver:
         path = self.path / "firewall-driver"

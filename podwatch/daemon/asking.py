@@ -6,8 +6,12 @@ be put right without an answer does not wait for it.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
+
+RECENT_S = 60.0
+"""An answer that is no older is as good as another, where nothing was told since."""
 
 T = TypeVar("T")
 
@@ -22,6 +26,7 @@ class Asking(Generic[T]):
         self._heard_late = heard_late
         self._task: asyncio.Task[T] | None = None
         self._said: list[T] = []
+        self._said_at = 0.0
         self._is_late = False  # until somebody no longer waits
 
     def begin(
@@ -48,10 +53,15 @@ class Asking(Generic[T]):
                 return self._said[0]
         return await asked
 
+    def recent(self) -> T | None:
+        """The last answer; None where it is old."""
+        is_recent = self._said and time.monotonic() < self._said_at + RECENT_S
+        return self._said[0] if is_recent else None
+
     async def _once(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         answer = await ask()
         is_news = self._is_late and self._said != [answer]
-        self._said = [answer]
+        self._said, self._said_at = [answer], time.monotonic()
         if is_news:
             self._heard_late()
         return answer

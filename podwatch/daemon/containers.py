@@ -101,6 +101,11 @@ class Containers:
             return True
         return again_at is None and asked.runtime != self._installed.podman.runtime_stamp()
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether podman is being asked, or will be once it is quiet."""
+        return self._asking is not None and not self._asking.done()
+
     def ask_soon(
         self,
         heard: Callable[[], None],
@@ -110,10 +115,10 @@ class Containers:
     ) -> None:
         """Have podman asked where that is due, as soon as netavark's state is quiet.
 
-        `heard` is called once it has answered, `complain` where it does not: it is asked for the
-        same state again `again_s` seconds later, not before.
+        `heard` is called once it has answered, or has not: then `complain` is, too, and it is asked
+        for the same state again `again_s` seconds later, not before.
         """
-        if (self._asking is not None and not self._asking.done()) or not self.is_due:
+        if self.is_asking or not self.is_due:
             return
         if self._failed is not None:
             stamp, failed_at = self._failed
@@ -133,7 +138,6 @@ class Containers:
         except Unreadable as exc:
             self._failed = stamp, self._clock()
             complain(exc)
-            return
         heard()
 
     async def ask(self) -> None:

@@ -118,14 +118,21 @@ class Expected:
         if self._answer is not None:
             return self.stamp == self._installed.podman.networks_stamp()
         try:
-            self.state.read()
+            stamp = self.state.stamp_now()
             if self.cni is not None and self.cni.stamp is not None:
                 self.cni.read()
         except StateUnreadable:
             return False
-        return self.stamp == self._stamp()
+        return self.stamp == (stamp, self._stamp()[1])
 
-    def _stamp(self) -> object:
+    def has_only_fewer(self) -> bool:
+        """Whether netavark's state has lost files since it was read, and has no other one."""
+        try:
+            return self._answer is None and self.state.has_only_fewer()
+        except StateUnreadable:
+            return False
+
+    def _stamp(self) -> tuple[object, object]:
         return self.state.stamp, None if self.cni is None else self.cni.stamp
 
     def take_listed(self) -> dict[str, Container] | None:

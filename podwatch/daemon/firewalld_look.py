@@ -40,6 +40,8 @@ class FirewalldLook:
         self._asking: Asking[Answer] = Asking(heard_late)
         self._is_there = is_there
         self._policies_seen: frozenset[str] = frozenset()
+        self._asked_of: object = None
+        """What the last answer is about, and how much firewalld had told of before."""
 
     def begin(self, setup: Setup | None, *, anew: bool = False) -> "asyncio.Task[Answer]":
         """Ask, unless a question is under way; `anew` where an answer to that would be too old.
@@ -58,6 +60,17 @@ class FirewalldLook:
         answer, unheard = await self._asking.hear(asked, limit_s)
         unknown.extend(unheard)
         return answer
+
+    def kept(self, setup: Setup | None) -> Firewalld | None:
+        """What it said last, where it has told of nothing since and the networks are the same.
+
+        None where it has to be asked.
+        """
+        recent = self._asking.recent()
+        if setup is None or recent is None or self._asked_of != self._about(setup):
+            return None
+        answer, unheard = recent
+        return None if unheard else answer
 
     async def ask(self, unknown: list[Unknown], setup: Setup | None = None) -> Firewalld:
         """What firewalld says now, and the kernel of its tables; or one more `unknown`."""
@@ -81,6 +94,7 @@ class FirewalldLook:
 
     async def _ask(self, setup: Setup | None) -> Answer:
         unknown: list[Unknown] = []
+        self._asked_of = self._about(setup)
         if self._watch is None:
             return ABSENT_FIREWALLD, unknown
         try:
@@ -93,3 +107,7 @@ class FirewalldLook:
             self._policies_seen |= found.policies.keys()
             found = replace(found, policies_before=self._policies_seen)
         return found, unknown
+
+    def _about(self, setup: Setup | None) -> object:
+        changes = 0 if self._watch is None else self._watch.changes
+        return None if setup is None else (setup.driver, setup.networks, changes)

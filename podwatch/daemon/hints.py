@@ -77,6 +77,24 @@ class Heard:
     routes: bool = False
 
 
+@dataclass
+class _Said:
+    """What was said since the last look began, for the next one.
+
+    `look`: one is wanted. `urgent`: at once. `firewalld`: it has to hear firewalld. `glance`: links
+    or the name server are others. `census`: podman's containers were listed. `others`: something
+    else was said. `hurries`: not all of it may be podman's own doing.
+    """
+
+    look: bool = False
+    urgent: bool = False
+    firewalld: bool = False
+    glance: bool = False
+    census: bool = False
+    others: bool = False
+    hurries: bool = False
+
+
 class Hints:
     """Rung by every watcher, waited for by the loop.
 
@@ -87,7 +105,6 @@ class Hints:
 
     def __init__(self, own_name: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self.cause = WHILE_ABSENT
-        self.urgent = False
         self.transactions = 0
         self.meanwhile = NO_CAUSE
         """Who else changed the networks' rules during the last repair."""
@@ -96,10 +113,7 @@ class Hints:
         self._repairs_as: frozenset[str] | None = None
         self._clock = clock
         self._rung = asyncio.Event()
-        self._wants_look = False
-        self._of_firewalld = False
-        self._at_a_glance = False
-        self._of_census_alone = False
+        self._said = _Said()
         self._heard = Heard()
 
     # What the watchers call.
@@ -119,7 +133,12 @@ class Hints:
         if ours:
             self._heard.changed_at = self._heard.rules_at = self._clock()
         deleted = not change.deleted.isdisjoint(self._tables)
-        self._wake(by_writer(change.writer), urgent=deleted or not ours, names_cause=deleted)
+        self._wake(
+            by_writer(change.writer),
+            urgent=deleted or not ours,
+            names_cause=deleted,
+            can_wait=ours and not deleted,
+        )
 
     def on_overrun(self) -> None:
         """The kernel had more to tell than we could read: anything may have changed."""
@@ -132,7 +151,7 @@ class Hints:
         restarts = event in _RESTARTS
         if restarts:
             self._heard.changed_at = self._heard.restarted_at = self._clock()
-        self._of_firewalld = True
+        self._said.firewalld = True
         self._wake(by_firewalld(str(event)), urgent=True, names_cause=restarts)
 
     def on_runtime(self) -> None:
@@ -152,9 +171,9 @@ class Hints:
         is_others = asker is not None and asker.name not in (self._own_name, *_OF_PODMAN)
         if self._repairs_as is None or is_others:
             self._heard.changed_at = self._clock()
-            self._at_a_glance = True
+            self._said.glance = True
             is_first = self.cause.kind is not CauseKind.LINK
-            self._wake(by_link(told, asker), urgent=True, names_cause=is_first)
+            self._wake(by_link(told, asker), urgent=True, names_cause=is_first, can_wait=True)
 
     def on_route(self) -> None:
         """An address, a route or a rule of others was changed: packets may go another way."""
@@ -173,16 +192,16 @@ class Hints:
     def on_names(self, why: str) -> None:
         """The name server has ended, or is another one."""
         self._heard.changed_at = self._clock()
-        self._at_a_glance = True
+        self._said.glance = True
         # A link takes the name server with it; who commits rules has nothing to do with it.
         is_first = self.cause.kind is not CauseKind.LINK
         self._wake(other(why), urgent=True, names_cause=is_first)
 
     def on_census(self) -> None:
         """podman's containers were listed: those that do not run miss nothing."""
-        is_alone = self._of_census_alone or not self._wants_look
-        self._wake(why_looked("podman's containers were listed"), urgent=False)
-        self._of_census_alone = is_alone
+        others = self._said.others
+        self._wake(why_looked("podman's containers were listed"), urgent=False, can_wait=True)
+        self._said.census, self._said.others = True, others
 
     def on_late_answer(self) -> None:
         """firewalld answered a question for which no look waited any more."""
@@ -198,36 +217,57 @@ class Hints:
         self._heard.deleted |= deleted
         self._rung.set()
 
-    def _wake(self, cause: Cause, *, urgent: bool, names_cause: bool = False) -> None:
+    def _wake(
+        self, cause: Cause, *, urgent: bool, names_cause: bool = False, can_wait: bool = False
+    ) -> None:
         weak = self.cause.kind in (CauseKind.OTHER, CauseKind.UNKNOWN)
         if names_cause or not self.cause or (weak and cause):
             self.cause = cause
-        self.urgent = self.urgent or urgent
-        self.want_look()
+        self._said.urgent = self._said.urgent or urgent
+        self.want_look(can_wait=can_wait)
 
     # What the loop calls.
 
     @property
-    def of_census_alone(self) -> bool:
-        """Whether a look is wanted only since podman has listed its containers."""
-        return self._of_census_alone
-
-    @property
     def wants_look(self) -> bool:
         """Whether something was said since `begin_look` for which a look is due."""
-        return self._wants_look
+        return self._said.look
 
-    def want_look(self) -> None:
-        """Have the loop look, for the cause that is known."""
-        self._wants_look, self._of_census_alone = True, False
+    @property
+    def urgent(self) -> bool:
+        """Whether that look is due at once."""
+        return self._said.urgent
+
+    @property
+    def has_census(self) -> bool:
+        """Whether podman has listed its containers since `begin_look`."""
+        return self._said.census
+
+    @property
+    def of_census_alone(self) -> bool:
+        """Whether a look is wanted for that alone."""
+        return self._said.census and not self._said.others
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether a look is wanted, and all that was said for it may be podman's own doing.
+
+        While podman is at work nothing is done about it.
+        """
+        return self._said.look and not self._said.hurries
+
+    def want_look(self, *, can_wait: bool = False) -> None:
+        """Have the loop look, for the cause that is known; see `can_wait`."""
+        self._said.look = self._said.others = True
+        self._said.hurries = self._said.hurries or not can_wait
         self._rung.set()
 
     def take_glance(self) -> bool:
         """Whether links or the name server are others since this was asked last, or since the last
         look began.
         """
-        at_a_glance, self._at_a_glance = self._at_a_glance, False
-        return at_a_glance
+        glance, self._said.glance = self._said.glance, False
+        return glance
 
     def begin_look(self) -> bool:
         """The look that begins now sees what was said so far; what is said from now on is for the
@@ -235,9 +275,8 @@ class Hints:
 
         Whether it has to hear firewalld for that.
         """
-        of_firewalld, self._of_firewalld = self._of_firewalld, False
-        self._wants_look = self.urgent = self._at_a_glance = self._of_census_alone = False
-        return of_firewalld
+        said, self._said = self._said, _Said()
+        return said.firewalld
 
     def take(self) -> Heard:
         """What the loop has to take over, once."""

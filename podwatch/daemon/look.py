@@ -131,15 +131,18 @@ class Looker:
             self.rules[saved.driver].remember(saved.chains)
             self._in_use.remember(saved.driver)
 
-    async def look(self, *, paused: str = "", hurries: bool = False) -> Snapshot:
+    async def look(
+        self, *, paused: str = "", hurries: bool = False, of_podman: bool = False
+    ) -> Snapshot:
         """Look at everything once. Never raises for what cannot be read: that is `unknown`.
 
-        Who hurries does not wait for a bus that is slow: there, what was said last counts.
+        Who hurries does not wait for a bus that is slow: there, what was said last counts. After
+        what podman alone has done, nobody is asked who would have told.
         """
         unknown: list[Unknown] = []
         before = self.expected.stamp
-        asked = self.firewalld.begin(self.setup)
-        asked_neighbours = self.surroundings.begin()
+        asked = None if of_podman else self.firewalld.begin(self.setup)
+        asked_neighbours = None if of_podman else self.surroundings.begin()
         await asyncio.sleep(0)  # the questions are out; what can be read at once is read meanwhile
         read = await self._read(unknown)
         self.settings.read(read.setup)
@@ -287,6 +290,14 @@ class Looker:
             return "a container has come or gone"
         return "" if snapshot.busy else self.installed.lock.holder()
 
+    def podman_works(self) -> bool:
+        """Whether podman is changing a network at this moment."""
+        return bool(self.installed.lock.holder())
+
+    def has_only_fewer(self) -> bool:
+        """Whether containers have left their networks since the last look, and none has come."""
+        return self.expected.has_only_fewer()
+
     def is_outdated(self) -> bool:
         """Whether something that no event tells of is not what it was at the last look."""
         return (
@@ -345,7 +356,7 @@ class Looker:
 
     async def _hear_firewalld(
         self,
-        asked: "asyncio.Task[tuple[Firewalld, list[Unknown]]]",
+        asked: "asyncio.Task[tuple[Firewalld, list[Unknown]]] | None",
         limit_s: float | None,
         before: object,
         read: _Read,
@@ -353,6 +364,11 @@ class Looker:
     ) -> Firewalld:
         """What firewalld said of what is set up now; `before` is the stamp when it was asked."""
         unheard: list[Unknown] = []
+        if asked is None:
+            kept = self.firewalld.kept(read.setup)
+            if kept is not None:
+                return self.firewalld.with_tables(kept, unknown)
+            before, asked = self.expected.stamp, self.firewalld.begin(read.setup)
         firewalld = await self.firewalld.hear(asked, limit_s, unheard)
         if self.expected.stamp != before or self.setup is None:
             # It was asked before what is expected now was set up, or was known: too early.

@@ -36,6 +36,16 @@ reported when that is over, or after so long."""
 _ROUTES_S = 0.5
 """Routes of others may change all the time: where packets go is asked so long after, not before."""
 
+_PODMAN_S = 0.5
+"""So long a look waits for podman to be done with a network: what is seen before that may be half
+of it, and is not acted on. One that takes longer is looked at while it works."""
+
+_DONE_S = 0.01
+"""How often it is asked meanwhile, as nothing tells, whether podman is done: that takes 20 µs."""
+
+_STOPPED_S = 1.5
+"""The same, where containers have stopped: longer than podman takes to say who runs."""
+
 _ACT_S = 300.0
 """More than a repair can take besides its reloads: a renewal before it, podman and tools asked."""
 
@@ -62,7 +72,8 @@ class _Look:
     """What a look saw and how it was judged, between two moments of the clock.
 
     `transactions` is their number before it, `pause` the pause that was going on then. A glance saw
-    the links and the name server alone: all else is as at the look before.
+    the links and the name server alone: all else is as at the look before. `of_podman`: all that
+    was said may be podman's own doing.
     """
 
     snapshot: Snapshot
@@ -72,6 +83,7 @@ class _Look:
     transactions: int
     pause: Pause | None
     is_glance: bool = False
+    of_podman: bool = False
 
 
 class Loop:
@@ -137,6 +149,7 @@ class Loop:
     async def _look(self) -> _Look | None:
         """See and judge; None where whoever paused meanwhile breaks what was seen."""
         seen = self._seen if self.hints.of_census_alone else None
+        of_podman = self.hints.can_wait
         hurries = not self.hints.begin_look()
         began, worked = self.clock(), time.process_time()
         pause, transactions = self.pause(), self.hints.transactions
@@ -144,14 +157,24 @@ class Loop:
         if seen is not None and seen.snapshot.paused == paused:
             snapshot = self.host.looker.with_census(seen.snapshot)
         if snapshot is None:
-            snapshot = await self.host.looker.look(paused=paused, hurries=hurries)
+            snapshot = await self.host.looker.look(
+                paused=paused, hurries=hurries, of_podman=of_podman
+            )
         if not snapshot.paused and self._blocked(self.pause()):
             return None
         snapshot, verdict = self.host.looker.judged(snapshot)
         self.hints.follow(self.host.looker.tables)
         self.last_look = self.clock()
         self._look_cost = time.process_time() - worked
-        self._seen = _Look(snapshot, verdict, began, self.last_look, transactions, pause)
+        self._seen = _Look(
+            snapshot,
+            verdict,
+            began,
+            self.last_look,
+            transactions,
+            pause,
+            of_podman=of_podman,
+        )
         return self._seen
 
     def _glance(self) -> tuple[_Look, Decision] | None:
@@ -197,6 +220,7 @@ class Loop:
             self.hints.cause = NO_CAUSE
 
         def report() -> None:
+            self._ask_podman()
             if is_news:
                 took_s = look.ended - look.began
                 told = with_ways(due, self._ways(look, due, decision))
@@ -205,18 +229,19 @@ class Loop:
                 )
             if not look.is_glance:
                 self._keep_copy(look.snapshot, look.verdict, decision.method)
-            self._ask_podman()
 
         return report, rest_at
 
     def _ways(self, look: _Look, due: Verdict, decision: Decision) -> tuple[Way, ...]:
         """The ways to report: those of before, where the look after a quick repair shows them anew.
 
-        So, too, while something is kept back that may be about to come.
+        So, too, while something is kept back that may be about to come, and where podman alone was
+        at work: it is asked who runs now, and a look follows.
         """
         is_held_back = len(due.missing) < len(look.verdict.missing)
         acts = decision.method is not None and not self.dry_run
-        if is_held_back or (acts and is_quick(decision.method or "")):
+        is_asked = look.of_podman and not look.verdict.missing and self.host.containers.is_asking
+        if is_held_back or is_asked or (acts and is_quick(decision.method or "")):
             return self.host.ways.known(look.verdict)
         return self.host.ways.of(look.snapshot, look.verdict)
 
@@ -340,6 +365,27 @@ class Loop:
         pause = self.last_look + min(spacing, 1.0) - self.clock()
         if pause > 0 and self.clock() < due:
             await asyncio.sleep(pause)
+        await self._let_podman_finish()
+
+    async def _let_podman_finish(self) -> None:
+        """Wait while podman changes a network, where nothing is lost and all else can wait, too.
+
+        Where a container has stopped and none has come, until podman has said who runs: one look
+        is enough for both.
+        """
+        if self._seen is None or self._seen.verdict.missing:
+            return
+        began, limit_s, worked, looker = self.clock(), _PODMAN_S, False, self.host.looker
+        while self.hints.can_wait and (left_s := began + limit_s - self.clock()) > 0:
+            if looker.podman_works():
+                worked = True
+                await asyncio.sleep(_DONE_S)
+            elif worked and not self.hints.has_census and looker.has_only_fewer():
+                limit_s = _STOPPED_S
+                await self.hints.rung(left_s)
+            else:
+                return
+            self._take_hints()
 
     def is_alive(self) -> bool:
         """Whether a look is not overdue: the loop neither hangs nor has ended."""

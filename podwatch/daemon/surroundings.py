@@ -80,10 +80,14 @@ class Surroundings:
         return self._asking.begin(self._neighbours.active)
 
     async def hear(
-        self, asked: "asyncio.Task[tuple[str, ...]]", limit_s: float | None
+        self, asked: "asyncio.Task[tuple[str, ...]] | None", limit_s: float | None
     ) -> tuple[str, ...]:
-        """The active units; after `limit_s` seconds those of the answer before, if there is one."""
-        self._active = await self._asking.hear(asked, limit_s)
+        """The active units; after `limit_s` seconds those of the answer before, if there is one.
+
+        Where nothing was asked, those of a recent answer are good enough.
+        """
+        if asked is not None or self._asking.recent() is None:
+            self._active = await self._asking.hear(asked or self.begin(), limit_s)
         return tuple(unit for unit in self._active if unit not in KEEPERS)
 
     @property

@@ -205,3 +205,37 @@ def test_a_file_that_has_not_changed_is_not_read_again(directory: Path) -> None:
         os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
 
     assert state.read() == before
+
+
+def test_the_stamp_of_now_is_that_of_a_read(directory: Path) -> None:
+    """It tells of every file that comes, goes or is written, without parsing one."""
+    state = StateDirectory(directory)
+    state.read()
+    assert state.stamp_now() == state.stamp
+    known = sorted((directory / "ports").iterdir())
+    os.utime(known[0], (1_700_000_001, 1_700_000_001))
+    assert state.stamp_now() != state.stamp
+    state.read()
+    assert state.stamp_now() == state.stamp
+    known[0].unlink()
+    assert state.stamp_now() != state.stamp
+    (directory / "firewall-driver").write_text("no driver that there is")
+    with pytest.raises(StateUnreadable):
+        state.stamp_now()
+
+
+def test_a_container_that_stops_leaves_fewer_files(directory: Path) -> None:
+    """Where another one comes meanwhile, or a file is written, that is no mere stop."""
+    state = StateDirectory(directory)
+    state.read()
+    assert not state.has_only_fewer()
+    gone, written, *_ = sorted((directory / "ports").iterdir())
+    text = gone.read_text()
+    gone.unlink()
+    assert state.has_only_fewer()
+    os.utime(written, (1_700_000_001, 1_700_000_001))
+    assert not state.has_only_fewer()
+    os.utime(written, (1_700_000_000, 1_700_000_000))
+    assert state.has_only_fewer()
+    (directory / f"ports/{NETWORK}_{CONTAINER}").write_text(text)
+    assert not state.has_only_fewer()

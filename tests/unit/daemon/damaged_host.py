@@ -170,6 +170,7 @@ class Zones:
     silent: bool = False
     panic: bool = False
     when_trusted: Callable[[], None] = lambda: None
+    changes = 0
 
     async def trust(self, subnet: str, zone: str) -> None:
         """Make a subnet a source of a zone."""

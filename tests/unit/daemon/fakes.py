@@ -120,6 +120,9 @@ class FakeHost:
     covered: bool = True
     glances: Verdict | None = None
     is_astray: bool = False
+    is_asking: bool = False
+    fewer: bool = False
+    works: list[float] = field(default_factory=list)
     census_is_enough: bool = False
     asked_routes_at: list[float] = field(default_factory=list)
     pause: Pause | None = None
@@ -145,7 +148,7 @@ class FakeHost:
     tables = frozenset({TABLE})
     writers = frozenset({"iptables"})
 
-    async def look(self, *, paused: str, hurries: bool) -> Snapshot:
+    async def look(self, *, paused: str, hurries: bool, of_podman: bool) -> Snapshot:
         """See what is missing."""
         self.looks_at.append(now())
         self.done.append("look" if hurries else "look and hear firewalld")
@@ -169,6 +172,14 @@ class FakeHost:
     def known(self, verdict: Verdict) -> tuple[Way, ...]:
         """The ways as they were worked out last."""
         return getattr(self, "_known", ())
+
+    def podman_works(self) -> bool:
+        """Whether podman is changing a network: until the moments in `works`, one after another."""
+        return bool(self.works) and now() < self.works[0]
+
+    def has_only_fewer(self) -> bool:
+        """Whether containers have stopped, and none has come."""
+        return self.fewer
 
     def changes(self) -> int:
         """How many transactions there were, as far as the kernel has said by now."""

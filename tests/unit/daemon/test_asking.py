@@ -6,6 +6,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
+from podwatch.daemon import asking as daemon_asking
 from podwatch.daemon.asking import Asking
 
 
@@ -88,5 +91,20 @@ def test_what_was_said_last_counts_where_nobody_can_wait() -> None:
             assert before in (0, 1)
         assert await asking.hear(asking.begin(oracle.ask), None) == 1
         assert oracle.late == 1, "who waits hears it himself"
+
+    run(body)
+
+
+def test_an_answer_is_recent_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then whoever would have been content with it asks again."""
+
+    async def body(oracle: FakeOracle, asking: Asking[int]) -> None:
+        assert asking.recent() is None
+        oracle.let.set()
+        oracle.answer = 7
+        await asking.hear(asking.begin(oracle.ask), None)
+        assert asking.recent() == 7
+        monkeypatch.setattr(daemon_asking, "RECENT_S", 0.0)
+        assert asking.recent() is None
 
     run(body)

@@ -110,10 +110,12 @@ def test_podman_is_asked_when_the_state_has_been_still_for_a_while() -> None:
         assert podman.asked_at == []
         podman.set_up()
         podman.ask_soon()
+        asking = [podman.containers.is_asking]
         await asyncio.sleep(QUIET_S / 2)
         podman.stamp += 1
         podman.ask_soon()
         await asyncio.sleep(10)
+        assert [*asking, podman.containers.is_asking] == [True, False]
         assert podman.asked_at == [BEGAN_S + 4 * QUIET_S]
         assert podman.heard == ["listed"]
         podman.ask_soon()
@@ -155,7 +157,7 @@ def test_a_silent_podman_is_asked_for_the_same_state_after_a_while() -> None:
         podman.ask_soon()
         await asyncio.sleep(1)
         assert len(podman.asked_at) == 3
-        assert podman.heard == ["podman is silent"] * 3
+        assert podman.heard == ["podman is silent", "listed"] * 3, "who waited for it goes on"
 
     run(body())
 

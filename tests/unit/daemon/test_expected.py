@@ -310,6 +310,20 @@ def test_a_state_that_cannot_be_read_is_not_current(tmp_path: Path) -> None:
         assert not host.expected.is_current()
 
 
+def test_what_only_became_fewer_is_told_by_netavarks_state_alone(tmp_path: Path) -> None:
+    """A state that cannot be read tells nothing, and podman's word has no files."""
+    host = Host(tmp_path, FakePodman(answer=ANSWER))
+
+    @on
+    async def body() -> None:
+        host.write_state()
+        await host.expected.read()
+        assert not host.expected.has_only_fewer()
+        host.expected.state.path.joinpath("ports").rmdir()
+        host.expected.state.path.joinpath("ports").touch()
+        assert not host.expected.has_only_fewer()
+
+
 def test_state_that_came_while_podman_was_asked_counts(tmp_path: Path) -> None:
     """The first container was being set up: what netavark wrote is taken, not podman's answer."""
     host = Host(tmp_path, FakePodman(answer=ANSWER))

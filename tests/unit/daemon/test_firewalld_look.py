@@ -3,14 +3,15 @@
 
 import asyncio
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.drivers.firewalld import POLICIES
-from podwatch.words.errors import RulesUnreadable
-from podwatch.words.network import FirewallDriver, Setup
+from podwatch.words.errors import BusUnavailable, RulesUnreadable
+from podwatch.words.network import FirewallDriver, Network, Setup
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Unknown
 
@@ -68,6 +69,7 @@ def test_policies_that_were_there_once_are_remembered() -> None:
 
         said = replace(RUNS, policies={"netavark_policy": Chain("netavark_policy", ())})
         asked: tuple[str, ...] = ()
+        changes = 0
 
         async def read(self, policies: tuple[str, ...]) -> Firewalld:
             """What it says, of these policies, too."""
@@ -91,3 +93,41 @@ def test_policies_that_were_there_once_are_remembered() -> None:
     ask(FirewallDriver.FIREWALLD)
     watch.said = RUNS
     assert ask(FirewallDriver.FIREWALLD).policies_before == {"netavark_policy"}
+
+
+def test_what_firewalld_said_is_kept_until_it_tells_of_something() -> None:
+    """Of the same networks; an answer that was none is not kept."""
+
+    class FakeWatch:
+        """firewalld, which answers or does not."""
+
+        changes = 0
+        silent = False
+
+        async def read(self, _policies: tuple[str, ...]) -> Firewalld:
+            """What it says."""
+            if self.silent:
+                raise BusUnavailable("it does not answer")
+            return RUNS
+
+    watch: Any = FakeWatch()
+    look = FirewalldLook(watch, is_there=lambda _family, name: name == OWN)
+    setup = Setup(FirewallDriver.NFTABLES)
+    network = Network("n" * 64, "podman1", (ip_network("10.89.0.0/24"),))
+    other = replace(setup, networks={network.id: network})
+
+    async def hear() -> None:
+        await look.hear(look.begin(setup), None, [])
+
+    assert look.kept(setup) is None
+    asyncio.run(hear())
+    assert look.kept(setup) == RUNS
+    assert look.kept(other) is None
+    assert look.kept(None) is None
+    watch.changes = 1
+    assert look.kept(setup) is None
+    asyncio.run(hear())
+    assert look.kept(setup) == RUNS
+    watch.silent = True
+    asyncio.run(hear())
+    assert look.kept(setup) is None

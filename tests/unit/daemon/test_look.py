@@ -70,7 +70,7 @@ def _looker_at(
 class _Firewalld:
     """firewalld, which has the new network's source only from the second question on."""
 
-    asked = 0
+    asked = changes = 0
     policies: tuple[str, ...] = ()
 
     async def read(self, policies: tuple[str, ...] = ()) -> Firewalld:
@@ -150,7 +150,7 @@ class _Slow:
     def __init__(self) -> None:
         self.said = Firewalld(running=True, sources={"10.88.0.0/16": "trusted"})
         self.let = asyncio.Event()
-        self.asked = 0
+        self.asked = self.changes = 0
         self.policies: tuple[str, ...] = ()
 
     async def read(self, policies: tuple[str, ...] = ()) -> Firewalld:
@@ -277,3 +277,29 @@ def test_rules_that_are_lost_wait_for_nobodys_answer(monkeypatch: pytest.MonkeyP
         firewalld.let.set()
 
     asyncio.run(body())
+
+
+def test_after_podmans_own_doing_firewalld_is_not_asked_again() -> None:
+    """It would have told; where it did, or the networks are others, it is asked."""
+    firewalld: Any = _Slow()
+    firewalld.let.set()
+    looker, expected = _looker(firewalld)
+
+    def asked(*, of_podman: bool) -> int:
+        before: int = firewalld.asked
+        found = asyncio.run(looker.look(of_podman=of_podman))
+        assert found.firewalld is not None
+        assert found.firewalld.sources == firewalld.said.sources
+        now: int = firewalld.asked
+        return now - before
+
+    assert asked(of_podman=True) > 0, "it was never asked before"
+    assert asked(of_podman=True) == 0
+    assert asked(of_podman=False) == 1
+    expected.stamp += 1
+    assert asked(of_podman=True) == 0
+    firewalld.changes += 1
+    assert asked(of_podman=True) == 1
+    network = Network("n" * 64, "podman0", (ip_network("10.88.0.0/16"),))
+    expected.networks = {network.id: network}
+    assert asked(of_podman=True) == 1

@@ -43,7 +43,7 @@ class FakeZones:
 
     def __init__(self) -> None:
         self.sources: dict[str, str] = {}
-        self.asked = 0
+        self.asked = self.changes = 0
         self.let = asyncio.Event()
         self.let.set()
 
