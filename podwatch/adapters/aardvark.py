@@ -85,7 +85,7 @@ class Aardvark:
         self.stamp, self._served = stamps, found
         served = tuple(known for _, known in found.values())
         named = _named(self.directory)
-        self._find(named, scan=scan)
+        self._find(named, is_wanted=bool(named or served), scan=scan)
         return NameServer(
             str(self.directory / _PID_FILE),
             named,
@@ -120,12 +120,13 @@ class Aardvark:
         except OSError as exc:
             raise RestoreFailed(f"aardvark-dns ({pid}) takes no SIGHUP: {exc.strerror}") from exc
 
-    def _find(self, named: int, *, scan: bool) -> None:
-        """Find the processes, by as little as will do."""
+    def _find(self, named: int, *, is_wanted: bool, scan: bool) -> None:
+        """Find the processes, by as little as will do; where none `is_wanted`, now and then."""
         now = self._clock()
         known = tuple(pid for pid in self._running if self.serves(pid))
         lasts = now < self._scanned_at + SCAN_EVERY_S
-        if scan or named not in known or known != self._running or not lasts:
+        is_lost = is_wanted and named not in known
+        if scan or is_lost or known != self._running or not lasts:
             known, self._scanned_at = tuple(_running(self.directory, self._proc)), now
         self._running = known
         if known:

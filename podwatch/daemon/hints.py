@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from podwatch.adapters.firewalld import FirewalldEvent
@@ -29,6 +29,7 @@ from podwatch.words.cause import (
     other,
     why_looked,
 )
+from podwatch.words.snapshot import Part
 
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
 _ALL_TABLES = frozenset(table for driver in DRIVERS.values() for table in driver.ABOUT.tables)
@@ -81,15 +82,15 @@ class Heard:
 class _Said:
     """What was said since the last look began, for the next one.
 
-    `look`: one is wanted. `urgent`: at once. `firewalld`: it has to hear firewalld. `glance`: links
-    or the name server are others. `census`: podman's containers were listed. `others`: something
-    else was said. `hurries`: not all of it may be podman's own doing.
+    `look`: one is wanted. `urgent`: at once. `firewalld`: it has to hear firewalld. `glance`: which
+    of links and the name server are others. `census`: podman's containers were listed. `others`:
+    something else was said. `hurries`: not all of it may be podman's own doing.
     """
 
     look: bool = False
     urgent: bool = False
     firewalld: bool = False
-    glance: bool = False
+    glance: set[Part] = field(default_factory=set)
     census: bool = False
     others: bool = False
     hurries: bool = False
@@ -171,7 +172,7 @@ class Hints:
         is_others = asker is not None and asker.name not in (self._own_name, *_OF_PODMAN)
         if self._repairs_as is None or is_others:
             self._heard.changed_at = self._clock()
-            self._said.glance = True
+            self._said.glance.add(Part.LINKS)
             is_first = self.cause.kind is not CauseKind.LINK
             self._wake(by_link(told, asker), urgent=True, names_cause=is_first, can_wait=True)
 
@@ -192,7 +193,7 @@ class Hints:
     def on_names(self, why: str) -> None:
         """The name server has ended, or is another one."""
         self._heard.changed_at = self._clock()
-        self._said.glance = True
+        self._said.glance.add(Part.NAMES)
         # A link takes the name server with it; who commits rules has nothing to do with it.
         is_first = self.cause.kind is not CauseKind.LINK
         self._wake(other(why), urgent=True, names_cause=is_first)
@@ -262,11 +263,11 @@ class Hints:
         self._said.hurries = self._said.hurries or not can_wait
         self._rung.set()
 
-    def take_glance(self) -> bool:
-        """Whether links or the name server are others since this was asked last, or since the last
-        look began.
+    def take_glance(self) -> Collection[Part]:
+        """Which of links and the name server are others since this was asked last, or since the
+        last look began.
         """
-        glance, self._said.glance = self._said.glance, False
+        glance, self._said.glance = self._said.glance, set()
         return glance
 
     def begin_look(self) -> bool:

@@ -9,7 +9,7 @@ podman's network lock was free and nobody touched the driver's table while we re
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -39,7 +39,7 @@ from podwatch.words.errors import Unreadable
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
-from podwatch.words.verdict import State, Verdict
+from podwatch.words.verdict import Missing, State, Verdict
 from podwatch.words.way import BaseChain
 
 MAX_TRIES = 3
@@ -207,18 +207,28 @@ class Looker:
             unknown=tuple(unknown),
         )
 
-    def glance(self, before: Snapshot, verdict: Verdict) -> tuple[Snapshot, Verdict] | None:
-        """What is missing now of links and names, on a host that lacked nothing at the look before.
+    def glance(
+        self, before: Snapshot, verdict: Verdict, parts: Collection[Part]
+    ) -> tuple[Snapshot, Verdict] | None:
+        """What is missing now of links or names, on a host that lacked nothing at the look before.
 
-        None where nothing is, or where anything else may be another than it was then.
+        None where nothing is, or where podman is at work. Whether containers have come or gone
+        since is asked right before a repair, and not here, too: that takes as long as the repair.
         """
-        if verdict.setup is None or before.busy or self.outdated(before):
+        is_same = self.expected.stamp == before.stamp and not before.busy
+        if verdict.setup is None or not is_same or self.podman_works():
             return None
         unknown: list[Unknown] = []
-        links, names = self.wires.read(unknown), self.names.read(verdict.setup, unknown)
-        now = replace(before, links=links, names=names)
-        missing = (*missing_links(verdict.setup, now), *lost_names(verdict.setup, now))
-        return (now, replace(verdict, missing=missing, state=State.LOST)) if missing else None
+        missing: list[Missing] = []
+        now = before
+        if Part.LINKS in parts:
+            now = replace(now, links=self.wires.read(unknown))
+            missing.extend(missing_links(verdict.setup, now))
+        if Part.NAMES in parts:
+            now = replace(now, names=self.names.read(verdict.setup, unknown))
+            missing.extend(lost_names(verdict.setup, now))
+        found = replace(verdict, missing=tuple(missing), state=State.LOST)
+        return (now, found) if missing else None
 
     def with_census(self, before: Snapshot) -> Snapshot | None:
         """The look before, with the containers as podman has just listed them.
@@ -293,10 +303,6 @@ class Looker:
     def podman_works(self) -> bool:
         """Whether podman is changing a network at this moment."""
         return bool(self.installed.lock.holder())
-
-    def has_only_fewer(self) -> bool:
-        """Whether containers have left their networks since the last look, and none has come."""
-        return self.expected.has_only_fewer()
 
     def is_outdated(self) -> bool:
         """Whether something that no event tells of is not what it was at the last look."""

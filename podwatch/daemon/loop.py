@@ -9,7 +9,7 @@ middle of a look. What is told to the world goes through the Publisher.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ from podwatch.report.publish import Publisher
 from podwatch.words.cause import NO_CAUSE
 from podwatch.words.errors import PodwatchError
 from podwatch.words.means import BY_PODMAN, Method, Outcome
-from podwatch.words.snapshot import Snapshot
+from podwatch.words.snapshot import Part, Snapshot
 from podwatch.words.verdict import Verdict
 from podwatch.words.way import Way
 
@@ -131,7 +131,8 @@ class Loop:
 
     async def _once(self) -> None:
         """Look, decide, report, act; where nothing is done, rest until the next look is due."""
-        glanced = self._glance() if self.hints.take_glance() else None
+        parts = self.hints.take_glance()
+        glanced = self._glance(parts) if parts else None
         if glanced is not None:
             look, decision = glanced
         else:
@@ -177,7 +178,7 @@ class Loop:
         )
         return self._seen
 
-    def _glance(self) -> tuple[_Look, Decision] | None:
+    def _glance(self, parts: Collection[Part]) -> tuple[_Look, Decision] | None:
         """What to do about links, or the name server, where all else was whole at the last look.
 
         They are put right in less time than a whole look takes, and what else may be lost does
@@ -188,7 +189,7 @@ class Loop:
             return None
         if self._blocked(pause) != seen.snapshot.paused:
             return None
-        found = self.host.looker.glance(seen.snapshot, seen.verdict)
+        found = self.host.looker.glance(seen.snapshot, seen.verdict, parts)
         if found is None:
             return None
         transactions, now = self.hints.transactions, self.clock()
@@ -375,12 +376,12 @@ class Loop:
         """
         if self._seen is None or self._seen.verdict.missing:
             return
-        began, limit_s, worked, looker = self.clock(), _PODMAN_S, False, self.host.looker
+        began, limit_s, worked = self.clock(), _PODMAN_S, False
         while self.hints.can_wait and (left_s := began + limit_s - self.clock()) > 0:
-            if looker.podman_works():
+            if self.host.looker.podman_works():
                 worked = True
                 await asyncio.sleep(_DONE_S)
-            elif worked and not self.hints.has_census and looker.has_only_fewer():
+            elif worked and not self.hints.has_census and self.host.expected.has_only_fewer():
                 limit_s = _STOPPED_S
                 await self.hints.rung(left_s)
             else:

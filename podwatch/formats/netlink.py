@@ -8,7 +8,7 @@ Whatever the bytes are, nothing here raises: what cannot be read is left out.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from podwatch.words.text import clean
 
@@ -49,6 +49,24 @@ def attributes(data: bytes | memoryview, at: int, end: int) -> Iterator[tuple[in
             return
         yield number & 0x3FFF, at + _ATTRIBUTE.size, at + length  # without the flags, NLA_F_*
         at += (length + 3) & ~3
+
+
+def find(
+    data: bytes | memoryview, at: int, end: int, wanted: Collection[int]
+) -> dict[int, tuple[int, int]]:
+    """(start, end) of the attributes of the wanted types, each the last of its type.
+
+    As `attributes`, in half the time where few of many are wanted: a link has some forty.
+    """
+    found = {}
+    while end - at >= _ATTRIBUTE.size:
+        length, number = _ATTRIBUTE.unpack_from(data, at)
+        if length < _ATTRIBUTE.size or length > end - at:
+            break
+        if number & 0x3FFF in wanted:
+            found[number & 0x3FFF] = at + _ATTRIBUTE.size, at + length
+        at += (length + 3) & ~3
+    return found
 
 
 def text(data: bytes | memoryview, start: int, end: int) -> str:

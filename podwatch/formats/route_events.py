@@ -66,7 +66,7 @@ def _of_link(data: Bytes, kind: int, start: int, end: int) -> Iterator[LinkEvent
             yield LinkEvent(index, isolated=told)
     elif kind == _DELLINK:
         yield LinkEvent(index, is_loss=True)
-    elif (link := read_link(data, start, attributes(data, start + _LINK.size, end))) is not None:
+    elif (link := read_link(data, start, end)) is not None:
         yield LinkEvent(index, link)
 
 
@@ -105,10 +105,8 @@ _READERS: dict[int, tuple[int, _Reader]] = {
 
 
 def _isolation(data: Bytes, start: int, end: int) -> bool | None:
-    for number, at, stop in attributes(data, start + _LINK.size, end):
-        if number == _IFLA_PROTINFO:
-            return is_isolated(data, at, stop)
-    return None
+    found = netlink.find(data, start + _LINK.size, end, (_IFLA_PROTINFO,))
+    return is_isolated(data, *found[_IFLA_PROTINFO]) if found else None
 
 
 def _port(data: Bytes, start: int) -> int:

@@ -8,10 +8,10 @@ Whatever the bytes are, nothing here raises: what cannot be read is left out.
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_network
 
 from podwatch.formats import netlink
 from podwatch.formats.netlink import attribute, attributes, text
@@ -31,11 +31,19 @@ _ORDER = netlink.REQUEST | netlink.ACK
 _INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
 _IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000  # linux/if.h
 _FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
+_INTERFACES: dict[int, type[Interface]] = {2: IPv4Interface, 10: IPv6Interface}
 # linux/if_link.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_LINK_NETNSID = 1, 3, 10, 18, 37
 _IFLA_LINK, _IFLA_TARGET_NETNSID = 5, 46
 _IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 8
 _INFO_KIND, _INFO_SLAVE_DATA, _BRPORT_ISOLATED = 1, 5, 33
+_OF_LINK = frozenset(
+    {_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_LINK_NETNSID}
+)
+_OF_INFO = frozenset({_INFO_KIND, _INFO_SLAVE_DATA})
+_OF_PORT = frozenset({_BRPORT_ISOLATED})
+_NOTHING = 0, 0
+"""Where an attribute is that is not there."""
 _RTA_DST, _RTA_SRC, _RTA_IIF, _RTA_OIF = 1, 2, 3, 4  # linux/rtnetlink.h
 _MAIN = 254  # RT_TABLE_MAIN
 _NOWHERE = (6, 7, 8)  # RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT
@@ -100,7 +108,6 @@ _MAX_KEPT = 4096
 """So many messages are kept with what they tell: those of about a thousand containers."""
 
 Seen = LinkSeen | AddressSeen | RouteSeen | NumberSeen
-Attributes = Iterable[tuple[int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,46 +202,47 @@ def _read(kind: int, body: bytes) -> Seen | None:
     size, read = _READERS[kind]
     if len(body) < size:
         return None
-    return read(body, 0, attributes(body, size, len(body)))
+    return read(body, 0, len(body))
 
 
-def read_link(data: bytes | memoryview, at: int, found: Attributes) -> LinkSeen | None:
-    """The link that a message's body tells of, from `at` on; None of one without a name."""
+def read_link(data: bytes | memoryview, at: int, end: int) -> LinkSeen | None:
+    """The link that a message's body tells of, from `at` to `end`; None of one without a name."""
     _, _, index, flags, _ = _LINK.unpack_from(data, at)
-    name, kind, mac, master, peer, isolated = "", "", "", 0, 0, False
-    netns_id: int | None = None
-    for number, start, stop in found:
-        if number == _IFLA_IFNAME:
-            name = text(data, start, stop)
-        elif number == _IFLA_ADDRESS:
-            mac = bytes(data[start:stop]).hex(":")
-        elif number == _IFLA_MASTER and stop - start == 4:
-            (master,) = _NUMBER.unpack_from(data, start)
-        elif number == _IFLA_LINK and stop - start == 4:
-            (peer,) = _NUMBER.unpack_from(data, start)
-        elif number == _IFLA_LINK_NETNSID and stop - start == 4:
-            (netns_id,) = _NUMBER.unpack_from(data, start)
-        elif number == _IFLA_LINKINFO:
-            for inner, first, last in attributes(data, start, stop):
-                if inner == _INFO_KIND:
-                    kind = text(data, first, last)
-                elif inner == _INFO_SLAVE_DATA:
-                    isolated = is_isolated(data, first, last)
-    if not name:
+    found = netlink.find(data, at + _LINK.size, end, _OF_LINK)
+    if not (name := text(data, *found.get(_IFLA_IFNAME, _NOTHING))):
         return None
-    is_up, has_carrier = bool(flags & _IFF_UP), bool(flags & _IFF_LOWER_UP)
-    return LinkSeen(name, index, is_up, master, kind, netns_id, mac, peer, has_carrier, isolated)
+    info = netlink.find(data, *found.get(_IFLA_LINKINFO, _NOTHING), _OF_INFO)
+    first, last = found.get(_IFLA_ADDRESS, _NOTHING)
+    return LinkSeen(
+        name,
+        index,
+        bool(flags & _IFF_UP),
+        _read_number(data, found, _IFLA_MASTER) or 0,
+        text(data, *info.get(_INFO_KIND, _NOTHING)),
+        _read_number(data, found, _IFLA_LINK_NETNSID),
+        bytes(data[first:last]).hex(":"),
+        _read_number(data, found, _IFLA_LINK) or 0,
+        bool(flags & _IFF_LOWER_UP),
+        is_isolated(data, *info.get(_INFO_SLAVE_DATA, _NOTHING)),
+    )
+
+
+def _read_number(
+    data: bytes | memoryview, found: Mapping[int, tuple[int, int]], number: int
+) -> int | None:
+    start, stop = found.get(number, _NOTHING)
+    return _NUMBER.unpack_from(data, start)[0] if stop - start == _NUMBER.size else None
 
 
 def is_isolated(data: bytes | memoryview, at: int, end: int) -> bool:
     """Whether a bridge's attributes of a port, from `at` on, say that it is isolated."""
-    found = attributes(data, at, end)
-    return any(number == _BRPORT_ISOLATED and any(data[at:end]) for number, at, end in found)
+    first, last = netlink.find(data, at, end, _OF_PORT).get(_BRPORT_ISOLATED, _NOTHING)
+    return any(data[first:last])
 
 
-def _route(data: bytes | memoryview, at: int, found: Attributes) -> RouteSeen:
+def _route(data: bytes | memoryview, at: int, end: int) -> RouteSeen:
     index, raw = 0, b""
-    for number, start, stop in found:
+    for number, start, stop in attributes(data, at + _ROUTE.size, end):
         if number == _RTA_OIF and stop - start == 4:
             (index,) = _NUMBER.unpack_from(data, start)
         elif number == _RTA_DST:
@@ -246,26 +254,26 @@ def _route(data: bytes | memoryview, at: int, found: Attributes) -> RouteSeen:
     return RouteSeen(index, ip_network((raw, length), strict=False))
 
 
-def _numbered(data: bytes | memoryview, _at: int, found: Attributes) -> NumberSeen | None:
-    for number, start, stop in found:
+def _numbered(data: bytes | memoryview, at: int, end: int) -> NumberSeen | None:
+    for number, start, stop in attributes(data, at + len(_NSID_BODY), end):
         if number == _NETNSA_NSID and stop - start == 4:
             return NumberSeen(*_NUMBER.unpack_from(data, start))
     return None
 
 
-def _address(data: bytes | memoryview, at: int, found: Attributes) -> AddressSeen | None:
+def _address(data: bytes | memoryview, at: int, end: int) -> AddressSeen | None:
     family, prefix, _, _, index = _ADDRESS.unpack_from(data, at)
     raw = b""
-    for number, start, stop in found:
+    for number, start, stop in attributes(data, at + _ADDRESS.size, end):
         # Of a point-to-point link IFA_ADDRESS is the other end's.
         if number == _IFA_LOCAL or (number == _IFA_ADDRESS and not raw):
             raw = bytes(data[start:stop])
     if len(raw) != _FAMILIES.get(family) or prefix > 8 * len(raw):
         return None
-    return AddressSeen(index, ip_interface((ip_address(raw), prefix)))
+    return AddressSeen(index, _INTERFACES[family]((raw, prefix)))
 
 
-_READERS: dict[int, tuple[int, Callable[[bytes | memoryview, int, Attributes], Seen | None]]] = {
+_READERS: dict[int, tuple[int, Callable[[bytes | memoryview, int, int], Seen | None]]] = {
     NEWLINK: (_LINK.size, read_link),
     NEWADDR: (_ADDRESS.size, _address),
     NEWROUTE: (_ROUTE.size, _route),

@@ -6,7 +6,7 @@ Time passes only while everybody waits: the event loop goes on at once with what
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ from podwatch.words.errors import PodwatchError
 from podwatch.words.means import Method, Outcome
 from podwatch.words.network import Setup
 from podwatch.words.rules import Chain, Ruleset
-from podwatch.words.snapshot import Snapshot
+from podwatch.words.snapshot import Part, Snapshot
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 from podwatch.words.way import BaseChain, Way
 
@@ -107,8 +107,8 @@ class PlainRules:
 class FakeHost:
     """What is missing on it, what each means leaves missing, and what was done, in order.
 
-    It is all that the loop is handed: looker, restorer, saved copy, containers, surroundings, ways
-    and publisher. `in_looks` and
+    It is all that the loop is handed: looker, restorer, saved copy, containers, what is expected,
+    surroundings, ways and publisher. `in_looks` and
     `in_repairs` are done in the middle of the next ones, one each; a repair gives way to nobody
     where there is nothing to do in it. `in_socket` is what the kernel has said and nobody has read.
     """
@@ -203,8 +203,11 @@ class FakeHost:
         self.asked_routes_at.append(now())
         return self.is_astray
 
-    def glance(self, before: Snapshot, verdict: Verdict) -> tuple[Snapshot, Verdict] | None:
+    def glance(
+        self, before: Snapshot, verdict: Verdict, parts: Collection[Part]
+    ) -> tuple[Snapshot, Verdict] | None:
         """What it saw of the links alone, where the test says that something is missing of them."""
+        assert parts
         self.done.append("glance")
         self._looked_at = now()
         return None if self.glances is None else (before, self.glances)
@@ -272,7 +275,7 @@ class FakeHost:
 
     def loop(self, *, dry_run: bool = False) -> Loop:
         """The real loop on this host."""
-        names = ("looker", "restorer", "copy", "containers", "surroundings", "ways")
+        names = ("looker", "restorer", "copy", "containers", "surroundings", "ways", "expected")
         host: Any = SimpleNamespace(**dict.fromkeys(names, self), configure=self.configure)
         publisher: Any = self
         return Loop(

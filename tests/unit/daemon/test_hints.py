@@ -9,6 +9,7 @@ from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.hints import Heard, Hints
 from podwatch.words.cause import NO_CAUSE, WHILE_ABSENT, CauseKind, Process, Writer
+from podwatch.words.snapshot import Part
 
 OURS, FIREWALLD, OTHERS = "inet netavark", "inet firewalld", "inet site"
 NFT = Writer("nft", 7)
@@ -211,8 +212,10 @@ def test_links_and_names_are_glanced_at_once(hints: Hints) -> None:
     """Until that was asked for, or a look has begun that sees all of it."""
     assert not hints.take_glance()
     hints.on_names("aardvark-dns (7) ended")
-    assert hints.take_glance()
+    assert hints.take_glance() == {Part.NAMES}
     assert not hints.take_glance()
+    hints.on_link("podman1 was set down", None)
+    assert hints.take_glance() == {Part.LINKS}
     hints.on_link("podman1 was set down", None)
     hints.begin_look()
     assert not hints.take_glance()

@@ -374,12 +374,14 @@ def test_a_glance_is_of_links_and_names_alone(tmp_path: Path) -> None:
     there = links_of(SETUP)
     host.looker.wires = Wires(None, lambda: there)
     snapshot, verdict = host.looker.judged(asyncio.run(host.looker.look()))
-    assert host.looker.glance(snapshot, verdict) is None
+    both = {Part.LINKS, Part.NAMES}
+    assert host.looker.glance(snapshot, verdict, both) is None
     name = next(iter(SETUP.networks.values())).bridge
     down = replace(there.by_name[name], is_up=False)
     after = replace(there, by_name={**there.by_name, name: down})
     host.looker.wires = Wires(None, lambda: after)
-    found = host.looker.glance(snapshot, verdict)
+    assert host.looker.glance(snapshot, verdict, {Part.NAMES}) is None
+    found = host.looker.glance(snapshot, verdict, {Part.LINKS})
     assert found is not None
     assert [loss.thing for loss in found[1].missing] == [("link", name, "")]
     assert found[1].state is State.LOST
@@ -389,7 +391,8 @@ def test_a_glance_is_of_links_and_names_alone(tmp_path: Path) -> None:
     (served / "app").write_text(f"10.88.0.1\n{endpoint.container_id} 10.88.0.2  web\n")
     host.looker.wires = Wires(None, lambda: there)
     host.looker.names = Names(Installed.at(Paths(aardvark=served, locks=()), None))
-    found = host.looker.glance(snapshot, verdict)
+    assert host.looker.glance(snapshot, verdict, {Part.LINKS}) is None
+    found = host.looker.glance(snapshot, verdict, {Part.NAMES})
     assert found is not None
     assert [loss.kind for loss in found[1].missing] == ["names"]
     for other, before in (
@@ -397,7 +400,7 @@ def test_a_glance_is_of_links_and_names_alone(tmp_path: Path) -> None:
         (snapshot, replace(verdict, setup=None)),
         (replace(snapshot, stamp="another"), verdict),
     ):
-        assert host.looker.glance(other, before) is None
+        assert host.looker.glance(other, before, both) is None
 
 
 def links_of(setup: Setup) -> Links:
