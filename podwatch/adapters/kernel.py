@@ -12,7 +12,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from podwatch.adapters.files import read_proc
-from podwatch.formats.proc_net import advertised, default_gateways, default_routes, parse_listening
+from podwatch.formats.proc_net import (
+    advertised,
+    default_gateways,
+    default_routes,
+    parse_listening,
+)
+from podwatch.formats.proc_net import route_links as route_links_in
 from podwatch.words.text import clean
 from podwatch.words.way import Kernel
 
@@ -52,6 +58,11 @@ def default_link() -> str:
 def default_links() -> tuple[str, ...]:
     """The interfaces of all default routes of IPv4."""
     return tuple(dict.fromkeys(default_routes(_text(_ROUTES[4]), 4)))
+
+
+def route_links() -> tuple[str, ...]:
+    """The interfaces that IPv4's routes lead to, each once."""
+    return tuple(dict.fromkeys(route_links_in(_text(_ROUTES[4]))))
 
 
 def gateways() -> dict[str, IPv4Address]:

@@ -19,6 +19,7 @@ from podwatch.formats.network_files import cni_file, netavark_file
 from podwatch.words.dhcp import PROXIES, Backend, Lease, Proxy
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.gates import NetworkFile
+from podwatch.words.network import ContainerClass
 
 _HELPERS = (
     "/usr/local/libexec/podman",
@@ -95,6 +96,11 @@ class PodmanNetworks:
         """The names of the networks that want DHCP, sorted."""
         files = _networks(backend, directory)
         return tuple(sorted({network.name for network in files if network.wants_dhcp}))
+
+    def internal_bridges(self) -> frozenset[str]:
+        """The bridges of internal networks."""
+        files = self.read_files().values()
+        return frozenset(one.interface for one in files if one.kind is ContainerClass.INTERNAL)
 
     def read_files(self) -> dict[str, NetworkFile]:
         """By its name, each network that has a file; parsed again only where one has changed."""

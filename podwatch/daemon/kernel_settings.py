@@ -5,23 +5,29 @@ A setting that never was is nobody's loss: the host may be meant to be so. Once 
 netavark says that it set it, it counts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from podwatch.adapters import sysctl
-from podwatch.adapters.kernel import default_link_of, default_links
+from podwatch.adapters.kernel import default_link_of, default_links, route_links
 from podwatch.drivers import sysctls
 from podwatch.words.network import Setup
 
 
 class KernelSettings:
-    """Values by path below /proc/sys, as they were read last."""
+    """Values by path below /proc/sys, as they were read last.
 
-    def __init__(self) -> None:
+    `internal` tells the bridges of internal networks, which forward nothing, and are meant to.
+    """
+
+    def __init__(self, internal: Callable[[], Collection[str]] = frozenset) -> None:
+        self._internal = internal
         self.values: Mapping[str, str] = {}
         self.seen: frozenset[str] = frozenset()
         """Those that were as they have to be, or are said to be by netavark."""
         self.uplinks: tuple[str, ...] = ()
         """The interfaces of IPv4's default routes."""
+        self.beside: tuple[str, ...] = ()
+        """Those of its other routes, but for bridges of Podman's."""
         self.routed: Mapping[int, str] = {}
         """The interface of one default route for each IP version of the networks that has one."""
 
@@ -39,6 +45,10 @@ class KernelSettings:
         links = {version: default_link_of(version) for version in versions}
         self.routed = {version: link for version, link in links.items() if link}
         wanted = {sysctl.path: sysctl.value for sysctl in sysctls.wanted(setup, self.uplinks)}
+        bridges = {network.bridge for network in setup.networks.values()}.union(self._internal())
+        others = (link for link in route_links() if sysctls.of_link(link) not in wanted)
+        self.beside = tuple(link for link in others if link not in bridges) if wanted else ()
+        wanted |= {sysctls.of_link(link): "1" for link in self.beside}
         self.values = sysctl.read(wanted)
         said = {
             path

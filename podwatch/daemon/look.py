@@ -75,8 +75,7 @@ class Looker:
     """Reads everything a Snapshot is made of.
 
     `changes` counts the transactions on the driver's table; where nobody listens to the kernel, the
-    ruleset's generation does, which counts everybody's. `copied` gives the saved copy of a driver's
-    rules.
+    ruleset's generation does, which counts everybody's. `copied` has the saved copy of its rules.
     """
 
     def __init__(
@@ -100,7 +99,7 @@ class Looker:
         self.surroundings = surroundings
         self.changes = changes
         self.copied = copied
-        self.settings = KernelSettings()
+        self.settings = KernelSettings(installed.networks.internal_bridges)
         self.wires = wires or Wires()
         self.names = Names(installed)
         self._in_use = InUse()
@@ -192,6 +191,7 @@ class Looker:
             sysctls=self.settings.values,
             sysctls_seen=self.settings.seen,
             uplinks=self.settings.uplinks,
+            beside=self.settings.beside,
             routed=self.settings.routed,
             around=self.surroundings.around,
             links=links,
@@ -213,7 +213,7 @@ class Looker:
         """What is missing now of links or names, on a host that lacked nothing at the look before.
 
         None where nothing is, or where podman is at work. Whether containers have come or gone
-        since is asked right before a repair, and not here, too: that takes as long as the repair.
+        since is asked right before a repair: to ask here, too, takes as long as the repair.
         """
         is_same = self.expected.stamp == before.stamp and not before.busy
         if verdict.setup is None or not is_same or self.podman_works():

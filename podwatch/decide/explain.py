@@ -20,6 +20,7 @@ from podwatch.decide.indexed import Indexed
 from podwatch.decide.name_hops import NameHops
 from podwatch.decide.rule_hops import RuleHops
 from podwatch.decide.rules import rules_of
+from podwatch.decide.surroundings import unheard_of
 from podwatch.drivers.driver import DRIVERS, about
 from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup, title_of
 from podwatch.words.rules import Rule
@@ -120,6 +121,7 @@ class _Teller:
         kernel, around = self.kernel, self.snapshot.around
         return (
             (self.port, self.setup.driver, self.snapshot.firewalld, self.snapshot.uplinks),
+            tuple(unheard_of(self.snapshot)),
             (around.deaf, around.has_default_v6, self._rules.indexed is None),
             self._rules.indexed is not None and self._rules.indexed.observed.present,
             replace(kernel, wires=None),
@@ -295,6 +297,9 @@ class _Teller:
         links = (*self.snapshot.uplinks, network.bridge) if network else self.snapshot.uplinks
         if self.setup.driver in DRIVERS or self.kernel.forwarding:
             yield hops.forwarding(self.kernel, address, links)
+        for link in unheard_of(self.snapshot) if address.version == 4 else ():
+            what = f"what comes in by {link} is not forwarded: its neighbours get no answer"
+            yield Hop("forwarding", what, Mark.NOTE)
 
 
 def _few(names: Iterable[str]) -> str:

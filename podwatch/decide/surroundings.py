@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What others on the host do, and no rule of Podman's can mend: reported, never changed. Pure."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import about
@@ -166,6 +166,27 @@ def unforwarded(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
             "is not forwarded, and podwatch never saw it forwarded",
             f"sysctl -w {sysctl.name}={sysctl.value}",
         )
+    if any(a.version == 4 for endpoint in setup.endpoints for a, _ in endpoint.addresses):
+        for link in unheard_of(snapshot):
+            name = sysctls.Sysctl(sysctls.of_link(link), "1").name
+            yield Notice(
+                WarningKind.DETOUR,
+                f"{name} is 0: what comes in by {link} is not forwarded, so neighbours there reach "
+                "no published port, and containers get no answer from them, unless it is meant so",
+                f"sysctl -w {name}=1",
+            )
+
+
+def unheard_of(snapshot: Snapshot) -> Iterator[str]:
+    """Interfaces beside the default route's that forward no more what comes in by them.
+
+    It may be meant so, and the way by the default route is open: it is told, and not set.
+    """
+    if snapshot.sysctls.get(sysctls.FORWARDING[4]) != "0":
+        for link in snapshot.beside:
+            path = sysctls.of_link(link)
+            if path in snapshot.sysctls_seen and snapshot.sysctls.get(path) == "0":
+                yield link
 
 
 def neighbours(snapshot: Snapshot) -> Iterable[Notice]:

@@ -69,7 +69,7 @@ def wanted(setup: Setup, uplinks: Iterable[str] = ()) -> Iterator[Sysctl]:
             yield Sysctl(path, "1", always=only_forwards)
     if 4 in families:
         for link in uplinks:
-            yield Sysctl(f"net/ipv4/conf/{link}/forwarding", "1", always=False)
+            yield Sysctl(of_link(link), "1", always=False)
     names = {
         endpoint.network_id: endpoint.network_name
         for endpoint in setup.endpoints
@@ -82,6 +82,11 @@ def wanted(setup: Setup, uplinks: Iterable[str] = ()) -> Iterator[Sysctl]:
         for key, value in _OF_BRIDGES[:1] if only_forwards else _OF_BRIDGES:
             path = f"net/ipv4/conf/{network.bridge}/{key}"
             yield Sysctl(path, value, name or network.bridge, always=False)
+
+
+def of_link(link: str) -> str:
+    """The path of the setting that says whether IPv4 is forwarded that comes in by a link."""
+    return f"net/ipv4/conf/{link}/forwarding"
 
 
 def of_new_bridge(name: str, *, internal: bool, seen: Collection[str]) -> dict[str, str]:

@@ -70,6 +70,14 @@ def default_routes(text: str, version: int) -> Iterator[str]:
             yield fields[9]
 
 
+def route_links(text: str) -> Iterator[str]:
+    """The interface of each line of /proc/net/route."""
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 7:
+            yield fields[0]
+
+
 def default_gateways(text: str) -> Iterator[tuple[str, IPv4Address]]:
     """(interface, gateway) of each default route in /proc/net/route that has one."""
     for line in text.splitlines():

@@ -108,8 +108,8 @@ class Snapshot:
     `others` are rules in the kernel of drivers that are not in use.
     `sysctls` are the values of the kernel's settings by path, `sysctls_seen` those paths that have
     netavark's value, had it at an earlier look, or are said to by netavark; `uplinks` are the
-    interfaces of the IPv4 default route, `routed` has one for each IP version that has such a
-    route, `around` is what else the host's network is like.
+    interfaces of the IPv4 default route, `beside` those of its other routes, `routed` has
+    one for each IP version that has such a route, `around` is what else the host's network is like.
     `indexes` are those of the host's interfaces when each was last seen under its name.
     `links` are the host's interfaces and addresses, `files` Podman's networks as configured.
     `namespaces` has what is in the containers' network namespaces; None where it is not known.
@@ -137,6 +137,7 @@ class Snapshot:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     sysctls_seen: frozenset[str] = frozenset()
     uplinks: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     routed: Mapping[int, str] = field(default_factory=dict)
     around: Around = field(default_factory=Around)
     links: Links | None = None

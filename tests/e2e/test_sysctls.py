@@ -69,6 +69,33 @@ def test_forwarding_of_one_link_comes_back(there: Installed, which: str) -> None
     assert there.reloads() == before
 
 
+@on_one_suite
+def test_forwarding_of_a_link_beside_the_uplink_is_told(there: Installed) -> None:
+    """Its neighbours reach no port, and it may be meant so: named with what to do, and left."""
+    setting = "net.ipv4.conf.site0.forwarding"
+
+    def told() -> str:
+        return there.host.run(["podwatch", "status"], check=False).stdout
+
+    there.host.shell("ip link add site0 type dummy; ip addr add 198.51.100.1/24 dev site0")
+    try:
+        there.host.shell("ip link set site0 up; systemctl reload podwatch")
+        there.until(lambda: _value(there, setting) == "1", "forwarding as all others do", 3)
+        there.until(lambda: there.status()["state"] == "ok", "looked at", 5)
+        _set(there, setting, "0")
+        there.until(lambda: there.status()["state"] == "degraded", "told", 3)
+        assert f"{setting} is 0: what comes in by site0 is not forwarded" in told()
+        assert f"sysctl -w {setting}=1" in told()
+        explained = there.host.run(["podwatch", "explain"], check=False).stdout
+        assert "what comes in by site0 is not forwarded" in explained
+        assert _value(there, setting) == "0"
+        _set(there, setting, "1")
+        there.until(lambda: there.status()["state"] == "ok", "as it was", 3)
+    finally:
+        there.host.shell("ip link del site0")
+    there.until_whole()
+
+
 @of_each_netavark
 def test_a_host_that_never_forwarded_is_made_no_router(there: Installed) -> None:
     """Nobody saw it forward and netavark does not say that it had it do so: told, left alone."""

@@ -6,7 +6,9 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from podwatch.adapters import sysctl
+from podwatch.daemon import kernel_settings
 from podwatch.daemon.kernel_settings import KernelSettings
+from podwatch.drivers.sysctls import of_link
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 
 SUBNET = ip_network("10.88.0.0/16")
@@ -70,3 +72,20 @@ def test_settings_are_others_when_one_changes(values: dict[str, str]) -> None:
     settings.read(None)
     assert settings.values == {}
     assert not settings.are_others()
+
+
+def test_interfaces_beside_the_default_routes_are_read_too(
+    values: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for Podman's bridges: those of internal networks forward nothing, and are meant to."""
+    there = ("eth0", "eth1", "podman0", "podman7")
+    monkeypatch.setattr(kernel_settings, "route_links", lambda: there)
+    monkeypatch.setattr(kernel_settings, "default_links", lambda: ("eth0",))
+    values |= {of_link(link): "1" for link in there}
+    settings = KernelSettings(lambda: {"podman7"})
+    settings.read(SETUP)
+    assert settings.beside == ("eth1",)
+    assert {of_link(link) for link in ("eth0", "eth1", "podman0")} <= settings.seen
+    assert of_link("podman7") not in settings.values
+    settings.read(Setup(FirewallDriver.UNKNOWN))
+    assert settings.beside == (), "where no container has a network nobody has to know"

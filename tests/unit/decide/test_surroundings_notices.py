@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge
 from podwatch.decide.surroundings import (
     astray,
@@ -21,8 +22,9 @@ from podwatch.words.network import Network
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import State, WarningKind
-from podwatch.words.way import BaseChain
+from podwatch.words.way import BaseChain, Mark
 from tests.unit.decide.test_judge import LONE, SETUP, WEB, snapshot
+from tests.unit.decide.whole_host import WHOLE
 
 ADDRESS = WEB.addresses[0][0]
 
@@ -153,3 +155,35 @@ def test_who_configures_podmans_bridges_is_told_before_anything_breaks() -> None
     assert networkd.what.startswith("systemd-networkd takes podman1 for its own to configure: ")
     assert "[Match] Name=podman* veth* and [Link] Unmanaged=yes" in networkd.advice
     assert judge(snapshot).state is State.OK
+
+
+def test_an_interface_that_forwards_no_more_is_told_and_left() -> None:
+    """Beside that of the default route: its neighbours reach no port, and it may be meant so."""
+    path = "net/ipv4/conf/eth1/forwarding"
+    off = replace(
+        WHOLE,
+        beside=("eth1",),
+        sysctls={**WHOLE.sysctls, path: "0"},
+        sysctls_seen=frozenset({path}),
+    )
+    assert off.setup is not None
+    (notice,) = unforwarded(off.setup, off)
+    assert notice.kind is WarningKind.DETOUR
+    assert notice.what.startswith("net.ipv4.conf.eth1.forwarding is 0: what comes in by eth1 ")
+    assert notice.advice == "sysctl -w net.ipv4.conf.eth1.forwarding=1"
+    assert judge(off).state is State.DEGRADED
+    told = [hop for way in explain(off) for hop in way.hops if "by eth1" in hop.what]
+    assert {hop.mark for hop in told} == {Mark.NOTE}
+    assert len(told) > 1
+    for other in (
+        replace(off, sysctls_seen=frozenset()),
+        replace(off, beside=()),
+        replace(off, sysctls={**off.sysctls, path: "1"}),
+        replace(off, sysctls={**off.sysctls, "net/ipv4/ip_forward": "0"}),
+    ):
+        assert not any("eth1" in found.what for found in unforwarded(off.setup, other))
+    six = tuple(
+        replace(one, addresses=tuple(pair for pair in one.addresses if pair[0].version == 6))
+        for one in off.setup.endpoints
+    )
+    assert list(unforwarded(replace(off.setup, endpoints=six), off)) == []

@@ -13,6 +13,7 @@ from podwatch.formats.proc_net import (
     default_routes,
     parse_bound,
     parse_listening,
+    route_links,
 )
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
@@ -81,11 +82,18 @@ def test_default_routes(version: int, line: str, names: list[str]) -> None:
         assert len(list(default_gateways(f"{line}\n"))) == len(names)
 
 
+def test_every_route_has_a_link() -> None:
+    """The first line is a heading, and one that is cut is no route."""
+    text = f"Iface\tDestination\tand\tso\ton\t1\t2\t3\n{ROUTE4}\neth1\t0\n"
+    assert list(route_links(text)) == ["eth0"]
+
+
 @given(st.text())
 def test_nothing_raises(text: str) -> None:
     """Whatever is printed, reading it goes well."""
     list(parse_listening(f"\n{text}", "tcp"))
     list(default_routes(text, 4))
+    list(route_links(text))
 
 
 def test_what_is_bound_where() -> None:
