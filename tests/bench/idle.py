@@ -72,6 +72,7 @@ from pathlib import Path
 from podwatch.adapters.paths import Paths
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host
+from podwatch.daemon.inside import YOUNG_S
 from podwatch.decide.judge import judge
 
 async def fresh():
@@ -93,6 +94,8 @@ async def main():
         verdict, took = await look(await fresh())
         times.append(took)
     host = await fresh()
+    await look(host)
+    await asyncio.sleep(YOUNG_S)  # the containers have been there for as long as they have
     for _ in range(7):
         verdict, took = await look(host)
         again.append(took)

@@ -88,4 +88,4 @@ def test_interfaces_beside_the_default_routes_are_read_too(
     assert {of_link(link) for link in ("eth0", "eth1", "podman0")} <= settings.seen
     assert of_link("podman7") not in settings.values
     settings.read(Setup(FirewallDriver.UNKNOWN))
-    assert settings.beside == (), "where no container has a network nobody has to know"
+    assert not settings.beside, "where no container has a network nobody has to know"
