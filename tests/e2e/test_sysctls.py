@@ -77,16 +77,16 @@ def test_forwarding_of_a_link_beside_the_uplink_is_told(there: Installed) -> Non
     def told() -> str:
         return there.host.run(["podwatch", "status"], check=False).stdout
 
-    there.host.shell("ip link add site0 type dummy; ip addr add 198.51.100.1/24 dev site0")
+    there.host.shell("ip link add site0 type veth peer name site1; ip addr add 198.51.100.1/24 dev site0")
     try:
-        there.host.shell("ip link set site0 up; systemctl reload podwatch")
+        there.host.shell("ip link set site0 up; ip link set site1 up; systemctl reload podwatch")
         there.until(lambda: _value(there, setting) == "1", "forwarding as all others do", 3)
         there.until(lambda: there.status()["state"] == "ok", "looked at", 5)
         _set(there, setting, "0")
         there.until(lambda: there.status()["state"] == "degraded", "told", 3)
         assert f"{setting} is 0: what comes in by site0 is not forwarded" in told()
         assert f"sysctl -w {setting}=1" in told()
-        explained = there.host.run(["podwatch", "explain"], check=False).stdout
+        explained = there.host.run(["podwatch", "explain", "web-a"], check=False).stdout
         assert "what comes in by site0 is not forwarded" in explained
         assert _value(there, setting) == "0"
         _set(there, setting, "1")
