@@ -49,9 +49,7 @@ WAITED_S = 0.05
 PATIENCE_S = 0.25
 """So long who hurries waits for answers over the bus."""
 
-_nothing = partial(SavedRules, {})
-"""A saved copy that holds no rule."""
-
+_NO_COPY = partial(SavedRules, {})
 _ALL_TABLES = frozenset(name for driver in DRIVERS.values() for name in driver.ABOUT.tables)
 
 
@@ -89,7 +87,7 @@ class Looker:
         *,
         wires: Wires | None = None,
         changes: Callable[[], int] = generation,
-        copied: Callable[[FirewallDriver], SavedRules] = _nothing,
+        copied: Callable[[FirewallDriver], SavedRules] = _NO_COPY,
     ) -> None:
         self.expected = expected
         self.installed = installed
@@ -165,7 +163,7 @@ class Looker:
         # Asked now, of those listed last: podman may have answered while others were waited for.
         containers, listed, inside = self.containers.known(read.setup, self.containers.alive())
         lock = self._lock.at(time.monotonic())
-        drops = await self._look_around(read)
+        drops = await self._look_around(read, firewalld)
         held = self.containers.held(unknown)
         links = self.wires.read(unknown)
         kept_s = math.inf if hurries else KEPT_S
@@ -212,15 +210,11 @@ class Looker:
     ) -> tuple[Snapshot, Verdict] | None:
         """What is missing now of links or names, on a host that lacked nothing at the look before.
 
-        None where nothing is, or where podman is at work. Whether containers have come or gone
-        since is asked right before a repair: to ask here, too, takes as long as the repair.
+        None where nothing is, or where anything else may be another than it was then.
         """
-        is_same = self.expected.stamp == before.stamp and not before.busy
-        if verdict.setup is None or not is_same or self.podman_works():
+        if verdict.setup is None or before.busy or self.outdated(before):
             return None
-        unknown: list[Unknown] = []
-        missing: list[Missing] = []
-        now = before
+        unknown, now, missing = list[Unknown](), before, list[Missing]()
         if Part.LINKS in parts:
             now = replace(now, links=self.wires.read(unknown))
             missing.extend(missing_links(verdict.setup, now))
@@ -239,7 +233,7 @@ class Looker:
             return None
         unknown: list[Unknown] = []
         is_same = self.changes() == before.changes and self.wires.read(unknown) is before.links
-        if not is_same or self.outdated(before):
+        if not is_same or self._has_others(before):
             return None
         containers, listed, inside = self.containers.known(before.setup, self.containers.alive())
         now = replace(
@@ -296,6 +290,12 @@ class Looker:
 
         To be asked at the moment of the repair, with nothing waited for in between.
         """
+        if self.containers.held([]) != snapshot.held:
+            return "a container has come or gone"
+        return self._has_others(snapshot)
+
+    def _has_others(self, snapshot: Snapshot) -> str:
+        """The same, but for who has an address of a network without state."""
         if self.expected.stamp != snapshot.stamp or not self.expected.is_current():
             return "a container has come or gone"
         return "" if snapshot.busy else self.installed.lock.holder()
@@ -396,7 +396,7 @@ class Looker:
         is_whole = read.rules.chains == self.copied(read.setup.driver).chains
         return PATIENCE_S if is_whole and not self.names.has_ended() else 0.0
 
-    async def _look_around(self, read: _Read) -> tuple[BaseChain, ...]:
+    async def _look_around(self, read: _Read, firewalld: Firewalld) -> tuple[BaseChain, ...]:
         """Look at the surroundings; the chains that drop, in the driver's own tables, too."""
         if read.setup is None or read.rules is None:
             self.surroundings.look_further(None)
@@ -406,5 +406,5 @@ class Looker:
         own = self.rules[read.setup.driver].filter_chains()
         drops = (*filter(forwarding.drops, own), *self.surroundings.drops)
         if before in (None, self._changes_at) and not read.busy:
-            self.surroundings.look_further(read.setup, drops=bool(drops))
+            self.surroundings.look_further(read.setup, drops=bool(drops) or firewalld.running)
         return drops

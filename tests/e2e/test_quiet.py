@@ -49,6 +49,10 @@ for i in 1 2 3 4 5; do
     podman run -d --name second$i --network m$i --publish 2400$i:80 local/busybox /busybox sleep 600
     podman network disconnect dual first$i; podman network connect podman first$i
     podman rm -f -t 0 first$i second$i >/dev/null; podman network rm m$i >/dev/null
+    podman network create --internal --disable-dns --subnet 10.91.$i.0/24 n$i >/dev/null
+    podman run -d --name third$i --network n$i local/busybox /busybox sleep 600
+    sleep 2  # it is there, and podwatch knows it
+    podman rm -f -t 0 third$i >/dev/null; podman network rm n$i >/dev/null
 done
 """
 
@@ -83,7 +87,9 @@ def test_what_closes_no_way_is_no_loss(there: Installed) -> None:
 @on_one_suite
 def test_networks_that_come_and_go_are_no_loss(there: Installed) -> None:
     """Networks and bridges made and removed, containers joining and leaving: nothing is done."""
+    before = there.host.run(["ip", "-br", "link"]).stdout
     nothing_invented(there, _NETWORKS)
+    assert there.host.run(["ip", "-br", "link"]).stdout == before, "no bridge was made anew"
 
 
 @on_one_suite

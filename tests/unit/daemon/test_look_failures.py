@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,11 @@ def test_a_snapshot_is_outdated_by_a_container_and_by_a_change_that_goes_on(
         assert host.looker.outdated(found) == "a container has come or gone"
         await host.expected.read()
         assert host.looker.outdated(found) == "a container has come or gone"
+
+        found = await host.looker.look()
+        assert host.looker.outdated(found) == ""
+        gone = replace(found, held={"inner": {"c" * 64: ()}})
+        assert host.looker.outdated(gone) == "a container has come or gone"
 
 
 def test_settings_that_nobody_tells_of_outdate_a_look(tmp_path: Path) -> None:
