@@ -17,12 +17,13 @@ from podwatch.drivers.about import TRUSTED
 from podwatch.drivers.firewalld import policy
 from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
-from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Zone
 from podwatch.words.text import clean
 from podwatch.words.way import Policy
 
 NAME = "org.fedoraproject.FirewallD1"
 PATH = "/org/fedoraproject/FirewallD1"
+_DNS = 53
 _RULES = (
     f"type='signal',sender='{NAME}',interface='{NAME}'",
     f"type='signal',sender='{NAME}',interface='{NAME}.zone'",
@@ -41,6 +42,7 @@ class FirewalldEvent(StrEnum):
     SOURCES = "the sources of a firewalld zone changed"
     POLICY = "a firewalld policy was changed"
     DIRECT = "a direct rule was added to firewalld"
+    ZONE = "a firewalld zone was changed"
     BUS_LOST = "the system bus went away"
     BUS_BACK = "the system bus is there"
 
@@ -53,6 +55,11 @@ _SIGNALS = {
     "SourceRemoved": FirewalldEvent.SOURCES,
     "ZoneOfSourceChanged": FirewalldEvent.SOURCES,
     "PolicyUpdated": FirewalldEvent.POLICY,
+    "ServiceAdded": FirewalldEvent.ZONE,
+    "ServiceRemoved": FirewalldEvent.ZONE,
+    "PortAdded": FirewalldEvent.ZONE,
+    "PortRemoved": FirewalldEvent.ZONE,
+    "DefaultZoneChanged": FirewalldEvent.ZONE,
     "RuleAdded": FirewalldEvent.DIRECT,
     "ChainAdded": FirewalldEvent.DIRECT,
     "PassthroughAdded": FirewalldEvent.DIRECT,
@@ -70,6 +77,8 @@ class FirewalldWatch:
         """That it told of, of whatever kind."""
         self._between: tuple[int, tuple[Policy, ...]] = (-1, ())
         """Its policies as it told them, after so many changes."""
+        self._zones: tuple[object, dict[str, Zone]] = (None, {})
+        """Its zones as it told them, after so many changes, with the names of those asked for."""
         self.bus = SystemBus(NAME, _RULES, self._signal, self._state)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
@@ -117,17 +126,35 @@ class FirewalldWatch:
                 returns="a{sv}",
             ),
         )
+        default = _text(settings, "DefaultZone")
         return Firewalld(
             running=True,
             sources=_by_member(zones, "sources"),
             interfaces=_by_member(zones, "interfaces"),
-            default_zone=_text(settings, "DefaultZone"),
+            default_zone=default,
+            zones=await self._told_zones({*zones, default} - {""}),
             in_kernel=_text(settings, "FirewallBackend") == "nftables",
             panic=bool(panic),
             strict_forward_ports=_text(settings, "StrictForwardPorts").lower() in ("yes", "true"),
             policies=await self._policies(policies) if policies else {},
             between=await self._told_between(),
         )
+
+    async def _told_zones(self, names: set[str]) -> dict[str, Zone]:
+        """What these zones let in; without those that a firewalld before 0.9 tells otherwise."""
+        key = self.changes, frozenset(names)
+        if self._zones[0] != key:
+            found = {}
+            try:
+                for name in sorted(names):
+                    (told,) = await self._ask(
+                        f"{NAME}.zone", "getZoneSettings2", "s", [name], returns="a{sv}"
+                    )
+                    found[clean(name)] = _zone(told)
+            except BusUnavailable:
+                found = {}  # what was asked beside this says why
+            self._zones = key, found
+        return self._zones[1]
 
     async def _told_between(self) -> tuple[Policy, ...]:
         """Its policies between zones; none of a firewalld that has no such thing."""
@@ -232,6 +259,24 @@ class FirewalldWatch:
 
 def _by_member(zones: dict[str, dict[str, list[str]]], kind: str) -> dict[str, str]:
     return {member: clean(zone) for zone, found in zones.items() for member in found.get(kind, [])}
+
+
+def _zone(settings: dict[str, Any]) -> Zone:
+    """What a zone lets in, by its settings (firewalld 0.9 to 2.3, getZoneSettings2)."""
+    services = _typed(settings, "services", "as", [])
+    ports = _typed(settings, "ports", "a(ss)", [])
+    return Zone(
+        accepts=_text(settings, "target") == "ACCEPT",
+        hears_names="dns" in services or any(_is_of_names(*port) for port in ports),
+        has_rules=bool(_typed(settings, "rules_str", "as", [])),
+    )
+
+
+def _is_of_names(ports: str, protocol: str) -> bool:
+    first, _, last = ports.partition("-")
+    if protocol != "udp" or not (first.isdecimal() and (last or first).isdecimal()):
+        return False
+    return int(first) <= _DNS <= int(last or first)
 
 
 def _text(settings: dict[str, Any], key: str) -> str:

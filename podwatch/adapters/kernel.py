@@ -89,6 +89,11 @@ def has_default_v6() -> bool:
     return any(default_routes(_text(_ROUTES[6]), 6))
 
 
+def is_link(name: str) -> bool:
+    """Whether there is a link of this name."""
+    return bool(name) and os.path.isdir(f"/sys/class/net/{name}")
+
+
 def has_master(name: str) -> bool:
     """Whether a link is part of another one: of a bridge, a bond or a VRF."""
     return os.path.islink(f"/sys/class/net/{name}/master")

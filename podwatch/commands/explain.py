@@ -79,6 +79,7 @@ def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Wa
             for way in found
             if _is(target, way.container_id, way.container)
             or target in _other_names(way, containers)
+            or any(_is(target, key, name) for key, name in way.among.items())
         ] or [
             replace(way, title=f"{way.title}, the network of {name}")
             for way in found

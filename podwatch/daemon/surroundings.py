@@ -145,7 +145,8 @@ class Surroundings:
         return self._around[0] if self._around is not None else Around()
 
     def look_further(self, setup: Setup | None, *, drops: bool = False) -> None:
-        """Look at routes and settings; `drops` where a chain drops: whom it parts counts, too.
+        """Look at routes and settings; `drops` where a chain, or firewalld, drops what it does not
+        know: whom that parts counts, too.
 
         None for `setup` where nobody has to know.
         """
@@ -227,7 +228,6 @@ def _routes(setup: Setup) -> Iterator[Routed]:
 
 
 def _internal(installed: Installed) -> Iterator[Network]:
-    there = links.read().by_name
     for file in installed.networks.read_files().values():
-        if file.kind is ContainerClass.INTERNAL and file.interface in there:
+        if file.kind is ContainerClass.INTERNAL and kernel.is_link(file.interface):
             yield Network(file.name, file.interface, file.subnets, internal=True)

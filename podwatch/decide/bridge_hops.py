@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from podwatch.decide.firewalld_hops import RESTORE
 from podwatch.decide.links import moved_to
 from podwatch.decide.places import careful_reload
+from podwatch.decide.shut_zones import shut
 from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import about
@@ -30,6 +31,7 @@ class BridgeHops:
         self._kernel = kernel
         wired = wiring(setup, snapshot)
         self.bridges = wired.bridges
+        self._shut = shut(setup, snapshot)
         self.places: dict[str, list[Place]] = {}
         """Who is on each bridge."""
         for place in wired.places:
@@ -116,6 +118,7 @@ class BridgeHops:
             *(of_links or [Hop("bridge", f"{bridge.name} joins their links")]),
             *self._isolated(bridge),
             *self._parted(bridge, members[0][0]),
+            *self._rejected(bridge),
         ]
 
     def _isolated(self, bridge: Bridge) -> Iterator[Hop]:
@@ -141,6 +144,13 @@ class BridgeHops:
                 )
                 advice = forwarding.remedy(chain, network.bridge, own)
                 yield Hop("other firewalls", what, Mark.BROKEN, advice)
+
+    def _rejected(self, bridge: Bridge) -> Iterator[Hop]:
+        """firewalld's zone, to which the bridge hands what goes over it."""
+        one = self._shut.get(bridge.network)
+        if one is not None and one.parts:
+            what = f"{one.whose}, which rejects what containers send each other"
+            yield Hop("firewalld zone", what, Mark.BROKEN, one.advice)
 
     def _route(self, bridge: Bridge, route: Routed | None) -> Iterator[Hop]:
         """By which interface the host sends to the network."""

@@ -20,6 +20,7 @@ from podwatch.decide.links import damaged, moved
 from podwatch.decide.names import name_notices
 from podwatch.decide.parents import without_parent
 from podwatch.decide.rules import container_ids, duplicates, not_podmans, rules_of, unmasked
+from podwatch.decide.shut_zones import shut_notices
 from podwatch.decide.sources import firewalld_warnings
 from podwatch.decide.state_files import (
     about_nobodys,
@@ -86,6 +87,7 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
         warnings.extend(without_parent(snapshot))
         warnings.extend(astray(setup, snapshot, damaged(setup, snapshot)))
         warnings.extend(name_notices(setup, snapshot))
+        warnings.extend(shut_notices(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver in DRIVERS:
             warnings.extend(unmasked(rules, snapshot.firewalld))
             warnings.extend(firewalld_warnings(setup, snapshot.firewalld))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from podwatch.decide import names
 from podwatch.decide.firewalld_hops import RESTORE
+from podwatch.decide.shut_zones import shut
 from podwatch.drivers import forwarding
 from podwatch.words.names import NameServer, Served
 from podwatch.words.network import Setup
@@ -23,6 +24,7 @@ class NameHops:
         self._server = snapshot.names
         self._on_networks = names.on_networks(setup, snapshot)
         self._unheard = list(forwarding.unheard(setup, snapshot.drops))
+        self._shut = shut(setup, snapshot)
         self._asked = [] if self._server is None else names.asked(self._server, setup, snapshot)
 
     def served(self) -> Iterator[tuple[Served, dict[str, str]]]:
@@ -40,6 +42,10 @@ class NameHops:
         if server is None:
             return
         yield from self._drops(served)
+        rejected = self._shut.get(served.network)
+        if rejected is not None and not rejected.hears_names:
+            what = f"{rejected.whose}, which rejects questions for names"
+            yield Hop("firewalld zone", what, Mark.BROKEN, rejected.advice)
         if not server.running:
             yield Hop(_DNS, "aardvark-dns does not run", Mark.BROKEN, RESTORE)
         elif server.deaf_s >= names.HUNG_S:

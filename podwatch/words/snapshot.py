@@ -19,21 +19,35 @@ from podwatch.words.way import BaseChain, Policy
 
 
 @dataclass(frozen=True, slots=True)
+class Zone:
+    """What a zone of firewalld does with what comes from it: it `accepts` all, or `hears_names`.
+
+    That is, it lets in what asks the host for names. `has_rules`: rich rules decide, too, which
+    are not looked into.
+    """
+
+    accepts: bool = False
+    hears_names: bool = False
+    has_rules: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Firewalld:
     """firewalld as D-Bus and the kernel show it.
 
     `sources` maps a source (a subnet, as text) to its runtime zone, `interfaces` an interface; what
     is in neither is in the `default_zone`. `in_kernel` says whether its
     table is loaded; `reloading`, whether the table that drops new connections during a reload is.
-    `policies` are those of netavark's firewalld driver, where that is in use; `policies_before` are
-    the names of those that were there at an earlier look. `between` are everybody's, as they stand
-    between zones.
+    `zones` are the active ones and the default one, by name. `policies` are those of netavark's
+    firewalld driver, where that is in use; `policies_before` are the names of those that were there
+    at an earlier look. `between` are everybody's, as they stand between zones.
     """
 
     running: bool
     sources: Mapping[str, str] = field(default_factory=dict)
     interfaces: Mapping[str, str] = field(default_factory=dict)
     default_zone: str = ""
+    zones: Mapping[str, Zone] = field(default_factory=dict)
     in_kernel: bool = True
     panic: bool = False
     strict_forward_ports: bool = False

@@ -154,7 +154,7 @@ def test_each_class_of_container_is_shown(ready: Installed) -> None:
     standard |= {"isolated-web": "bridge", "pod pod": "bridge", "pod-web": "member"}
     standard |= {"macvlan-web": "macvlan", "none-web": "none", "host-web": "host"}
     ready.until(lambda: classes() == standard, "told")
-    host.podman("network", "create", "--internal", "apart")
+    host.podman("network", "create", "--internal", "--disable-dns", "apart")
     web(host, "apart-web", networks=["apart"])
     host.podman("pause", "web-b")
     web(host, "guest-web", networks=["container:web-a"], ports=[88])

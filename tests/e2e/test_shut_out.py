@@ -210,3 +210,52 @@ def test_containers_that_a_chain_keeps_from_each_other(there: Installed) -> None
             f"firewall-cmd --zone=trusted --remove-source={subnet}"
         )
     there.until_whole()
+
+
+@pytest.mark.parametrize("bridged", ["1", "0"])
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+def test_an_internal_network_of_which_firewalld_lets_nothing_in(
+    there: Installed, bridged: str
+) -> None:
+    """Its zone rejects questions for names, and what bridges hand over: told, and cured as told."""
+    setting = "net.bridge.bridge-nf-call-iptables"
+    before = there.host.shell(f"sysctl -n {setting}", check=False).stdout.strip()
+    if before != "1":
+        pytest.skip("this kernel's bridges hand nothing to iptables")
+    there.host.shell(f"sysctl -q -w {setting}={bridged}")
+    there.host.podman("network", "create", "--internal", "--subnet=10.89.31.0/24", "inn")
+
+    def answers(what: str) -> bool:
+        asking = f"podman exec inn-a /busybox timeout 2 /busybox {what}"
+        return there.host.shell(asking, check=False).code == 0
+
+    def warned() -> list[dict[str, str]]:
+        return [one for one in there.status()["warnings"] if one["kind"] == "shut_out"]
+
+    names, page = "nslookup -type=a inn-b", "wget -q -O - http://10.89.31.3/"
+    try:
+        for name, last in (("inn-a", 2), ("inn-b", 3)):
+            web(there.host, name, networks=["inn"], extra=[f"--ip=10.89.31.{last}"])
+        asks = "which rejects what its containers ask aardvark-dns"
+        asks += " and send each other" if bridged == "1" else ""
+        there.until(lambda: [one["what"].endswith(asks) for one in warned()] == [True], "told")
+        assert (answers(names), answers(page)) == (False, bridged == "0")
+        assert there.status()["state"] == "lost"
+        explained = there.host.run(["podwatch", "explain", "inn-a"], check=False)
+        assert explained.code == 2
+        assert explained.stdout.count("BROKEN") == 1 + int(bridged)
+        (cure,) = (one["advice"] for one in warned())
+        there.host.shell(cure)
+        there.until(lambda: answers(names) and answers(page), "cured")
+        there.until(lambda: there.status()["state"] == "ok", "said so")
+    finally:
+        there.host.shell(f"sysctl -q -w {setting}={before}")
+        there.host.shell(
+            "podman rm -f -t 0 inn-a inn-b; podman network rm inn; "
+            "firewall-cmd --permanent --zone=trusted --remove-source=10.89.31.0/24; "
+            'for rule in "$(firewall-cmd --permanent --zone=public --list-rich-rules)"; do '
+            'firewall-cmd --permanent --zone=public --remove-rich-rule="$rule"; done; '
+            "firewall-cmd --reload",
+            check=False,
+        )
+    there.until_whole()

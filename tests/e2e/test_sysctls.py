@@ -77,9 +77,10 @@ def test_forwarding_of_a_link_beside_the_uplink_is_told(there: Installed) -> Non
     def told() -> str:
         return there.host.run(["podwatch", "status"], check=False).stdout
 
-    there.host.shell("ip link add site0 type veth peer name site1; ip addr add 198.51.100.1/24 dev site0")
+    there.host.shell("ip link add site0 type veth peer name site1")
     try:
-        there.host.shell("ip link set site0 up; ip link set site1 up; systemctl reload podwatch")
+        there.host.shell("ip addr add 198.51.100.1/24 dev site0; ip link set site0 up")
+        there.host.shell("ip link set site1 up; systemctl reload podwatch")
         there.until(lambda: _value(there, setting) == "1", "forwarding as all others do", 3)
         there.until(lambda: there.status()["state"] == "ok", "looked at", 5)
         _set(there, setting, "0")

@@ -13,7 +13,7 @@ import pytest
 from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
 from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
-from podwatch.words.snapshot import ABSENT_FIREWALLD
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Zone
 from podwatch.words.way import Policy
 from tests.integration.firewall_stage import SUITES, FirewallStage, on_stage
 from tests.integration.namespace import in_private_network
@@ -77,6 +77,15 @@ def test_a_reload_is_heard_and_takes_the_trusted_source(suite: str) -> None:
             await asyncio.to_thread(stage.firewall_cmd, "--zone=home", "--add-interface=away0")
             assert (await watch.read()).interfaces == {"away0": "home"}
             assert before.default_zone == "public"
+            assert before.zones == {"public": Zone(), "trusted": Zone(accepts=True)}
+            await asyncio.to_thread(stage.firewall_cmd, "--zone=public", "--add-port=53/udp")
+            await listener.hear(FirewalldEvent.ZONE)
+            assert (await watch.read()).zones["public"] == Zone(hears_names=True)
+            await asyncio.to_thread(stage.firewall_cmd, "--zone=public", "--remove-port=53/udp")
+            await asyncio.to_thread(
+                stage.firewall_cmd, "--zone=public", "--add-rich-rule=rule service name=ssh accept"
+            )
+            assert (await watch.read()).zones["public"] == Zone(has_rules=True)
             assert not before.panic
             assert not before.strict_forward_ports
             assert before.in_kernel

@@ -11,6 +11,7 @@ from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.units import UnitWatch
 from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
+from podwatch.words.snapshot import Zone
 from tests.unit.adapters.system_bus import FakeBus, Reply, Variant
 
 GOOD: dict[str, Reply] = {
@@ -116,3 +117,23 @@ def test_odd_settings_of_a_policy_are_no_answer(path: Path, key: str) -> None:
     less = {name: each for name, each in settings.items() if name != key}
     found = asyncio.run(ask(path, {**GOOD, "getPolicySettings": ("a{sv}", [less])}))
     assert len(getattr(found[0], "policies", {})["netavark_portfwd"].rules) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "zone"),
+    [
+        ({"target": Variant("s", "ACCEPT")}, Zone(accepts=True)),
+        ({"services": Variant("as", ["ssh"])}, Zone()),
+        ({"services": Variant("as", ["ssh", "dns"])}, Zone(hears_names=True)),
+        ({"ports": Variant("a(ss)", [["50-60", "udp"], ["x", "udp"]])}, Zone(hears_names=True)),
+        ({"ports": Variant("a(ss)", [["53", "tcp"], ["54-", "udp"]])}, Zone()),
+        ({"rules_str": Variant("as", ["rule"])}, Zone(has_rules=True)),
+        ({"ports": Variant("s", "53")}, None),
+    ],
+    ids=str,
+)
+def test_what_a_zone_lets_in(path: Path, settings: dict[str, Any], zone: Zone | None) -> None:
+    """By its target, service or port; of one that is told otherwise nothing is known."""
+    replies = {**GOOD, "getZoneSettings2": ("a{sv}", [settings])}
+    found = asyncio.run(ask(path, replies))
+    assert getattr(found[0], "zones", None) == ({} if zone is None else {"trusted": zone})

@@ -63,6 +63,7 @@ class FakeSurroundings(Surroundings):
         self.limits: list[float | None] = []
         self.quiet: list[bool] = []
         self.further: list[Setup | None] = []
+        self.parts: list[bool] = []
         self.changed_for: list[Setup | None] = []
 
     async def hear(self, asked: Any, limit_s: float | None) -> tuple[str, ...]:
@@ -79,8 +80,8 @@ class FakeSurroundings(Surroundings):
         return setup in self.changed_for
 
     def look_further(self, setup: Setup | None, *, drops: bool = False) -> None:
-        """For which setup the routes are looked at; no chain drops."""
-        assert not drops
+        """For which setup the routes are looked at, and whether anybody drops what he must not."""
+        self.parts.append(drops)
         self.further.append(setup)
 
 

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks from which firewalld lets nothing in that their containers need. Pure.
+
+netavark makes the subnets of its networks sources of a zone that accepts all, but not those of
+internal networks, for which it sets up nothing (netavark src/network/bridge.rs, 1.9 to 2.1). What
+comes from there is in the zone of the bridge, mostly the default one. That one rejects questions
+for names, unless it has the service dns. Where bridges hand packets to the firewall
+(bridge-nf-call-iptables=1, as Docker and Kubernetes have it), it also rejects what containers send
+each other: a zone forwards between interfaces that it has by name, and the bridge is none.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from podwatch.decide.names import asked, on_networks
+from podwatch.decide.sources import trusted_sources
+from podwatch.decide.wiring import wiring
+from podwatch.drivers.about import TRUSTED
+from podwatch.drivers.driver import about
+from podwatch.words.network import Setup, Subnet
+from podwatch.words.snapshot import Firewalld, Snapshot
+from podwatch.words.verdict import Notice, WarningKind
+from podwatch.words.way import Policy
+from podwatch.words.wiring import Bridge
+
+_TO_HOST = "HOST"
+_ITS_OWN = "allow-host-ipv6"
+"""A policy to the host that firewalld brings: it lets ICMPv6 in, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """A network whose `subnets` are in a `zone` that rejects questions for names, and more.
+
+    `parts`: what its containers send each other, too.
+    """
+
+    network: str
+    zone: str
+    subnets: tuple[Subnet, ...]
+    hears_names: bool
+    parts: bool
+
+    @property
+    def advice(self) -> str:
+        """What lets in what its containers need, and no more where that is enough."""
+        if self.parts:
+            orders = [f"--zone={TRUSTED} --add-source={subnet}" for subnet in self.subnets]
+        else:
+            orders = [
+                f"--zone={self.zone} --add-rich-rule='rule family=ipv{subnet.version} "
+                f"source address={subnet} service name=dns accept'"
+                for subnet in self.subnets
+            ]
+        added = "; ".join(f"firewall-cmd --permanent {order}" for order in orders)
+        return f"{added}; firewall-cmd --reload"
+
+    @property
+    def whose(self) -> str:
+        """Its subnets, and their zone, in words."""
+        are = "is" if len(self.subnets) == 1 else "are"
+        return f"{', '.join(map(str, self.subnets))} {are} in firewalld's zone {self.zone}"
+
+
+def shut(setup: Setup, snapshot: Snapshot) -> dict[str, Shut]:
+    """The networks, by name, from which firewalld lets too little in: of those that run.
+
+    Only where all of it is known: none where an ipset, a rich rule or a policy may accept it. A
+    trusted source that is missing is a loss by itself.
+    """
+    firewalld = snapshot.firewalld
+    if firewalld is None or not firewalld.running or not firewalld.in_kernel or firewalld.panic:
+        return {}
+    if about(setup.driver).trusts_addresses or any(_is_ipset(name) for name in firewalld.sources):
+        return {}
+    trusted = {network for _, network, _ in trusted_sources(setup)}
+    bridges = wiring(setup, snapshot).bridges.values()
+    found = (_of(one, firewalld, snapshot) for one in bridges if one.network not in trusted)
+    return {one.network: one for one in found if one is not None}
+
+
+def shut_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
+    """What is rejected, each network with its cure."""
+    server = snapshot.names
+    named = set() if server is None else {one.network for one in asked(server, setup, snapshot)}
+    running = Counter(network for network, _ in on_networks(setup, snapshot))
+    for one in shut(setup, snapshot).values():
+        what = []
+        if one.network in named and not one.hears_names:
+            what.append("ask aardvark-dns")
+        if one.parts and running[one.network] > 1:
+            what.append("send each other")
+        if what:
+            yield Notice(
+                WarningKind.SHUT_OUT,
+                f"network {one.network}: {one.whose}, which rejects what its containers "
+                f"{' and '.join(what)}",
+                one.advice,
+            )
+
+
+def _of(bridge: Bridge, firewalld: Firewalld, snapshot: Snapshot) -> Shut | None:
+    subnets = tuple(dict.fromkeys(gateway.network for gateway in bridge.gateways))
+    if bridge.unmanaged or not subnets:
+        return None
+    names = {_zone_of(subnet, bridge.name, firewalld) for subnet in subnets}
+    name = next(iter(names))
+    zone = firewalld.zones.get(name)
+    if len(names) > 1 or zone is None or zone.accepts or zone.has_rules:
+        return None
+    policies = firewalld.between
+    hears_names = zone.hears_names or any(map(_lets_in, policies))
+    versions = {subnet.version for subnet in subnets} & snapshot.around.bridged
+    parts = bool(versions) and bridge.name not in firewalld.interfaces
+    parts = parts and not any(policy.target == "ACCEPT" for policy in policies)
+    if hears_names and not parts:
+        return None
+    return Shut(bridge.network, name, subnets, hears_names, parts)
+
+
+def _zone_of(subnet: Subnet, bridge: str, firewalld: Firewalld) -> str:
+    """The zone that firewalld has for what comes from there: sources come before interfaces."""
+    for source, zone in firewalld.sources.items():
+        try:
+            known = ip_network(source, strict=False)
+        except ValueError:  # a MAC
+            continue
+        if known.version == subnet.version and subnet.subnet_of(known):  # type: ignore[arg-type]
+            return zone
+    return firewalld.interfaces.get(bridge) or firewalld.default_zone
+
+
+def _is_ipset(source: str) -> bool:
+    return source.startswith("ipset:")
+
+
+def _lets_in(policy: Policy) -> bool:
+    """Whether a policy may let questions in: what its rules are is not looked into."""
+    return _TO_HOST in policy.egress and policy.name != _ITS_OWN

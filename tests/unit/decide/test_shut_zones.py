@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Internal networks that firewalld lets too little in from, and what lets it in."""
+
+from dataclasses import replace
+from ipaddress import ip_interface
+from typing import Any
+
+import pytest
+
+from podwatch.decide.explain import explain
+from podwatch.decide.judge import judge
+from podwatch.decide.shut_zones import shut, shut_notices
+from podwatch.words.links import Inner, Link
+from podwatch.words.names import Entry, Served
+from podwatch.words.network import ContainerClass, FirewallDriver
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot, Zone
+from podwatch.words.verdict import State, WarningKind
+from podwatch.words.way import Mark, Policy
+from tests.unit.decide.test_agreement import agree
+from tests.unit.decide.whole_host import DB, FILE, LINKS, NAMES, WEB, WHOLE
+
+GATEWAY = ip_interface("10.89.7.1/24")
+BACK = replace(
+    FILE,
+    name="back",
+    kind=ContainerClass.INTERNAL,
+    interface="podman7",
+    subnets=(GATEWAY.network,),
+    gateways=(GATEWAY,),
+)
+ADDRESSES = (ip_interface("10.89.7.2/24"), ip_interface("10.89.7.3/24"))
+BRIDGE = Link("podman7", 7, kind="bridge")
+PORTS = [Link(f"veth{9 + n}", 9 + n, master="podman7", kind="veth", netns_id=n) for n in range(2)]
+SERVED = Served("back", "/run/back", (GATEWAY.ip,), (Entry(WEB), Entry(DB)))
+TRUST = "firewall-cmd --permanent --zone=trusted --add-source=10.89.7.0/24; firewall-cmd --reload"
+RICH = (
+    "firewall-cmd --permanent --zone=public --add-rich-rule='rule family=ipv4 source "
+    "address=10.89.7.0/24 service name=dns accept'; firewall-cmd --reload"
+)
+
+
+def host(*, bridged: bool = True, **firewalld: Any) -> Snapshot:
+    """A host whose two containers are on an internal network, too; firewalld is otherwise so."""
+    said = WHOLE.firewalld
+    assert said is not None
+    return replace(
+        WHOLE,
+        containers={
+            key: replace(known, networks=("app", "back")) for key, known in WHOLE.containers.items()
+        },
+        files={**WHOLE.files, "back": BACK},
+        held={"back": {WEB: (ADDRESSES[0].ip,), DB: (ADDRESSES[1].ip,)}},
+        links=replace(
+            LINKS,
+            by_name={**LINKS.by_name, **{link.name: link for link in (BRIDGE, *PORTS)}},
+            addresses={**LINKS.addresses, "podman7": (GATEWAY,)},
+            routes={**LINKS.routes, GATEWAY.network: ("podman7",)},
+        ),
+        namespaces={
+            number: (*inside, Inner("eth1", 3, peer=9 + number, addresses=(ADDRESSES[number],)))
+            for number, inside in (WHOLE.namespaces or {}).items()
+        },
+        names=replace(
+            NAMES,
+            served=(*NAMES.served, SERVED),
+            sockets={**NAMES.sockets, (GATEWAY.ip, 53): 0},
+        ),
+        around=replace(WHOLE.around, bridged=frozenset({4} if bridged else ())),
+        firewalld=replace(said, **({"zones": {"public": Zone()}} | firewalld)),
+    )
+
+
+def told(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """What is told, and the advice."""
+    assert snapshot.setup is not None
+    return [(notice.what, notice.advice) for notice in shut_notices(snapshot.setup, snapshot)]
+
+
+def test_an_internal_network_is_in_the_default_zone() -> None:
+    """That lets no question for a name in, and nothing pass between ports of a bridge."""
+    found = host()
+    what = (
+        "network back: 10.89.7.0/24 is in firewalld's zone public, which rejects what its "
+        "containers ask aardvark-dns and send each other"
+    )
+    assert told(found) == [(what, TRUST)]
+    verdict = judge(found)
+    assert [notice.kind for notice in verdict.warnings] == [WarningKind.SHUT_OUT]
+    assert (verdict.state, verdict.missing) == (State.LOST, ())
+    broken = [way for way in explain(found) if way.mark is Mark.BROKEN]
+    assert {way.network for way in broken} == {"back"}
+    assert {hop.advice for way in broken for hop in way.hops if hop.advice} == {TRUST}
+
+
+@pytest.mark.parametrize("bridged", [True, False])
+@pytest.mark.parametrize("zone", [Zone(), Zone(hears_names=True)])
+def test_status_and_explain_agree(zone: Zone, *, bridged: bool) -> None:
+    """Whatever it is that the zone lets in."""
+    is_shut = bridged or not zone.hears_names
+    found = host(bridged=bridged, zones={"public": zone})
+    assert agree(found) is (State.LOST if is_shut else State.OK)
+
+
+def test_names_alone_take_one_rule_alone() -> None:
+    """Where bridges hand nothing to the firewall, containers reach each other."""
+    ((what, advice),) = told(host(bridged=False))
+    assert what.endswith("which rejects what its containers ask aardvark-dns")
+    assert advice == RICH
+
+
+def test_neighbours_count_where_the_zone_hears_names() -> None:
+    """And only names that somebody serves."""
+    ((what, advice),) = told(host(zones={"public": Zone(hears_names=True)}))
+    assert (what.endswith("which rejects what its containers send each other"), advice) == (
+        True,
+        TRUST,
+    )
+    silent = host(bridged=False)
+    assert told(replace(silent, names=None)) == []
+
+
+@pytest.mark.parametrize(
+    "firewalld",
+    [
+        {"zones": {}},
+        {"zones": {"public": Zone(accepts=True)}},
+        {"zones": {"public": Zone(has_rules=True)}},
+        {"panic": True},
+        {"in_kernel": False},
+        {"sources": {"10.0.0.0/8": "trusted"}, "zones": {"trusted": Zone(accepts=True)}},
+        {"sources": {"ipset:site": "trusted"}},
+        {"interfaces": {"podman7": "site"}, "zones": {"site": Zone(accepts=True)}},
+        {"zones": {"public": Zone(hears_names=True)}, "interfaces": {"podman7": "public"}},
+        {
+            "zones": {"public": Zone(hears_names=True)},
+            "between": (Policy("site", ("ANY",), ("ANY",), "ACCEPT"),),
+        },
+    ],
+)
+def test_what_may_be_let_in_is_not_called_rejected(firewalld: dict[str, Any]) -> None:
+    """By another zone or policy, or by what is not looked into."""
+    assert told(host(**firewalld)) == []
+
+
+def test_a_policy_to_the_host_may_let_names_in() -> None:
+    """Not the one that firewalld brings, which is for ICMP."""
+    site, own = (Policy(name, ("ANY",), ("HOST",), "CONTINUE") for name in ("s", "allow-host-ipv6"))
+    assert told(host(bridged=False, between=(site,))) == []
+    assert len(told(host(bridged=False, between=(own,)))) == 1
+
+
+def test_no_firewalld_rejects_nothing() -> None:
+    """Nor one that could not be asked, nor where rules of CNI's have each address as a source."""
+    for said in (None, ABSENT_FIREWALLD):
+        assert told(replace(host(), firewalld=said)) == []
+    found = host()
+    assert found.setup is not None
+    assert told(replace(found, setup=replace(found.setup, driver=FirewallDriver.CNI))) == []
+
+
+def test_a_bridge_of_the_administrators_is_left_to_him() -> None:
+    """He gave it its zone."""
+    found = host()
+    files = {**found.files, "back": replace(BACK, kind=ContainerClass.UNMANAGED)}
+    assert told(replace(found, files=files)) == []
+
+
+def test_a_source_that_is_no_network_counts_for_nobody() -> None:
+    """A MAC, or one of the other IP version; a lost source of a network's own is another loss."""
+    others = {"02:00:00:00:00:01": "trusted", "fd89:7::/64": "trusted"}
+    found = host(sources=others, zones={"public": Zone(), "trusted": Zone(accepts=True)})
+    assert found.setup is not None
+    assert list(shut(found.setup, found)) == ["back"]
+    both = replace(BACK, gateways=(GATEWAY, ip_interface("fd89:7::1/64")))
+    split = replace(found, files={**found.files, "back": both})
+    assert shut(found.setup, split) == {}, "one of its subnets is let in"
