@@ -94,9 +94,9 @@ def test_networks_that_come_and_go_are_no_loss(there: Installed) -> None:
 
 @on_one_suite
 def test_churn_is_no_loss(there: Installed) -> None:
-    """Starting, stopping, restarting and renaming 20 containers is neither loss nor repair."""
+    """Starting, stopping, restarting and renaming 50 containers is neither loss nor repair."""
     before = there.incidents()
-    churned = many(there.host, 20)
+    churned = many(there.host, 50)
     names = " ".join(container.name for container in churned.containers)
     there.host.shell(f"set -e; set -- {names}\n{_CHURN}", timeout=240)
     there.until_whole(20)

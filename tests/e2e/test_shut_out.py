@@ -8,6 +8,7 @@ import pytest
 
 from podwatch.daemon.settings import Look
 from tests.e2e.installed import Installed, installed
+from tests.lab.client import CLIENT_LINK, HOST_LINK
 from tests.lab.containers import web
 from tests.lab.rootfs import containers_conf
 
@@ -176,6 +177,49 @@ def test_a_vpn_that_takes_the_answers_is_told(there: Installed) -> None:
     finally:
         there.host.shell("ip rule delete from 10.88.0.0/16 lookup 77; ip link delete vpn0")
     assert told(there, "detour") == []
+    there.until_whole()
+
+
+_ADVERTISES = """
+import socket, struct, sys
+prefix = socket.inet_pton(socket.AF_INET6, "2001:db8:77::")
+advertisement = struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
+advertisement += struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 1800, 1800, 0) + prefix
+with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as router:
+    router.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+    router.sendto(advertisement, ("ff02::1", 0, 0, socket.if_nametoindex(sys.argv[1])))
+"""
+"""A router's word for a default route and an address; the kernel fills in the checksum."""
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+def test_a_router_that_is_heard_no_more_is_told(there: Installed) -> None:
+    """Since IPv6 is forwarded, with what has it heard again, before its default route is gone."""
+    link, client = HOST_LINK, there.host.client
+    accepts = f"/proc/sys/net/ipv6/conf/{link}/accept_ra"
+    before = there.host.read(accepts).strip()
+
+    def is_heard() -> bool:
+        client.run(["python3", "-c", _ADVERTISES, CLIENT_LINK])
+        return "proto ra" in there.host.run(["ip", "-6", "route", "show", "dev", link]).stdout
+
+    there.host.shell(f"echo 2 > {accepts}")
+    try:
+        there.until(is_heard, "heard")
+        assert told(there, "detour") == []
+        there.host.shell(f"echo 1 > {accepts}")
+        (what,) = told(there, "detour")
+        assert what.startswith(f"{link} takes no more router advertisements since IPv6 is forwarded")
+        (cure,) = (one["advice"] for one in there.status()["warnings"] if one["kind"] == "detour")
+        there.host.shell(cure)
+        assert there.host.read(accepts).strip() == "2"
+        assert told(there, "detour") == []
+    finally:
+        there.host.shell(
+            f"echo {before} > {accepts}; ip -6 addr flush dev {link} dynamic; "
+            f"ip -6 route flush dev {link} proto ra; ip -6 route flush 2001:db8:77::/64; "
+            "cat /proc/net/ipv6_route > /tmp/routes6"
+        )
     there.until_whole()
 
 

@@ -29,7 +29,7 @@ HOST_LINK = "eth0"
 RESPONDER_PORT = 7000
 """Where the client greets (TCP) or answers (UDP) with the address it sees its caller under."""
 
-_CLIENT_LINK = "eth0"
+CLIENT_LINK = "eth0"
 _TIED_TO_US = ("setpriv", "--pdeathsig", "KILL")
 _PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -70,13 +70,13 @@ class Client:
             leader: process id of the host's PID 1, as this machine counts.
         """
         # After a reboot the kernel may still be taking the former pair down.
-        self.run(["sh", "-c", f"ip link delete {_CLIENT_LINK} 2>/dev/null || true"])
+        self.run(["sh", "-c", f"ip link delete {CLIENT_LINK} 2>/dev/null || true"])
         self.run(["ip", "link", "set", "lo", "up"])
         ends = ["name", HOST_LINK, "netns", str(leader)]
-        self.run(["ip", "link", "add", _CLIENT_LINK, "type", "veth", "peer", *ends])
+        self.run(["ip", "link", "add", CLIENT_LINK, "type", "veth", "peer", *ends])
         host = ["nsenter", "--target", str(leader), "--net"]
         for enter, link, v4, v6 in (
-            (self._enter(), _CLIENT_LINK, CLIENT_V4, CLIENT_V6),
+            (self._enter(), CLIENT_LINK, CLIENT_V4, CLIENT_V6),
             (host, HOST_LINK, HOST_V4, HOST_V6),
         ):
             # nodad: an address under duplicate detection cannot be used for its first second.
