@@ -29,7 +29,9 @@ _ROUTES = {4: "/proc/net/route", 6: "/proc/net/ipv6_route"}
 def read_sockets(
     pids: Mapping[str, int], bound: Mapping[tuple[int, str], str] = MappingProxyType({})
 ) -> Kernel:
-    """Who keeps the host's ports, and who listens in containers: nothing else is filled in.
+    """Who keeps the host's ports, who listens in containers, and who of them has no way out.
+
+    Nothing else is filled in.
 
     `pids` maps running containers' ids to a process of each; `bound` are the inodes of sockets that
     are bound and do not listen, by port and protocol.
@@ -42,7 +44,14 @@ def read_sockets(
             for key, pid in pids.items()
             if pid > 0 and Path(f"/proc/{pid}/net/tcp").exists()
         },
+        routeless=frozenset(key for key, pid in pids.items() if pid > 0 and _lacks_way_out(pid)),
     )
+
+
+def _lacks_way_out(pid: int) -> bool:
+    """Whether a process has IPv4, and no default route for it."""
+    text = _text(f"/proc/{pid}/net/route")
+    return bool([*route_links_in(text)]) and not any(default_routes(text, 4))
 
 
 def default_link_of(version: int) -> str:

@@ -43,6 +43,7 @@ from podwatch.formats.route_orders import (
 from podwatch.words.errors import LinksUnreadable, RestoreFailed
 from podwatch.words.links import Inner, Link, Links
 from podwatch.words.network import Address, Interface, Subnet
+from podwatch.words.wiring import by_hand
 
 NAMESPACES = Path("/run/netns")
 """Where podman keeps each network namespace by a file (containers/common pkg/netns)."""
@@ -211,14 +212,12 @@ class Orders:
 
     def add_address(self, name: str, address: Interface) -> None:
         """Give a link an address; of IPv6 one with another length of its prefix goes before."""
-        index, how = _index(name), f"ip addr add {address} dev {name}"
+        index, how = _index(name), by_hand(name, address)
         for other in read().addresses.get(name, ()) if address.version == 6 else ():
             if other.ip == address.ip and other != address:
                 order = partial(no_address_order, index=index, address=other)
                 self._order(f"take {other} from {name}", how, order)
         order = partial(address_order, index=index, address=address)
-        if address.version == 6:
-            how += f" (IPv6 may be off: net.ipv6.conf.{name}.disable_ipv6=1, or an MTU below 1280)"
         self._order(f"give {name} the address {address}", how, order)
 
     def add_route(self, name: str, address: Interface) -> None:

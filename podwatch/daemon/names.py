@@ -6,6 +6,7 @@ start it at once would cost a container its network, as the second one fails. So
 podman off its networks while it looks for the last time and starts it.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,14 +14,18 @@ from dataclasses import replace
 from podwatch.adapters import links
 from podwatch.adapters.aardvark import PROGRAM, Aardvark, started_with
 from podwatch.daemon.installed import Installed
-from podwatch.decide.names import HUNG_S
 from podwatch.decide.reload_gates import no_start
 from podwatch.words.errors import RestoreFailed, Unreadable
 from podwatch.words.gates import Gates
 from podwatch.words.links import Links
-from podwatch.words.names import NameServer, Place
+from podwatch.words.names import HUNG_S, NameServer, Place
 from podwatch.words.network import Setup
 from podwatch.words.snapshot import Part, Unknown
+
+HUNG_ONCE_S = 2.0
+"""So long who looks once waits for a query to be read; the daemon waits for a busy host, too."""
+
+_AGAIN_S = 0.1
 
 
 class Names:
@@ -41,6 +46,7 @@ class Names:
         self._seen: NameServer | None = None
         self._unread: dict[Place, tuple[float, int]] = {}
         """Where bytes wait: since when, and how many by now."""
+        self._hung_s = HUNG_S
 
     def read(self, setup: Setup | None, unknown: list[Unknown]) -> NameServer | None:
         """aardvark-dns; None where there are no files of names, or where that is `unknown`."""
@@ -59,6 +65,18 @@ class Names:
         if before is None or now is None:
             return before is not now
         return _kept(before) != _kept(now)
+
+    async def listen(self, setup: Setup | None) -> None:
+        """Where queries wait to be read: see for a moment whether any is.
+
+        For who looks once, and cannot see later how long they have been waiting.
+        """
+        self._hung_s = HUNG_ONCE_S
+        for _ in range(round(HUNG_ONCE_S / _AGAIN_S) + 2):
+            if not self._unread:
+                return
+            await asyncio.sleep(_AGAIN_S)
+            self.read(setup, [])
 
     def has_ended(self) -> bool:
         """Whether one that ran at the last look does so no more: names do not resolve now."""
@@ -124,10 +142,10 @@ class Names:
                 unread[place] = (since if waiting >= before else now, waiting)
         self._unread = unread
         deaf_s = max((now - since for since, _ in unread.values()), default=0.0)
-        return replace(server, sockets=sockets, port=port, deaf_s=deaf_s)
+        return replace(server, sockets=sockets, port=port, deaf_s=deaf_s, hung_s=self._hung_s)
 
 
 def _kept(server: NameServer) -> tuple[NameServer, bool]:
     """What changes only when something has happened."""
     sockets = dict.fromkeys(server.sockets, 0)
-    return replace(server, sockets=sockets, deaf_s=0.0), server.deaf_s >= HUNG_S
+    return replace(server, sockets=sockets, deaf_s=0.0), server.hangs

@@ -266,6 +266,7 @@ async def look_once(config: Config, paths: Paths) -> Host:
     host = Host(config, FirewalldWatch(), systemd, paths)
     host.remember()
     await host.looker.look()
+    await host.looker.names.listen(host.looker.setup)
     if host.containers.is_due:
         try:
             await host.containers.ask()

@@ -9,7 +9,7 @@ import asyncio
 import math
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from podwatch.adapters import aardvark, kernel, links
@@ -32,6 +32,11 @@ _OTHERS_SOON_S = 5.0
 """A firewall that is switched on is there as a whole so long after its first transaction."""
 
 MAX_NETWORKS = 100
+MAX_ASKED = 256
+"""So many containers of a network are asked for, where packets to the first go astray."""
+
+_Asked = tuple[Routed, tuple[Address, Address | None, str]]
+"""Whose way, and the question for it: to, from, and the link by which it came."""
 
 
 class Surroundings:
@@ -199,9 +204,13 @@ def _kept(setup: Setup, keepers: Collection[str]) -> Iterator[tuple[str, str]]:
 
 
 def _routes(setup: Setup) -> Iterator[Routed]:
-    """Which way packets to a container of each network go, and the answers of one with ports."""
+    """Which way packets to a container of each network go, and the answers of one with ports.
+
+    Where one of them goes astray, to each of its network.
+    """
     gateways = kernel.gateways()
-    asked: list[tuple[Routed, tuple[Address, Address | None, str]]] = []
+    asked: list[_Asked] = []
+    all_on: dict[Routed, tuple[str, list[Address]]] = {}
     for network_id, network in list(setup.networks.items())[:MAX_NETWORKS]:
         if kernel.has_master(network.bridge):
             continue  # a VRF, which has tables of its own
@@ -216,15 +225,26 @@ def _routes(setup: Setup) -> Iterator[Routed]:
                 if address.version == version
             ]
             for address, _ in on[:1]:
-                asked.append((Routed(network_id, address, ""), (address, None, "")))
+                to = Routed(network_id, address, "")
+                asked.append((to, (address, None, "")))
+                all_on[to] = network.bridge, [other for other, _ in on[1:MAX_ASKED]]
             public = [address for address, endpoint in on if forwarding.publishes(endpoint)]
             for uplink, gateway in gateways.items() if public and version == 4 else ():
                 routed = Routed(network_id, public[0], "", is_answer=True, uplink=uplink)
                 asked.append((routed, (gateway, public[0], network.bridge)))
+    for routed, link in _answered(asked):
+        yield replace(routed, link=link)
+        bridge, others = all_on.get(routed, (link, []))
+        if link != bridge:
+            more = [(replace(routed, address=other), (other, None, "")) for other in others]
+            yield from (replace(other, link=went) for other, went in _answered(more))
+
+
+def _answered(asked: Sequence[_Asked]) -> Iterator[tuple[Routed, str]]:
     found = links.ways(question for _, question in asked)
     for (routed, _), link in zip(asked, found, strict=True):
         if link is not None:
-            yield replace(routed, link=link)
+            yield routed, link
 
 
 def _internal(installed: Installed) -> Iterator[Network]:

@@ -11,15 +11,16 @@ from podwatch.decide.firewalld_hops import RESTORE
 from podwatch.decide.links import moved_to
 from podwatch.decide.places import careful_reload
 from podwatch.decide.shut_zones import shut
+from podwatch.decide.surroundings import way_back
 from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import about
 from podwatch.words.links import Links, Routed
-from podwatch.words.network import Address, Container, Endpoint, Interface, Setup
+from podwatch.words.network import Address, Container, Endpoint, Interface, Network, Setup
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.text import listed
+from podwatch.words.text import few
 from podwatch.words.way import Hop, Kernel, Mark, Wire
-from podwatch.words.wiring import Bridge, Place
+from podwatch.words.wiring import Bridge, Place, by_hand
 
 
 class BridgeHops:
@@ -36,25 +37,26 @@ class BridgeHops:
         """Who is on each bridge."""
         for place in wired.places:
             self.places.setdefault(place.bridge, []).append(place)
-        self._routes: dict[tuple[str, int], Routed] = {
-            (route.network_id, route.address.version): route
-            for route in snapshot.around.routes
-            if not route.is_answer
+        # Where the first one asked for goes astray, each was asked for.
+        self._routes: dict[Address, Routed] = {
+            route.address: route for route in snapshot.around.routes if not route.is_answer
         }
         self._told: dict[tuple[str, int], tuple[Hop, ...]] = {}
 
-    def bridge(self, endpoint: Endpoint, version: int) -> tuple[Hop, ...]:
+    def bridge(self, endpoint: Endpoint, address: Address) -> tuple[Hop, ...]:
         """A network's bridge, its addresses of an IP version, and whether the host sends to it."""
-        key = (endpoint.network_id, version)
+        key = (endpoint.network_id, address.version)
+        network = self._setup.networks.get(endpoint.network_id)
+        bridge = self.bridges.get(network.bridge) if network else None
         if key not in self._told:
-            network = self._setup.networks.get(endpoint.network_id)
-            bridge = self.bridges.get(network.bridge) if network else None
             if bridge is None:
                 self._told[key] = (Hop("bridge", "nothing says which it is", Mark.UNKNOWN),)
             else:
-                route = self._routes.get(key)
-                self._told[key] = (*self.bare(bridge, version), *self._route(bridge, route))
-        return self._told[key]
+                self._told[key] = tuple(self.bare(bridge, address.version))
+        route = self._routes.get(address)
+        if network is None or bridge is None or route is None or route.link == bridge.name:
+            return self._told[key]
+        return (*self._told[key], *self._route(network, bridge, route))
 
     def bare(self, bridge: Bridge, version: int | None) -> Iterator[Hop]:
         """A bridge by itself, with its addresses of an IP version, where one is named."""
@@ -125,7 +127,7 @@ class BridgeHops:
         links = self._snapshot.links.by_name.values() if self._snapshot.links else ()
         apart = sorted(link.name for link in links if link.isolated and link.master == bridge.name)
         if len(apart) > 1:
-            what = f"{listed(apart)} are isolated ports: they do not reach each other"
+            what = f"{few(apart)} are isolated ports: they do not reach each other"
             yield Hop("bridge", what, Mark.BROKEN, f"bridge link set dev {apart[0]} isolated off")
 
     def _parted(self, bridge: Bridge, place: Place) -> Iterator[Hop]:
@@ -152,15 +154,13 @@ class BridgeHops:
             what = f"{one.whose}, which rejects what containers send each other"
             yield Hop("firewalld zone", what, Mark.BROKEN, one.advice)
 
-    def _route(self, bridge: Bridge, route: Routed | None) -> Iterator[Hop]:
-        """By which interface the host sends to the network."""
+    def _route(self, network: Network, bridge: Bridge, route: Routed) -> Iterator[Hop]:
+        """By which other interface the host sends to the container."""
         links = self._snapshot.links
-        if route is None or links is None or bridge.name not in links.by_name:
-            return
-        if route.link != bridge.name:
+        if links is not None and bridge.name in links.by_name:
             goes = f"goes to {route.link}" if route.link else "goes nowhere"
             what = f"what is sent to {route.address} {goes}, and not to {bridge.name}"
-            advice = f"ip route get {route.address}; ip rule"
+            advice = way_back(route.address, network, links)
             yield Hop("route in", what, Mark.BROKEN, advice)
 
 
@@ -169,9 +169,8 @@ def _addresses(name: str, gateways: Sequence[Interface], links: Links) -> Iterat
     mine = links.addresses.get(name, ())
     lacking = next((gateway for gateway in gateways if gateway not in mine), None)
     if lacking is not None:
-        brd = "brd + " if lacking.version == 4 else "nodad "
         what = f"{name} lacks the address {lacking}"
-        yield Hop("bridge", what, Mark.BROKEN, f"ip addr add {lacking} {brd}dev {name}")
+        yield Hop("bridge", what, Mark.BROKEN, by_hand(name, lacking))
         return
     # What is in a VRF has a table of its own.
     is_routed = bool(links.by_name[name].master)

@@ -25,6 +25,7 @@ from podwatch.drivers.driver import DRIVERS, about
 from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup, title_of
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
+from podwatch.words.text import few
 from podwatch.words.way import Hop, Kernel, Mark, Way, WayKind
 
 _MAX_NAMED = 3
@@ -137,7 +138,7 @@ class _Teller:
             self.snapshot.containers.get(endpoint.container_id),
             self._versions[endpoint.container_id],
             self.members(endpoint.container_id),
-            [self._bridges.bridge(endpoint, address.version) for address in addresses],
+            [self._bridges.bridge(endpoint, address) for address in addresses],
             wires and [wires.get(address) for address in addresses],
             wires is None,
             self._rules.evidence(endpoint),
@@ -266,17 +267,19 @@ class _Teller:
         yield from self._rules.forward(endpoint, address, inward=True)
         if mapping.host_ip is None or not mapping.host_ip.is_loopback:
             yield from self._rules.other_firewalls(endpoint, address, inward=True)
-        yield from self._bridges.bridge(endpoint, address.version)
+        yield from self._bridges.bridge(endpoint, address)
         yield from self._link(endpoint, address, known)
         yield from hops.state(known)
+        yield from hops.inside(self.kernel, known, address)
         yield from hops.process(self.kernel, endpoint, known, mapping)
 
     def _out(self, endpoint: Endpoint, known: Container | None, address: Address) -> Iterator[Hop]:
         yield from hops.state(known)
         if known is not None and not known.is_running:
             return
+        yield from hops.inside(self.kernel, known, address)
         yield from self._link(endpoint, address, known)
-        yield from self._bridges.bridge(endpoint, address.version)
+        yield from self._bridges.bridge(endpoint, address)
         yield from self._host_forwards(endpoint, address)
         yield from self._firewalld.gate(to_a_port=False)
         yield from self._firewalld.source(endpoint, address)
@@ -304,6 +307,4 @@ class _Teller:
 
 def _few(names: Iterable[str]) -> str:
     """Some of many names, in one line."""
-    told = sorted(names)
-    more = len(told) - _MAX_NAMED
-    return ", ".join(told[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return few(sorted(names), _MAX_NAMED)

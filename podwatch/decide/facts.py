@@ -31,7 +31,13 @@ def with_sockets(seen: Kernel, sockets: Kernel) -> Kernel:
 
     All of that is told by notes: the ways are no worse for it.
     """
-    return replace(seen, held=sockets.held, bound=sockets.bound, listens=sockets.listens)
+    return replace(
+        seen,
+        held=sockets.held,
+        bound=sockets.bound,
+        listens=sockets.listens,
+        routeless=sockets.routeless,
+    )
 
 
 def _wires(snapshot: Snapshot) -> Mapping[Address, tuple[Wire, ...]] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from podwatch.drivers.sysctls import FORWARDING, Sysctl
 from podwatch.words.links import Around
 from podwatch.words.network import Address, Container, ContainerState, Endpoint, PortMapping
-from podwatch.words.text import listed
+from podwatch.words.text import few
 from podwatch.words.way import Hop, Kernel, Mark
 
 _ELSEWHERE = "publish the port on another address"
@@ -78,10 +78,17 @@ def _name(path: str) -> str:
     return Sysctl(path, "").name
 
 
+def inside(kernel: Kernel, known: Container | None, address: Address) -> Iterator[Hop]:
+    """What the daemon cannot see: whether a container has a way to what is not its neighbour's."""
+    if known is not None and known.id in kernel.routeless and address.version == 4:
+        what = f"{known.title} has no default route for IPv4: its neighbours alone get an answer"
+        yield Hop("route inside", what, Mark.NOTE, f"podman network reload {known.name}")
+
+
 def route(kernel: Kernel, address: Address, around: Around) -> Hop:
     """Whether the host has a way for what is not its neighbour's: that is the host's own matter."""
     if address.version in kernel.routed:
-        return Hop("route", f"a default route for IPv{address.version}")
+        return Hop("route", f"the host has a default route for IPv{address.version}")
     if address.version == 6 and around.deaf and not around.has_default_v6:
         link = around.deaf[0]
         what = f"{link} takes no more router advertisements since IPv6 is forwarded, and has lost "
@@ -132,7 +139,7 @@ def process(
         what = f"nothing in it listens on {port} for others"
         yield Hop("container", what, Mark.NOTE, f"podman logs {name}")
     elif silent:
-        what = f"of {port} nothing in it listens on {listed(silent)}"
+        what = f"of {port} nothing in it listens on {few(silent)}"
         yield Hop("container", what, Mark.NOTE)
     else:
         yield Hop("container", f"a process in it listens on {port}")

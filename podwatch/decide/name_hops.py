@@ -10,7 +10,7 @@ from podwatch.drivers import forwarding
 from podwatch.words.names import NameServer, Served
 from podwatch.words.network import Setup
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.text import listed
+from podwatch.words.text import few
 from podwatch.words.way import Hop, Mark
 
 _DNS = "DNS"
@@ -21,6 +21,7 @@ class NameHops:
 
     def __init__(self, snapshot: Snapshot, setup: Setup) -> None:
         self._snapshot = snapshot
+        self._setup = setup
         self._server = snapshot.names
         self._on_networks = names.on_networks(setup, snapshot)
         self._unheard = list(forwarding.unheard(setup, snapshot.drops))
@@ -48,7 +49,7 @@ class NameHops:
             yield Hop("firewalld zone", what, Mark.BROKEN, rejected.advice)
         if not server.running:
             yield Hop(_DNS, "aardvark-dns does not run", Mark.BROKEN, RESTORE)
-        elif server.deaf_s >= names.HUNG_S:
+        elif server.hangs:
             pid = server.running[0]
             what = f"aardvark-dns ({pid}) has read no query for {server.deaf_s:.0f} s"
             advice = f"kill -9 {pid}: podwatch then starts it anew"
@@ -70,7 +71,8 @@ class NameHops:
         if served.damage:
             mark = Mark.BROKEN if len(silent) == len(served.addresses) else Mark.NOTE
             what = f"aardvark-dns does not understand {served.path} ({served.damage})"
-            yield Hop(_DNS, what, mark, "podwatch status")
+            cure = names.cure_of_damage(served, self._setup, self._snapshot)
+            yield Hop(_DNS, what, mark, cure)
             return
         here = set() if links is None else links.own
         for address in () if links is None else silent:
@@ -81,13 +83,16 @@ class NameHops:
             is_taken = names.is_taken(server, address)
             what = f"aardvark-dns does not listen on {address}"
             what += ": another program has its port" if is_taken else ""
-            yield Hop(_DNS, what, Mark.BROKEN, "podwatch status" if is_taken else RESTORE)
+            cure = names.cure_of_taken(server) if is_taken else RESTORE
+            yield Hop(_DNS, what, Mark.BROKEN, cure)
         known = {entry.container_id for entry in served.entries}
-        lacking = [name for key, name in among.items() if key not in known]
+        unknown = [key for key in among if key not in known]
+        lacking = [among[key] for key in unknown]
         if lacking and not self._snapshot.busy:
-            what = f"aardvark-dns does not know {listed(lacking)}"
-            yield Hop("DNS entry", what, Mark.BROKEN, "podwatch status")
+            what = f"aardvark-dns does not know {few(lacking)}"
+            cure = names.cure_of_unknown(unknown, self._snapshot)
+            yield Hop("DNS entry", what, Mark.BROKEN, cure)
         heard = [str(address) for address in served.addresses if address not in silent]
         if heard:
             who = [name for name in among.values() if name not in lacking]
-            yield Hop(_DNS, f"aardvark-dns answers on {', '.join(heard)} for {listed(who)}")
+            yield Hop(_DNS, f"aardvark-dns answers on {', '.join(heard)} for {few(who)}")

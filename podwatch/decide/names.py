@@ -5,18 +5,15 @@ A container that asks for a name asks aardvark-dns, on the address of its networ
 nobody else: with that gone it resolves nothing at all, names outside of the host included.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from podwatch.decide.wiring import wiring
 from podwatch.words.names import NameServer, Served
 from podwatch.words.network import Address, Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.text import counted
+from podwatch.words.text import counted, few
 from podwatch.words.verdict import Missing, MissingKind, Notice, WarningKind
-
-HUNG_S = 30.0
-"""aardvark-dns that has left queries unread for so long is hung: it answers one in 0.05 ms."""
 
 MAX_NAMED = 5
 """So many networks, or containers, are named in one sentence."""
@@ -69,7 +66,7 @@ def name_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
             f"({pids}): only one of them hears of containers that come and go",
             f"kill {pids}: podwatch then starts one anew",
         )
-    if server.running and server.deaf_s >= HUNG_S:
+    if server.hangs:
         pid = server.running[0]
         yield Notice(
             WarningKind.NO_NAMES,
@@ -138,9 +135,16 @@ def _taken(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[Not
             WarningKind.NO_NAMES,
             f"{_networks(networks)}: aardvark-dns does not listen, as another program has port "
             f"{server.port} of every address",
-            f"ss -lnup 'sport = :{server.port}' names it: let it listen on certain addresses only, "
-            "or give aardvark-dns another port (dns_bind_port of containers.conf)",
+            cure_of_taken(server),
         )
+
+
+def cure_of_taken(server: NameServer) -> str:
+    """What frees the port of aardvark-dns that another program has on every address."""
+    return (
+        f"ss -lnup 'sport = :{server.port}' names it: let it listen on certain addresses only, "
+        "or give aardvark-dns another port (dns_bind_port of containers.conf)"
+    )
 
 
 def _damaged(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
@@ -155,14 +159,18 @@ def _damaged(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[N
             if answers
             else "no name of this network resolves"
         )
-        titles = _titles(served.network, setup, snapshot)
-        reload = f"; podman network reload {' '.join(titles)}" if titles else ""
         yield Notice(
             kind,
             f"network {served.network}: aardvark-dns does not understand {served.path} "
             f"({served.damage}): {then}",
-            f"rm {served.path}{reload}",
+            cure_of_damage(served, setup, snapshot),
         )
+
+
+def cure_of_damage(served: Served, setup: Setup, snapshot: Snapshot) -> str:
+    """What has netavark write a file anew that aardvark-dns does not understand."""
+    titles = _titles(served.network, setup, snapshot)
+    return f"rm {served.path}" + (f"; podman network reload {' '.join(titles)}" if titles else "")
 
 
 def _unknown_to_it(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
@@ -182,8 +190,13 @@ def _unknown_to_it(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iter
             WarningKind.NO_NAMES,
             f"network {network}: aardvark-dns does not know {_some(titles)}: "
             f"{'its' if len(titles) == 1 else 'their'} names do not resolve",
-            f"podman network reload {' '.join(titles)}",
+            cure_of_unknown(ids, snapshot),
         )
+
+
+def cure_of_unknown(ids: Iterable[str], snapshot: Snapshot) -> str:
+    """What has netavark write the entries of these containers."""
+    return f"podman network reload {' '.join(_title(key, snapshot) for key in ids)}"
 
 
 def on_networks(setup: Setup, snapshot: Snapshot) -> set[tuple[str, str]]:
@@ -215,5 +228,4 @@ def _networks(names: Sequence[str]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return few(names, MAX_NAMED)

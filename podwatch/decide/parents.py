@@ -54,14 +54,14 @@ def without_parent(snapshot: Snapshot) -> Iterator[Notice]:
         elif link is None:
             yield Notice(
                 WarningKind.PARENT,
-                f"network {file.name}: its parent {parent} is not there, and {users} are off it",
+                f"network {file.name}: its parent {parent} is not there, which cuts off {users}",
                 f"bring {parent} back (ip link), then restart the containers; none is reloaded "
                 "before",
             )
         else:
             yield Notice(
                 WarningKind.PARENT,
-                f"network {file.name}: its parent {parent} is down, and {users} are off it",
+                f"network {file.name}: its parent {parent} is down, which cuts off {users}",
                 f"ip link set {parent} up",
             )
 

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from podwatch.formats import netlink
-from podwatch.formats.netlink import attributes
 from podwatch.formats.route_messages import NEWLINK, LinkSeen, is_isolated, read_link
 
-_LINKS, _ADDRESSES, _ADDRESSES_V6, _ROUTES, _RULES, _RULES_V6 = 1, 5, 9, 7, 8, 19
+_LINKS, _ADDRESSES, _ADDRESSES_V6, _ROUTES, _ROUTES_V6, _RULES, _RULES_V6 = 1, 5, 9, 7, 11, 8, 19
 GROUPS = sum(
-    1 << (group - 1) for group in (_LINKS, _ADDRESSES, _ADDRESSES_V6, _ROUTES, _RULES, _RULES_V6)
+    1 << (group - 1)
+    for group in (_LINKS, _ADDRESSES, _ADDRESSES_V6, _ROUTES, _ROUTES_V6, _RULES, _RULES_V6)
 )
-"""RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR, _IPV4_ROUTE and those of rules: linux/rtnetlink.h."""
+"""RTNLGRP_LINK, _IPV4_IFADDR, _IPV6_IFADDR, _IPV4_ROUTE, _IPV6_ROUTE and those of rules:
+linux/rtnetlink.h."""
 
 _DELLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 17, 20, 21, 24, 25
 _OF_RULES = (32, 33)  # RTM_NEWRULE, RTM_DELRULE
@@ -25,7 +26,10 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=8BI")
 _NUMBER = struct.Struct("=I")
 _IFLA_PROTINFO = 12
-_RTA_OIF, _MAIN = 4, 254  # the second one is RT_TABLE_MAIN
+_RTA_DST, _RTA_OIF, _MAIN = 1, 4, 254  # the last one is RT_TABLE_MAIN
+_V6_BYTES = 16
+_OF_EACH_LINK = (b"\xfe\x80", b"\xff\x00")
+"""IPv6's routes for link-local addresses and for multicast: each link has them."""
 _ON_LINK = 253  # RT_SCOPE_LINK
 _OF_BRIDGES = 7  # AF_BRIDGE: what a bridge says of its ports, once more
 
@@ -80,11 +84,15 @@ def _of_address(data: Bytes, kind: int, start: int, _end: int) -> Iterator[LinkE
 def _of_route(data: Bytes, kind: int, start: int, end: int) -> Iterator[LinkEvent]:
     if _ROUTE.unpack_from(data, start)[4] != _MAIN:
         return
-    for number, at, stop in attributes(data, start + _ROUTE.size, end):
-        if number == _RTA_OIF and stop - at == _NUMBER.size:
-            (index,) = _NUMBER.unpack_from(data, at)
-            lost, port = kind == _DELROUTE, _port(data, start)
-            yield LinkEvent(index, is_address=True, is_loss=lost, asked_by=port)
+    found = netlink.find(data, start + _ROUTE.size, end, (_RTA_DST, _RTA_OIF))
+    at, stop = found.get(_RTA_DST, (0, 0))
+    if stop - at == _V6_BYTES and bytes(data[at : at + 2]) in _OF_EACH_LINK:
+        return
+    at, stop = found.get(_RTA_OIF, (0, 0))
+    if stop - at == _NUMBER.size:
+        (index,) = _NUMBER.unpack_from(data, at)
+        lost, port = kind == _DELROUTE, _port(data, start)
+        yield LinkEvent(index, is_address=True, is_loss=lost, asked_by=port)
 
 
 def _of_rule(_data: Bytes, _kind: int, _start: int, _end: int) -> Iterator[LinkEvent]:

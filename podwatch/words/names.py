@@ -38,6 +38,10 @@ class Served:
     damage: str = ""
 
 
+HUNG_S = 15.0
+"""aardvark-dns that has left queries unread for so long is hung: it answers one in 0.05 ms."""
+
+
 @dataclass(frozen=True, slots=True)
 class NameServer:
     """aardvark-dns: the process that its pid file names, and those that really are it.
@@ -46,7 +50,8 @@ class NameServer:
     that it names, "" where there is none. `running` are the processes that serve this directory.
     `sockets` has each address and port of the host that is taken for UDP, with the bytes that wait
     to be read there; `port` is the one to answer on, 0 where that is not known. `deaf_s` is for how
-    many seconds by now some query has been waiting on its sockets, and none was read.
+    many seconds by now some query has been waiting on its sockets, and none was read; one that has
+    read none for `hung_s` hangs.
     """
 
     pid_file: str
@@ -57,6 +62,12 @@ class NameServer:
     sockets: Mapping[Place, int] = field(default_factory=dict)
     port: int = 0
     deaf_s: float = 0.0
+    hung_s: float = HUNG_S
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it runs, and answers nobody."""
+        return bool(self.running) and self.deaf_s >= self.hung_s
 
     @property
     def is_alive(self) -> bool:

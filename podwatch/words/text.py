@@ -7,7 +7,7 @@ quoted, since a rule is compared and put back as it is. What is shown and acted 
 network's name, is refused where it cannot be shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -55,6 +55,13 @@ def listed(sentences: Sequence[str], most: int = 3) -> str:
     shown = "; ".join(sentences[:most])
     more = len(sentences) - most
     return f"{shown}; and {more} more" if more > 0 else shown
+
+
+def few(names: Iterable[object], most: int = 3) -> str:
+    """The first few of many names, within a sentence: "a, b, c and 2 more"."""
+    found = list(map(str, names))
+    more = len(found) - most
+    return ", ".join(found[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def lasted(seconds: float) -> str:

@@ -154,7 +154,8 @@ class Kernel:
     default route to its interface. `held` maps the ports of the host that a process keeps to its
     name and pid, "" where that could not be seen; of those in `bound` its socket may be bound and
     not listen. `listens` are the (port, protocol) on which a container listens, by its id. Nobody
-    looked who keeps or listens where these are None, or not there.
+    looked who keeps or listens where these are None, or not there. `routeless` are the ids of
+    containers without a default route for IPv4, where that was looked at.
     """
 
     forwarding: Mapping[str, bool] = field(default_factory=dict)
@@ -163,5 +164,6 @@ class Kernel:
     held: Mapping[tuple[int, str], str] | None = None
     bound: frozenset[tuple[int, str]] = frozenset()
     listens: Mapping[str, frozenset[tuple[int, str]]] = field(default_factory=dict)
+    routeless: frozenset[str] = frozenset()
     others: tuple[BaseChain, ...] = ()
     policies: tuple[Policy, ...] = ()

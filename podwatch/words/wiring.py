@@ -30,6 +30,14 @@ class Bridge:
     mtu: int = 0
 
 
+def by_hand(link: str, address: Interface) -> str:
+    """How a person gives a link an address: one of IPv6 can only be given where IPv6 is on."""
+    if address.version == 4:
+        return f"ip addr add {address} brd + dev {link}"
+    on = f"sysctl -w net.ipv6.conf.{link.replace('.', '/')}.disable_ipv6=0"
+    return f"{on}; ip addr add {address} nodad dev {link}"
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """One container on one bridge, with its addresses there."""

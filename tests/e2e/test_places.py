@@ -194,7 +194,7 @@ def test_a_parent_is_told_of_and_left_alone(there: Installed, parent: str) -> No
         return there.host.run(["podwatch", "status"], check=False).stdout
 
     there.host.run(["ip", "link", "set", parent, "down"])
-    there.until(lambda: f"its parent {parent} is down, and tv are off it" in told(), "down")
+    there.until(lambda: f"its parent {parent} is down, which cuts off tv" in told(), "down")
     assert f"ip link set {parent} up" in told()
     assert (there.status()["state"], there.check().code) == ("lost", 2)
     there.host.run(["ip", "link", "set", parent, "up"])
@@ -209,7 +209,7 @@ def test_a_parent_is_told_of_and_left_alone(there: Installed, parent: str) -> No
     there.until(lambda: there.status()["state"] == "ok", "called as before")
 
     there.host.run(["ip", "link", "delete", parent])
-    there.until(lambda: f"its parent {parent} is not there, and tv are off it" in told(), "gone")
+    there.until(lambda: f"its parent {parent} is not there, which cuts off tv" in told(), "gone")
     assert reloaded_since(there, cursor) == set()
     there.host.shell(_A_LINK.format(parent))
     there.until(lambda: reloaded_since(there, cursor) == {id_of(there, "tv")}, "reloaded")

@@ -209,7 +209,9 @@ def test_a_router_that_is_heard_no_more_is_told(there: Installed) -> None:
         assert told(there, "detour") == []
         there.host.shell(f"echo 1 > {accepts}")
         (what,) = told(there, "detour")
-        assert what.startswith(f"{link} takes no more router advertisements since IPv6 is forwarded")
+        assert what.startswith(
+            f"{link} takes no more router advertisements since IPv6 is forwarded"
+        )
         (cure,) = (one["advice"] for one in there.status()["warnings"] if one["kind"] == "detour")
         there.host.shell(cure)
         assert there.host.read(accepts).strip() == "2"

@@ -121,6 +121,13 @@ LINKS = (
         Means.NETLINK,
     ),
     NetworkFault(
+        "IPv6 route deleted",
+        "ip -6 route del fd10:89:10::/64 dev $bridge",
+        "in out name",
+        ("fd10:89:10::/64",),
+        Means.NETLINK,
+    ),
+    NetworkFault(
         "IPv6 off and on",
         "sysctl -qw net.ipv6.conf.$bridge.disable_ipv6=1; "
         "sysctl -qw net.ipv6.conf.$bridge.disable_ipv6=0",

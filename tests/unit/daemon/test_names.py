@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from podwatch.adapters.paths import Paths
+from podwatch.daemon import names as daemon_names
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.names import Names
-from podwatch.decide.names import HUNG_S
 from podwatch.words.errors import RestoreFailed, Unreadable
 from podwatch.words.links import Links
-from podwatch.words.names import Entry, NameServer, Place, Served
+from podwatch.words.names import HUNG_S, Entry, NameServer, Place, Served
 from podwatch.words.network import Endpoint, FirewallDriver, Setup
 from podwatch.words.snapshot import Part, Unknown
 
@@ -259,3 +259,23 @@ def test_one_that_ends_at_once_was_not_restored(after: NameServer | None) -> Non
     """Whatever the unit said."""
     with pytest.raises(RestoreFailed, match="was started, and does not run"):
         FakeHost(DEAD, after).mended()
+
+
+def test_who_looks_once_sees_whether_a_query_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where some wait: for a moment, and no longer than until one is read."""
+    monkeypatch.setattr(daemon_names, "_AGAIN_S", 0.001)
+    monkeypatch.setattr(daemon_names, "HUNG_ONCE_S", 0.0)
+
+    def hangs(*waiting: int) -> bool:
+        host = FakeHost(replace(WELL, sockets={AT_53: waiting[0]}))
+        names = host.names
+        names.read(None, [])
+        host.server = replace(WELL, sockets={AT_53: waiting[-1]})
+        asyncio.run(names.listen(None))
+        seen = names.read(None, [])
+        assert seen is not None
+        return seen.hangs and bool(seen.sockets[AT_53])
+
+    assert hangs(5, 5)
+    assert not hangs(5, 0)
+    assert not hangs(0, 0)

@@ -319,6 +319,23 @@ def test_the_way_of_an_answer_is_known_from_that_of_a_question(
     assert (back.is_answer, back.uplink, back.link) == (True, "eth0", "eth1")
 
 
+def test_where_the_first_goes_astray_each_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule may be for one container alone: of the others nothing is said that is not so."""
+    away = {ip_address("10.88.0.2"): "", ip_address("10.88.0.3"): "br-n"}
+    monkeypatch.setattr(kernel, "gateways", dict)
+    monkeypatch.setattr(links, "ways", lambda many: [away[to] for to, _, _ in many])
+    on = (endpoint("a", "10.88.0.2"), endpoint("b", "10.88.0.3"))
+
+    def found() -> list[tuple[str, str]]:
+        setup = Setup(FirewallDriver.NFTABLES, {"n": bridge("n")}, on)
+        routes = surroundings.around(setup, Installed.at(Paths(), None), drops=False).routes
+        return [(str(route.address), route.link) for route in routes]
+
+    assert found() == [("10.88.0.2", ""), ("10.88.0.3", "br-n")]
+    away[ip_address("10.88.0.2")] = "br-n"
+    assert found() == [("10.88.0.2", "br-n")]
+
+
 @pytest.mark.parametrize(
     ("network", "master", "asked"),
     [

@@ -34,7 +34,9 @@ RELOAD = "podman network reload web"
 
 def at_bridge(snapshot: Snapshot, version: int = 4) -> tuple[Hop, ...]:
     """What is told of web's bridge, for what it sends and is sent by this IP version."""
-    return BridgeHops(snapshot, SETUP, facts(snapshot)).bridge(SETUP.endpoints[0], version)
+    return BridgeHops(snapshot, SETUP, facts(snapshot)).bridge(
+        SETUP.endpoints[0], SETUP.endpoints[0].addresses[version == 6][0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,8 @@ def test_an_address_is_missed_by_its_own_family() -> None:
     assert at_bridge(without, 6) == (Hop("bridge", "podman1 is up, with fd89::1/64"),)
     only_v4 = replace(WHOLE, links=replace(LINKS, addresses={"podman1": GATEWAYS[:1]}))
     (hop,) = at_bridge(only_v4, 6)
-    assert hop.advice == "ip addr add fd89::1/64 nodad dev podman1"
+    on = "sysctl -w net.ipv6.conf.podman1.disable_ipv6=0"
+    assert hop.advice == f"{on}; ip addr add fd89::1/64 nodad dev podman1"
     assert at_bridge(only_v4) == (Hop("bridge", "podman1 is up, with 10.89.0.1/24"),)
 
 
@@ -87,13 +90,14 @@ def test_what_is_no_harm_to_a_bridge() -> None:
 
 
 def test_where_the_host_sends_to() -> None:
-    """By another interface, or by none, nothing gets to the container; how to see why is said."""
+    """By another interface, or by none, nothing gets to the container; what opens it is said."""
     for link, goes in (("tun0", "goes to tun0"), ("", "goes nowhere")):
         routes = tuple(replace(route, link=link) for route in WHOLE.around.routes)
         look = replace(WHOLE, around=replace(WHOLE.around, routes=routes))
         *_, hop = at_bridge(look)
         assert hop.what == f"what is sent to 10.89.0.2 {goes}, and not to podman1"
-        assert (hop.mark, hop.advice) == (Mark.BROKEN, "ip route get 10.89.0.2; ip rule")
+        cure = "ip rule add to 10.89.0.0/24 lookup main priority 1"
+        assert (hop.mark, hop.advice) == (Mark.BROKEN, cure)
     answers = tuple(replace(r, link="tun0", is_answer=True) for r in WHOLE.around.routes)
     look = replace(WHOLE, around=replace(WHOLE.around, routes=answers))
     assert {hop.mark for hop in at_bridge(look)} == {Mark.OPEN}
@@ -104,7 +108,9 @@ def test_what_is_not_known_of_a_bridge() -> None:
     (hop,) = at_bridge(replace(WHOLE, links=None))
     assert (hop.mark, hop.advice) == (Mark.UNKNOWN, "ip link")
     setup = replace(SETUP, networks={})
-    (hop,) = BridgeHops(WHOLE, setup, facts(WHOLE)).bridge(SETUP.endpoints[0], 4)
+    (hop,) = BridgeHops(WHOLE, setup, facts(WHOLE)).bridge(
+        SETUP.endpoints[0], SETUP.endpoints[0].addresses[0][0]
+    )
     assert hop == Hop("bridge", "nothing says which it is", Mark.UNKNOWN)
 
 

@@ -10,6 +10,7 @@ from podwatch.decide.hops import (
     forwarding,
     host_address,
     host_port,
+    inside,
     no_address,
     process,
     route,
@@ -160,7 +161,7 @@ SINGLE = PortMapping(9000, 90, "tcp")
         (
             RANGE,
             {90},
-            "of 90-92/tcp nothing in it listens on 91; 92",
+            "of 90-92/tcp nothing in it listens on 91, 92",
             Mark.NOTE,
             "",
         ),
@@ -197,3 +198,15 @@ def test_who_keeps_ports_and_listens_only_root_sees() -> None:
     """Where nobody looked, as the daemon cannot, nothing is told of it."""
     assert list(host_port(Kernel(), ONE)) == []
     assert list(process(Kernel(), ENDPOINT, None, ONE)) == []
+
+
+def test_a_container_without_a_way_out_is_told_by_a_note() -> None:
+    """To who can look into it; what has no IPv4 has no such route to lack."""
+    known = Container("a" * 64, "web")
+    kernel = Kernel(routeless=frozenset({known.id}))
+    (hop,) = inside(kernel, known, ip_address("10.89.0.2"))
+    assert (hop.mark, hop.advice) == (Mark.NOTE, "podman network reload web")
+    assert hop.what.startswith("web has no default route for IPv4")
+    assert list(inside(kernel, known, ip_address("fd89::2"))) == []
+    assert list(inside(Kernel(), known, ip_address("10.89.0.2"))) == []
+    assert list(inside(kernel, None, ip_address("10.89.0.2"))) == []

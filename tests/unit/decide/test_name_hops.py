@@ -24,7 +24,7 @@ def test_names_that_are_answered() -> None:
     """It is said where, and for whom; no way is there where no network has names."""
     (way,) = names(WHOLE)
     assert way.title == "names of db, web on app"
-    what = "aardvark-dns answers on 10.89.0.1, fd89::1 for db; web"
+    what = "aardvark-dns answers on 10.89.0.1, fd89::1 for db, web"
     assert way.hops == (Hop("DNS", what),)
     assert names(replace(WHOLE, names=None)) == []
 
@@ -40,18 +40,19 @@ def test_names_that_are_answered() -> None:
             "aardvark-dns (7) has read no query for 60 s",
             "kill -9 7: podwatch then starts it anew",
         ),
-        ("unknown to it", "DNS entry", "aardvark-dns does not know db", "podwatch status"),
+        ("unknown to it", "DNS entry", "aardvark-dns does not know db", "podman network reload db"),
         (
             "damaged names",
             "DNS",
             "aardvark-dns does not understand /run/app (line 2)",
-            "podwatch status",
+            "rm /run/app; podman network reload db web",
         ),
         (
             "port 53 taken",
             "DNS",
             "aardvark-dns does not listen on 10.89.0.1: another program has its port",
-            "podwatch status",
+            "ss -lnup 'sport = :53' names it: let it listen on certain addresses only, or give "
+            "aardvark-dns another port (dns_bind_port of containers.conf)",
         ),
         (
             "no address",

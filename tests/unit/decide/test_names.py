@@ -7,10 +7,10 @@ from ipaddress import ip_address, ip_interface
 
 import pytest
 
-from podwatch.decide.names import HUNG_S, lost_names, name_notices
+from podwatch.decide.names import lost_names, name_notices
 from podwatch.words.gates import NetworkFile
 from podwatch.words.links import Links
-from podwatch.words.names import Entry, NameServer, Served
+from podwatch.words.names import HUNG_S, Entry, NameServer, Served
 from podwatch.words.network import (
     Container,
     ContainerClass,

@@ -48,7 +48,7 @@ def test_a_parent_that_is_down(kind: ContainerClass) -> None:
     assert told(down) == [
         (
             WarningKind.PARENT,
-            "network lan: its parent eth1 is down, and tv are off it",
+            "network lan: its parent eth1 is down, which cuts off tv",
             "ip link set eth1 up",
         )
     ]
@@ -60,7 +60,7 @@ def test_a_parent_that_is_gone() -> None:
     gone = replace(WHOLE, links=Links({"eth7": Link("eth7", 9)}))
     ((kind, what, advice),) = told(gone)
     assert kind is WarningKind.PARENT
-    assert what == "network lan: its parent eth1 is not there, and tv are off it"
+    assert what == "network lan: its parent eth1 is not there, which cuts off tv"
     assert "bring eth1 back" in advice
     assert judge(gone).missing == ()
 
@@ -97,4 +97,4 @@ def test_of_many_some_are_named() -> None:
     """Five by name, and how many more there are."""
     many = {f"c{n}": Container(f"c{n}", f"tv{n}", networks=("lan",)) for n in range(7)}
     ((_, what, _),) = told(replace(WHOLE, containers=many, links=Links({})))
-    assert "tv0, tv1, tv2, tv3, tv4 and 2 more are off it" in what
+    assert "cuts off tv0, tv1, tv2, tv3, tv4 and 2 more" in what

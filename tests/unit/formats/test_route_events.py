@@ -2,6 +2,7 @@
 """What is read of rtnetlink's notifications."""
 
 import struct
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
@@ -68,6 +69,18 @@ def test_a_route_by_its_link(kind: int, *, is_loss: bool) -> None:
     assert list(parse_events(message(kind, body))) == []
     local = struct.pack("=8BI", 2, 32, 0, 0, 255, 2, 254, 2, 0)
     assert list(parse_events(message(kind, local + by))) == []
+
+
+def test_routes_that_each_link_has_are_passed_over() -> None:
+    """Of IPv6: a container's start makes some, and no subnet of Podman's is one of them."""
+
+    def told(to: str) -> list[LinkEvent]:
+        body = struct.pack("=8BI", 10, 64, 0, 0, 254, 2, 0, 1, 0)
+        by = attribute(1, ip_address(to).packed) + attribute(4, struct.pack("=i", 3))
+        return list(parse_events(message(25, body + by)))
+
+    assert told("fd10:89:10::") == [LinkEvent(3, is_address=True, is_loss=True)]
+    assert told("fe80::") == told("ff00::") == []
 
 
 def test_messages_of_other_kinds_are_passed_over() -> None:

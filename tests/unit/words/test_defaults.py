@@ -9,7 +9,7 @@ from typing import Any
 
 import podwatch.words
 from podwatch.words.dhcp import Unit
-from podwatch.words.names import NameServer
+from podwatch.words.names import HUNG_S, NameServer
 from podwatch.words.network import Container
 from podwatch.words.rules import Rule, RuleKind
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Part, Unknown
@@ -40,6 +40,7 @@ SAID = {
     ("way", "Wire", "is_up_inside"): True,
     ("links", "Around", "has_default_v6"): True,
     ("snapshot", "Firewalld", "in_kernel"): True,
+    ("names", "NameServer", "hung_s"): HUNG_S,
     ("gates", "Gates", "dns_ports"): frozenset({53}),
 }
 """Defaults that claim something, each as most networks, links and rules are."""
