@@ -76,6 +76,9 @@ def lines_of(incident: Mapping[str, Any]) -> Iterator[str]:
     """One incident for a person: when, for how long, what, who and how."""
     began = datetime.fromtimestamp(incident["began"]).astimezone()
     yield f"{began:%Y-%m-%d %H:%M:%S}  {_outcome(incident)}"
+    if incident["told"]:
+        yield f"    told:    {clean(listed(incident['told']))}"
+        return
     missing = [clean(sentence) for sentence in incident["missing"]]
     more = incident["missing_count"] - len(missing)
     yield f"    missing: {listed(missing)}" + (f" (and {more} not kept)" if more > 0 else "")
@@ -89,6 +92,8 @@ def lines_of(incident: Mapping[str, Any]) -> Iterator[str]:
 def _outcome(incident: Mapping[str, Any]) -> str:
     if not incident["ended"]:
         return "going on, or nobody saw its end"
+    if incident["told"]:
+        return f"over after {lasted(incident['took_ms'] / 1000)}"
     verified = "verified" if incident["verified"] else "not verified"
     # When the loss happened while nobody looked, the outage began earlier than the incident.
     since = " of podwatch's start" if incident["by"] == "absent" else ""

@@ -70,8 +70,7 @@ def name_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
         pid = server.running[0]
         yield Notice(
             WarningKind.NO_NAMES,
-            f"aardvark-dns ({pid}) does not answer: queries wait on its sockets, and it has read "
-            f"none for {server.deaf_s:.0f} s",
+            f"aardvark-dns ({pid}) does not answer: queries wait on its sockets, and it reads none",
             f"kill -9 {pid}: podwatch then starts it anew",
         )
     yield from _taken(server, setup, snapshot)

@@ -34,6 +34,9 @@ RECORD: Mapping[str, Any] = {
     "process": SHAPE["last_incident"]["process"],
     "missing": [""],
     "missing_count": 0,  # `missing` holds no more than the first 20
+    "told": [
+        ""
+    ],  # what closed a way, or will, and was not podwatch's to mend: then nothing is missing
     **{kind.name: 0 for kind in reported()},  # how much of each kind of thing was missing
     "containers": 0,
     "how": [""],  # what was tried, in order
@@ -69,6 +72,7 @@ def record(incident: Incident) -> dict[str, Any]:
         "process": incident.cause.facts_for_root,
         "missing": incident.missing[:MAX_MISSING],
         "missing_count": len(incident.missing),
+        "told": incident.told,
         **incident.counts,
         "containers": incident.containers,
         "how": incident.attempts[:MAX_MISSING],

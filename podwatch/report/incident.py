@@ -16,6 +16,7 @@ from podwatch.words.cause import Cause, CauseKind
 from podwatch.words.text import counted, lasted, listed
 from podwatch.words.verdict import Verdict
 
+_INSIDE = ("counts", "kinds", "told")
 MAX_SENTENCES = 2000
 """Sentences of an incident at most, so that a store of them stays bounded."""
 
@@ -25,9 +26,10 @@ class Incident:
     """What was missing (in sentences and in numbers), why, what was tried, and how it ended.
 
     `counts` says how much of each kind of thing was missing, by the kind's name. `methods` are the
-    means tried. `began` and `restored_at` are seconds since the epoch. `missing`, `counts` and
-    `containers` grow when a later look finds more of it. `verified` is True when a look after the
-    last attempt found everything there.
+    means tried. `told` is what closes a way and is not podwatch's to mend: then nothing is missing.
+    `began` and `restored_at` are seconds since the epoch. `missing`, `counts` and `containers` grow
+    when a later look finds more of it. `verified` is True when a look after the last attempt found
+    everything there.
     """
 
     began: float
@@ -41,6 +43,7 @@ class Incident:
     verified: bool = False
     took_ms: int = 0
     line: str = ""
+    told: list[str] = field(default_factory=list)
     kinds: Sequence[Kind] = KINDS
 
     def __post_init__(self) -> None:
@@ -71,9 +74,7 @@ class Incident:
 
     def end(self, now: float, took_s: float) -> None:
         """Everything is there again, as a look at `now` found, `took_s` seconds after it began."""
-        self.restored_at = now
-        self.verified = True
-        self.took_ms = max(0, round(took_s * 1000))
+        self.over(now, took_s)
         how = "; ".join(self.attempts[-5:]) or "by somebody else"
         # What was lost while nobody looked was lost for longer.
         since = " of podwatch's start" if self.cause.kind is CauseKind.ABSENT else ""
@@ -82,10 +83,16 @@ class Incident:
             f"{listed(self.missing)}; cause: {self.cause.text or 'not known'}; how: {how}"
         )
 
+    def over(self, now: float, took_s: float) -> None:
+        """A look at `now` found nothing of it any more, `took_s` seconds after it began."""
+        self.restored_at = now
+        self.verified = True
+        self.took_ms = max(0, round(took_s * 1000))
+
     def public(self) -> dict[str, Any]:
         """What everybody may know of it, as status.SHAPE["last_incident"] describes it."""
         cause = {"cause": self.cause.text, "by": self.cause.label, "process": self.cause.facts}
-        own = {key: value for key, value in vars(self).items() if key not in ("counts", "kinds")}
+        own = {key: value for key, value in vars(self).items() if key not in _INSIDE}
         return {**own, **self.counts, **cause}
 
     @property

@@ -6,6 +6,7 @@ Which losses are one incident is decided in incidents.py.
 """
 
 from podwatch.decide.decision import Decision
+from podwatch.report.closures import Closures
 from podwatch.report.events import Event
 from podwatch.report.flapping import Flapping
 from podwatch.report.history import History
@@ -29,6 +30,7 @@ class Ledger:
 
     def __init__(self, remarks: Remarks, history: History | None, log: Log) -> None:
         self.incidents = Incidents()
+        self._closures = Closures()
         self.counters = {"looks": 0, "incidents": 0, "restored": 0, "failed": 0}
         self.tally = Tally()
         self.flapping = Flapping()
@@ -57,6 +59,8 @@ class Ledger:
             self._remember(incident)
         for incident in changes.began:
             self._began(incident, decision, now)
+        for told in self._closures.looked(verdict, now=now, at=at):
+            self._remember(told)
         if not verdict.missing:
             self._failures.clear()
 

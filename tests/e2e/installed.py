@@ -120,7 +120,11 @@ class Installed:
         return int(self.status()["counters"]["incidents"])
 
     def history(self) -> list[dict[str, Any]]:
-        """Every incident that is written down, the oldest first."""
+        """Every loss that is written down, the oldest first."""
+        return [incident for incident in self.written() if incident["missing"]]
+
+    def written(self) -> list[dict[str, Any]]:
+        """The whole history: what was told and left, too."""
         told = self.host.run(["podwatch", "history", "--json", "-n", "0"]).stdout
         return [json.loads(line) for line in told.splitlines()]
 

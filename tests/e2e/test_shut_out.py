@@ -156,6 +156,7 @@ def test_a_route_of_others_is_told(there: Installed, fault: str) -> None:
         assert what.startswith("network podman: what is sent to 10.88.0.")
         assert "goes nowhere" in what
         assert there.status()["state"] == "lost"
+        assert there.written()[-1]["told"] == [what]
     finally:
         there.host.shell(f"ip {fault.replace('add', 'delete')} {place}")
     assert told(there, "route") == []
