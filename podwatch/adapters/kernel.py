@@ -6,8 +6,8 @@ sandbox: that is for `podwatch explain`. What cannot be read is left out.
 """
 
 import os
-from collections.abc import Mapping
-from ipaddress import IPv4Address
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,6 +17,7 @@ from podwatch.formats.proc_net import (
     default_gateways,
     default_routes,
     parse_listening,
+    routes_within,
 )
 from podwatch.formats.proc_net import route_links as route_links_in
 from podwatch.words.text import clean
@@ -72,6 +73,11 @@ def default_links() -> tuple[str, ...]:
 def route_links() -> tuple[str, ...]:
     """The interfaces that IPv4's routes lead to, each once."""
     return tuple(dict.fromkeys(route_links_in(_text(_ROUTES[4]))))
+
+
+def has_routes_within(subnets: Collection[IPv4Network]) -> bool:
+    """Whether a route of IPv4 is for a part of one of these subnets alone."""
+    return routes_within(_text(_ROUTES[4]), subnets)
 
 
 def gateways() -> dict[str, IPv4Address]:

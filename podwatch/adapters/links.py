@@ -16,19 +16,21 @@ from functools import partial
 from pathlib import Path
 
 from podwatch.adapters.files import open_regular, read_proc
+from podwatch.adapters.rtnetlink import Questions, Refused
 from podwatch.formats.route_messages import (
     AddressSeen,
     LinkSeen,
     NumberSeen,
     RouteSeen,
+    RuleSeen,
     Seen,
     addresses_request,
     links_request,
     number_order,
     number_request,
-    parse_dump,
     route_request,
     routes_request,
+    rules_request,
 )
 from podwatch.formats.route_orders import (
     address_order,
@@ -48,14 +50,9 @@ from podwatch.words.wiring import by_hand
 NAMESPACES = Path("/run/netns")
 """Where podman keeps each network namespace by a file (containers/common pkg/netns)."""
 
-_NETLINK_ROUTE = 0
-_SOL_NETLINK = 270
-_NETLINK_GET_STRICT_CHK = 12  # linux/netlink.h, since Linux 4.20: before, targets are passed over
-_DATAGRAM = 64 * 1024
-_TIMEOUT_S = 1.0
-_TRIES = 10
 _GO_NOWHERE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES)
 _NO_TABLE = (errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)  # no address, or no IPv6
+_OWN_RULES = (0, 32766, 32767)  # tables local, main and default: ip-rule(8)
 _GIVEN = b"3"  # NET_ADDR_SET, linux/netdevice.h
 _CAP_NET_ADMIN = 12  # linux/capability.h
 
@@ -159,6 +156,15 @@ def ways(asked: Iterable[tuple[Address, Address | None, str]]) -> list[str | Non
     return found
 
 
+def has_rules() -> bool:
+    """Whether there is a rule for routing that is not the kernel's own.
+
+    Raises LinksUnreadable where the kernel does not tell.
+    """
+    with _Questions() as questions:
+        return any(rule.priority not in _OWN_RULES for rule in questions.rules())
+
+
 def keep_mac(link: Link) -> None:
     """Give a bridge the MAC that it has, by which it keeps it whatever ports come and go.
 
@@ -175,7 +181,7 @@ def keep_mac(link: Link) -> None:
         with _Questions() as questions:
             questions.order(lambda number: mac_order(number, link.index, link.mac))
     except LinksUnreadable as exc:
-        if isinstance(exc, _Refused) and exc.errno == errno.ENODEV:
+        if isinstance(exc, Refused) and exc.errno == errno.ENODEV:
             return
         raise RestoreFailed(
             f"cannot keep the MAC of {link.name}: {exc}",
@@ -243,7 +249,7 @@ class Orders:
             self._questions = self._questions or _Questions()
             self._questions.order(order)
         except LinksUnreadable as exc:
-            if isinstance(exc, _Refused) and exc.errno == errno.EEXIST:
+            if isinstance(exc, Refused) and exc.errno == errno.EEXIST:
                 return
             reason = str(exc).partition(": ")[2] or str(exc)
             raise RestoreFailed(f"cannot {what}: {reason}", hint=how) from exc
@@ -256,40 +262,17 @@ def _index(name: str) -> int:
         raise RestoreFailed(f"there is no link {name} any more", hint="ip link") from exc
 
 
-class _Questions:
-    """A socket for a few questions, one after the other."""
-
-    def __init__(self) -> None:
-        self._number = 0
-        self._buffer = memoryview(bytearray(_DATAGRAM))
-        try:
-            self._socket = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
-            )
-        except OSError as exc:
-            raise _wrapped("open an rtnetlink socket", exc.errno) from exc
-        try:
-            self._socket.settimeout(_TIMEOUT_S)
-            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
-            self._socket.bind((0, 0))
-        except OSError as exc:
-            self._socket.close()
-            raise _wrapped("ask rtnetlink", exc.errno) from exc
-
-    def __enter__(self) -> "_Questions":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+class _Questions(Questions):
+    """About links, addresses, routes and rules."""
 
     def links(self) -> list[LinkSeen]:
         """All links of the host."""
-        found = self._ask(links_request, "list links")
+        found = self.ask(links_request, "list links")
         return [message for message in found if isinstance(message, LinkSeen)]
 
     def addresses(self) -> list[AddressSeen]:
         """All addresses of the host."""
-        found = self._ask(addresses_request, "list addresses")
+        found = self.ask(addresses_request, "list addresses")
         return [message for message in found if isinstance(message, AddressSeen)]
 
     def inside(self, netns_id: int) -> tuple[list[LinkSeen], list[AddressSeen]] | None:
@@ -298,9 +281,9 @@ class _Questions:
         Nothing of a namespace of those who are above this host: it is no container's on it.
         """
         try:
-            links = self._ask(lambda number: links_request(number, netns_id), "list links")
-            found = self._ask(lambda number: addresses_request(number, netns_id), "list addresses")
-        except _Refused as exc:
+            links = self.ask(lambda number: links_request(number, netns_id), "list links")
+            found = self.ask(lambda number: addresses_request(number, netns_id), "list addresses")
+        except Refused as exc:
             if exc.errno == errno.EINVAL:
                 return None
             if exc.errno == errno.EACCES and _is_capable():
@@ -319,11 +302,11 @@ class _Questions:
         descriptor = open_regular(path)
         try:
             for _ in range(2):
-                found = self._ask(partial(number_request, descriptor=descriptor), "ask for it")
+                found = self.ask(partial(number_request, descriptor=descriptor), "ask for it")
                 number = next((one.number for one in found if isinstance(one, NumberSeen)), -1)
                 if number >= 0:
                     return number
-                self._ask(partial(number_order, descriptor=descriptor), "number a namespace")
+                self.ask(partial(number_order, descriptor=descriptor), "number a namespace")
         finally:
             os.close(descriptor)
         raise LinksUnreadable(f"cannot number the namespace {path}: it gets none")
@@ -333,65 +316,37 @@ class _Questions:
         found: list[Seen] = []
         for version in (4, 6):
             try:
-                found += self._ask(partial(routes_request, version=version), "list routes")
-            except _Refused as exc:
+                found += self.ask(partial(routes_request, version=version), "list routes")
+            except Refused as exc:
                 if exc.errno not in _NO_TABLE:
                     raise
         return [message for message in found if isinstance(message, RouteSeen)]
 
+    def rules(self) -> list[RuleSeen]:
+        """All rules for routing."""
+        found: list[Seen] = []
+        for version in (4, 6):
+            try:
+                found += self.ask(partial(rules_request, version=version), "list rules")
+            except Refused as exc:
+                if exc.errno not in _NO_TABLE:
+                    raise
+        return [message for message in found if isinstance(message, RuleSeen)]
+
     def route(self, to: Address, source: Address | None, index: int) -> int | None:
         """The index of the link by which a packet goes, 0 for none; None if it is not told."""
         try:
-            found = self._ask(
+            found = self.ask(
                 lambda number: route_request(number, to, source, index), "ask for a route"
             )
-        except _Refused as exc:
+        except Refused as exc:
             # A blackhole says EINVAL; so does what comes in by a link that it cannot come in by.
             ends = exc.errno in _GO_NOWHERE or (exc.errno == errno.EINVAL and not index)
             return 0 if ends else None
         return next((message.index for message in found if isinstance(message, RouteSeen)), None)
-
-    def order(self, order: Callable[[int], bytes]) -> None:
-        """Change something. Raises LinksUnreadable where the kernel refuses."""
-        self._ask(order, "change a link")
-
-    def _ask(self, question: Callable[[int], bytes], what: str) -> list[Seen]:
-        for _ in range(_TRIES):
-            self._number += 1
-            found: list[Seen] = []
-            is_whole, refusal = True, None
-            try:
-                self._socket.sendto(question(self._number), (0, 0))
-                while refusal is None:
-                    size, sender = self._socket.recvfrom_into(self._buffer)
-                    if sender[0] == 0:
-                        piece = parse_dump(self._buffer[:size], self._number)
-                        found += piece.seen
-                        is_whole = is_whole and not piece.interrupted
-                        refusal = piece.ended
-            except OSError as exc:
-                raise _wrapped(what, exc.errno) from exc
-            if refusal:
-                raise _Refused(what, refusal)
-            if is_whole:
-                return found
-        raise LinksUnreadable(f"cannot {what}: they change faster than they can be read")
 
 
 def _is_capable() -> bool:
     """Whether this process has CAP_NET_ADMIN over the namespaces that are made on this host."""
     found = re.search(r"^CapEff:\s*([0-9a-f]+)$", read_proc("/proc/self/status").decode(), re.M)
     return found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)
-
-
-class _Refused(LinksUnreadable):
-    """The kernel's own refusal, with its number."""
-
-    def __init__(self, what: str, number: int) -> None:
-        super().__init__(str(_wrapped(what, number)))
-        self.errno = number
-
-
-def _wrapped(what: str, number: int | None) -> LinksUnreadable:
-    reason = os.strerror(number) if number else "no answer in time"
-    return LinksUnreadable(f"cannot {what}: {reason}")

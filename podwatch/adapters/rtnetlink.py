@@ -1,21 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A socket that hears rtnetlink's notifications, on the loop: what they are about is for its owner.
+"""rtnetlink's two kinds of sockets: one hears notifications, on the loop, one asks questions.
 
-The kernel's usual buffer overflows when a few containers are reloaded; SO_RCVBUFFORCE passes
-net.core.rmem_max, for which it needs CAP_NET_ADMIN.
+What they are about is for their owners. The kernel's usual buffer overflows when a few containers
+are reloaded; SO_RCVBUFFORCE passes net.core.rmem_max, for which it needs CAP_NET_ADMIN.
 """
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable
+from typing import Self
 
-from podwatch.words.errors import Unreadable
+from podwatch.formats.route_messages import Seen, parse_dump
+from podwatch.words.errors import LinksUnreadable, Unreadable
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _BUFFER_BYTES = 4 * 1024 * 1024
 _DATAGRAM = 32768
 _AT_ONCE = 256
+_NETLINK_ROUTE = 0
+_SOL_NETLINK = 270
+_NETLINK_GET_STRICT_CHK = 12  # linux/netlink.h, since Linux 4.20: before, targets are passed over
+_ANSWER_BYTES = 64 * 1024
+_TIMEOUT_S = 1.0
+_TRIES = 10
 
 
 class Notifications:
@@ -114,3 +123,73 @@ def _enlarge(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
     except PermissionError:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+
+
+class Questions:
+    """A socket for a few questions, one after the other."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._buffer = memoryview(bytearray(_ANSWER_BYTES))
+        try:
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
+            )
+        except OSError as exc:
+            raise _wrapped("open an rtnetlink socket", exc.errno) from exc
+        try:
+            self._socket.settimeout(_TIMEOUT_S)
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
+            self._socket.bind((0, 0))
+        except OSError as exc:
+            self._socket.close()
+            raise _wrapped("ask rtnetlink", exc.errno) from exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def order(self, order: Callable[[int], bytes]) -> None:
+        """Change something. Raises LinksUnreadable where the kernel refuses."""
+        self.ask(order, "change a link")
+
+    def ask(self, question: Callable[[int], bytes], what: str) -> list[Seen]:
+        """The whole answer to a question, which is given its number; `what` is done, in words.
+
+        Raises Refused for the kernel's own refusal, LinksUnreadable where there is no answer.
+        """
+        for _ in range(_TRIES):
+            self._number += 1
+            found: list[Seen] = []
+            is_whole, refusal = True, None
+            try:
+                self._socket.sendto(question(self._number), (0, 0))
+                while refusal is None:
+                    size, sender = self._socket.recvfrom_into(self._buffer)
+                    if sender[0] == 0:
+                        piece = parse_dump(self._buffer[:size], self._number)
+                        found += piece.seen
+                        is_whole = is_whole and not piece.interrupted
+                        refusal = piece.ended
+            except OSError as exc:
+                raise _wrapped(what, exc.errno) from exc
+            if refusal:
+                raise Refused(what, refusal)
+            if is_whole:
+                return found
+        raise LinksUnreadable(f"cannot {what}: they change faster than they can be read")
+
+
+class Refused(LinksUnreadable):
+    """The kernel's own refusal, with its number."""
+
+    def __init__(self, what: str, number: int) -> None:
+        super().__init__(str(_wrapped(what, number)))
+        self.errno = number
+
+
+def _wrapped(what: str, number: int | None) -> LinksUnreadable:
+    reason = os.strerror(number) if number else "no answer in time"
+    return LinksUnreadable(f"cannot {what}: {reason}")

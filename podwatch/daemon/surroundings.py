@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 from podwatch.adapters import aardvark, kernel, links
 from podwatch.adapters.libnftables import Nftables
@@ -206,9 +207,13 @@ def _kept(setup: Setup, keepers: Collection[str]) -> Iterator[tuple[str, str]]:
 def _routes(setup: Setup) -> Iterator[Routed]:
     """Which way packets to a container of each network go, and the answers of one with ports.
 
-    Where one of them goes astray, to each of its network.
+    Where that one goes astray, and where others have rules or routes that may be for one container
+    alone, to each.
     """
     gateways = kernel.gateways()
+    subnets = [one for network in setup.networks.values() for one in network.subnets]
+    fours = [subnet for subnet in subnets if isinstance(subnet, IPv4Network)]
+    first = MAX_ASKED if links.has_rules() or kernel.has_routes_within(fours) else 1
     asked: list[_Asked] = []
     all_on: dict[Routed, tuple[str, list[Address]]] = {}
     for network_id, network in list(setup.networks.items())[:MAX_NETWORKS]:
@@ -224,10 +229,11 @@ def _routes(setup: Setup) -> Iterator[Routed]:
                 for address, _ in endpoint.addresses
                 if address.version == version
             ]
-            for address, _ in on[:1]:
+            for number, (address, _) in enumerate(on[:first]):
                 to = Routed(network_id, address, "")
                 asked.append((to, (address, None, "")))
-                all_on[to] = network.bridge, [other for other, _ in on[1:MAX_ASKED]]
+                if number == 0:
+                    all_on[to] = network.bridge, [other for other, _ in on[first:MAX_ASKED]]
             public = [address for address, endpoint in on if forwarding.publishes(endpoint)]
             for uplink, gateway in gateways.items() if public and version == 4 else ():
                 routed = Routed(network_id, public[0], "", is_answer=True, uplink=uplink)

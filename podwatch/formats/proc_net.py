@@ -2,9 +2,9 @@
 """The files of /proc/net: texts in, words out. Pure. Formats are those of proc(5)."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, ip_address
 
 from podwatch.words.names import Place
 
@@ -76,6 +76,17 @@ def route_links(text: str) -> Iterator[str]:
         fields = line.split()
         if len(fields) > 7:
             yield fields[0]
+
+
+def routes_within(text: str, subnets: Collection[IPv4Network]) -> bool:
+    """Whether a line of /proc/net/route is for a part of one of these subnets alone."""
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        with suppress(ValueError, IndexError):
+            to = IPv4Network((_packed(fields[1]), str(IPv4Address(_packed(fields[7])))))
+            if any(to != subnet and to.subnet_of(subnet) for subnet in subnets):
+                return True
+    return False
 
 
 def default_gateways(text: str) -> Iterator[tuple[str, IPv4Address]]:

@@ -20,6 +20,7 @@ from podwatch.words.network import Address, Interface, Subnet
 NEWLINK, GETLINK = 16, 18  # linux/rtnetlink.h
 NEWADDR, GETADDR = 20, 22
 NEWROUTE, GETROUTE = 24, 26
+_NEWRULE, _GETRULE = 32, 34
 
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, scope, index
@@ -52,6 +53,7 @@ _NETCONF_SIZE = 4  # struct netconfmsg, padded
 _ONE_SETTING = ({1, 2}, {1, 3})  # NETCONFA_IFINDEX and _FORWARDING, or _RP_FILTER: linux/netconf.h
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_TARGET_NETNSID = 1, 2, 10  # linux/if_addr.h
 _NEWNSID, _GETNSID = 88, 90  # RTM_NEWNSID, RTM_GETNSID
+_RULE_BYTES, _FRA_PRIORITY = 12, 6  # struct fib_rule_hdr, FRA_PRIORITY: linux/fib_rules.h
 _NSID_BODY = bytes(4)  # struct rtgenmsg, padded
 _NETNSA_NSID, _NETNSA_FD = 1, 3  # linux/net_namespace.h
 
@@ -104,10 +106,17 @@ class RouteSeen:
     to: Subnet | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RuleSeen:
+    """A rule for routing; 0 is the `priority` of the kernel's first one."""
+
+    priority: int
+
+
 _MAX_KEPT = 4096
 """So many messages are kept with what they tell: those of about a thousand containers."""
 
-Seen = LinkSeen | AddressSeen | RouteSeen | NumberSeen
+Seen = LinkSeen | AddressSeen | RouteSeen | NumberSeen | RuleSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +180,12 @@ def routes_request(sequence: int, version: int) -> bytes:
     """The question for the main table's routes of one IP version."""
     body = _ROUTE.pack(2 if version == 4 else 10, 0, 0, 0, _MAIN, 0, 0, 0, 0)
     return netlink.request(GETROUTE, body, flags=_DUMP, sequence=sequence)
+
+
+def rules_request(sequence: int, version: int) -> bytes:
+    """The question for the rules for routing of one IP version."""
+    body = bytes([2 if version == 4 else 10]) + bytes(_RULE_BYTES - 1)
+    return netlink.request(_GETRULE, body, flags=_DUMP, sequence=sequence)
 
 
 def _number(number: int, value: int) -> bytes:
@@ -261,6 +276,11 @@ def _numbered(data: bytes | memoryview, at: int, end: int) -> NumberSeen | None:
     return None
 
 
+def _rule(data: bytes | memoryview, at: int, end: int) -> RuleSeen:
+    found = netlink.find(data, at + _RULE_BYTES, end, (_FRA_PRIORITY,))
+    return RuleSeen(_read_number(data, found, _FRA_PRIORITY) or 0)
+
+
 def _address(data: bytes | memoryview, at: int, end: int) -> AddressSeen | None:
     family, prefix, _, _, index = _ADDRESS.unpack_from(data, at)
     raw = b""
@@ -278,6 +298,7 @@ _READERS: dict[int, tuple[int, Callable[[bytes | memoryview, int, int], Seen | N
     NEWADDR: (_ADDRESS.size, _address),
     NEWROUTE: (_ROUTE.size, _route),
     _NEWNSID: (len(_NSID_BODY), _numbered),
+    _NEWRULE: (_RULE_BYTES, _rule),
 }
 """What is read of each kind of message, and how many bytes stand before its attributes."""
 

@@ -164,6 +164,30 @@ def test_a_route_of_others_is_told(there: Installed, fault: str) -> None:
 
 
 @pytest.mark.parametrize("there", ["forky"], indirect=True)
+def test_a_rule_for_one_container_is_told_of_that_one(there: Installed) -> None:
+    """Whichever of its network it is; the ways of the others are open, and the advice cures."""
+    address = there.host.podman(
+        "inspect", "--format", "{{.NetworkSettings.IPAddress}}", "web-b"
+    ).strip()
+    there.host.shell(f"ip rule add pref 100 to {address}/32 blackhole")
+    try:
+        there.until(lambda: there.host.client.http(8082) is None, "taken away")
+        there.until(lambda: there.status()["state"] == "lost", "told")
+        (warning,) = [one for one in there.status()["warnings"] if one["kind"] == "route"]
+        assert f"what is sent to {address} goes nowhere" in warning["what"]
+        explained = there.host.run(["podwatch", "explain"], check=False).stdout
+        broken = [line for line in explained.splitlines() if "BROKEN" in line]
+        assert broken
+        assert all("web-b" in line for line in broken)
+        there.host.shell(warning["advice"])
+        there.until(lambda: there.host.client.http(8082) == "web-b", "cured")
+        there.until(lambda: there.status()["state"] == "ok", "said so")
+    finally:
+        there.host.shell("ip rule del pref 100; ip rule del pref 1", check=False)
+    there.until_whole()
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
 def test_a_vpn_that_takes_the_answers_is_told(there: Installed) -> None:
     """What containers answer leaves by another interface than it came: told, and not repaired."""
     there.host.shell(
@@ -198,7 +222,6 @@ def test_a_router_that_is_heard_no_more_is_told(there: Installed) -> None:
     """Since IPv6 is forwarded, with what has it heard again, before its default route is gone."""
     link, client = HOST_LINK, there.host.client
     accepts = f"/proc/sys/net/ipv6/conf/{link}/accept_ra"
-    before = there.host.read(accepts).strip()
 
     def is_heard() -> bool:
         client.run(["python3", "-c", _ADVERTISES, CLIENT_LINK])
@@ -219,9 +242,8 @@ def test_a_router_that_is_heard_no_more_is_told(there: Installed) -> None:
         assert told(there, "detour") == []
     finally:
         there.host.shell(
-            f"echo {before} > {accepts}; ip -6 addr flush dev {link} dynamic; "
-            f"ip -6 route flush dev {link} proto ra; ip -6 route flush 2001:db8:77::/64; "
-            "cat /proc/net/ipv6_route > /tmp/routes6"
+            f"echo 0 > {accepts}; ip -6 addr flush dev {link} dynamic; "
+            f"ip -6 route flush dev {link} proto ra; ip -6 route flush 2001:db8:77::/64"
         )
     there.until_whole()
 

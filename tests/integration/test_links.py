@@ -304,3 +304,14 @@ def test_which_way_an_answer_goes() -> None:
             ip("route", "add", "default", "dev", "tun0", "table", "77")
             ip("rule", "add", "from", "10.88.0.0/16", "lookup", "77")
             assert links.ways(asked) == ["tun0"]
+
+
+@pytest.mark.parametrize("family", ["-4", "-6"])
+@in_private_network
+def test_rules_of_others_are_told_from_the_kernels_own(family: str) -> None:
+    """A VPN's rule, of either IP version."""
+    assert not links.has_rules()
+    ip(family, "rule", "add", "pref", "100", "lookup", "77")
+    assert links.has_rules()
+    ip(family, "rule", "del", "pref", "100")
+    assert not links.has_rules()

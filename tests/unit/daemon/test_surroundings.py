@@ -324,6 +324,11 @@ def test_where_the_first_goes_astray_each_is_asked_for(monkeypatch: pytest.Monke
     away = {ip_address("10.88.0.2"): "", ip_address("10.88.0.3"): "br-n"}
     monkeypatch.setattr(kernel, "gateways", dict)
     monkeypatch.setattr(links, "ways", lambda many: [away[to] for to, _, _ in many])
+    others: set[str] = set()
+    monkeypatch.setattr(links, "has_rules", lambda: "rules" in others)
+    monkeypatch.setattr(
+        kernel, "has_routes_within", lambda subnets: bool(subnets) and "routes" in others
+    )
     on = (endpoint("a", "10.88.0.2"), endpoint("b", "10.88.0.3"))
 
     def found() -> list[tuple[str, str]]:
@@ -334,6 +339,12 @@ def test_where_the_first_goes_astray_each_is_asked_for(monkeypatch: pytest.Monke
     assert found() == [("10.88.0.2", ""), ("10.88.0.3", "br-n")]
     away[ip_address("10.88.0.2")] = "br-n"
     assert found() == [("10.88.0.2", "br-n")]
+    away[ip_address("10.88.0.3")] = "tun0"
+    assert found() == [("10.88.0.2", "br-n")], "nothing says that it may be"
+    others.add("rules")
+    assert found() == [("10.88.0.2", "br-n"), ("10.88.0.3", "tun0")]
+    others = {"routes"}
+    assert found() == [("10.88.0.2", "br-n"), ("10.88.0.3", "tun0")]
 
 
 @pytest.mark.parametrize(

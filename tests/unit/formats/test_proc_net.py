@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading /proc/net."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Network, ip_address
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from podwatch.formats.proc_net import (
     parse_bound,
     parse_listening,
     route_links,
+    routes_within,
 )
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
@@ -88,12 +89,31 @@ def test_every_route_has_a_link() -> None:
     assert list(route_links(text)) == ["eth0"]
 
 
+@pytest.mark.parametrize(
+    ("to", "mask", "within"),
+    [
+        ("0400580A", "FFFFFFFF", True),
+        ("0000580A", "00FFFFFF", True),
+        ("0000580A", "0000FFFF", False),
+        ("0000590A", "00FFFFFF", False),
+        ("00000000", "00000000", False),
+        ("0000580A", "zz", False),
+        ("0100580A", "0000FFFF", False),
+    ],
+)
+def test_a_route_for_a_part_of_a_network(to: str, mask: str, *, within: bool) -> None:
+    """Is for less than the subnet; what makes no sense is none."""
+    text = f"Iface\n*\t{to}\t0\t0\t0\t0\t0\t{mask}\t0\n"
+    assert routes_within(text, [IPv4Network("10.88.0.0/16")]) is within
+
+
 @given(st.text())
 def test_nothing_raises(text: str) -> None:
     """Whatever is printed, reading it goes well."""
     list(parse_listening(f"\n{text}", "tcp"))
     list(default_routes(text, 4))
     list(route_links(text))
+    routes_within(text, [IPv4Network("10.88.0.0/16")])
 
 
 def test_what_is_bound_where() -> None:

@@ -14,11 +14,13 @@ from podwatch.formats.route_messages import (
     AddressSeen,
     LinkSeen,
     RouteSeen,
+    RuleSeen,
     Seen,
     addresses_request,
     links_request,
     parse_dump,
     route_request,
+    rules_request,
     tells_of_a_setting,
 )
 from podwatch.formats.route_orders import mac_order
@@ -253,6 +255,15 @@ def test_the_way_of_a_packet_is_read() -> None:
         found = parse_dump(message(NEWROUTE, head + by + others) + message(2, bytes(4)), QUESTION)
         assert (found.seen, found.ended) == ((RouteSeen(index, ip_network("192.0.2.2/32")),), 0)
     assert parse_dump(message(NEWROUTE, bytes(12)), QUESTION).seen == (RouteSeen(0),)
+
+
+def test_a_rule_for_routing_by_its_priority() -> None:
+    """The kernel's first one has none; a question is of one IP version."""
+    rules = message(32, bytes(12)) + message(32, bytes(12) + attribute(6, struct.pack("=I", 100)))
+    assert parse_dump(rules, QUESTION).seen == (RuleSeen(0), RuleSeen(100))
+    assert [rules_request(1, version)[16:] for version in (4, 6)] == [
+        bytes([family]) + bytes(11) for family in (2, 10)
+    ]
 
 
 def netconf(*numbers: int, kind: int = 80) -> bytes:
