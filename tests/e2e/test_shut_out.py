@@ -292,6 +292,7 @@ def test_an_internal_network_of_which_firewalld_lets_nothing_in(
     if before != "1":
         pytest.skip("this kernel's bridges hand nothing to iptables")
     there.host.shell(f"sysctl -q -w {setting}={bridged}")
+    assert told(there, "shut_out") == [], "what other tests had dropped is over"
     there.host.podman("network", "create", "--internal", "--subnet=10.89.31.0/24", "inn")
 
     def answers(what: str) -> bool:
