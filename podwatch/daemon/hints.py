@@ -174,7 +174,9 @@ class Hints:
             self._heard.changed_at = self._clock()
             self._said.glance.add(Part.LINKS)
             is_first = self.cause.kind is not CauseKind.LINK
-            self._wake(by_link(told, asker), urgent=True, names_cause=is_first, can_wait=True)
+            # What goes with a link that is deleted is told before it: it is set down, its ports go.
+            names_cause = is_first or told.partition(" ")[2] == "was deleted"
+            self._wake(by_link(told, asker), urgent=True, names_cause=names_cause, can_wait=True)
 
     def on_route(self) -> None:
         """An address, a route or a rule of others was changed: packets may go another way."""

@@ -51,7 +51,7 @@ class NamesWatch:
         self._named = named
         self._follow()
         if self._aardvark.has_files():
-            self._on_change("aardvark-dns' pid file was written")
+            self._on_change(f"aardvark-dns' pid file was {'written' if named else 'removed'}")
 
     def _follow(self) -> None:
         """Hear of the end of the process that is named now, if that is aardvark-dns."""

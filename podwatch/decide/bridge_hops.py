@@ -76,9 +76,44 @@ class BridgeHops:
         if name != bridge.name:
             yield Hop("bridge", f"{bridge.name} is called {name} now", Mark.NOTE)
         elif not bridge.unmanaged and gateways:
-            yield from _addresses(name, gateways, links)
+            yield from self._addresses(bridge, name, gateways, links)
         else:
             yield Hop("bridge", f"{name} is up")
+
+    def _addresses(
+        self, bridge: Bridge, name: str, gateways: Sequence[Interface], links: Links
+    ) -> Iterator[Hop]:
+        """Whether a bridge has its addresses, and a route leads to their subnets.
+
+        One with another length of its prefix will do while all who are on the bridge are in that.
+        """
+        mine = links.addresses.get(name, ())
+        lacking = next((gateway for gateway in gateways if gateway not in mine), None)
+        if lacking is not None:
+            wrong = next((found for found in mine if found.ip == lacking.ip), None)
+            if wrong is None:
+                what = f"{name} lacks the address {lacking}"
+                yield Hop("bridge", what, Mark.BROKEN, by_hand(name, lacking))
+                return
+            places = self.places.get(bridge.name, ())
+            will_do = all(
+                address in wrong.network
+                for place in places
+                for address in place.addresses
+                if address.version == wrong.version
+            )
+            mark = Mark.NOTE if will_do else Mark.BROKEN
+            cure = f"ip addr del {wrong} dev {name}; {by_hand(name, lacking)}"
+            yield Hop("bridge", f"{name} has {wrong}, not {lacking}", mark, cure)
+            return
+        # What is in a VRF has a table of its own.
+        is_routed = bool(links.by_name[name].master)
+        unrouted = [g.network for g in gateways if not (is_routed or links.routes.get(g.network))]
+        if unrouted:
+            what = f"no route leads to {unrouted[0]} on {name}"
+            yield Hop("bridge", what, Mark.BROKEN, RESTORE)
+        else:
+            yield Hop("bridge", f"{name} is up, with {', '.join(map(str, gateways))}")
 
     def called(self, network: str) -> Bridge | None:
         """The bridge of a network with this name; None where it is not known."""
@@ -162,24 +197,6 @@ class BridgeHops:
             what = f"what is sent to {route.address} {goes}, and not to {bridge.name}"
             advice = way_back(route.address, network, links)
             yield Hop("route in", what, Mark.BROKEN, advice)
-
-
-def _addresses(name: str, gateways: Sequence[Interface], links: Links) -> Iterator[Hop]:
-    """Whether a bridge has its addresses, and a route leads to their subnets."""
-    mine = links.addresses.get(name, ())
-    lacking = next((gateway for gateway in gateways if gateway not in mine), None)
-    if lacking is not None:
-        what = f"{name} lacks the address {lacking}"
-        yield Hop("bridge", what, Mark.BROKEN, by_hand(name, lacking))
-        return
-    # What is in a VRF has a table of its own.
-    is_routed = bool(links.by_name[name].master)
-    unrouted = [g.network for g in gateways if not (is_routed or links.routes.get(g.network))]
-    if unrouted:
-        what = f"no route leads to {unrouted[0]} on {name}"
-        yield Hop("bridge", what, Mark.BROKEN, RESTORE)
-    else:
-        yield Hop("bridge", f"{name} is up, with {', '.join(map(str, gateways))}")
 
 
 def _link(wires: Sequence[Wire], bridge: str, address: Address, known: Container) -> Hop:

@@ -97,7 +97,7 @@ def summary(snapshot: Snapshot, verdict: Verdict) -> str:
     if verdict.state is State.LOST and not verdict.missing:
         closed = [notice.what for notice in verdict.warnings if notice.kind in CLOSING]
         closed += [hop.what for way in verdict.ways if (hop := way.first_broken)]
-        return f"nothing is missing, and a way is closed: {closed[0]}"
+        return f"a way is closed: {closed[0]}"
     if verdict.state is State.LOST:
         things = counted(len(verdict.missing), "thing")
         return f"{things} {'is' if len(verdict.missing) == 1 else 'are'} missing, {place}"

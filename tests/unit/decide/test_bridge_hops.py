@@ -2,7 +2,7 @@
 """The hops of bridges and links, one thing at a time: what stops a packet, and what does not."""
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
@@ -87,6 +87,17 @@ def test_what_is_no_harm_to_a_bridge() -> None:
     theirs = replace(FILE, kind=ContainerClass.UNMANAGED)
     bare = replace(FAULTS["no address"](WHOLE), files={"app": theirs})
     assert at_bridge(bare) == (Hop("bridge", "podman1 is up"),)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mark"), [("10.89.0.1/28", Mark.NOTE), ("10.89.0.1/32", Mark.BROKEN)]
+)
+def test_an_address_with_another_prefix_will_do_for_who_is_in_it(wrong: str, mark: Mark) -> None:
+    """It is told in both cases, and how it gets the prefix that it had."""
+    addresses = {"podman1": (ip_interface(wrong), GATEWAYS[1])}
+    first, *_ = at_bridge(replace(WHOLE, links=replace(LINKS, addresses=addresses)))
+    cure = f"ip addr del {wrong} dev podman1; ip addr add 10.89.0.1/24 brd + dev podman1"
+    assert first == Hop("bridge", f"podman1 has {wrong}, not 10.89.0.1/24", mark, cure)
 
 
 def test_where_the_host_sends_to() -> None:

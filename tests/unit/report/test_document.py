@@ -138,7 +138,7 @@ def test_a_container_stands_as_its_ways_do() -> None:
     verdict = with_ways(Verdict(State.OK, all_container_ids=(WEB, DB)), ways)
     found = document(SNAPSHOT, verdict)
 
-    assert found["summary"] == "nothing is missing, and a way is closed: podman1 is down"
+    assert found["summary"] == "a way is closed: podman1 is down"
     db, web = found["containers"]
     assert (db["state"], [way["state"] for way in db["ways"]]) == ("ok", ["open"])
     assert (web["state"], web["hop"], web["why"]) == ("lost", "bridge", "podman1 is down")
