@@ -135,7 +135,8 @@ def test_a_healthy_host(stopped: Installed) -> None:
     one = stopped.host.run(["podwatch", "explain", "web-a"]).stdout
     assert "8081/tcp → web-a" in one
     assert re.search(r"8081/tcp is kept by a listening socket of conmon \(pid \d+\)", one)
-    assert "web-b" not in one
+    assert "8082/tcp" not in one, "of another container that has a port"
+    assert "web-a, web-b with each other on podman: open" in one
     member = stopped.host.run(["podwatch", "explain", "pod-web"]).stdout
     assert "8086/tcp → pod pod" in member
     refused = stopped.host.run(["podwatch", "explain", "host-web"], check=False)
@@ -270,7 +271,7 @@ def test_each_port_of_a_range(stopped: Installed) -> None:
             assert ("nothing in it listens on" in said.stdout) == (not is_open), said.stdout
             assert (stopped.host.client.http(port) == "half") == is_open
         whole = stopped.host.run(["podwatch", "explain", "half"]).stdout
-        assert "of 9100-9102/tcp nothing in it listens on 9101; 9102" in whole
+        assert "of 9100-9102/tcp nothing in it listens on 9101, 9102" in whole
     finally:
         stopped.host.podman("rm", "--force", "--time=0", "half")
 
