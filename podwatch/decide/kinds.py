@@ -59,6 +59,7 @@ class Kind:
     is_of_containers: bool = False  # a loss is of certain containers, and they are counted
     is_by_writers: bool = True  # who commits nftables transactions may have caused a loss
     yields: bool = False  # what is lost again soon after its repair is somebody's will
+    in_rounds: tuple[str, ...] = ()  # but for these, where it is the same deed (policy.ROUNDS_S)
 
     def of(self, missing: Iterable[Missing]) -> tuple[Missing, ...]:
         """What is of this kind among what is missing."""
@@ -93,6 +94,7 @@ LINKS = Kind(
     # netavark makes bridges and links one after the other.
     forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.PANIC, BlockedKind.BUSY}),
     yields=True,
+    in_rounds=(MissingKind.ADDRESS, MissingKind.ROUTE),
     is_by_writers=False,
 )
 SYSCTLS = Kind(

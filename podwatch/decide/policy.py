@@ -33,6 +33,10 @@ BUSY_AGAIN_S = 2.0
 LOCKED_AGAIN_S = 20.0
 """podman's lock held, which was reported: looked at again after so long, to report its end."""
 
+ROUNDS_S = 0.5
+"""Who flushes addresses or routes does so in rounds, until a list of them is empty (ip(8)): what he
+takes away again so soon after the first repair is the same deed, and no other will."""
+
 LEFT_ALONE = "it was lost again right after its repair: somebody wants it so, and it is left alone"
 
 _ALMOST_S = 0.05
@@ -77,8 +81,11 @@ def acted(
     pause = doubled(kind.first_pause_s, tries.count, limits.backoff_max)
     if kind.yields and done:
         mended = {thing: at for thing, at in memory.mended.items() if now < at + limits.give_way}
-        mended |= {loss.thing: now for loss in decision.missing}
-        memory = replace(memory, mended=mended)
+        things = {loss.thing for loss in decision.missing}
+        first = {thing for thing in things if _is_a_round(kind, memory, thing, now)}
+        mended |= dict.fromkeys(things - first, now)
+        seen = {thing: at for thing, at in memory.seen.items() if thing not in things}
+        memory = replace(memory, mended=mended, seen=seen)
     return memory.noting(kind, replace(tries, count=tries.count + 1, next_at=now + pause))
 
 
@@ -186,12 +193,21 @@ def _given_way(memory: Memory, case: Case, kind: Kind) -> Memory:
     mended = {thing: at for thing, at in memory.mended.items() if thing not in parts}
     others = {thing for thing in memory.left if thing[0] not in kind.words}
     since = case.now - case.limits.give_way
-    again = {thing for thing in lost if mended.get(thing, NEVER) > since}
     # One that lasts makes none that comes beside it older than it is.
     seen = {thing: at for thing, at in memory.seen.items() if thing[0] not in kind.words}
     seen |= {loss.thing: memory.seen.get(loss.thing, case.now) for loss in missing}
+    again = {
+        thing
+        for thing in lost
+        if mended.get(thing, NEVER) > since and not _is_a_round(kind, memory, thing, seen[thing])
+    }
     left = frozenset(others | again | (memory.left & lost))
     return replace(memory, mended=mended, left=left, seen=seen)
+
+
+def _is_a_round(kind: Kind, memory: Memory, thing: tuple[str, str, str], at: float) -> bool:
+    """Whether what is lost at a moment is so by the same deed as what was put right before."""
+    return thing[0] in kind.in_rounds and at < memory.mended.get(thing, NEVER) + ROUNDS_S
 
 
 def _wanted(memory: Memory, missing: Sequence[Missing]) -> tuple[Missing, ...]:

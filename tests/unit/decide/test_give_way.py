@@ -101,3 +101,35 @@ def test_what_is_remembered_stays_bounded() -> None:
     memory = repaired(DOWN)
     memory = acted(memory, Decision(Method.LINKS, "", missing=(OTHER,)), 131.0, LIMITS, done=True)
     assert memory.mended == {OTHER.thing: 131.0}
+
+
+ADDRESS = Missing(MissingKind.ADDRESS, "no address", "", place="podman1", value="10.89.0.1/24")
+
+
+def test_who_flushes_in_rounds_has_one_will() -> None:
+    """Taken away again at once, an address is put back again; a moment later it is left alone."""
+    memory = repaired(ADDRESS)
+    memory, decision = step(memory, lost(ADDRESS), 100.01, LIMITS)
+    assert (decision.method, decision.look_at) == (None, 100.1), "the next try has its time"
+    memory, decision = look(memory, lost(ADDRESS), 100.1)
+    assert decision.method == Method.LINKS
+    memory, decision = look(look(memory, WHOLE, 100.2)[0], lost(ADDRESS), 100.45)
+    assert decision.method == Method.LINKS, "still the same deed"
+    memory, decision = look(look(memory, WHOLE, 100.5)[0], lost(ADDRESS), 100.55)
+    assert (decision.method, decision.why) == (None, LEFT_ALONE)
+
+
+def test_what_stays_lost_after_its_repair_is_a_round_at_first_alone() -> None:
+    """However often it is put back: that ends half a second after the first repair."""
+    memory, now, repairs = look(Memory(), lost(ADDRESS), 100.0)[0], 100.0, 1
+    while now < 103:
+        now += 0.05
+        memory, decision = look(memory, lost(ADDRESS), now)
+        repairs += decision.method is not None
+    assert 2 <= repairs <= 6
+    assert ADDRESS.thing in memory.left
+
+
+def test_a_link_that_is_set_down_again_at_once_is_left() -> None:
+    """That is done in one go."""
+    assert look(repaired(DOWN), lost(DOWN), 100.3)[1].why == LEFT_ALONE
