@@ -15,6 +15,7 @@ from tests.bench.idle import usage
 from tests.lab.host import Host
 
 NETWORK = "bench-names"
+NAMES = "aardvark-dns killed"
 STARTS = 10
 _CONFIGURATION = "/etc/podwatch/podwatch.conf.d/bench.conf"
 _NETAVARK = "/usr/lib/podman/netavark"
@@ -66,7 +67,7 @@ for name, (script, lost, back) in FAULTS.items():
 print(json.dumps(found))
 """
 
-_NAMES = r"""
+_ASKING = r"""
 import json, os, signal, socket, sys, time
 gateway, name, repeat = sys.argv[1], sys.argv[2], int(sys.argv[3])
 question = b"\0\1\1\0\0\1\0\0\0\0\0\0" + bytes([len(name)]) + name.encode() + b"\0\0\1\0\1"
@@ -105,7 +106,7 @@ def back(host: Host, repeat: int) -> dict[str, float]:
         host.run(["systemctl", "start", "podwatch"])
         time.sleep(5)  # the start is over
         host.write("/root/back.py", _BACK)
-        host.write("/root/names.py", _NAMES)
+        host.write("/root/names.py", _ASKING)
         found = json.loads(
             host.shell(f"python3 /root/back.py podman0 {repeat}", timeout=300).stdout
         )
@@ -113,7 +114,7 @@ def back(host: Host, repeat: int) -> dict[str, float]:
             f"podman network inspect {NETWORK} --format '{{{{(index .Subnets 0).Gateway}}}}'"
         ).stdout.strip()
         script = f"python3 /root/names.py {gateway} bench-a {repeat}"
-        found["aardvark-dns killed"] = json.loads(host.shell(script, timeout=300).stdout)
+        found[NAMES] = json.loads(host.shell(script, timeout=300).stdout)
     finally:
         host.shell(
             f"systemctl stop podwatch; podman rm -f -t 0 bench-a; podman network rm {NETWORK}; "
