@@ -2,6 +2,7 @@
 """What is lost again right after its repair is somebody's will."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 from podwatch.decide.decision import Decision, Limits, Memory
 from podwatch.decide.policy import LEFT_ALONE, acted, step
@@ -119,15 +120,17 @@ def test_who_flushes_in_rounds_has_one_will() -> None:
     assert (decision.method, decision.why) == (None, LEFT_ALONE)
 
 
-def test_what_stays_lost_after_its_repair_is_a_round_at_first_alone() -> None:
-    """However often it is put back: that ends half a second after the first repair."""
-    memory, now, repairs = look(Memory(), lost(ADDRESS), 100.0)[0], 100.0, 1
-    while now < 103:
+def test_an_address_that_does_not_stay_is_put_back_at_growing_intervals() -> None:
+    """One that no look finds there again: a repair that does not hold is nobody's will."""
+    memory, now = look(Memory(), lost(ADDRESS), 100.0)[0], 100.0
+    repairs = [now]
+    while now < 110:
         now += 0.05
         memory, decision = look(memory, lost(ADDRESS), now)
-        repairs += decision.method is not None
-    assert 2 <= repairs <= 6
-    assert ADDRESS.thing in memory.left
+        repairs += [now] if decision.method is not None else []
+    pauses = [later - before for before, later in pairwise(repairs)]
+    assert 5 <= len(pauses) <= 8
+    assert pauses == sorted(pauses)
 
 
 def test_a_link_that_is_set_down_again_at_once_is_left() -> None:
