@@ -33,9 +33,9 @@ BUSY_AGAIN_S = 2.0
 LOCKED_AGAIN_S = 20.0
 """podman's lock held, which was reported: looked at again after so long, to report its end."""
 
-ROUNDS_S = 0.5
+ROUNDS_S = 0.1
 """Who flushes addresses or routes does so in rounds, until a list of them is empty (ip(8)): what he
-takes away again so soon after the first repair is the same deed, and no other will."""
+takes away again so soon after the repair is the same deed, and no other will."""
 
 LEFT_ALONE = "it was lost again right after its repair: somebody wants it so, and it is left alone"
 

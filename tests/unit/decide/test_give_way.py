@@ -112,12 +112,11 @@ def test_who_flushes_in_rounds_has_one_will() -> None:
     memory = repaired(ADDRESS)
     memory, decision = step(memory, lost(ADDRESS), 100.01, LIMITS)
     assert (decision.method, decision.look_at) == (None, 100.1), "the next try has its time"
-    memory, decision = look(memory, lost(ADDRESS), 100.1)
+    memory, decision = look(memory, lost(ADDRESS), 100.11)
     assert decision.method == Method.LINKS
-    memory, decision = look(look(memory, WHOLE, 100.2)[0], lost(ADDRESS), 100.45)
-    assert decision.method == Method.LINKS, "still the same deed"
-    memory, decision = look(look(memory, WHOLE, 100.5)[0], lost(ADDRESS), 100.55)
+    memory, decision = look(look(memory, WHOLE, 100.2)[0], lost(ADDRESS), 100.25)
     assert (decision.method, decision.why) == (None, LEFT_ALONE)
+    assert look(repaired(ADDRESS), lost(ADDRESS), 100.11)[1].why == LEFT_ALONE
 
 
 def test_an_address_that_does_not_stay_is_put_back_at_growing_intervals() -> None:
@@ -135,4 +134,6 @@ def test_an_address_that_does_not_stay_is_put_back_at_growing_intervals() -> Non
 
 def test_a_link_that_is_set_down_again_at_once_is_left() -> None:
     """That is done in one go."""
-    assert look(repaired(DOWN), lost(DOWN), 100.3)[1].why == LEFT_ALONE
+    memory, decision = step(repaired(DOWN), lost(DOWN), 100.01, LIMITS)
+    assert (decision.method, decision.why) == (None, LEFT_ALONE)
+    assert DOWN.thing in memory.left
