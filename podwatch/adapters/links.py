@@ -82,6 +82,7 @@ def read() -> Links:
             link.mac,
             link.has_carrier,
             link.isolated,
+            link.is_running,
         )
         for link in seen
     }

@@ -88,6 +88,8 @@ class LinkWatch:
 
     def _take(self, event: LinkEvent) -> None:
         known = self._known.get(event.index)
+        if event.on_link and (known is None or known.master):
+            return  # it matters of a bridge alone
         if event.is_address and known is None:
             self._on_route()
             return

@@ -8,7 +8,7 @@ what somebody gave another name, or has on another link, stops nothing and is a 
 from collections.abc import Iterable, Iterator, Sequence
 
 from podwatch.decide.firewalld_hops import RESTORE
-from podwatch.decide.links import moved_to
+from podwatch.decide.links import lacks_link_local, moved_to
 from podwatch.decide.places import careful_reload
 from podwatch.decide.shut_zones import shut
 from podwatch.decide.surroundings import way_back
@@ -111,6 +111,9 @@ class BridgeHops:
         unrouted = [g.network for g in gateways if not (is_routed or links.routes.get(g.network))]
         if unrouted:
             what = f"no route leads to {unrouted[0]} on {name}"
+            yield Hop("bridge", what, Mark.BROKEN, RESTORE)
+        elif gateways[0].version == 6 and lacks_link_local(links.by_name[name], bridge, links):
+            what = f"{name} has no link-local address, without which IPv6 is not forwarded"
             yield Hop("bridge", what, Mark.BROKEN, RESTORE)
         else:
             yield Hop("bridge", f"{name} is up, with {', '.join(map(str, gateways))}")

@@ -9,6 +9,7 @@ others, and is no loss here.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv6Interface
 
 from podwatch.decide.plugged import plugged
 from podwatch.decide.wiring import wiring
@@ -87,6 +88,30 @@ def _of_bridge(bridge: Bridge, links: Links) -> Iterator[Missing]:
         elif link is not None and _misses_route(link, gateway, links):
             what = f"no route leads to {gateway.network} on {name}"
             yield _missing(MissingKind.ROUTE, bridge, what, name, value=str(gateway))
+    if link is not None and lacks_link_local(link, bridge, links):
+        what = f"its bridge {name} has no link-local address, without which IPv6 is not forwarded"
+        local = str(_link_local(link.mac))
+        yield _missing(MissingKind.ADDRESS, bridge, what, name, value=local)
+
+
+def lacks_link_local(link: Link, bridge: Bridge, links: Links) -> bool:
+    """Whether a bridge that has an IPv6 address has none that each link has by itself.
+
+    The kernel asks from that one who has the address of a packet that it forwards, and from no
+    other (Linux net/ipv6/ndisc.c, ndisc_send_ns): without it, IPv6 of the network stops as soon as
+    its neighbours have to be asked for. `ip addr flush` takes it, too, and nobody gives it back.
+    """
+    mine = links.addresses.get(link.name, ())
+    has_v6 = any(gateway.version == 6 and gateway in mine for gateway in bridge.gateways)
+    is_local = any(found.version == 6 and found.is_link_local for found in mine)
+    return link.is_running and bool(link.mac) and has_v6 and not is_local
+
+
+def _link_local(mac: str) -> Interface:
+    """The address that a link with this MAC gets by itself (RFC 4291, appendix A)."""
+    raw = bytes.fromhex(mac.replace(":", ""))
+    last = bytes([raw[0] ^ 2, *raw[1:3], 0xFF, 0xFE, *raw[3:]])
+    return IPv6Interface((b"\xfe\x80" + bytes(6) + last, 64))
 
 
 def _misses_route(link: Link, gateway: Interface, links: Links) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from podwatch.words.gates import ON_A_PARENT, NetworkFile
 from podwatch.words.links import Links
 from podwatch.words.snapshot import Snapshot
+from podwatch.words.text import few
 from podwatch.words.verdict import Notice, WarningKind
 
 _MAX_NAMED = 5
@@ -29,9 +30,7 @@ def parents(snapshot: Snapshot) -> Iterator[tuple[NetworkFile, str]]:
                 if container.is_up and name in container.networks
             )
             if users:
-                more = len(users) - _MAX_NAMED
-                named = ", ".join(users[:_MAX_NAMED])
-                yield file, f"{named} and {more} more" if more > 0 else named
+                yield file, few(users, _MAX_NAMED)
 
 
 def without_parent(snapshot: Snapshot) -> Iterator[Notice]:

@@ -216,8 +216,7 @@ def neighbours(snapshot: Snapshot) -> Iterable[Notice]:
     for unit, (who, does, advice, (before, between)) in _KEEPERS.items():
         bridges = [bridge for keeper, bridge in snapshot.around.kept if keeper == unit]
         if bridges:
-            more = f" and {len(bridges) - 3} more" if len(bridges) > 3 else ""
-            what = f"{who} takes {', '.join(bridges[:3])}{more} for its own to configure: {does}"
+            what = f"{who} takes {few(bridges)} for its own to configure: {does}"
             others = [bridge for bridge in bridges if not bridge.startswith("podman")]
             names = between.join(f"{before}{name}" for name in (*_NAMES, *others))
             yield Notice(WarningKind.NEIGHBOUR, what, advice.format(names))

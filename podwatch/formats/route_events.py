@@ -43,8 +43,9 @@ class LinkEvent:
 
     Of an address or a route that came or went (`is_address`) only the link's index is told, and
     `asked_by`, the port of the socket that asked for it: mostly the number of its process, 0 for
-    the kernel itself. `isolated` is told of a bridge's port, where nothing else is. A rule for
-    routing is of no link: its index is 0.
+    the kernel itself. An address `on_link` is one that each link has by itself (fe80::). `isolated`
+    is told of a bridge's port, where nothing else is. A rule for routing is of no link: its index
+    is 0.
     """
 
     index: int
@@ -53,6 +54,7 @@ class LinkEvent:
     is_address: bool = False
     is_loss: bool = False
     asked_by: int = 0
+    on_link: bool = False
 
 
 def parse_events(data: Bytes) -> Iterator[LinkEvent]:
@@ -77,8 +79,8 @@ def _of_link(data: Bytes, kind: int, start: int, end: int) -> Iterator[LinkEvent
 def _of_address(data: Bytes, kind: int, start: int, _end: int) -> Iterator[LinkEvent]:
     _, _, _, scope, index = _ADDRESS.unpack_from(data, start)
     lost, port = kind == _DELADDR, _port(data, start)
-    if scope != _ON_LINK:  # fe80:: is nobody's gateway
-        yield LinkEvent(index, is_address=True, is_loss=lost, asked_by=port)
+    on_link = scope == _ON_LINK
+    yield LinkEvent(index, is_address=True, is_loss=lost, asked_by=port, on_link=on_link)
 
 
 def _of_route(data: Bytes, kind: int, start: int, end: int) -> Iterator[LinkEvent]:

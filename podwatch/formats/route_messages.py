@@ -30,7 +30,7 @@ _ENDS = (netlink.DONE, netlink.ERROR)
 _DUMP = netlink.REQUEST | netlink.DUMP
 _ORDER = netlink.REQUEST | netlink.ACK
 _INTERRUPTED = 0x10  # NLM_F_DUMP_INTR
-_IFF_UP, _IFF_LOWER_UP = 0x1, 0x10000  # linux/if.h
+_IFF_UP, _IFF_RUNNING, _IFF_LOWER_UP = 0x1, 0x40, 0x10000  # linux/if.h
 _FAMILIES = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
 _INTERFACES: dict[int, type[Interface]] = {2: IPv4Interface, 10: IPv6Interface}
 # linux/if_link.h
@@ -84,6 +84,7 @@ class LinkSeen:
     peer: int = 0
     has_carrier: bool = True
     isolated: bool = False
+    is_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,7 @@ def read_link(data: bytes | memoryview, at: int, end: int) -> LinkSeen | None:
         _read_number(data, found, _IFLA_LINK) or 0,
         bool(flags & _IFF_LOWER_UP),
         is_isolated(data, *info.get(_INFO_SLAVE_DATA, _NOTHING)),
+        bool(flags & _IFF_RUNNING),
     )
 
 

@@ -34,9 +34,7 @@ RECORD: Mapping[str, Any] = {
     "process": SHAPE["last_incident"]["process"],
     "missing": [""],
     "missing_count": 0,  # `missing` holds no more than the first 20
-    "told": [
-        ""
-    ],  # what closed a way, or will, and was not podwatch's to mend: then nothing is missing
+    "told": [""],  # what closed a way and was not podwatch's to mend; nothing is missing then
     **{kind.name: 0 for kind in reported()},  # how much of each kind of thing was missing
     "containers": 0,
     "how": [""],  # what was tried, in order

@@ -16,7 +16,8 @@ class Link:
     the name of the bridge (or VRF, or bond) it is a port of. `kind` is the driver's: bridge, veth,
     macvlan; empty for hardware. `netns_id` is the number that the host's namespace has for the one
     in which the other end of a veth is; None where that is the host's own. An `isolated` port of a
-    bridge reaches no other such port.
+    bridge reaches no other such port. Where it `is_running` the kernel has noticed the carrier, and
+    has given it the addresses that a link has by itself.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Link:
     mac: str = ""
     has_carrier: bool = True
     isolated: bool = False
+    is_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,31 @@ def test_a_change_of_a_link_that_is_followed_rings(fault: str, told: str) -> Non
 
 
 @in_private_network
+def test_a_link_local_address_counts_of_a_bridge_alone() -> None:
+    """Each link has one, and each port of a container's loses its own when it stops."""
+    network()
+    for name in ("podman1", "veth0", "foreign0"):
+        ip(f"link set {name} up")
+        ip(f"addr add fe80::7/64 dev {name} nodad")
+
+    async def body() -> None:
+        heard, routes = Heard(), [0]
+        watch = LinkWatch(heard.change, heard.overrun, lambda: routes.append(1))
+        watch.attach(asyncio.get_running_loop())
+        watch.follow(links.read(), {"podman1"}, awaits=False)
+        for name in ("veth0", "foreign0"):
+            ip(f"addr del fe80::7/64 dev {name}")
+        watch.changes()
+        assert (heard.told, routes) == ([], [0])
+        ip("addr del fe80::7/64 dev podman1")
+        watch.changes()
+        assert [what for what, _ in heard.told] == ["an address or route of podman1 was deleted"]
+        watch.close()
+
+    asyncio.run(body())
+
+
+@in_private_network
 def test_links_of_others_are_counted_and_do_not_ring() -> None:
     """The next look lists the links anew; nobody is woken for them."""
     network()

@@ -128,6 +128,13 @@ LINKS = (
         Means.NETLINK,
     ),
     NetworkFault(
+        "link-local address deleted",
+        "ip -6 addr flush dev $bridge scope link; ip -6 neigh flush dev $bridge",
+        "in out",
+        ("has no link-local address",),
+        Means.NETLINK,
+    ),
+    NetworkFault(
         "IPv6 off and on",
         "sysctl -qw net.ipv6.conf.$bridge.disable_ipv6=1; "
         "sysctl -qw net.ipv6.conf.$bridge.disable_ipv6=0",

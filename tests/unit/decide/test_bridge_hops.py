@@ -100,6 +100,15 @@ def test_an_address_with_another_prefix_will_do_for_who_is_in_it(wrong: str, mar
     assert first == Hop("bridge", f"podman1 has {wrong}, not 10.89.0.1/24", mark, cure)
 
 
+def test_without_a_link_local_address_ipv6_is_not_forwarded() -> None:
+    """And all of IPv4 is."""
+    running = replace(BRIDGE, is_running=True, mac="46:f2:e0:0b:99:66")
+    lacking = replace(WHOLE, links=replace(LINKS, by_name={**LINKS.by_name, "podman1": running}))
+    (hop,) = at_bridge(lacking, 6)
+    assert (hop.mark, hop.advice) == (Mark.BROKEN, "podwatch restore")
+    assert at_bridge(lacking) == (Hop("bridge", "podman1 is up, with 10.89.0.1/24"),)
+
+
 def test_where_the_host_sends_to() -> None:
     """By another interface, or by none, nothing gets to the container; what opens it is said."""
     for link, goes in (("tun0", "goes to tun0"), ("", "goes nowhere")):

@@ -10,7 +10,14 @@ from podwatch.decide.judge import judge
 from podwatch.decide.links import damaged, missing_links, moved
 from podwatch.words.gates import NetworkFile
 from podwatch.words.links import Around, Inner, Link, Links, Routed
-from podwatch.words.network import ContainerClass, Endpoint, FirewallDriver, Network, Setup
+from podwatch.words.network import (
+    ContainerClass,
+    Endpoint,
+    FirewallDriver,
+    Interface,
+    Network,
+    Setup,
+)
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import MissingKind, State, WarningKind
 
@@ -251,3 +258,17 @@ def test_where_packets_go_is_not_told_again_of_a_damaged_bridge() -> None:
     verdict = judge(lacking)
     assert (verdict.warnings, verdict.state) == ((), State.LOST)
     assert [loss.kind for loss in verdict.missing] == [MissingKind.ADDRESS]
+
+
+def test_a_bridge_without_a_link_local_address_forwards_no_ipv6() -> None:
+    """The kernel asks for neighbours from that one: it is put back as the kernel had given it."""
+    running = replace(BRIDGE, is_running=True, mac="46:f2:e0:0b:99:66")
+
+    def found(link: Link, *addresses: Interface) -> list[tuple[str, str, str]]:
+        return lost(replace(links_with(link), addresses={"podman1": addresses}))
+
+    local = "fe80::44f2:e0ff:fe0b:9966/64"
+    assert found(running, V4, V6) == [(MissingKind.ADDRESS, "podman1", local)]
+    assert found(running, V4, V6, ip_interface("fe80::7/64")) == []
+    assert found(replace(running, is_running=False), V4, V6) == [], "it gets it by itself"
+    assert found(running, V4) == [(MissingKind.ADDRESS, "podman1", str(V6))]

@@ -53,9 +53,10 @@ def test_an_address_and_who_asked_for_it(kind: int, *, is_loss: bool) -> None:
     ]
 
 
-def test_addresses_of_a_link_alone_are_passed_over() -> None:
+def test_an_address_that_each_link_has_is_told_apart() -> None:
     """fe80:: comes and goes with the link."""
-    assert list(parse_events(message(21, struct.pack("=BBBBI", 10, 64, 0, 253, 3)))) == []
+    (event,) = parse_events(message(21, struct.pack("=BBBBI", 10, 64, 0, 253, 3)))
+    assert event == LinkEvent(3, is_address=True, is_loss=True, on_link=True)
 
 
 @pytest.mark.parametrize(("kind", "is_loss"), [(24, False), (25, True)])
