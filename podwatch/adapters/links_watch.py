@@ -31,13 +31,15 @@ class _Known:
 class LinkWatch:
     """Calls `on_change` with what was changed, and who asked for it, of links that are followed.
 
+    And whether it is that the link has gone.
+
     `identify` tells who has a process' number. `on_overrun` is called when messages were lost,
     `on_route` for an address, a route or a rule for routing that is of no link that is followed.
     """
 
     def __init__(
         self,
-        on_change: Callable[[str, Writer | None], None],
+        on_change: Callable[[str, Writer | None, bool], None],
         on_overrun: Callable[[], None],
         on_route: Callable[[], None] = lambda: None,
         identify: Callable[[int], Writer | None] = lambda _: None,
@@ -101,7 +103,8 @@ class LinkWatch:
             return
         if told:
             asker = self._identify(event.asked_by) if event.asked_by else None
-            self._on_change(told, asker)
+            is_gone = event.link is None and not event.is_address and event.isolated is None
+            self._on_change(told, asker, is_gone)
 
 
 def _changed(known: _Known, event: LinkEvent) -> str:

@@ -164,8 +164,13 @@ class Hints:
         """Somebody set a sysctl."""
         self._wake(other("a sysctl was set"), urgent=True)
 
-    def on_link(self, told: str, asker: Writer | None) -> None:
-        """A bridge of Podman's, a port or an address of one was changed.
+    def on_link(
+        self,
+        told: str,
+        asker: Writer | None,
+        is_gone: bool = False,  # noqa: FBT001, FBT002 - a callback's argument
+    ) -> None:
+        """A bridge of Podman's, a port or an address of one was changed; or a link `is_gone`.
 
         While podwatch repairs it is news only if somebody else asked for it.
         """
@@ -175,8 +180,9 @@ class Hints:
             self._said.glance.add(Part.LINKS)
             is_first = self.cause.kind is not CauseKind.LINK
             # What goes with a link that is deleted is told before it: it is set down, its ports go.
-            names_cause = is_first or told.partition(" ")[2] == "was deleted"
-            self._wake(by_link(told, asker), urgent=True, names_cause=names_cause, can_wait=True)
+            self._wake(
+                by_link(told, asker), urgent=True, names_cause=is_first or is_gone, can_wait=True
+            )
 
     def on_route(self) -> None:
         """An address, a route or a rule of others was changed: packets may go another way."""

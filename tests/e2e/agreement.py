@@ -148,7 +148,8 @@ def _of_containers(status: Mapping[str, Any], real: Mapping[Way, bool]) -> Itera
 
     Of a neighbour that is not reached, or a name that is not known, the other end may be at fault.
     So a container is wrongly called well if its own ports or ways out are closed, or all else is;
-    and wrongly called lost if nothing is closed at either end.
+    and wrongly called lost if nothing is closed at either end. Who is alone on a network has nobody
+    whose name he could ask for: whether names are broken for him is not tried.
     """
     for container in status["containers"]:
         state = container.get("state", "")
@@ -159,5 +160,6 @@ def _of_containers(status: Mapping[str, Any], real: Mapping[Way, bool]) -> Itera
         others = [works for way, works in mine.items() if way.kind not in ("in", "out")]
         if state in _OPEN and not (all(own) and (any(others) or not others)):
             yield f"{container['name']} is {state}; closed of it: {_closed(mine)}"
-        if state == "lost" and all(mine.values()):
+        untried = container["hop"] == "DNS" and not any(way.kind == "name" for way in mine)
+        if state == "lost" and all(mine.values()) and not untried:
             yield f"{container['name']} is lost; closed of it: nothing"

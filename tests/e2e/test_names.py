@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.e2e.agreement import agree
 from tests.e2e.installed import Installed, installed
 from tests.lab.containers import web
 
@@ -87,6 +88,7 @@ def until_one_serves(there: Installed, *, but: str = "") -> str:
 
     there.until(is_right, "one aardvark-dns that answers")
     there.until(lambda: there.status()["state"] == "ok", "ok")
+    agree(there, is_open=True)
     return named(there)
 
 
@@ -184,6 +186,7 @@ def test_one_that_hangs_is_told(there: Installed) -> None:
         advice = f"kill -9 {server}: podwatch then starts it anew"
         there.until(lambda: advice in told(there), "told", 70)
         assert there.status()["state"] == "lost"
+        agree(there, is_open=False)
         assert serving(there) == [server]
     finally:
         send(there, "CONT", server)

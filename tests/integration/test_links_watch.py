@@ -45,8 +45,9 @@ class Heard:
         self.told: list[tuple[str, Writer | None]] = []
         self.overruns = 0
 
-    def change(self, told: str, asker: Writer | None) -> None:
-        """A change."""
+    def change(self, told: str, asker: Writer | None, is_gone: bool) -> None:  # noqa: FBT001
+        """A change; a link that is gone is said to be deleted, and no other."""
+        assert is_gone == (told.split()[1:] == ["was", "deleted"])
         self.told.append((told, asker))
 
     def overrun(self) -> None:

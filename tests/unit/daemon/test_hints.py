@@ -187,7 +187,7 @@ def test_a_change_of_a_link_is_a_cause_of_its_own(hints: Hints) -> None:
     hints.on_link("an address of podman1 was deleted", asker)
     assert (hints.cause.kind, hints.cause.text) == (CauseKind.LINK, "podman1 was set down")
     assert (hints.wants_look, hints.urgent) == (True, True)
-    hints.on_link("podman1 was deleted", None)
+    hints.on_link("podman1 was deleted", None, is_gone=True)
     assert hints.cause.text == "podman1 was deleted", "the rest went with it"
     fresh = Hints("podwatch", lambda: NOW)
     with fresh.repairing(()):

@@ -19,9 +19,11 @@ def told(mark: str = "open", **more: Any) -> dict[str, Any]:
     return {**way, "port": [80, "tcp"], "count": 1, "mark": mark, "hops": [], **more}
 
 
-def status(state: str = "ok", *, missing: int = 0, of_container: str = "") -> dict[str, Any]:
+def status(
+    state: str = "ok", *, missing: int = 0, of_container: str = "", hop: str = ""
+) -> dict[str, Any]:
     """A status document, as far as it is compared."""
-    container = {"id": "1", "name": "web", "state": of_container}
+    container = {"id": "1", "name": "web", "state": of_container, "hop": hop}
     return {"state": state, "missing": [{}] * missing, "containers": [container]}
 
 
@@ -117,3 +119,14 @@ def test_a_name_resolves_if_one_server_answers() -> None:
         assert not list(compared([names], "lost", None, {first: True, second: False}))
         both = {first: mark == "broken", second: mark == "broken"}
         assert list(compared([names], "lost", None, both))
+
+
+def test_names_of_who_is_alone_are_not_tried() -> None:
+    """He may be lost for them; where somebody could be asked for, that was tried."""
+    document = status("lost", of_container="lost", hop="DNS")
+    alone = {PORT: True, OUT: True}
+    sentence = "web is lost; closed of it: nothing"
+    assert sentence not in list(compared([told()], "lost", document, alone))
+    assert sentence in list(compared([told()], "lost", document, {**alone, NAME: True}))
+    other = status("lost", of_container="lost", hop="link")
+    assert sentence in list(compared([told()], "lost", other, alone))
