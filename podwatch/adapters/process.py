@@ -32,6 +32,7 @@ from podwatch.words.cause import Process, Writer
 from podwatch.words.text import clean
 
 _FIRST_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO, linux/proc_ns.h
+NETWORKD_PIDS = Path("/sys/fs/cgroup/system.slice/systemd-networkd.service/cgroup.procs")
 MAX_BYTES = 4096
 _PASSWD_BYTES = 1 << 20
 _ANCESTORS = 6
@@ -115,10 +116,16 @@ class Watched:
 
 
 class Processes:
-    """Asks /proc. `proc` and `passwd` are paths, for tests."""
+    """Asks /proc. `proc`, `passwd` and `networkd`, whose cgroup lists it, are for tests."""
 
-    def __init__(self, proc: Path = Path("/proc"), passwd: Path = Path("/etc/passwd")) -> None:
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        passwd: Path = Path("/etc/passwd"),
+        networkd: Path = NETWORKD_PIDS,
+    ) -> None:
         self._proc = str(proc)
+        self._networkd = networkd
         self._passwd = str(passwd)
         try:
             self._counts_as_kernel = os.readlink(f"{proc}/self/ns/pid") == _FIRST_NAMESPACE
@@ -131,8 +138,16 @@ class Processes:
         process = self._process(pid, writer.name) if pid else None
         return replace(writer, pid=pid, process=process) if process else writer
 
-    def of(self, pid: int) -> Writer | None:
-        """The process with that number in this namespace; None where there is none."""
+    def asker(self, port: int) -> Writer | None:
+        """The process that opened a netlink socket with that number; None where there is none.
+
+        systemd's number is systemd-networkd's while that runs: it is handed a socket that systemd
+        opened (units/systemd-networkd.socket, ListenNetlink).
+        """
+        pid = port
+        if port == 1:
+            first = _read(str(self._networkd), MAX_BYTES).split()
+            pid = int(first[0]) if first else port
         stat = parse_stat(self._text(pid, "stat"))
         if stat is None:
             return None

@@ -25,9 +25,10 @@ _NETAVARKS = ("netavark-firewalld-reload.service", "netavark-nftables-reload.ser
 """netavark's own reload units: each of their runs adds every port rule again (1.9 to 2.1)."""
 
 KEEPERS = (NETWORK_MANAGER, NETWORKD)
-"""They have no rules, but may configure Podman's bridges."""
+"""They have no rules, but may configure Podman's bridges: one that starts takes them at once."""
 
-_OTHERS = ("docker.service", "ufw.service", "nftables.service", *KEEPERS)
+_OTHERS = ("docker.service", "ufw.service", "nftables.service")
+_RUNS = ("active", "reloading")
 OTHERS_EVERY_S = 60.0
 """Other firewalls, and their rules, are looked at again after so long."""
 
@@ -47,26 +48,26 @@ class Neighbours:
         self._others_at = -math.inf
 
     async def active(self) -> tuple[str, ...]:
-        """netavark's own that are active, and the others that are and interfere.
+        """Those that are active: netavark's own, others that interfere, and `KEEPERS`.
 
-        Of the others only those that were so are asked for, but for once a minute.
+        Of other firewalls only those that were so are asked for, but for once a minute.
         """
         if self._systemd is None:
             return ()
         now = self._clock()
         is_due = now >= self._others_at + OTHERS_EVERY_S
-        asked = _NETAVARKS + (_OTHERS if is_due else self._others)
+        asked = (*_NETAVARKS, *(_OTHERS if is_due else self._others), *KEEPERS)
         try:
             states = await self._systemd.active_states(asked)
         except Unreadable:
             return ()  # only a courtesy: what they do is seen in the rules anyway
-        active = [name for name in asked if states.get(name) == "active"]
+        active = [name for name in asked if states.get(name) in _RUNS]
         if is_due:
             self._others_at = now
         self._others = tuple(
             name for name in active if name in _OTHERS and (not is_due or interferes(name))
         )
-        return (*(name for name in active if name in _NETAVARKS), *self._others)
+        return tuple(name for name in active if name not in _OTHERS or name in self._others)
 
 
 def interferes(unit: str) -> bool:

@@ -72,7 +72,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         identify=Processes().identify,
         table=nftables.TABLE,
     )
-    links = LinkWatch(hints.on_link, hints.on_links_overrun, hints.on_route, Processes().of)
+    links = LinkWatch(hints.on_link, hints.on_links_overrun, hints.on_route, Processes().asker)
     firewalld = FirewalldWatch(hints.on_firewalld)
     pause = PauseWatch(paths.pause, pause_changed)
     watchers: dict[str, Watcher] = {

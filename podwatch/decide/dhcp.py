@@ -19,7 +19,7 @@ from enum import StrEnum
 
 from podwatch.decide.pauses import doubled
 from podwatch.words.dhcp import Backend, DhcpSnapshot, Fault, Holder
-from podwatch.words.text import counted, listed
+from podwatch.words.text import counted, few
 from podwatch.words.verdict import State
 
 NEVER = float("-inf")
@@ -150,7 +150,7 @@ def judge(seen: DhcpSnapshot, memory: DhcpMemory) -> DhcpVerdict:
             State.UNKNOWN, "the proxy's lease file makes no sense", seen.hint, Fault.UNREADABLE
         )
     if lost:
-        names = listed([holder.name for holder in lost])
+        names = few(holder.name for holder in lost)
         whose = counted(len(lost), "container")
         return DhcpVerdict(
             State.LOST,
@@ -375,4 +375,4 @@ def _why_not(seen: DhcpSnapshot) -> str:
 
 
 def _networks(seen: DhcpSnapshot) -> str:
-    return f"{'network' if len(seen.networks) == 1 else 'networks'} {listed(list(seen.networks))}"
+    return f"{'network' if len(seen.networks) == 1 else 'networks'} {few(seen.networks)}"

@@ -74,6 +74,7 @@ class Incidents:
             self._follow(entry, missing, verdict)
         ended: list[Incident] = []
         rest: list[Incident] = []
+        storm = [entry.incident for entry in self._open if at - entry.since < STORM_S]
         for entry in list(self._open):
             back = {
                 key for key in entry.losses if self._is_back(entry.losses[key], missing, verdict)
@@ -89,6 +90,8 @@ class Incidents:
             entry.incident.end(now, at - entry.since)
         known = {key for entry in self._open for key in entry.losses}
         fresh = {key: loss for key, loss in missing.items() if key not in known}
+        if fresh and storm and not cause:  # during a repair, who did it is not always heard
+            cause = storm[-1].cause
         began = self._begin(fresh, verdict, cause, now, at) if fresh else ()
         for entry in self._open:
             entry.reloaded = False
@@ -145,11 +148,13 @@ class Incidents:
         return (begun.incident,)
 
     def _parted(self, whole: _Open, back: set[_Key], verdict: Verdict) -> Incident:
-        """Let what is not back go on as an incident of its own, and return that."""
+        """Let what is not back go on as an incident of its own, and return that.
+
+        What was tried is told of what came back: it brought nothing of the rest.
+        """
         before = whole.incident
         stays = {key: loss for key, loss in whole.losses.items() if key not in back}
         goes_on = Incident(self._name(before.began), before.cause, kinds=self.kinds)
-        goes_on.tried, goes_on.methods = list(before.tried), list(before.methods)
         goes_on.note(_only(verdict, stays.values()))
         before.only(_only(verdict, [whole.losses[key] for key in back]))
         self._open[self._open.index(whole)] = _Open(goes_on, whole.since, stays)

@@ -149,8 +149,11 @@ def test_a_file_that_matches_everything(networkd: Installed) -> None:
     networkd.host.write(f"{NETWORKD}/90-all.network", _EVERYTHING)
     networkd.host.run(["systemctl", "restart", "systemd-networkd"])
     until_healed(networkd, "10.89.10.1/24")
+    told = ["podwatch", "status"]
+    networkd.until(lambda: "Unmanaged=yes" in networkd.host.run(told).stdout, "told at a heartbeat")
+    whose = {one["cause"] for one in networkd.history()[-networkd.incidents() :]}
+    assert all("unit systemd-networkd.service" in one for one in whose), whose
     networkd.start_anew()
-    assert "Unmanaged=yes" in networkd.host.run(["podwatch", "status"]).stdout
     networkd.host.run(["networkctl", "reconfigure", bridge_of_dual(networkd)])
     until_healed(networkd, "10.89.10.1/24")
     assert networkd.reloads() == 0

@@ -76,7 +76,7 @@ def test_a_change_of_a_link_that_is_followed_rings(fault: str, told: str) -> Non
 
     async def body() -> None:
         heard = Heard()
-        watch = LinkWatch(heard.change, heard.overrun, identify=Processes().of)
+        watch = LinkWatch(heard.change, heard.overrun, identify=Processes().asker)
         watch.attach(asyncio.get_running_loop())
         watch.follow(links.read(), {"podman1"}, awaits=False)
         watch.changes()

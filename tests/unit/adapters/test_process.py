@@ -199,6 +199,22 @@ def test_another_process_with_the_number_of_one_is_not_that_one() -> None:
     assert watched.alive() == set()
 
 
+def test_who_asks_with_systemds_number_is_networkd(processes: Processes, tmp_path: Path) -> None:
+    """Its socket is opened by systemd; where it does not run, and for any other, the number is."""
+    pids = tmp_path / "cgroup.procs"
+    processes = Processes(proc=tmp_path / "proc", passwd=tmp_path / "passwd", networkd=pids)
+
+    def name(port: int) -> str:
+        asker = processes.asker(port)
+        return "" if asker is None else str(asker)
+
+    assert name(1) == "systemd (pid 1)"
+    pids.write_text("8\n9\n")
+    assert (name(1), name(16), name(7)) == ("nft (pid 8)", "bash (pid 16)", "")
+    pids.write_text("")
+    assert name(1) == "systemd (pid 1)"
+
+
 def test_a_proc_that_cannot_be_read_knows_nobody(tmp_path: Path) -> None:
     """Where names have to be looked for, and there is nothing to look in."""
     (tmp_path / "self/ns").mkdir(parents=True)

@@ -11,6 +11,7 @@ import pytest
 from podwatch.daemon import firewalls
 from podwatch.daemon.firewalls import Neighbours, interferes
 from podwatch.words.errors import BusUnavailable
+from podwatch.words.links import NETWORKD
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,11 @@ def test_which_firewall_interferes(
 
 
 class FakeSystemd:
-    """systemd, with these units active; None for a bus that is not there."""
+    """systemd, with these units active, or so; None for a bus that is not there."""
 
-    def __init__(self, active: Sequence[str] | None) -> None:
+    def __init__(self, active: Sequence[str] | None, state: str = "active") -> None:
         self.active = active
+        self.state = state
         self.asked: list[tuple[str, ...]] = []
 
     async def active_states(self, names: Sequence[str]) -> dict[str, str]:
@@ -51,7 +53,7 @@ class FakeSystemd:
         self.asked.append(tuple(names))
         if self.active is None:
             raise BusUnavailable("no bus")
-        return {name: "active" if name in self.active else "inactive" for name in names}
+        return {name: self.state if name in self.active else "inactive" for name in names}
 
 
 def test_neighbours_are_named_and_others_asked_for_once_a_minute() -> None:
@@ -72,6 +74,23 @@ def test_neighbours_are_named_and_others_asked_for_once_a_minute() -> None:
         assert "docker.service" not in systemd.asked[3]
 
     asyncio.run(body())
+
+
+def test_who_may_configure_bridges_is_asked_for_at_every_look() -> None:
+    """systemd-networkd takes them when it starts: that it runs is known at the look that tells."""
+    systemd: Any = FakeSystemd([])
+    neighbours = Neighbours(systemd, lambda: 1000.0)
+    assert asyncio.run(neighbours.active()) == ()
+    systemd.active = [NETWORKD, "docker.service"]
+    assert asyncio.run(neighbours.active()) == (NETWORKD,)
+    assert systemd.asked[-1].count(NETWORKD) == 1
+
+
+@pytest.mark.parametrize(("state", "runs"), [("reloading", True), ("deactivating", False)])
+def test_a_unit_that_reloads_runs(state: str, *, runs: bool) -> None:
+    """And one that is stopped does so no more."""
+    systemd: Any = FakeSystemd([NETWORKD], state)
+    assert (asyncio.run(Neighbours(systemd).active()) == (NETWORKD,)) is runs
 
 
 def test_a_host_that_does_not_tell_has_no_neighbours() -> None:

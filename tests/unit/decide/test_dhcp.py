@@ -405,13 +405,13 @@ def test_the_sentences() -> None:
         "netavark-dhcp-proxy.socket is inactive": STOPPED,
         "netavark-dhcp-proxy.socket has failed (no reason given)": replace(STOPPED, socket=failed),
         "netavark-dhcp-proxy.socket does not exist: containers get no address on networks "
-        "lan; wan": replace(networks, socket=Unit()),
+        "lan, wan": replace(networks, socket=Unit()),
         "netavark-dhcp-proxy.socket is masked: containers get no address on network lan": masked,
         "netavark-dhcp-proxy.service is masked: containers get no address on network lan": service,
         "podman did not say who holds a lease": replace(WELL, holders=None),
         "the proxy's lease file makes no sense": replace(WELL, leases=None),
         "the proxy does not know the lease of 4 containers, and does not renew it: "
-        "c0; c1; c2; and 1 more": FORGOTTEN,
+        "c0, c1, c2 and 1 more": FORGOTTEN,
         "netavark-dhcp-proxy.socket will not be there after a reboot": replace(
             WELL, socket=replace(SOCKET, file="disabled")
         ),

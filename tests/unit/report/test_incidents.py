@@ -99,6 +99,28 @@ def test_what_came_back_is_ended_beside_what_did_not() -> None:
     assert story.ended == [whole, story.rest[0]]
 
 
+def test_what_is_lost_during_a_repair_has_the_cause_of_what_was_lost_before_it() -> None:
+    """Who goes on meanwhile is not always heard; five seconds later it may be anybody."""
+    story = Story()
+    story.look(SYSCTL, cause="networkd")
+    story.look(RULE, after=0.1)
+    story.look(OTHER, after=STORM_S)
+    story.look(SOURCE, after=0.1, cause="nft (pid 1)")
+    assert [each.cause.text for each in story.began] == ["networkd", "networkd", "", "nft (pid 1)"]
+
+
+def test_what_brought_back_the_one_is_not_told_of_the_other() -> None:
+    """The rest, back later, was brought back by nobody's repair."""
+    story = Story()
+    story.look(SYSCTL, RULE, at_rest=False)
+    story.incidents.acted(Outcome(Method.REPLAY, done=True, detail="1 rule"), took_s=0.002)
+    story.look(SYSCTL, after=0.1)
+    story.look(after=9.0)
+    back, rest = story.ended
+    assert (back.tried, rest.tried) == (["1 rule in 2 ms"], [])
+    assert rest.line.endswith("how: by somebody else")
+
+
 def test_what_a_reload_brings_to_light_is_a_part_of_it() -> None:
     """Rules that are missing after a reload that took long belong to the loss it was for."""
     story = Story()
