@@ -50,9 +50,9 @@ def read_sockets(
 
 
 def _lacks_way_out(pid: int) -> bool:
-    """Whether a process has IPv4, and no default route for it."""
+    """Whether a process has no default route for IPv4; not where its routes cannot be read."""
     text = _text(f"/proc/{pid}/net/route")
-    return bool([*route_links_in(text)]) and not any(default_routes(text, 4))
+    return bool(text) and not any(default_routes(text, 4))
 
 
 def default_link_of(version: int) -> str:

@@ -6,6 +6,8 @@ nobody else: with that gone it resolves nothing at all, names outside of the hos
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from podwatch.decide.wiring import wiring
 from podwatch.words.names import NameServer, Served
@@ -14,6 +16,7 @@ from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import counted, few
 from podwatch.words.verdict import Missing, MissingKind, Notice, WarningKind
+from podwatch.words.wiring import Place
 
 MAX_NAMED = 5
 """So many networks, or containers, are named in one sentence."""
@@ -173,24 +176,52 @@ def cure_of_damage(served: Served, setup: Setup, snapshot: Snapshot) -> str:
 
 
 def _unknown_to_it(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
-    """Containers on a network with names of which aardvark-dns has no entry."""
-    known = {
-        (served.network, entry.container_id) for served in server.served for entry in served.entries
-    }
-    broken = {served.network for served in server.served if served.damage}
-    lacking: dict[str, list[str]] = {}
-    for network, container_id in sorted(on_networks(setup, snapshot) - known):
-        file = snapshot.files.get(network)
-        if file is not None and file.asks_names and network not in broken:
-            lacking.setdefault(network, []).append(container_id)
-    for network, ids in lacking.items():
-        titles = [_title(key, snapshot) for key in ids]
+    """Containers on a network with names of which aardvark-dns has no entry, or another address."""
+    for stranger in strangers(server, setup, snapshot):
+        whose = "its" if len(stranger.ids) == 1 else "their"
+        what = stranger.told([_title(key, snapshot) for key in stranger.ids])
         yield Notice(
             WarningKind.NO_NAMES,
-            f"network {network}: aardvark-dns does not know {_some(titles)}: "
-            f"{'its' if len(titles) == 1 else 'their'} names do not resolve",
-            cure_of_unknown(ids, snapshot),
+            f"network {stranger.network}: {what}: {whose} names do not resolve",
+            cure_of_unknown(stranger.ids, snapshot),
         )
+
+
+@dataclass
+class Strangers:
+    """Containers, by id, of a network with names that aardvark-dns does not know, or not rightly.
+
+    `by_address`: it has an entry of each, with another address.
+    """
+
+    network: str
+    by_address: bool
+    ids: list[str] = field(default_factory=list)
+
+    def told(self, titles: Sequence[str]) -> str:
+        """What it does not know of these."""
+        what = "the address of " if self.by_address else ""
+        return f"aardvark-dns does not know {what}{_some(titles)}"
+
+
+def strangers(server: NameServer, setup: Setup, snapshot: Snapshot) -> Iterable[Strangers]:
+    """Whom aardvark-dns does not know, on networks whose files it understands."""
+    known: dict[tuple[str, str], set[Address]] = {}
+    for served in server.served:
+        for entry in served.entries:
+            known.setdefault((served.network, entry.container_id), set()).update(entry.addresses)
+    damaged = {served.network for served in server.served if served.damage}
+    found: dict[tuple[str, bool], Strangers] = {}
+    for place in _places(setup, snapshot):
+        file = snapshot.files.get(place.network)
+        if file is None or not file.asks_names or place.network in damaged:
+            continue
+        addresses = known.get((place.network, place.container_id))
+        if addresses is None or (addresses and not addresses.issuperset(place.addresses)):
+            key = place.network, addresses is not None
+            found.setdefault(key, Strangers(*key)).ids.append(place.container_id)
+    by_name = partial(_title, snapshot=snapshot)
+    return [replace(one, ids=sorted(one.ids, key=by_name)) for _, one in sorted(found.items())]
 
 
 def cure_of_unknown(ids: Iterable[str], snapshot: Snapshot) -> str:
@@ -203,11 +234,14 @@ def on_networks(setup: Setup, snapshot: Snapshot) -> set[tuple[str, str]]:
 
     Not as podman listed them: it is not asked again when a container only leaves a network.
     """
-    return {
-        (place.network, place.container_id)
-        for place in wiring(setup, snapshot).places
-        if (known := snapshot.containers.get(place.container_id)) is not None and known.is_up
-    }
+    return {(place.network, place.container_id) for place in _places(setup, snapshot)}
+
+
+def _places(setup: Setup, snapshot: Snapshot) -> Iterator[Place]:
+    for place in wiring(setup, snapshot).places:
+        known = snapshot.containers.get(place.container_id)
+        if known is not None and known.is_up:
+            yield place
 
 
 def _titles(network: str, setup: Setup, snapshot: Snapshot) -> list[str]:

@@ -61,10 +61,14 @@ def _packed(digits: str) -> bytes:
 
 
 def default_routes(text: str, version: int) -> Iterator[str]:
-    """The interface of each default route in /proc/net/route, or ipv6_route."""
+    """The interface of each default route in /proc/net/route, or ipv6_route.
+
+    One that leads nowhere has none: "*" (Linux net/ipv4/fib_trie.c, fib_route_seq_show), or "lo".
+    """
     for line in text.splitlines():
         fields = line.split()
-        if version == 4 and len(fields) > 7 and fields[1] == fields[7] == "00000000":
+        is_default = version == 4 and len(fields) > 7 and fields[1] == fields[7] == "00000000"
+        if is_default and fields[0] != "*":
             yield fields[0]
         if version == 6 and len(fields) == 10 and fields[1] == "00" and fields[9] != "lo":
             yield fields[9]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.agreement import agree
-from tests.e2e.installed import Installed, installed
+from tests.e2e.installed import Installed, installed, on_one_suite
 from tests.lab.containers import web
 
 pytestmark = pytest.mark.e2e
@@ -224,13 +224,45 @@ def test_a_damaged_file_is_told_with_its_cure(there: Installed) -> None:
 
 def test_an_entry_that_is_missing_is_told_with_its_cure(there: Installed) -> None:
     """A container that nobody finds by its name."""
+    until_told_and_cured(there, "sed -i '/ db,/d'", "db")
+
+
+@on_one_suite
+@pytest.mark.parametrize(
+    ("how", "unknown"),
+    [("sed -i '/ db,/s/10[.0-9]*/10.89.9.99/'", "the address of db"), ("rm", "api, db")],
+)
+def test_an_entry_that_is_wrong_is_told_with_its_cure(
+    there: Installed, how: str, unknown: str
+) -> None:
+    """A name that leads elsewhere; and a network of which aardvark-dns has no file any more."""
+    until_told_and_cured(there, how, unknown)
+
+
+def until_told_and_cured(there: Installed, how: str, unknown: str) -> None:
+    """Do this to the file of the network: it is told who is not known, and the advice cures."""
     server = until_one_serves(there)
-    there.host.shell(f"sed -i '/ db,/d' {A}/names; kill -HUP {server}")
-    advice = advised(there, "aardvark-dns does not know db")
+    there.host.shell(f"{how} {A}/names; kill -HUP {server}")
+    advice = advised(there, f"aardvark-dns does not know {unknown}")
     assert there.status()["state"] == "lost"
-    assert advice == "podman network reload db"
+    told = there.host.run(["podwatch", "explain", "db"], check=False).stdout
+    assert f"✗ DNS entry       aardvark-dns does not know {unknown}" in told
+    assert advice.endswith(" db")
     there.host.shell(advice)
-    assert until_one_serves(there) == server
+    until_one_serves(there)
+
+
+@on_one_suite
+def test_a_file_that_names_another_address_is_told_with_its_cure(there: Installed) -> None:
+    """aardvark-dns listens where nobody asks it."""
+    server = until_one_serves(there)
+    there.host.shell(f"sed -i '1s/[.0-9]*/10.89.9.99/' {A}/names; kill -HUP {server}")
+    there.until(lambda: there.status()["state"] == "lost", "told", 30)
+    assert not resolve(there)
+    told = there.host.run(["podwatch", "explain", "db"], check=False).stdout
+    assert "✗ DNS             10.89.9.99 is no address of this host" in told
+    there.host.shell("rm " + told.partition("→ rm ")[2].splitlines()[0])
+    until_one_serves(there)
 
 
 def test_a_pause_holds(there: Installed) -> None:

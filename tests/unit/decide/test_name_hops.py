@@ -12,7 +12,20 @@ from podwatch.words.names import Entry, Served
 from podwatch.words.network import Container, ContainerClass, ContainerState
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.way import Hop, Mark, Way, WayKind
-from tests.unit.decide.whole_host import DNS, FAULTS, FILE, NAMES, SERVED, WHOLE, of_names, of_web
+from tests.unit.decide.whole_host import (
+    DB,
+    DNS,
+    FAULTS,
+    FILE,
+    GATEWAYS,
+    LINKS,
+    NAMES,
+    SERVED,
+    WEB,
+    WHOLE,
+    of_names,
+    of_web,
+)
 
 
 def names(snapshot: Snapshot) -> list[Way]:
@@ -89,6 +102,67 @@ def test_what_is_no_harm_to_names() -> None:
     lacking = of_names(served=(replace(SERVED, entries=SERVED.entries[:1]),))(WHOLE)
     (way,) = names(replace(lacking, busy="podman is at work"))
     assert way.mark is Mark.OPEN
+
+
+def test_a_file_that_names_another_address_only() -> None:
+    """Nobody gets an answer: the file is what is wrong, as the address is none of the network's."""
+    away = ip_address("10.89.0.200")
+    (way,) = names(of_names(served=(replace(SERVED, addresses=(away,)),))(WHOLE))
+    what = f"{away} is no address of this host: aardvark-dns gets no query there"
+    cure = "rm /run/app; podman network reload db web"
+    assert way.first_broken == Hop("DNS", what, Mark.BROKEN, cure)
+
+
+def test_a_socket_that_has_outlived_its_address() -> None:
+    """Of a bridge of the administrator's that has lost it: he gives it back."""
+    file = replace(FILE, kind=ContainerClass.UNMANAGED)
+    links = replace(LINKS, addresses={"podman1": GATEWAYS[1:]})
+    seen = replace(WHOLE, files={"app": file}, links=links)
+    (way,) = names(of_names(served=(replace(SERVED, addresses=DNS[:1]),))(seen))
+    assert way.first_broken is not None
+    assert way.first_broken.advice == "ip addr add 10.89.0.1/24 brd + dev podman1"
+    (way,) = names(seen)
+    assert (way.mark, way.hops[0].mark) == (Mark.OPEN, Mark.NOTE)
+
+
+def test_one_that_cannot_start_says_what_it_waits_for() -> None:
+    """It wants all of its addresses: the one that is away takes the names of all networks."""
+    links = replace(LINKS, addresses={"podman1": GATEWAYS[:1]})
+    other = Served("other", "/run/other", (DNS[0],), (Entry(WEB),))
+    seen = of_names(running=(), sockets={}, served=(other, SERVED))(replace(WHOLE, links=links))
+    (way,) = names(seen)
+    hop = way.hops[-1]
+    assert hop.what == (
+        "aardvark-dns does not run, and cannot start: fd89::1 of network app is away"
+    )
+    assert hop.advice.endswith("ip addr add fd89::1/64 nodad dev podman1")
+    unlisted = replace(seen, links=None)
+    assert names(unlisted)[0].hops[-1].what == "aardvark-dns does not run"
+
+
+def test_an_address_that_is_another_containers() -> None:
+    """The name of web leads elsewhere; that of db is answered."""
+    right = Entry(DB, (ip_address("10.89.0.3"), ip_address("fd89::3")))
+    wrong = Entry(WEB, (ip_address("10.89.0.77"), ip_address("fd89::2")))
+    (way,) = names(of_names(served=(replace(SERVED, entries=(right, wrong)),))(WHOLE))
+    what, cure = "aardvark-dns does not know the address of web", "podman network reload web"
+    assert way.hops == (
+        Hop("DNS entry", what, Mark.BROKEN, cure),
+        Hop("DNS", "aardvark-dns answers on 10.89.0.1, fd89::1 for db"),
+    )
+
+
+def test_a_network_whose_file_is_gone() -> None:
+    """Its containers are known to nobody, also where it was the only file."""
+    other = Served("other", "/run/other", (DNS[0],), (Entry("x"),))
+    for server in (of_names(served=(other,)), of_names(served=(), running=())):
+        (way,) = names(server(WHOLE))
+        cure = "podman network reload db web"
+        assert way.title == "names of db, web on app"
+        assert way.hops == (
+            Hop("DNS entry", "aardvark-dns does not know db, web", Mark.BROKEN, cure),
+        )
+        assert names(replace(server(WHOLE), busy="podman is at work")) == []
 
 
 def test_an_internal_network_has_names_too() -> None:

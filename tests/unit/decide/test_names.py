@@ -257,6 +257,18 @@ def test_a_container_that_it_does_not_know(network: str) -> None:
     assert advice == f"podman network reload {name}"
 
 
+def test_a_container_whose_address_is_another() -> None:
+    """It has an entry, and its name leads elsewhere; one entry of several that is right will do."""
+    right, wrong = Entry("db", (SITE_V4,)), Entry("db", (V4,))
+    ((_, what, advice),) = told(seen(replace(WELL, served=(APP, replace(SITE, entries=(wrong,))))))
+    assert what == (
+        "network site: aardvark-dns does not know the address of db: its names do not resolve"
+    )
+    assert advice == "podman network reload db"
+    both = replace(WELL, served=(APP, replace(SITE, entries=(wrong, right))))
+    assert told(seen(both)) == []
+
+
 def test_who_surely_runs_has_to_be_known() -> None:
     """Not who is being started, was not listed yet, or is on a network without names."""
     only = replace(WELL, served=(replace(APP, entries=(Entry("other"),)),))

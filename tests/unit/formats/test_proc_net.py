@@ -73,6 +73,7 @@ ROUTE6 = f"{ZEROS} 00 {ZEROS} 00 {ZEROS} 0400 1 0 3 eth0"
         (6, f"{ZEROS} 00 {ZEROS} 00 {ZEROS} ffffffff 1 0 200200 lo", []),
         (6, f"{ROUTE4}\t0\t0\t0", []),
         (4, f"eth0 00 0 0 0 0 0 00 {ZEROS} eth1", []),
+        (4, "*\t00000000\t00000000\t0201\t0\t0\t0\t00000000\t0\t0\t0", []),
         (6, f"{ZEROS} 00000000 {ZEROS} 00 {ZEROS} 0 1 00000000 3 eth0", []),
     ],
 )
