@@ -87,6 +87,7 @@ class Host:
         self.copy.load()
         if self.copy.current is not None:
             self.looker.remember(self.copy.current)
+            self.looker.wires.macs |= self.copy.current.macs
         self.containers.remember(self.installed.podman.last_listing())
 
     def configure(self, config: Config) -> None:

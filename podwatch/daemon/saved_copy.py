@@ -6,13 +6,14 @@ decided by `podwatch.drivers.saved`. The file is a convenience: one that is dama
 version or of another driver is ignored with a warning, and the slower means have their turn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole, write_whole
 from podwatch.drivers import saved
 from podwatch.words.errors import PodwatchError, StateUnreadable
-from podwatch.words.network import FirewallDriver
+from podwatch.words.links import Links
+from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 
@@ -54,7 +55,8 @@ class SavedCopy:
             if whole
             else saved.remembered(self.of(driver), rules, snapshot.rules)
         )
-        fresh = saved.SavedRules(chains, driver, snapshot.sysctls_seen)
+        macs = _macs(snapshot.setup, snapshot.links, self.of(driver).macs)
+        fresh = saved.SavedRules(chains, driver, snapshot.sysctls_seen, macs)
         if not chains or fresh == self.current:
             return
         self.current = fresh
@@ -76,3 +78,13 @@ class SavedCopy:
         if self.current is not None and self.current.driver is driver:
             return self.current
         return saved.SavedRules({}, driver)
+
+
+def _macs(setup: Setup, links: Links | None, before: Mapping[str, str]) -> dict[str, str]:
+    """The MACs of the networks' bridges: of one that is not there, the one it had."""
+    there = {} if links is None else links.by_name
+    return {
+        name: mac
+        for name in sorted({network.bridge for network in setup.networks.values()})
+        if (mac := there[name].mac if name in there else before.get(name, ""))
+    }

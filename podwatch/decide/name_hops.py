@@ -77,8 +77,8 @@ class NameHops:
         """
         what = "aardvark-dns does not run"
         for served in self._asked:
-            for address in () if self._here is None else served.addresses:
-                if address not in self._here:
+            for address in served.addresses:
+                if not self._is_here(address):
                     what += f", and cannot start: {address} of network {served.network} is away"
                     return Hop(_DNS, what, Mark.BROKEN, self._cure_of_away(served, address))
         return Hop(_DNS, what, Mark.BROKEN, RESTORE)
@@ -112,7 +112,7 @@ class NameHops:
             yield Hop(_DNS, what, mark, cure)
             return
         for address in () if self._here is None else silent:
-            if address in self._here:
+            if self._is_here(address):
                 yield self._deaf(server, address)
                 continue
             what = f"{address} is no address of this host: aardvark-dns gets no query there"
@@ -133,8 +133,11 @@ class NameHops:
 
     def _hears(self, server: NameServer, address: Address) -> bool:
         """Whether it listens on an address of this host: a socket outlives its address."""
-        is_here = self._here is None or address in self._here
-        return is_here and names.listens(server, address)
+        return self._is_here(address) and names.listens(server, address)
+
+    def _is_here(self, address: Address) -> bool:
+        """Whether the host has an address, as far as is known."""
+        return self._here is None or address in self._here
 
     def _deaf(self, server: NameServer, address: Address) -> Hop:
         """An address on which it does not listen, or cannot."""

@@ -9,26 +9,30 @@ damaged ruleset the chains as they have to be.
 """
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from podwatch.words.network import FirewallDriver
 from podwatch.words.rules import Chain, Rule, RuleKind, Ruleset
 
 VERSION = 2
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
 
 
 @dataclass(frozen=True, slots=True)
 class SavedRules:
     """A driver's chains as they were when everything expected was there.
 
-    `sysctls` are the paths of those settings that had netavark's value.
+    `sysctls` are the paths of those settings that had netavark's value. `macs` are those of the
+    networks' bridges, by name: containers go on asking for the one they know.
     """
 
     chains: Mapping[str, Chain]
     driver: FirewallDriver = FirewallDriver.NFTABLES
     sysctls: frozenset[str] = frozenset()
+    macs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,7 @@ def dump(saved: SavedRules) -> str:
             "driver": saved.driver,
             "chains": {name: [chain.hook, *chain.rules] for name, chain in saved.chains.items()},
             "sysctls": sorted(saved.sysctls),
+            "macs": dict(saved.macs),
         }
     )
 
@@ -264,8 +269,12 @@ def load(text: str) -> SavedRules:
     paths = data.get("sysctls", [])
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise ValueError("its sysctls are damaged")
+    macs = data.get("macs", {})
+    if not isinstance(macs, dict) or not all(map(_MAC.fullmatch, map(str, macs.values()))):
+        raise ValueError("its MACs are damaged")
     return SavedRules(
         {name: Chain(texts[0], tuple(texts[1:])) for name, texts in chains.items()},
         FirewallDriver(data["driver"]),
         frozenset(paths),
+        macs,
     )

@@ -203,3 +203,16 @@ def test_a_bridge_set_down_twice_is_left(ready: Installed) -> None:
 
     ready.host.shell(script("ip link set $bridge up"))
     agree(ready, is_open=True)
+
+
+@on_one_suite
+def test_a_bridge_deleted_while_nobody_watches_has_its_mac_again(ready: Installed) -> None:
+    """Its containers go on sending to the one they know, for half a minute."""
+    ready.start_anew()
+    mac = script("cat /sys/class/net/$bridge/address")
+    before = ready.host.shell(mac).stdout
+    ready.host.run(["systemctl", "stop", "podwatch"])
+    ready.host.shell(script("ip link del $bridge"))
+    ready.host.run(["systemctl", "start", "podwatch"])
+    agree(ready, is_open=True)
+    assert ready.host.shell(mac).stdout == before

@@ -14,6 +14,7 @@ from podwatch.daemon.hints import Hints
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.drivers.driver import expected_rules
+from podwatch.words.links import Link, Links
 from podwatch.words.means import Method
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 from podwatch.words.rules import Chain, Ruleset
@@ -72,6 +73,19 @@ def test_a_look_that_finds_all_is_copied(copy: SavedCopy) -> None:
     assert copy.current.chains == WHOLE
     assert again.current == copy.current
     assert copy.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_mac_of_a_bridge_outlives_it(copy: SavedCopy) -> None:
+    """One that is deleted while nobody watches is made anew with it; of no other bridge it is."""
+    mac = "02:ea:4c:00:11:22"
+    bridges = (Link("podman0", 3, kind="bridge", mac=mac), Link("br9", 4, kind="bridge", mac=mac))
+    there = Links({link.name: link for link in bridges})
+    keep(copy, Verdict(State.OK), replace(SNAPSHOT, links=there))
+    for links in (Links({}), None):
+        keep(copy, Verdict(State.OK), replace(SNAPSHOT, links=links))
+        again = SavedCopy(copy.path)
+        again.load()
+        assert again.of(FirewallDriver.NFTABLES).macs == {"podman0": mac}
 
 
 @pytest.mark.parametrize(

@@ -342,9 +342,11 @@ def test_the_script_of_a_repair() -> None:
 
 def test_a_copy_survives_its_file() -> None:
     """What is written is what is read."""
-    seen = replace(COPY, sysctls=frozenset({"net/ipv4/conf/podman0/route_localnet"}))
+    sysctls = frozenset({"net/ipv4/conf/podman0/route_localnet"})
+    seen = replace(COPY, sysctls=sysctls, macs={"podman0": "02:ea:4c:00:11:22"})
     assert load(dump(seen)) == seen
-    assert load(json.dumps({key: GOOD[key] for key in GOOD if key != "sysctls"})) == COPY
+    bare = {key: GOOD[key] for key in GOOD if key not in ("sysctls", "macs")}
+    assert load(json.dumps(bare)) == COPY
 
 
 def test_the_file_of_a_copy() -> None:
@@ -352,7 +354,7 @@ def test_the_file_of_a_copy() -> None:
     copy = SavedRules({"X": Chain(HOOK, ("x",))}, FirewallDriver.CNI, frozenset(("b", "a")))
     text = (
         f'{{"version": 2, "driver": "cni", "chains": {{"X": ["{HOOK}", "x"]}}, '
-        '"sysctls": ["a", "b"]}'
+        '"sysctls": ["a", "b"], "macs": {}}'
     )
     assert (dump(copy), load(text)) == (text, copy)
 
@@ -376,6 +378,9 @@ GOOD: dict[str, Any] = json.loads(dump(COPY))
         json.dumps({**GOOD, "chains": {"X": ["", 7]}}),
         json.dumps({**GOOD, "sysctls": "text"}),
         json.dumps({**GOOD, "sysctls": [7]}),
+        json.dumps({**GOOD, "macs": ["02:ea:4c:00:11:22"]}),
+        json.dumps({**GOOD, "macs": {"podman0": 7}}),
+        json.dumps({**GOOD, "macs": {"podman0": "02:ea:4c:00:11:22\n"}}),
     ],
 )
 def test_a_damaged_file_is_an_error(text: str) -> None:
