@@ -7,7 +7,7 @@ sandbox: that is for `podwatch explain`. What cannot be read is left out.
 
 import os
 from collections.abc import Collection, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ from podwatch.adapters.files import read_proc
 from podwatch.formats.proc_net import (
     advertised,
     default_gateways,
+    default_gateways_v6,
     default_routes,
     parse_listening,
     routes_within,
@@ -83,6 +84,16 @@ def has_routes_within(subnets: Collection[IPv4Network]) -> bool:
 def gateways() -> dict[str, IPv4Address]:
     """The gateway of the default route of each interface that has one, for IPv4."""
     return dict(default_gateways(_text(_ROUTES[4])))
+
+
+def gateways_v6() -> dict[str, IPv6Address]:
+    """The gateway of the default route of each interface that has one, for IPv6."""
+    return dict(default_gateways_v6(_text(_ROUTES[6])))
+
+
+def forwards(link: str) -> bool:
+    """Whether what comes in by a link is forwarded, for IPv4; where that cannot be read, too."""
+    return _text(f"/proc/sys/net/ipv4/conf/{link}/forwarding").strip() != "0"
 
 
 def deaf_to_routers() -> tuple[str, ...]:

@@ -50,7 +50,9 @@ from podwatch.words.wiring import by_hand
 NAMESPACES = Path("/run/netns")
 """Where podman keeps each network namespace by a file (containers/common pkg/netns)."""
 
-_GO_NOWHERE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES)
+# What has no route, unreachable, prohibit; EINVAL is blackhole, or a source that is not let in
+# (Linux net/ipv4/fib_semantics.c, fib_props; route.c, ip_route_input_slow).
+_GO_NOWHERE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL)
 _NO_TABLE = (errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)  # no address, or no IPv6
 _OWN_RULES = (0, 32766, 32767)  # tables local, main and default: ip-rule(8)
 _GIVEN = b"3"  # NET_ADDR_SET, linux/netdevice.h
@@ -90,7 +92,8 @@ def read() -> Links:
     for route in of_table:
         if route.to is not None:
             routes[route.to] = (*routes.get(route.to, ()), names.get(route.index, ""))
-    return Links(links, addresses, routes)
+    unused = frozenset(address.address.ip for address in of_links if not address.is_used)
+    return Links(links, addresses, routes, unused)
 
 
 def inside(numbers: Iterable[int]) -> dict[int, tuple[Inner, ...]]:
@@ -341,9 +344,7 @@ class _Questions(Questions):
                 lambda number: route_request(number, to, source, index), "ask for a route"
             )
         except Refused as exc:
-            # A blackhole says EINVAL; so does what comes in by a link that it cannot come in by.
-            ends = exc.errno in _GO_NOWHERE or (exc.errno == errno.EINVAL and not index)
-            return 0 if ends else None
+            return 0 if exc.errno in _GO_NOWHERE else None
         return next((message.index for message in found if isinstance(message, RouteSeen)), None)
 
 

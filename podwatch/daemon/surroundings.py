@@ -9,35 +9,26 @@ import asyncio
 import math
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
-from ipaddress import IPv4Network
+from collections.abc import Callable, Collection, Iterator, Mapping
 
-from podwatch.adapters import aardvark, kernel, links
+from podwatch.adapters import aardvark, kernel
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.link_keepers import keeps
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.asking import Asking
 from podwatch.daemon.firewalls import KEEPERS, OTHERS_EVERY_S, Neighbours, drops_of_others, is_there
 from podwatch.daemon.installed import Installed
+from podwatch.daemon.routes import MAX_NETWORKS, routed
 from podwatch.daemon.rules import Rules
-from podwatch.drivers import forwarding
 from podwatch.drivers.driver import about
 from podwatch.words.errors import Unreadable
-from podwatch.words.links import Around, Routed
-from podwatch.words.network import Address, ContainerClass, FirewallDriver, Network, Setup
+from podwatch.words.links import Around
+from podwatch.words.network import ContainerClass, FirewallDriver, Network, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.way import BaseChain
 
 _OTHERS_SOON_S = 5.0
 """A firewall that is switched on is there as a whole so long after its first transaction."""
-
-MAX_NETWORKS = 100
-MAX_ASKED = 256
-"""So many containers of a network are asked for, where packets to the first go astray."""
-
-_Asked = tuple[Routed, tuple[Address, Address | None, str]]
-"""Whose way, and the question for it: to, from, and the link by which it came."""
 
 
 class Surroundings:
@@ -185,7 +176,7 @@ def around(
     versions = kernel.bridged() if drops else frozenset()
     deaf = kernel.deaf_to_routers()
     return Around(
-        tuple(_routes(setup)),
+        tuple(routed(setup, installed)),
         versions,
         tuple(_internal(installed)) if versions else (),
         deaf,
@@ -202,55 +193,6 @@ def _kept(setup: Setup, keepers: Collection[str]) -> Iterator[tuple[str, str]]:
         except OSError:
             continue
         yield from ((unit, network.bridge) for unit in keepers if keeps(unit, index))
-
-
-def _routes(setup: Setup) -> Iterator[Routed]:
-    """Which way packets to a container of each network go, and the answers of one with ports.
-
-    Where that one goes astray, and where others have rules or routes that may be for one container
-    alone, to each.
-    """
-    gateways = kernel.gateways()
-    subnets = [one for network in setup.networks.values() for one in network.subnets]
-    fours = [subnet for subnet in subnets if isinstance(subnet, IPv4Network)]
-    first = MAX_ASKED if links.has_rules() or kernel.has_routes_within(fours) else 1
-    asked: list[_Asked] = []
-    all_on: dict[Routed, tuple[str, list[Address]]] = {}
-    for network_id, network in list(setup.networks.items())[:MAX_NETWORKS]:
-        if kernel.has_master(network.bridge):
-            continue  # a VRF, which has tables of its own
-        mine = [endpoint for endpoint in setup.endpoints if endpoint.network_id == network_id]
-        if network.internal or any(endpoint.internal for endpoint in mine):
-            continue  # with CNI such a bridge has no address, and the host no route to it
-        for version in (4, 6):
-            on = [
-                (address, endpoint)
-                for endpoint in mine
-                for address, _ in endpoint.addresses
-                if address.version == version
-            ]
-            for number, (address, _) in enumerate(on[:first]):
-                to = Routed(network_id, address, "")
-                asked.append((to, (address, None, "")))
-                if number == 0:
-                    all_on[to] = network.bridge, [other for other, _ in on[first:MAX_ASKED]]
-            public = [address for address, endpoint in on if forwarding.publishes(endpoint)]
-            for uplink, gateway in gateways.items() if public and version == 4 else ():
-                routed = Routed(network_id, public[0], "", is_answer=True, uplink=uplink)
-                asked.append((routed, (gateway, public[0], network.bridge)))
-    for routed, link in _answered(asked):
-        yield replace(routed, link=link)
-        bridge, others = all_on.get(routed, (link, []))
-        if link != bridge:
-            more = [(replace(routed, address=other), (other, None, "")) for other in others]
-            yield from (replace(other, link=went) for other, went in _answered(more))
-
-
-def _answered(asked: Sequence[_Asked]) -> Iterator[tuple[Routed, str]]:
-    found = links.ways(question for _, question in asked)
-    for (routed, _), link in zip(asked, found, strict=True):
-        if link is not None:
-            yield routed, link
 
 
 def _internal(installed: Installed) -> Iterator[Network]:

@@ -5,22 +5,25 @@ What is wrong with a bridge or link is worded as a loss of it is (`decide/links.
 what somebody gave another name, or has on another link, stops nothing and is a note.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from podwatch.decide.firewalld_hops import RESTORE
 from podwatch.decide.links import lacks_link_local, moved_to
 from podwatch.decide.places import careful_reload
+from podwatch.decide.routes import Astray, from_names, gathered, inward, outward
 from podwatch.decide.shut_zones import shut
-from podwatch.decide.surroundings import way_back
 from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import about
-from podwatch.words.links import Links, Routed
-from podwatch.words.network import Address, Container, Endpoint, Interface, Network, Setup
+from podwatch.words.links import Links
+from podwatch.words.names import Served
+from podwatch.words.network import Address, Container, Endpoint, Interface, Setup
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import few
 from podwatch.words.way import Hop, Kernel, Mark, Wire
 from podwatch.words.wiring import Bridge, Place, by_hand
+
+_IN, _OUT = "route in", "route out"
 
 
 class BridgeHops:
@@ -37,10 +40,9 @@ class BridgeHops:
         """Who is on each bridge."""
         for place in wired.places:
             self.places.setdefault(place.bridge, []).append(place)
-        # Where the first one asked for goes astray, each was asked for.
-        self._routes: dict[Address, Routed] = {
-            route.address: route for route in snapshot.around.routes if not route.is_answer
-        }
+        self._inward = {one.addresses[0]: one for one in inward(setup, snapshot)}
+        self._outward = {one.addresses[0]: one for one in outward(setup, snapshot)}
+        self._from_names = {one.addresses[0]: one for one in from_names(setup, snapshot)}
         self._told: dict[tuple[str, int], tuple[Hop, ...]] = {}
 
     def bridge(self, endpoint: Endpoint, address: Address) -> tuple[Hop, ...]:
@@ -53,10 +55,8 @@ class BridgeHops:
                 self._told[key] = (Hop("bridge", "nothing says which it is", Mark.UNKNOWN),)
             else:
                 self._told[key] = tuple(self.bare(bridge, address.version))
-        route = self._routes.get(address)
-        if network is None or bridge is None or route is None or route.link == bridge.name:
-            return self._told[key]
-        return (*self._told[key], *self._route(network, bridge, route))
+        told = self._told[key]
+        return told if bridge is None else (*told, *self._astray(bridge, address, told))
 
     def bare(self, bridge: Bridge, version: int | None) -> Iterator[Hop]:
         """A bridge by itself, with its addresses of an IP version, where one is named."""
@@ -192,14 +192,50 @@ class BridgeHops:
             what = f"{one.whose}, which rejects what containers send each other"
             yield Hop("firewalld zone", what, Mark.BROKEN, one.advice)
 
-    def _route(self, network: Network, bridge: Bridge, route: Routed) -> Iterator[Hop]:
-        """By which other interface the host sends to the container."""
+    def _astray(self, bridge: Bridge, address: Address, told: Sequence[Hop]) -> Iterator[Hop]:
+        """Where packets to a container, or from it, go instead; not by a bridge that is broken."""
         links = self._snapshot.links
-        if links is not None and bridge.name in links.by_name:
-            goes = f"goes to {route.link}" if route.link else "goes nowhere"
-            what = f"what is sent to {route.address} {goes}, and not to {bridge.name}"
-            advice = way_back(route.address, network, links)
-            yield Hop("route in", what, Mark.BROKEN, advice)
+        if links is None or bridge.name not in links.by_name:
+            return
+        if one := self._inward.get(address):
+            yield _hop(_IN, one)
+        elif (one := self._outward.get(address)) and all(
+            hop.mark is not Mark.BROKEN for hop in told
+        ):
+            yield _hop(_OUT, one)
+
+    def asking(
+        self, served: Served, among: Mapping[str, str]
+    ) -> Iterator[tuple[dict[str, str], tuple[Hop, ...]]]:
+        """Those `among` the containers of a network that hear what aardvark-dns answers them.
+
+        Then those that do not, by any IP version that both have, and why.
+        """
+        versions = {address.version for address in served.addresses}
+        lost: dict[str, Astray] = {}
+        for endpoint in self._setup.endpoints:
+            if endpoint.network_name != served.network or endpoint.container_id not in among:
+                continue
+            mine = [one for one, _ in endpoint.addresses if one.version in versions]
+            found = [one for address in mine if (one := self._unheard(address))]
+            if mine and len(found) == len(mine):
+                lost[endpoint.container_id] = found[0]
+        hearing = {key: name for key, name in among.items() if key not in lost}
+        if hearing:
+            yield hearing, ()
+        for one in gathered(lost.values()):
+            theirs = set(one.addresses)
+            yield (
+                {key: among[key] for key, its in lost.items() if its.addresses[0] in theirs},
+                (_hop(_IN, one),),
+            )
+
+    def _unheard(self, address: Address) -> Astray | None:
+        return self._inward.get(address) or self._from_names.get(address)
+
+
+def _hop(place: str, one: Astray) -> Hop:
+    return Hop(place, one.what, Mark.BROKEN, one.advice)
 
 
 def _link(wires: Sequence[Wire], bridge: str, address: Address, known: Container) -> Hop:

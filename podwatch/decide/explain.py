@@ -205,13 +205,12 @@ class _Teller:
         """From the names of each network's containers to their addresses."""
         of_names = NameHops(self.snapshot, self.setup)
         for served, among in of_names.served():
-            title = f"names of {_few(among.values())} on {served.network}"
             bridge = self._bridges.called(served.network)
-            passed = (
-                *self._bridges.without(bridge, {one.version for one in served.addresses}),
-                *of_names.of(served, among),
-            )
-            yield Way(WayKind.NAMES, title, "", "", served.network, passed, among=among)
+            without = self._bridges.without(bridge, {one.version for one in served.addresses})
+            for some, astray in self._bridges.asking(served, among):
+                title = f"names of {_few(some.values())} on {served.network}"
+                passed = (*without, *astray, *of_names.of(served, some))
+                yield Way(WayKind.NAMES, title, "", "", served.network, passed, among=some)
 
     def _is_internal(self, endpoint: Endpoint) -> bool:
         network = self.setup.networks.get(endpoint.network_id)

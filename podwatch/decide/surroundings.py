@@ -3,11 +3,12 @@
 
 from collections.abc import Collection, Iterable, Iterator
 
+from podwatch.decide.routes import gathered, goes, inward, outward
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import about
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY, VARIANTS
-from podwatch.words.links import NETWORK_MANAGER, NETWORKD, Links
-from podwatch.words.network import Address, Network, Setup
+from podwatch.words.links import NETWORK_MANAGER, NETWORKD
+from podwatch.words.network import Address, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import few
@@ -117,55 +118,37 @@ def parted(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
         )
 
 
-def way_back(address: Address, network: Network, links: Links | None) -> str:
-    """What has packets to a container go to its bridge again, for a person to decide on.
-
-    A route of the main table that is for less than the subnet is named. Where there is none, a rule
-    for routing comes first: one before it has that table looked up.
-    """
-    subnet = next((one for one in network.subnets if address in one), None)
-    routes = {} if links is None else links.routes
-    for to in routes:
-        if subnet is not None and address in to and to.prefixlen > subnet.prefixlen:
-            return f"find out whose route it is; if nobody needs it: ip route del {to}"
-    if subnet is None:
-        return f"ip route get {address}; ip rule"
-    family = "ip -6" if address.version == 6 else "ip"
-    return f"{family} rule add to {subnet} lookup main priority 1"
-
-
 def astray(setup: Setup, snapshot: Snapshot, told: Collection[str] = ()) -> Iterable[Notice]:
     """Routes and rules for routing, by a VPN for example, that take containers' packets away.
 
     Of the networks `told`, by name, it is told already what is wrong with their bridge.
     """
-    names = {endpoint.network_id: endpoint.network_name for endpoint in setup.endpoints}
-    away: dict[tuple[Network, str], list[Address]] = {}
+    names = {network.id: network.bridge for network in setup.networks.values()}
+    names |= {one.network_id: one.network_name for one in setup.endpoints if one.network_name}
+    found = (*inward(setup, snapshot), *outward(setup, snapshot))
+    for one in gathered(one for one in found if names[one.network.id] not in told):
+        what = f"network {names[one.network.id]}: {one.what}: {one.why}"
+        yield Notice(WarningKind.ROUTE, what, one.advice)
+    detours: dict[tuple[str, str], list[Address]] = {}
     for route in snapshot.around.routes:
-        network = setup.networks.get(route.network_id)
-        if network is None:
+        name = names.get(route.network_id)
+        if name is None or name in told or not route.is_answer:
             continue
-        if (names.get(network.id) or network.bridge) in told:
-            continue
-        name = f"network {names.get(network.id) or network.bridge}"
-        goes = f"goes to {route.link}" if route.link else "goes nowhere"
-        if not route.is_answer and route.link != network.bridge:
-            away.setdefault((network, goes), []).append(route.address)
-        elif route.is_answer and route.link != route.uplink:
-            yield Notice(
-                WarningKind.DETOUR,
-                f"{name}: what {route.address} answers to neighbours on {route.uplink} {goes}: "
-                "they get no answer from its published ports, unless it is meant so",
-                "ip rule: have a rule before it that looks up table main for the network",
-            )
-    for (network, goes), addresses in away.items():
+        if route.link and route.link != route.uplink:
+            ends = f"answers to neighbours on {route.uplink} {goes(route)}"
+            detours.setdefault((name, ends), []).append(route.address)
+    for (name, ends), addresses in detours.items():
         yield Notice(
-            WarningKind.ROUTE,
-            f"network {names.get(network.id) or network.bridge}: what is sent to "
-            f"{few(addresses)} {goes}, and not to {network.bridge}: a route or rule of "
-            "somebody else's comes first",
-            way_back(addresses[0], network, snapshot.links),
+            WarningKind.DETOUR,
+            f"network {name}: what {few(addresses)} {ends}: they get no answer from its published "
+            "ports, unless it is meant so",
+            "ip rule: have a rule before it that looks up table main for the network",
         )
+    yield from _deaf(setup, snapshot)
+
+
+def _deaf(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
+    """Interfaces that hear their router no more."""
     around = snapshot.around
     has_v6 = any(one.version == 6 for endpoint in setup.endpoints for one, _ in endpoint.addresses)
     for link in around.deaf if has_v6 else ():

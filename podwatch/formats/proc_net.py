@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 from podwatch.words.names import Place
 
@@ -100,6 +100,17 @@ def default_gateways(text: str) -> Iterator[tuple[str, IPv4Address]]:
         if len(fields) > 7 and fields[1] == fields[7] == "00000000" != fields[2]:
             with suppress(ValueError):
                 yield fields[0], IPv4Address(_packed(fields[2]))
+
+
+def default_gateways_v6(text: str) -> Iterator[tuple[str, IPv6Address]]:
+    """(interface, gateway) of each default route in /proc/net/ipv6_route that has one."""
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) == 10 and fields[1] == "00" and fields[9] != "lo":
+            with suppress(ValueError):
+                gateway = IPv6Address(bytes.fromhex(fields[4]))
+                if not gateway.is_unspecified:
+                    yield fields[9], gateway
 
 
 def advertised(text: str) -> frozenset[str]:

@@ -52,6 +52,7 @@ _NEWNETCONF = 80  # RTM_NEWNETCONF, linux/rtnetlink.h
 _NETCONF_SIZE = 4  # struct netconfmsg, padded
 _ONE_SETTING = ({1, 2}, {1, 3})  # NETCONFA_IFINDEX and _FORWARDING, or _RP_FILTER: linux/netconf.h
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_TARGET_NETNSID = 1, 2, 10  # linux/if_addr.h
+_UNUSED = 0x08 | 0x40  # IFA_F_DADFAILED, IFA_F_TENTATIVE
 _NEWNSID, _GETNSID = 88, 90  # RTM_NEWNSID, RTM_GETNSID
 _RULE_BYTES, _FRA_PRIORITY = 12, 6  # struct fib_rule_hdr, FRA_PRIORITY: linux/fib_rules.h
 _NSID_BODY = bytes(4)  # struct rtgenmsg, padded
@@ -89,10 +90,14 @@ class LinkSeen:
 
 @dataclass(frozen=True, slots=True)
 class AddressSeen:
-    """One address of a dump, and the index of the link that has it."""
+    """One address of a dump, and the index of the link that has it.
+
+    It is not used while, or since, another host on the link answers for it (IPv6).
+    """
 
     index: int
     address: Interface
+    is_used: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +289,7 @@ def _rule(data: bytes | memoryview, at: int, end: int) -> RuleSeen:
 
 
 def _address(data: bytes | memoryview, at: int, end: int) -> AddressSeen | None:
-    family, prefix, _, _, index = _ADDRESS.unpack_from(data, at)
+    family, prefix, flags, _, index = _ADDRESS.unpack_from(data, at)
     raw = b""
     for number, start, stop in attributes(data, at + _ADDRESS.size, end):
         # Of a point-to-point link IFA_ADDRESS is the other end's.
@@ -292,7 +297,7 @@ def _address(data: bytes | memoryview, at: int, end: int) -> AddressSeen | None:
             raw = bytes(data[start:stop])
     if len(raw) != _FAMILIES.get(family) or prefix > 8 * len(raw):
         return None
-    return AddressSeen(index, _INTERFACES[family]((raw, prefix)))
+    return AddressSeen(index, _INTERFACES[family]((raw, prefix)), not flags & _UNUSED)
 
 
 _READERS: dict[int, tuple[int, Callable[[bytes | memoryview, int, int], Seen | None]]] = {

@@ -57,12 +57,14 @@ class Links:
     """The host's network interfaces by name, and the addresses of those that have any.
 
     `routes` are the subnets that the main routing tables send somewhere, each with the names of
-    interfaces, "" for a route by none.
+    interfaces, "" for a route by none. `unused` are addresses that a link has and does not take
+    packets for, as another host answers for them, or is still asked whether it does.
     """
 
     by_name: Mapping[str, Link] = field(default_factory=dict)
     addresses: Mapping[str, tuple[Interface, ...]] = field(default_factory=dict)
     routes: Mapping[Subnet, tuple[str, ...]] = field(default_factory=dict)
+    unused: frozenset[Address] = frozenset()
 
     @property
     def own(self) -> set[Address]:
@@ -74,8 +76,9 @@ class Links:
 class Routed:
     """By which interface the kernel sends packets; `link` is "" where they go nowhere.
 
-    To the `address` of a container; or, where `is_answer`, from it to a neighbour of the host on
-    the interface `uplink`.
+    To the `address` of a container, by aardvark-dns where there is a `source`, from which it
+    answers; or, where `is_answer`, from the container to a neighbour of the host on the interface
+    `uplink`: if that goes nowhere, what the host itself sends there does not.
     """
 
     network_id: str
@@ -83,6 +86,7 @@ class Routed:
     link: str
     is_answer: bool = False
     uplink: str = ""
+    source: Address | None = None
 
 
 NETWORK_MANAGER, NETWORKD = "NetworkManager.service", "systemd-networkd.service"

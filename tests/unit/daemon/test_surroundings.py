@@ -3,15 +3,15 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from podwatch.adapters import kernel, links
+from podwatch.adapters import kernel
 from podwatch.adapters.paths import Paths
 from podwatch.daemon import surroundings
 from podwatch.daemon.installed import Installed
@@ -19,11 +19,8 @@ from podwatch.daemon.surroundings import Surroundings
 from podwatch.words.errors import RulesUnreadable
 from podwatch.words.links import Around
 from podwatch.words.network import (
-    Address,
-    Endpoint,
     FirewallDriver,
     Network,
-    PortMapping,
     Setup,
 )
 from podwatch.words.rules import Ruleset
@@ -245,126 +242,6 @@ def test_routes_and_settings_are_compared_with_those_of_the_last_look(
     assert there.around == Around()
     there.look_further(None)
     assert not there.are_others(SETUP)
-
-
-def endpoint(key: str, *addresses: str, network: str = "n", **more: Any) -> Endpoint:
-    """A container's place on a network; `more` are its fields."""
-    subnets = {4: ip_network("10.88.0.0/16"), 6: ip_network("fd88::/64")}
-    pairs = [(ip_address(text), subnets[ip_address(text).version]) for text in addresses]
-    return Endpoint(key, network, network, tuple(pairs), **more)
-
-
-def bridge(key: str, **more: Any) -> Network:
-    """A network whose bridge has its name."""
-    return Network(key, f"br-{key}", (ip_network("10.88.0.0/16"),), **more)
-
-
-PORTS = (PortMapping(8080, 80, "tcp"),)
-"""What makes a container one that others reach."""
-
-
-@pytest.mark.parametrize(
-    ("endpoints", "asked"),
-    [
-        ([endpoint("a", "10.88.0.2")], ["10.88.0.2"]),
-        ([endpoint("a", "10.88.0.2"), endpoint("b", "10.88.0.3")], ["10.88.0.2"]),
-        ([endpoint("a", "10.88.0.2", "fd88::2")], ["10.88.0.2", "fd88::2"]),
-        (
-            [endpoint("a", "10.88.0.2"), endpoint("b", "10.88.0.3", port_mappings=PORTS)],
-            ["10.88.0.2", "192.0.2.1 from 10.88.0.3 by br-n", "192.0.2.9 from 10.88.0.3 by br-n"],
-        ),
-        ([endpoint("a", "fd88::2", port_mappings=PORTS)], ["fd88::2"]),
-        ([endpoint("a", "10.88.0.2", network="other")], []),
-        ([endpoint("a", "10.88.0.2"), endpoint("b", "10.88.0.3", internal=True)], []),
-    ],
-    ids=[
-        *("one", "the first of two", "both families", "the answers of one with ports"),
-        *("ports of IPv6 alone", "another network", "internal with CNI"),
-    ],
-)
-def test_which_ways_are_asked_for(
-    endpoints: list[Endpoint], asked: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To one container of each network and family; the answers by every uplink with a gateway."""
-    questions: list[str] = []
-
-    def ways(many: Iterable[tuple[Address, Address | None, str]]) -> list[str | None]:
-        for to, source, link in many:
-            questions.append(f"{to} from {source} by {link}" if source else str(to))
-        return [None] * len(questions)
-
-    uplinks = {"eth0": ip_address("192.0.2.1"), "eth1": ip_address("192.0.2.9")}
-    monkeypatch.setattr(kernel, "gateways", lambda: uplinks)
-    monkeypatch.setattr(links, "ways", ways)
-    networks = {"n": bridge("n")}
-    setup = Setup(FirewallDriver.NFTABLES, networks, tuple(endpoints))
-    found = surroundings.around(setup, Installed.at(Paths(), None), drops=False)
-    assert questions == asked
-    assert found.routes == (), "of what the kernel has no answer for nothing is said"
-
-
-def test_the_way_of_an_answer_is_known_from_that_of_a_question(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It is of the uplink by which it would leave; to where there is no way the link is empty."""
-    monkeypatch.setattr(kernel, "gateways", lambda: {"eth0": ip_address("192.0.2.1")})
-    monkeypatch.setattr(links, "ways", lambda many: ["", "eth1"][: len(list(many))])
-    setup = Setup(
-        FirewallDriver.NFTABLES,
-        {"n": bridge("n")},
-        (endpoint("a", "10.88.0.2", port_mappings=PORTS),),
-    )
-    to, back = surroundings.around(setup, Installed.at(Paths(), None), drops=False).routes
-    assert (to.is_answer, to.uplink, to.link) == (False, "", "")
-    assert (back.is_answer, back.uplink, back.link) == (True, "eth0", "eth1")
-
-
-def test_where_the_first_goes_astray_each_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rule may be for one container alone: of the others nothing is said that is not so."""
-    away = {ip_address("10.88.0.2"): "", ip_address("10.88.0.3"): "br-n"}
-    monkeypatch.setattr(kernel, "gateways", dict)
-    monkeypatch.setattr(links, "ways", lambda many: [away[to] for to, _, _ in many])
-    others: set[str] = set()
-    monkeypatch.setattr(links, "has_rules", lambda: "rules" in others)
-    monkeypatch.setattr(
-        kernel, "has_routes_within", lambda subnets: bool(subnets) and "routes" in others
-    )
-    on = (endpoint("a", "10.88.0.2"), endpoint("b", "10.88.0.3"))
-
-    def found() -> list[tuple[str, str]]:
-        setup = Setup(FirewallDriver.NFTABLES, {"n": bridge("n")}, on)
-        routes = surroundings.around(setup, Installed.at(Paths(), None), drops=False).routes
-        return [(str(route.address), route.link) for route in routes]
-
-    assert found() == [("10.88.0.2", ""), ("10.88.0.3", "br-n")]
-    away[ip_address("10.88.0.2")] = "br-n"
-    assert found() == [("10.88.0.2", "br-n")]
-    away[ip_address("10.88.0.3")] = "tun0"
-    assert found() == [("10.88.0.2", "br-n")], "nothing says that it may be"
-    others.add("rules")
-    assert found() == [("10.88.0.2", "br-n"), ("10.88.0.3", "tun0")]
-    others = {"routes"}
-    assert found() == [("10.88.0.2", "br-n"), ("10.88.0.3", "tun0")]
-
-
-@pytest.mark.parametrize(
-    ("network", "master", "asked"),
-    [
-        (bridge("n"), False, True),
-        (bridge("n"), True, False),
-        (bridge("n", internal=True), False, False),
-    ],
-    ids=["a bridge", "in a VRF", "internal"],
-)
-def test_where_a_network_leads_nowhere_nothing_is_asked(
-    network: Network, monkeypatch: pytest.MonkeyPatch, *, master: bool, asked: bool
-) -> None:
-    """A VRF has tables of its own, an internal network has no way out; others have their answer."""
-    monkeypatch.setattr(kernel, "has_master", lambda _bridge: master)
-    monkeypatch.setattr(links, "ways", lambda many: ["br-x" for _ in many])
-    setup = Setup(FirewallDriver.NFTABLES, {"n": network}, (endpoint("a", "10.88.0.2"),))
-    found = surroundings.around(setup, Installed.at(Paths(), None), drops=False)
-    assert [(way.network_id, way.link) for way in found.routes] == [("n", "br-x")] * asked
 
 
 @pytest.mark.parametrize(

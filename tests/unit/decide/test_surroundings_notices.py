@@ -14,11 +14,10 @@ from podwatch.decide.surroundings import (
     parted,
     shut_out,
     unforwarded,
-    way_back,
     without_events,
 )
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY
-from podwatch.words.links import NETWORK_MANAGER, NETWORKD, Around, Links, Routed
+from podwatch.words.links import NETWORK_MANAGER, NETWORKD, Around, Routed
 from podwatch.words.network import Network
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
@@ -100,8 +99,8 @@ def test_what_shuts_a_network_out_is_told_with_the_network() -> None:
         ),
         (
             Routed(WEB.network_id, ADDRESS, "", is_answer=True, uplink="eth0"),
-            WarningKind.DETOUR,
-            "network front: what 10.89.3.2 answers to neighbours on eth0 goes nowhere",
+            WarningKind.ROUTE,
+            "network front: what is sent by 10.89.3.2 goes nowhere, though the host has a way",
         ),
     ],
 )
@@ -190,26 +189,19 @@ def test_an_interface_that_forwards_no_more_is_told_and_left() -> None:
     assert list(unforwarded(replace(off.setup, endpoints=six), off)) == []
 
 
-def test_what_takes_packets_away_is_named_where_a_route_does() -> None:
-    """A rule for routing cannot be seen: one before it has the main table looked up."""
-    network = replace(SETUP.networks[WEB.network_id], subnets=(ip_network("10.89.3.0/24"),))
-    there = Links({}, {}, {ip_network("10.89.3.0/24"): ("podman1",)})
-    less = replace(there, routes={**there.routes, ip_network("10.89.3.0/25"): ("tun0",)})
-    rule = "ip rule add to 10.89.3.0/24 lookup main priority 1"
-    assert way_back(ADDRESS, network, there) == way_back(ADDRESS, network, None) == rule
-    assert way_back(ADDRESS, network, less).endswith(
-        "if nobody needs it: ip route del 10.89.3.0/25"
-    )
-    six = replace(network, subnets=(ip_network("fd89:3::/64"),))
-    assert way_back(ip_address("fd89:3::2"), six, there).startswith(
-        "ip -6 rule add to fd89:3::/64 "
-    )
-    assert way_back(ADDRESS, six, there) == "ip route get 10.89.3.2; ip rule"
-
-
 def test_several_that_go_astray_are_told_together() -> None:
     """By where they go."""
     addresses = [ip_address(f"10.89.3.{last}") for last in range(2, 7)]
     away = tuple(Routed(WEB.network_id, address, "") for address in addresses)
     (notice,) = astray(SETUP, snapshot(around=Around(away)))
     assert "what is sent to 10.89.3.2, 10.89.3.3, 10.89.3.4 and 2 more goes nowhere" in notice.what
+
+
+def test_detours_are_told_together() -> None:
+    """Of several containers whose answers leave by the same link there is one note."""
+    addresses = [ip_address(f"10.89.3.{last}") for last in (2, 3)]
+    routes = [
+        Routed(WEB.network_id, one, "tun0", is_answer=True, uplink="eth0") for one in addresses
+    ]
+    (notice,) = astray(SETUP, snapshot(around=Around(tuple(routes))))
+    assert "what 10.89.3.2, 10.89.3.3 answers to neighbours on eth0 goes to tun0" in notice.what

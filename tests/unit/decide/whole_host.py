@@ -226,7 +226,10 @@ _DROPS = BaseChain("inet site", "passing", "forward", "drop")
 _IN_ONLY = replace(_DROPS, around=('iifname "podman1" accept',))
 _DEAF = BaseChain("inet site", "entering", "input", "drop")
 _BOTH = frozenset({4, 6})
-_AWAY = tuple(replace(route, link="tun0") for route in WHOLE.around.routes)
+_ROUTES = WHOLE.around.routes
+_AWAY = tuple(replace(route, link="tun0") for route in _ROUTES)
+_NOWHERE = tuple(replace(route, link="", is_answer=True, uplink="eth0") for route in _ROUTES)
+_UNHEARD = tuple(replace(route, link="", source=by) for route, by in zip(_ROUTES, DNS, strict=True))
 
 FAULTS: Mapping[str, Fault] = {
     "nothing": lambda snapshot: snapshot,
@@ -261,6 +264,9 @@ FAULTS: Mapping[str, Fault] = {
     "renamed": of_addresses({"br9": GATEWAYS}),
     "no route": of_addresses({"podman1": GATEWAYS}, routed=False),
     "routed away": lambda s: replace(s, around=replace(s.around, routes=_AWAY)),
+    "nowhere": lambda s: replace(s, around=replace(s.around, routes=(*_ROUTES, *_NOWHERE))),
+    "answers away": lambda s: replace(s, around=replace(s.around, routes=(*_ROUTES, *_UNHEARD))),
+    "taken": of_addresses({"podman1": GATEWAYS, "lo": (ip_interface("10.89.0.2/32"),)}),
     "link down": of_link("veth0", is_up=False),
     "link off": of_link("veth0", master=""),
     "isolated": lambda s: of_link("veth1", isolated=True)(of_link("veth0", isolated=True)(s)),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from podwatch.formats.proc_net import (
     advertised,
     default_gateways,
+    default_gateways_v6,
     default_routes,
     parse_bound,
     parse_listening,
@@ -142,6 +143,16 @@ def test_gateways_of_default_routes() -> None:
         f"eth1\t00000000\t020200C000\t{rest}\neth1\t00000000\tx\t{rest}\n"
     )
     assert list(default_gateways(text)) == [("eth0", ip_address("192.0.2.2"))]
+
+
+def test_gateways_of_default_routes_of_ipv6() -> None:
+    """As for IPv4; the route of lo that rejects what has no other is none."""
+    by = "fe800000000000000000000000000001"
+    rest = "00000064 00000001 00000000 00000003"
+    told = f"{ZEROS} 00 {ZEROS} 00 {by} {rest} eth0\n{ZEROS} 00 {ZEROS} 00 {ZEROS} {rest} tun0\n"
+    others = f"{ZEROS} 00 {ZEROS} 00 {by} {rest} lo\n{ZEROS} 40 {ZEROS} 00 {by} {rest} eth1\n"
+    others += f"{ZEROS} 00 {ZEROS} 00 what? {rest} eth2\n{ZEROS} 00 {ZEROS} 00 {by} {rest}\n"
+    assert list(default_gateways_v6(told + others)) == [("eth0", ip_address("fe80::1"))]
 
 
 def test_who_heard_a_router() -> None:

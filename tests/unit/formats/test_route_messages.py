@@ -181,6 +181,14 @@ def test_addresses_of_both_families_are_read(address: str) -> None:
     assert parse_dump(message(NEWADDR, body), QUESTION).seen == (AddressSeen(5, wanted),)
 
 
+@pytest.mark.parametrize(("flags", "is_used"), [(0x80, True), (0x08, False), (0x40, False)])
+def test_an_address_that_another_host_has_is_not_used(flags: int, *, is_used: bool) -> None:
+    """Nor is one of which that is not known yet (IFA_F_DADFAILED, IFA_F_TENTATIVE)."""
+    wanted = ip_interface("fd00::1/64")
+    body = struct.pack("=BBBBI", 10, 64, flags, 0, 5) + attribute(1, wanted.packed)
+    assert parse_dump(message(NEWADDR, body), QUESTION).seen == (AddressSeen(5, wanted, is_used),)
+
+
 def test_what_answers_another_question_is_passed_over() -> None:
     """The rest of a dump that was given up is no answer to the next question."""
     late = message(NEWLINK, VETH, question=6) + message(3, bytes(4), question=6)
