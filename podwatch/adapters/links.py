@@ -12,7 +12,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from podwatch.adapters.files import open_regular, read_proc
@@ -149,12 +149,12 @@ def ways(asked: Iterable[tuple[Address, Address | None, str]]) -> list[str | Non
     Asked is (to, None, "") of the host's own, and (to, from, link) of one that came in by a link.
     """
     found: list[str | None] = []
+    index_of, name_of = cache(socket.if_nametoindex), cache(socket.if_indextoname)
     with _Questions() as questions:
         for to, source, link in asked:
             try:
-                index = socket.if_nametoindex(link) if link else 0
-                seen = questions.route(to, source, index)
-                found.append(None if seen is None else socket.if_indextoname(seen) if seen else "")
+                seen = questions.route(to, source, index_of(link) if link else 0)
+                found.append(None if seen is None else name_of(seen) if seen else "")
             except OSError:  # a link has gone since
                 found.append(None)
     return found
