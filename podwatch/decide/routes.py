@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which packets routes, rules for routing or addresses of others take away from containers. Pure.
 
-That of a VPN may be meant so where it leads elsewhere what containers answer, and is no part of it.
+What containers send and that leaves by another link, as a VPN's, may be meant so: it is not here.
 """
 
 from collections.abc import Iterable, Iterator
