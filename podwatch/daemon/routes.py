@@ -99,12 +99,10 @@ def _groups(setup: Setup, installed: Installed, *, has_rules: bool) -> Iterator[
         if kernel.has_master(network.bridge):
             continue  # a VRF, which has tables of its own
         mine = [endpoint for endpoint in setup.endpoints if endpoint.network_id == network_id]
-        is_internal = network.internal or any(endpoint.internal for endpoint in mine)
-        servers: list[Address] = []
-        if is_internal or has_rules:
-            servers = _servers(setup, installed, {endpoint.network_name for endpoint in mine})
-        if is_internal and not servers:
-            continue  # such a bridge has no address, and the host no route to it
+        if network.internal or any(endpoint.internal for endpoint in mine):
+            continue  # with CNI such a bridge has no address, and the host no route to it
+        names = {endpoint.network_name for endpoint in mine}
+        servers = _servers(setup, installed, names) if has_rules else []
         for version in (4, 6):
             on = [
                 (address, endpoint)
@@ -114,10 +112,9 @@ def _groups(setup: Setup, installed: Installed, *, has_rules: bool) -> Iterator[
             ]
             public = [address for address, endpoint in on if forwarding.publishes(endpoint)]
             server = next((one for one in servers if one.version == version), None)
-            if on and not (is_internal and server is None):
-                uplinks = {} if is_internal else gateways[version]
+            if on:
                 addresses = [address for address, _ in on]
-                yield _Group(network, addresses, public, uplinks, server)
+                yield _Group(network, addresses, public, gateways[version], server)
 
 
 def _servers(setup: Setup, installed: Installed, names: Iterable[str]) -> list[Address]:
