@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from podwatch.daemon.settings import Look
+from tests.e2e.agreement import agree
 from tests.e2e.installed import Installed, installed
 from tests.lab.client import CLIENT_LINK, HOST_LINK
 from tests.lab.containers import web
@@ -15,6 +16,8 @@ from tests.lab.rootfs import containers_conf
 pytestmark = pytest.mark.e2e
 
 HOSTS = ("forky", "bookworm-netavark", "bookworm-cni")
+_TOLD_S = 60.0
+"""So long it takes at most until what no event tells of is told, in seconds."""
 _SAVED = ("iptables", "ip6tables")
 
 
@@ -185,6 +188,67 @@ def test_a_rule_for_one_container_is_told_of_that_one(there: Installed) -> None:
     finally:
         there.host.shell("ip rule del pref 100; ip rule del pref 1", check=False)
     there.until_whole()
+
+
+_NOWHERE = "ip {0} route add unreachable default table 77; ip {0} rule add {1} lookup 77 pref 100"
+_TAKEN = {
+    "from a network, blackhole": "ip rule add from 10.89.20.0/24 blackhole pref 100",
+    "from a network, prohibit": "ip rule add from 10.88.0.0/16 prohibit pref 100",
+    "from a container, blackhole": "ip rule add from 10.89.10.3 blackhole pref 100",
+    "from a bridge, another table": _NOWHERE.format("", "iif podman2"),
+    "from a network, of IPv6": "ip -6 rule add from fd10:89:10::/64 blackhole pref 100",
+    "to networks, blackhole": "ip rule add to 10.89.0.0/16 blackhole pref 100",
+    "a route to a container": "ip route add blackhole 10.89.20.2/32",
+    "an address of lo": "ip addr add 10.89.20.2/32 dev lo",
+    "an address of the bridge": "ip addr add 10.89.10.3/24 dev podman1",
+    "an address of IPv6": "ip addr add fd10:89:10::3/128 dev lo",
+}
+"""What takes packets to containers or from them, alike on every host."""
+
+_GIVEN_BACK = (
+    "ip rule del pref 100; ip rule del pref 1; ip -6 rule del pref 100; ip -6 rule del pref 1; "
+    "ip route flush table 77; ip -6 route flush table 77; ip route del blackhole 10.89.20.2/32; "
+    "ip addr del 10.89.20.2/32 dev lo; ip addr del 10.89.10.3/24 dev podman1; "
+    "ip addr del fd10:89:10::3/128 dev lo"
+)
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+@pytest.mark.parametrize("fault", _TAKEN.values(), ids=_TAKEN)
+def test_what_takes_packets_of_containers_is_told_of_each_way(there: Installed, fault: str) -> None:
+    """Of ports, ways out and names all that is closed is told, no more, and how it is cured."""
+    agree(there, is_open=True, limit_s=_TOLD_S)
+    there.host.shell(fault)
+    try:
+        agree(there, is_open=False, limit_s=_TOLD_S)
+        cures = [one["advice"] for one in there.status()["warnings"] if one["kind"] == "route"]
+        for cure in cures:
+            there.host.shell(cure.rpartition("if nobody needs it: ")[2])
+        agree(there, is_open=True, limit_s=_TOLD_S)
+    finally:
+        there.host.shell(_GIVEN_BACK, check=False)
+    agree(there, is_open=True, limit_s=_TOLD_S)
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "ip rule add from 10.89.20.0/24 lookup main pref 100",
+        "ip rule add iif podman2 lookup 77 pref 100",
+        "ip rule add iif podman2 lookup 77 pref 100; ip route add throw default table 77",
+        "ip rule add from 198.51.100.0/24 blackhole pref 100",
+    ],
+    ids=["main", "an empty table", "a throw", "of others"],
+)
+def test_rules_that_take_nothing_are_no_news(there: Installed, fault: str) -> None:
+    """Every way is open, and called so."""
+    there.host.shell(fault)
+    try:
+        assert told(there, "route") == told(there, "detour") == []
+        agree(there, is_open=True, limit_s=_TOLD_S)
+    finally:
+        there.host.shell(_GIVEN_BACK, check=False)
 
 
 @pytest.mark.parametrize("there", ["forky"], indirect=True)
