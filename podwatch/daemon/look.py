@@ -306,12 +306,9 @@ class Looker:
 
     def is_outdated(self) -> bool:
         """Whether something that no event tells of is not what it was at the last look."""
-        return (
-            self.settings.are_others()
-            or self.surroundings.are_others(self.setup)
-            or self.names.are_others(self.setup)
-            or self.containers.are_others()
-        )
+        here = self.wires.are_others(self.setup) or self.surroundings.are_others(self.setup)
+        rest = self.settings.are_others() or self.containers.are_others()
+        return here or rest or self.names.are_others(self.setup)
 
     # The parts of a look.
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from podwatch.adapters import links
 from podwatch.words.errors import LinksUnreadable
 from podwatch.words.links import Link, Links
+from podwatch.words.network import Setup
 from podwatch.words.snapshot import Part, Unknown
 
 
@@ -66,6 +67,19 @@ class Wires:
         self.indexes |= {link.name: link.index for link in others}
         self._known = None if changes is None else (changes, found)
         return found
+
+    def are_others(self, setup: Setup | None) -> bool:
+        """Whether other addresses of containers are the host's, too, than when links were read.
+
+        They are read again only where something of them was changed.
+        """
+        before = self._known
+        found = None if setup is None or before is None else self.read([])
+        if setup is None or before is None or found is None or found is before[1]:
+            return False
+        theirs = {address for endpoint in setup.endpoints for address, _ in endpoint.addresses}
+        was, now = (theirs & (seen.own - seen.unused) for seen in (before[1], found))
+        return was != now
 
 
 def _is_bridge(link: Link) -> bool:

@@ -2,10 +2,13 @@
 """When the host's links are listed."""
 
 from collections.abc import Collection
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface, ip_network
 
 from podwatch.daemon.wires import Wires
 from podwatch.words.errors import LinksUnreadable
 from podwatch.words.links import Link, Links
+from podwatch.words.network import Endpoint, FirewallDriver, Interface, Setup
 from podwatch.words.snapshot import Part, Unknown
 
 HOST = Links({"podman0": Link("podman0", 3)})
@@ -17,13 +20,14 @@ class Kernel:
     def __init__(self) -> None:
         self.asked = 0
         self.refuses = False
+        self.addresses: dict[str, tuple[Interface, ...]] = {}
 
     def read(self) -> Links:
         """The links."""
         self.asked += 1
         if self.refuses:
             raise LinksUnreadable("cannot list links: no answer in time")
-        return HOST
+        return replace(HOST, addresses=self.addresses)
 
 
 class Told:
@@ -96,3 +100,28 @@ def test_a_bridge_that_is_gone_keeps_its_mac_in_mind() -> None:
     wires.read([])
     wires.read([])
     assert wires.macs == {"podman0": "02::1"}
+
+
+def test_an_address_of_a_container_on_the_host_is_news() -> None:
+    """That it came and that it went; other addresses are none, and without a change no question."""
+    kernel, told = Kernel(), [7]
+    wires = Wires(Told(told), kernel.read)
+    place = (ip_address("10.88.0.2"), ip_network("10.88.0.0/16"))
+    setup = Setup(FirewallDriver.NFTABLES, endpoints=(Endpoint("a", "n", "n", (place,)),))
+    assert not wires.are_others(setup), "nothing was read before"
+    wires.read([])
+
+    def is_news(*addresses: str) -> bool:
+        kernel.addresses = {"lo": tuple(map(ip_interface, addresses))}
+        told[0] += 1
+        return wires.are_others(setup)
+
+    assert not is_news("192.0.2.1/24")
+    assert is_news("192.0.2.1/24", "10.88.0.2/32")
+    asked = kernel.asked
+    assert not wires.are_others(setup)
+    assert kernel.asked == asked
+    assert is_news("192.0.2.1/24")
+    assert not wires.are_others(None)
+    kernel.refuses = True
+    assert not is_news("10.88.0.2/32")
