@@ -121,10 +121,11 @@ class NameHops:
             yield Hop(_DNS, what, mark, self._cure_of_away(served, address))
         lacking = set[str]()
         for stranger in self._strangers:
-            if stranger.network == served.network:
-                lacking.update(stranger.ids)
-                what = stranger.told([among[key] for key in stranger.ids if key in among])
-                cure = names.cure_of_unknown(stranger.ids, self._snapshot)
+            theirs = [key for key in stranger.ids if key in among]
+            if theirs and stranger.network == served.network:
+                lacking.update(theirs)
+                what = stranger.told([among[key] for key in theirs])
+                cure = names.cure_of_unknown(theirs, self._snapshot)
                 yield Hop("DNS entry", what, Mark.BROKEN, cure)
         if heard:
             who = [name for key, name in among.items() if key not in lacking]
