@@ -69,7 +69,7 @@ class FirewalldHops:
                 yield Hop("firewalld zone", f"{subnet} is a source of zone {wanted}")
                 continue
             zone = source or self._zone_of_bridge(firewalld, endpoint)
-            advice = f"firewall-cmd --zone={wanted} --change-source={subnet}" if source else RESTORE
+            advice = back_in(wanted, subnet, source)
             what = f"{subnet} is {'in' if source else 'a source of no zone, and so in'} zone {zone}"
             link = self._kernel.routed.get(address.version, "")
             if self._by_firewalld and address.version == 4:
@@ -108,6 +108,11 @@ class FirewalldHops:
         network = self._setup.networks.get(endpoint.network_id)
         bridge = firewalld.interfaces.get(network.bridge) if network else None
         return bridge or firewalld.default_zone
+
+
+def back_in(wanted: str, subnet: str, source: str | None) -> str:
+    """What makes a subnet, the `source` of another zone or of none, one of its zone again."""
+    return f"firewall-cmd --zone={wanted} --change-source={subnet}" if source else RESTORE
 
 
 def names_of(endpoint: Endpoint, address: Address) -> set[str]:

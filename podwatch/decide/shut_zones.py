@@ -2,24 +2,26 @@
 """Networks from which firewalld lets nothing in that their containers need. Pure.
 
 netavark makes the subnets of its networks sources of a zone that accepts all, but not those of
-internal networks, for which it sets up nothing (netavark src/network/bridge.rs, 1.9 to 2.1). What
-comes from there is in the zone of the bridge, mostly the default one. That one rejects questions
-for names, unless it has the service dns. Where bridges hand packets to the firewall
+internal and unmanaged ones, for which it sets up nothing (netavark src/network/bridge.rs, 1.9 to
+2.1). What comes from there is in the zone of the bridge, mostly the default one. That one rejects
+questions for names, unless it has the service dns. Where bridges hand packets to the firewall
 (bridge-nf-call-iptables=1, as Docker and Kubernetes have it), it also rejects what containers send
-each other: a zone forwards between interfaces that it has by name, and the bridge is none.
+each other: a zone forwards between the interfaces and the sources that it has by name (firewalld
+1.0), and the bridge is none. A network whose own source is lost, or in another zone, fares alike.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from podwatch.decide.firewalld_hops import back_in
 from podwatch.decide.names import asked, on_networks
 from podwatch.decide.sources import trusted_sources
 from podwatch.decide.wiring import wiring
 from podwatch.drivers.about import TRUSTED
-from podwatch.drivers.driver import about
-from podwatch.words.network import Setup, Subnet
+from podwatch.drivers.driver import DRIVERS, about
+from podwatch.words.network import Address, Setup, Subnet
 from podwatch.words.snapshot import Firewalld, Snapshot
 from podwatch.words.verdict import Notice, WarningKind
 from podwatch.words.way import Policy
@@ -34,7 +36,8 @@ _ITS_OWN = "allow-host-ipv6"
 class Shut:
     """A network whose `subnets` are in a `zone` that rejects questions for names, and more.
 
-    `parts`: what its containers send each other, too.
+    `parts`: what its containers send each other, too. `back` brings back the source that netavark
+    made: its loss is told by itself.
     """
 
     network: str
@@ -42,10 +45,13 @@ class Shut:
     subnets: tuple[Subnet, ...]
     hears_names: bool
     parts: bool
+    back: str = ""
 
     @property
     def advice(self) -> str:
         """What lets in what its containers need, and no more where that is enough."""
+        if self.back:
+            return self.back
         if self.parts:
             orders = [f"--zone={TRUSTED} --add-source={subnet}" for subnet in self.subnets]
         else:
@@ -67,22 +73,32 @@ class Shut:
 def shut(setup: Setup, snapshot: Snapshot) -> dict[str, Shut]:
     """The networks, by name, from which firewalld lets too little in: of those that run.
 
-    Only where all of it is known: none where an ipset, a rich rule or a policy may accept it. A
-    trusted source that is missing is a loss by itself.
+    Only where all of it is known: none where an ipset, a rich rule or a policy may accept it.
     """
     firewalld = snapshot.firewalld
     if firewalld is None or not firewalld.running or not firewalld.in_kernel or firewalld.panic:
         return {}
     if about(setup.driver).trusts_addresses or any(_is_ipset(name) for name in firewalld.sources):
         return {}
-    trusted = {network for _, network, _ in trusted_sources(setup)}
-    bridges = wiring(setup, snapshot).bridges.values()
-    found = (_of(one, firewalld, snapshot) for one in bridges if one.network not in trusted)
+    wanted = about(setup.driver).zone
+    back = {
+        network: back_in(wanted, subnet, firewalld.sources.get(subnet))
+        for _, network, subnet in trusted_sources(setup)
+        if firewalld.sources.get(subnet) != wanted
+    }
+    # Of a driver that is not known, or none, nobody knows what it would have had trusted.
+    left_out = () if setup.driver in DRIVERS else back
+    own = set() if snapshot.links is None else snapshot.links.own
+    found = (
+        _of(one, firewalld, snapshot.around.bridged, back.get(one.network, ""))
+        for one in wiring(setup, snapshot).bridges.values()
+        if one.network not in left_out and (not one.unmanaged or _is_hosts(one, own))
+    )
     return {one.network: one for one in found if one is not None}
 
 
 def shut_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
-    """What is rejected, each network with its cure."""
+    """What is rejected, each network with its cure; not where a lost source tells of it."""
     server = snapshot.names
     named = set() if server is None else {one.network for one in asked(server, setup, snapshot)}
     running = Counter(network for network, _ in on_networks(setup, snapshot))
@@ -92,7 +108,7 @@ def shut_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
             what.append("ask aardvark-dns")
         if one.parts and running[one.network] > 1:
             what.append("send each other")
-        if what:
+        if what and not one.back:
             yield Notice(
                 WarningKind.SHUT_OUT,
                 f"network {one.network}: {one.whose}, which rejects what its containers "
@@ -101,35 +117,46 @@ def shut_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
             )
 
 
-def _of(bridge: Bridge, firewalld: Firewalld, snapshot: Snapshot) -> Shut | None:
+def _is_hosts(bridge: Bridge, own: Collection[Address]) -> bool:
+    """Whether the host is the gateway: else a router's subnet is beyond, which none has to trust."""
+    return any(gateway.ip in own for gateway in bridge.gateways)
+
+
+def _of(bridge: Bridge, firewalld: Firewalld, bridged: Collection[int], back: str) -> Shut | None:
     subnets = tuple(dict.fromkeys(gateway.network for gateway in bridge.gateways))
-    if bridge.unmanaged or not subnets:
+    sources = {zone for subnet in subnets for zone in _zones_of(subnet, firewalld)}
+    if len(sources) != 1:
         return None
-    names = {_zone_of(subnet, bridge.name, firewalld) for subnet in subnets}
-    name = next(iter(names))
+    (by_source,) = sources
+    by_name = by_source or firewalld.interfaces.get(bridge.name, "")
+    name = by_name or firewalld.default_zone
     zone = firewalld.zones.get(name)
-    if len(names) > 1 or zone is None or zone.accepts or zone.has_rules:
+    if zone is None or zone.accepts or zone.has_rules:
         return None
     policies = firewalld.between
     hears_names = zone.hears_names or any(map(_lets_in, policies))
-    versions = {subnet.version for subnet in subnets} & snapshot.around.bridged
-    parts = bool(versions) and bridge.name not in firewalld.interfaces
+    parts = not by_name and any(subnet.version in bridged for subnet in subnets)
     parts = parts and not any(policy.target == "ACCEPT" for policy in policies)
     if hears_names and not parts:
         return None
-    return Shut(bridge.network, name, subnets, hears_names, parts)
+    return Shut(bridge.network, name, subnets, hears_names, parts, back)
 
 
-def _zone_of(subnet: Subnet, bridge: str, firewalld: Firewalld) -> str:
-    """The zone that firewalld has for what comes from there: sources come before interfaces."""
+def _zones_of(subnet: Subnet, firewalld: Firewalld) -> set[str]:
+    """The zones that have some of it as a source, which come before the bridge's.
+
+    With "" where none has all of it.
+    """
+    found, is_whole = set(), False
     for source, zone in firewalld.sources.items():
         try:
             known = ip_network(source, strict=False)
         except ValueError:  # a MAC
             continue
-        if known.version == subnet.version and subnet.subnet_of(known):  # type: ignore[arg-type]
-            return zone
-    return firewalld.interfaces.get(bridge) or firewalld.default_zone
+        if known.version == subnet.version and known.overlaps(subnet):
+            found.add(zone)
+            is_whole = is_whole or known.prefixlen <= subnet.prefixlen
+    return found if is_whole else {"", *found}
 
 
 def _is_ipset(source: str) -> bool:

@@ -49,7 +49,7 @@ def test_a_whole_host_is_ok() -> None:
 OPEN = {"nothing", "no default route", "no firewalld", "paused", "ended", "just ended"}
 """What is nobody's loss."""
 
-NO_WAY = {"forward gone", "no source", "renamed"}
+NO_WAY = {"forward gone", "renamed"}
 """What keeps no packet back, as far as podwatch knows: the state may say so all the same."""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Internal networks that firewalld lets too little in from, and what lets it in."""
+"""Networks that firewalld lets too little in from, and what lets it in."""
 
 from dataclasses import replace
 from ipaddress import ip_interface
@@ -14,10 +14,19 @@ from podwatch.words.links import Inner, Link
 from podwatch.words.names import Entry, Served
 from podwatch.words.network import ContainerClass, FirewallDriver
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot, Zone
-from podwatch.words.verdict import State, WarningKind
-from podwatch.words.way import Mark, Policy
+from podwatch.words.verdict import MissingKind, State, WarningKind
+from podwatch.words.way import Mark, Policy, WayKind
 from tests.unit.decide.test_agreement import agree
-from tests.unit.decide.whole_host import DB, FILE, LINKS, NAMES, WEB, WHOLE
+from tests.unit.decide.whole_host import (
+    DB,
+    FILE,
+    LINKS,
+    NAMES,
+    SUBNETS,
+    WEB,
+    WHOLE,
+    of_firewalld,
+)
 
 GATEWAY = ip_interface("10.89.7.1/24")
 BACK = replace(
@@ -158,19 +167,79 @@ def test_no_firewalld_rejects_nothing() -> None:
     assert told(replace(found, setup=replace(found.setup, driver=FirewallDriver.CNI))) == []
 
 
-def test_a_bridge_of_the_administrators_is_left_to_him() -> None:
-    """He gave it its zone."""
+def test_an_unmanaged_network_is_judged_alike() -> None:
+    """Where its gateway is the host; a router's subnet is none to be trusted for containers."""
     found = host()
     files = {**found.files, "back": replace(BACK, kind=ContainerClass.UNMANAGED)}
-    assert told(replace(found, files=files)) == []
+    ((what, advice),) = told(replace(found, files=files))
+    assert what.startswith("network back: 10.89.7.0/24 is in firewalld's zone public, which rej")
+    assert advice == TRUST
+    assert agree(replace(found, files=files)) is State.LOST
+    assert found.links is not None
+    for links in (None, replace(found.links, addresses=LINKS.addresses)):
+        assert told(replace(found, files=files, links=links)) == []
+
+
+def ordinary(**firewalld: Any) -> tuple[str, list[str]]:
+    """What closes the names of an ordinary network, and all that is told in warnings."""
+    found = of_firewalld(**firewalld)(WHOLE)
+    (way,) = (way for way in explain(found) if way.kind is WayKind.NAMES)
+    hop = way.first_broken
+    assert agree(found) is State.LOST
+    verdict = judge(found)
+    assert not any(one.kind is WarningKind.SHUT_OUT for one in verdict.warnings)
+    return "" if hop is None else f"{hop.what}: {hop.advice}", [
+        *(notice.kind for notice in verdict.warnings),
+        *(loss.kind for loss in verdict.missing),
+    ]
+
+
+def test_a_source_in_another_zone_closes_names_too() -> None:
+    """Its loss is told by itself, and once; the cure is that of the ways out."""
+    lost = dict.fromkeys(map(str, SUBNETS), "drop")
+    broken, kinds = ordinary(sources=lost)
+    assert broken.endswith(
+        "are in firewalld's zone drop, which rejects questions for names: "
+        f"firewall-cmd --zone=trusted --change-source={SUBNETS[1]}"
+    )
+    assert kinds == [WarningKind.FOREIGN_ZONE] * 2
+    broken, kinds = ordinary(sources={})
+    assert broken.endswith("zone public, which rejects questions for names: podwatch restore")
+    assert kinds == [MissingKind.SOURCE] * 2
+
+
+def test_a_lost_source_takes_names_from_nobody_who_may_ask() -> None:
+    """Where another source around it is trusted, or the driver is not known."""
+    found = of_firewalld(sources={"10.0.0.0/8": "trusted", "fd00::/8": "trusted"})(WHOLE)
+    lost = of_firewalld(sources={})(WHOLE)
+    assert found.setup is not None
+    assert list(shut(found.setup, lost)) == ["app"]
+    assert shut(found.setup, found) == {}
+    assert shut(replace(found.setup, driver=FirewallDriver.NONE), lost) == {}
+
+
+def test_a_source_of_its_zone_is_forwarded_there() -> None:
+    """What containers send each other passes; so names alone are rejected."""
+    zones = {"work": Zone(), "public": Zone()}
+    ((what, _),) = told(host(sources={"10.89.7.0/24": "work"}, zones=zones))
+    assert what.endswith("zone work, which rejects what its containers ask aardvark-dns")
+
+
+@pytest.mark.parametrize("source", ["10.89.7.2/32", "10.89.0.0/16"])
+def test_what_two_zones_have_a_part_of_is_not_judged(source: str) -> None:
+    """Nobody knows which of them it is in."""
+    zones = {"trusted": Zone(accepts=True), "work": Zone(), "public": Zone()}
+    sources = {source: "trusted", "10.89.7.0/24": "work"}
+    assert told(host(sources=sources, zones=zones)) == []
+    assert told(host(sources={"10.89.7.2/32": "work"}, zones=zones)) == []
 
 
 def test_a_source_that_is_no_network_counts_for_nobody() -> None:
-    """A MAC, or one of the other IP version; a lost source of a network's own is another loss."""
+    """A MAC, or one of the other IP version."""
     others = {"02:00:00:00:00:01": "trusted", "fd89:7::/64": "trusted"}
     found = host(sources=others, zones={"public": Zone(), "trusted": Zone(accepts=True)})
     assert found.setup is not None
-    assert list(shut(found.setup, found)) == ["back"]
+    assert "back" in shut(found.setup, found)
     both = replace(BACK, gateways=(GATEWAY, ip_interface("fd89:7::1/64")))
     split = replace(found, files={**found.files, "back": both})
-    assert shut(found.setup, split) == {}, "one of its subnets is let in"
+    assert "back" not in shut(found.setup, split), "one of its subnets is let in"

@@ -23,7 +23,7 @@ from podwatch.words.network import (
     Setup,
 )
 from podwatch.words.rules import Chain, RuleKind, Ruleset
-from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot, Unknown
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Snapshot, Unknown, Zone
 from podwatch.words.way import BaseChain, Policy
 from tests.unit.drivers.installed import chains_of
 
@@ -84,6 +84,7 @@ WHOLE = Snapshot(
         sources={str(subnet): "trusted" for subnet in SUBNETS},
         interfaces={"eth0": "public"},
         default_zone="public",
+        zones={"public": Zone(), "drop": Zone(), "trusted": Zone(accepts=True)},
     ),
     {
         key: Container(key, name, kind=ContainerClass.BRIDGE, networks=("app",))
