@@ -66,6 +66,7 @@ def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Wa
     """The ways of a container (name, or the beginning of its id) or of a port ("8080/tcp").
 
     A member of a pod has no network of its own: its ways are its infra container's, and say so.
+    With a container's ways goes the isolation of its networks.
     Raises PodwatchError when there is none.
     """
     if not target:
@@ -74,21 +75,28 @@ def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Wa
     if port is not None:
         mine = [way for way in found if _covers(way, port)]
     else:
-        mine = [
-            way
-            for way in found
-            if _is(target, way.container_id, way.container)
-            or target in _other_names(way, containers)
-            or any(_is(target, key, name) for key, name in way.among.items())
-        ] or [
-            replace(way, title=f"{way.title}, the network of {name}")
-            for way in found
-            for key, name in way.members.items()
-            if _is(target, key, name)
-        ]
+        mine = _of_container(found, target, containers)
     if not mine:
         raise _nothing(found, target, containers)
     return mine
+
+
+def _of_container(found: Sequence[Way], target: str, containers: Containers) -> list[Way]:
+    mine = [
+        way
+        for way in found
+        if _is(target, way.container_id, way.container)
+        or target in _other_names(way, containers)
+        or any(_is(target, key, name) for key, name in way.among.items())
+    ] or [
+        replace(way, title=f"{way.title}, the network of {name}")
+        for way in found
+        for key, name in way.members.items()
+        if _is(target, key, name)
+    ]
+    networks = {way.network for way in mine}
+    apart = (way for way in found if way.kind is WayKind.ISOLATION and way.network in networks)
+    return [*mine, *apart]
 
 
 def _other_names(way: Way, containers: Containers) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ def shut_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
 
 
 def _is_hosts(bridge: Bridge, own: Collection[Address]) -> bool:
-    """Whether the host is the gateway: else a router's subnet is beyond, which none has to trust."""
+    """Whether the host is the gateway: else the subnet is a router's, and not to be trusted."""
     return any(gateway.ip in own for gateway in bridge.gateways)
 
 

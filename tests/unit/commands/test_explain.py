@@ -10,6 +10,7 @@ from podwatch.decide.explain import explain
 from podwatch.words.errors import PodwatchError
 from podwatch.words.network import Container, ContainerClass, ContainerState
 from podwatch.words.rules import RuleKind
+from podwatch.words.way import Mark, Way, WayKind
 from tests.unit.decide.open_host import HEALTHY, KERNEL, WEB, ruleset
 
 
@@ -17,8 +18,19 @@ def test_a_target_is_a_container_or_a_port() -> None:
     """By name, by the beginning of the id, by port, with or without protocol, within a range."""
     ways = explain(HEALTHY, KERNEL)
 
-    assert len(chosen(ways, "web", {})) == len(chosen(ways, WEB[:12], {})) == 6
+    assert len(chosen(ways, "web", {})) == len(chosen(ways, WEB[:12], {})) == 7
     assert len(chosen(ways, "8080", {})) == len(chosen(ways, "9001/tcp", {})) == 2
+
+
+def test_a_container_has_the_isolation_of_its_networks() -> None:
+    """One that is broken is told of the container, and of no port nor other network."""
+    gone = replace(HEALTHY, rules=ruleset(RuleKind.ISOLATION))
+    ways = explain(gone, KERNEL)
+    other = Way(WayKind.ISOLATION, "isolation of other", "", "", "other", ())
+
+    (way,) = (way for way in chosen([*ways, other], "web", {}) if way.kind is WayKind.ISOLATION)
+    assert (way.title, way.mark) == ("isolation of podman", Mark.BROKEN)
+    assert WayKind.ISOLATION not in {way.kind for way in chosen(ways, "8080", {})}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +75,7 @@ def test_a_member_of_a_pod_has_the_ways_of_its_infra_container() -> None:
     for target in ("till", member[:12]):
         mine = chosen(ways, target, {})
         assert [way.hops for way in mine] == [way.hops for way in chosen(ways, "shop", {})]
-        assert all(way.title.endswith(", the network of till") for way in mine)
+        assert all(way.title.endswith(", the network of till") for way in mine[:-1])
     assert not any("till" in way.title for way in chosen(ways, "shop", {}))
     with pytest.raises(PodwatchError, match="alone"):
         chosen(ways, "alone", {})
