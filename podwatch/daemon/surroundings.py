@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from podwatch.adapters import aardvark, kernel
+from podwatch.adapters import kernel
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.link_keepers import keeps
 from podwatch.adapters.systemd import Systemd
@@ -181,7 +181,6 @@ def around(
         tuple(_internal(installed)) if versions else (),
         deaf,
         not deaf or kernel.has_default_v6(),
-        aardvark.read_names(installed.paths.aardvark) if drops else None,
         tuple(_kept(setup, keepers)),
     )
 

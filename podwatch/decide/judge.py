@@ -121,7 +121,7 @@ def _about_observed(
     """
     yield from duplicates(rules, observed)
     yield from without_events(observed)
-    yield from shut_out(setup, snapshot.drops, snapshot.around.named)
+    yield from shut_out(setup, snapshot)
     yield from parted(setup, snapshot)
     left = leftovers(snapshot, rules, lost)
     stale = in_the_way(setup, rules, observed, left, snapshot.containers)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from podwatch.decide import names
 from podwatch.decide.firewalld_hops import RESTORE
 from podwatch.decide.shut_zones import shut
+from podwatch.decide.surroundings import askers
 from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.words.names import NameServer, Served
@@ -28,7 +29,7 @@ class NameHops:
         self._here = None if snapshot.links is None else snapshot.links.own
         self._bridges = wiring(setup, snapshot).bridges.values()
         self._on_networks = names.on_networks(setup, snapshot)
-        self._unheard = list(forwarding.unheard(setup, snapshot.drops))
+        self._unheard = list(forwarding.unheard(list(askers(setup, snapshot)), snapshot.drops))
         self._shut = shut(setup, snapshot)
         self._asked = [] if server is None else names.asked(server, setup, snapshot)
         self._strangers: list[names.Strangers] = []
@@ -95,10 +96,10 @@ class NameHops:
         return names.cure_of_damage(served, self._setup, self._snapshot)
 
     def _drops(self, served: Served) -> Iterator[Hop]:
-        for chain, network, endpoint in self._unheard:
-            if endpoint.network_name == served.network:
+        for chain, one in self._unheard:
+            if one.name == served.network:
                 what = f"table {chain.table}, chain {chain.name} drops what containers ask the host"
-                advice = forwarding.dns_remedy(chain, network.bridge, endpoint.dns_port)
+                advice = forwarding.dns_remedy(chain, one.network.bridge, one.port)
                 yield Hop("other firewalls", what, Mark.BROKEN, advice)
 
     def _answers(self, server: NameServer, served: Served, among: dict[str, str]) -> Iterator[Hop]:

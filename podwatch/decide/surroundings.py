@@ -3,17 +3,19 @@
 
 from collections.abc import Collection, Iterable, Iterator
 
+from podwatch.decide.names import asked
 from podwatch.decide.routes import gathered, goes, inward, outward
+from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding, sysctls
 from podwatch.drivers.driver import about
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY, VARIANTS
 from podwatch.words.links import NETWORK_MANAGER, NETWORKD
-from podwatch.words.network import Address, Setup
+from podwatch.words.names import Askers
+from podwatch.words.network import Address, Network, Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import few
 from podwatch.words.verdict import Notice, WarningKind
-from podwatch.words.way import BaseChain
 
 _FIREWALLS = {
     "docker.service": (
@@ -76,15 +78,31 @@ def without_events(observed: Ruleset) -> Iterable[Notice]:
         )
 
 
-def shut_out(
-    setup: Setup, chains: Collection[BaseChain], named: Collection[str] | None = None
-) -> Iterable[Notice]:
-    """Chains of other firewalls that drop what containers need, and what lets it through.
+def askers(setup: Setup, snapshot: Snapshot) -> Iterator[Askers]:
+    """The networks whose running containers ask aardvark-dns, those without state, too.
 
-    `named` are the networks whose containers ask aardvark-dns, None where that is not known.
+    Of the subnets of one without state, its bridge's addresses tell. On one that is unmanaged they
+    may ask a router, which is not this host.
     """
+    server = snapshot.names
+    if server is None:
+        return
+    own = set() if snapshot.links is None else snapshot.links.own
+    with_state = {network.bridge: network for network in setup.networks.values()}
+    bridges = {bridge.network: bridge for bridge in wiring(setup, snapshot).bridges.values()}
+    for served in asked(server, setup, snapshot):
+        if bridge := bridges.get(served.network):
+            subnets = tuple(gateway.network for gateway in bridge.gateways)
+            network = Network(bridge.network, bridge.name, subnets)
+            network = with_state.get(bridge.name, network)
+            here = tuple(one for one in served.addresses if one in own or not bridge.unmanaged)
+            yield Askers(served.network, network, here, server.port)
+
+
+def shut_out(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
+    """Chains of other firewalls that drop what containers need, and what lets it through."""
     own = about(setup.driver).tables
-    for chain, name, network in forwarding.shut_out(setup, chains, own):
+    for chain, name, network in forwarding.shut_out(setup, snapshot.drops, own):
         yield Notice(
             WarningKind.SHUT_OUT,
             f"network {name} ({network.bridge}): chain {chain.table} {chain.name} drops what it "
@@ -92,15 +110,14 @@ def shut_out(
             "rules say, its published ports do not answer",
             forwarding.remedy(chain, network.bridge, own),
         )
-    for chain, network, endpoint in forwarding.unheard(setup, chains):
-        if named is not None and endpoint.network_name not in named:
-            continue
+    for chain, one in forwarding.unheard(list(askers(setup, snapshot)), snapshot.drops):
+        bridge = one.network.bridge
         yield Notice(
             WarningKind.SHUT_OUT,
-            f"network {endpoint.network_name} ({network.bridge}): chain {chain.table} {chain.name} "
-            f"drops what it does not accept, and accepts nothing to its port {endpoint.dns_port}: "
-            "its containers get no answer from aardvark-dns",
-            forwarding.dns_remedy(chain, network.bridge, endpoint.dns_port),
+            f"network {one.name} ({bridge}): chain {chain.table} {chain.name} drops what it does "
+            f"not accept, and accepts nothing to its port {one.port}: its containers get no answer "
+            "from aardvark-dns",
+            forwarding.dns_remedy(chain, bridge, one.port),
         )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
+from podwatch.words.names import Askers
 from podwatch.words.network import Endpoint, Network, Setup, Subnet
 from podwatch.words.way import BaseChain
 
@@ -189,29 +190,18 @@ def parted(
 
 
 def unheard(
-    setup: Setup, chains: Iterable[BaseChain]
-) -> Iterator[tuple[BaseChain, Network, Endpoint]]:
-    """(chain, network, endpoint) of each network whose questions to aardvark-dns none lets through.
-
-    The endpoint is one of the network's, which all ask the same servers.
-    """
-    asking = {
-        endpoint.network_id: endpoint
-        for endpoint in reversed(setup.endpoints)
-        if endpoint.dns_servers
-    }
+    askers: Iterable[Askers], chains: Iterable[BaseChain]
+) -> Iterator[tuple[BaseChain, Askers]]:
+    """Each network whose questions to aardvark-dns nothing lets through a chain that drops."""
     for chain in chains:
         versions = _FAMILIES[chain.table.partition(" ")[0]]
-        for endpoint in asking.values() if chain.hook == "input" else ():
-            network = setup.networks.get(endpoint.network_id)
-            servers = [server for server in endpoint.dns_servers if server.version in versions]
-            if network is None or not servers:
-                continue
-            if not any(_may_ask(rule, network, endpoint) for rule in chain.around):
-                yield chain, network, endpoint
+        for one in askers if chain.hook == "input" else ():
+            is_concerned = any(server.version in versions for server in one.servers)
+            if is_concerned and not any(_may_ask(rule, one) for rule in chain.around):
+                yield chain, one
 
 
-def _may_ask(rule: str, network: Network, endpoint: Endpoint) -> bool:
+def _may_ask(rule: str, askers: Askers) -> bool:
     """Whether a rule may accept a question: it does unless it says that it is of something else."""
     rule = _COMMENT.sub("", rule)
     if not _PASSES.search(rule):
@@ -220,13 +210,13 @@ def _may_ask(rule: str, network: Network, endpoint: Endpoint) -> bool:
         return True
     if (_ANSWERS.search(rule) and not _BEGINS.search(rule)) or _NO_UDP.search(rule):
         return False
-    if _FROM_INTERFACE.search(rule) and not _names_bridge(rule, network):
+    if _FROM_INTERFACE.search(rule) and not _names_bridge(rule, askers.network):
         return False
     told = " ".join(one or other for one, other in _FROM.findall(rule))
-    if told and "-" not in told and not _hold(_ADDRESS.findall(told), network.subnets):
+    if told and "-" not in told and not _hold(_ADDRESS.findall(told), askers.network.subnets):
         return False
     ranges = [range_ for told in _TO_PORTS.findall(rule) for range_ in _RANGE.findall(told)]
-    port = endpoint.dns_port
+    port = askers.port
     return not ranges or any(int(first) <= port <= int(last or first) for first, last in ranges)
 
 

@@ -100,9 +100,8 @@ class Around:
     `bridged` are the IP versions of which a bridge hands packets to the chains of iptables and
     nftables; `internal` the networks without a way out whose bridge is there. `deaf` are interfaces
     that once had routes from router advertisements and take no more of them, as they forward;
-    `has_default_v6` says whether there is a default route for IPv6. `named` are the networks, by
-    name, whose containers ask aardvark-dns; None where nobody looked. `kept` are (unit, bridge):
-    bridges that NetworkManager or systemd-networkd takes for its own to configure.
+    `has_default_v6` says whether there is a default route for IPv6. `kept` are (unit,
+    bridge): bridges that NetworkManager or systemd-networkd takes for its own to configure.
     """
 
     routes: tuple[Routed, ...] = ()
@@ -110,5 +109,4 @@ class Around:
     internal: tuple[Network, ...] = ()
     deaf: tuple[str, ...] = ()
     has_default_v6: bool = True
-    named: frozenset[str] | None = None
     kept: tuple[tuple[str, str], ...] = ()

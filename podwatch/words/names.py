@@ -8,7 +8,7 @@ one by SIGHUP, and never looks whether it lives (netavark src/dns/aardvark.rs).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from podwatch.words.network import Address
+from podwatch.words.network import Address, Network
 
 Place = tuple[Address, int]
 """An address of the host's and a port of it."""
@@ -36,6 +36,16 @@ class Served:
     addresses: tuple[Address, ...]
     entries: tuple[Entry, ...] = ()
     damage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Askers:
+    """A network, called `name`, whose containers ask aardvark-dns on these addresses."""
+
+    name: str
+    network: Network
+    servers: tuple[Address, ...]
+    port: int
 
 
 HUNG_S = 15.0

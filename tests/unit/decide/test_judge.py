@@ -13,6 +13,7 @@ from podwatch.decide.judge import judge
 from podwatch.drivers.driver import is_whole
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY
 from podwatch.drivers.nftables import expected_rules
+from podwatch.words.names import Entry, NameServer, Served
 from podwatch.words.network import (
     BadFile,
     Container,
@@ -525,7 +526,10 @@ def test_other_firewalls_are_named_with_advice(unit: str) -> None:
 def test_dropped_questions_to_the_dns_server_are_told() -> None:
     """An input chain of others that drops is named for networks with DNS, with what lets it in."""
     closed = BaseChain("inet site", "incoming", "input", "drop")
-    verdict = judge(snapshot(drops=(closed,)))
+    gateway = ip_address("10.89.3.1")
+    served = Served("front", "/run/front", (gateway,), (Entry(WEB.container_id),))
+    server = NameServer("/run/pid", running=(7,), served=(served,), port=1053, named=7)
+    verdict = judge(snapshot(drops=(closed,), names=server))
 
     assert verdict.state is State.LOST
     (notice,) = verdict.warnings

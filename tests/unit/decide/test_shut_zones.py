@@ -10,37 +10,21 @@ import pytest
 from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge
 from podwatch.decide.shut_zones import shut, shut_notices
-from podwatch.words.links import Inner, Link
-from podwatch.words.names import Entry, Served
 from podwatch.words.network import ContainerClass, FirewallDriver
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Snapshot, Zone
 from podwatch.words.verdict import MissingKind, State, WarningKind
 from podwatch.words.way import Mark, Policy, WayKind
 from tests.unit.decide.test_agreement import agree
 from tests.unit.decide.whole_host import (
-    DB,
-    FILE,
+    BACK,
+    BACK_GATEWAY,
     LINKS,
-    NAMES,
     SUBNETS,
-    WEB,
     WHOLE,
     of_firewalld,
+    with_back,
 )
 
-GATEWAY = ip_interface("10.89.7.1/24")
-BACK = replace(
-    FILE,
-    name="back",
-    kind=ContainerClass.INTERNAL,
-    interface="podman7",
-    subnets=(GATEWAY.network,),
-    gateways=(GATEWAY,),
-)
-ADDRESSES = (ip_interface("10.89.7.2/24"), ip_interface("10.89.7.3/24"))
-BRIDGE = Link("podman7", 7, kind="bridge")
-PORTS = [Link(f"veth{9 + n}", 9 + n, master="podman7", kind="veth", netns_id=n) for n in range(2)]
-SERVED = Served("back", "/run/back", (GATEWAY.ip,), (Entry(WEB), Entry(DB)))
 TRUST = "firewall-cmd --permanent --zone=trusted --add-source=10.89.7.0/24; firewall-cmd --reload"
 RICH = (
     "firewall-cmd --permanent --zone=public --add-rich-rule='rule family=ipv4 source "
@@ -52,29 +36,10 @@ def host(*, bridged: bool = True, **firewalld: Any) -> Snapshot:
     """A host whose two containers are on an internal network, too; firewalld is otherwise so."""
     said = WHOLE.firewalld
     assert said is not None
+    back = with_back()
     return replace(
-        WHOLE,
-        containers={
-            key: replace(known, networks=("app", "back")) for key, known in WHOLE.containers.items()
-        },
-        files={**WHOLE.files, "back": BACK},
-        held={"back": {WEB: (ADDRESSES[0].ip,), DB: (ADDRESSES[1].ip,)}},
-        links=replace(
-            LINKS,
-            by_name={**LINKS.by_name, **{link.name: link for link in (BRIDGE, *PORTS)}},
-            addresses={**LINKS.addresses, "podman7": (GATEWAY,)},
-            routes={**LINKS.routes, GATEWAY.network: ("podman7",)},
-        ),
-        namespaces={
-            number: (*inside, Inner("eth1", 3, peer=9 + number, addresses=(ADDRESSES[number],)))
-            for number, inside in (WHOLE.namespaces or {}).items()
-        },
-        names=replace(
-            NAMES,
-            served=(*NAMES.served, SERVED),
-            sockets={**NAMES.sockets, (GATEWAY.ip, 53): 0},
-        ),
-        around=replace(WHOLE.around, bridged=frozenset({4} if bridged else ())),
+        back,
+        around=replace(back.around, bridged=frozenset({4} if bridged else ())),
         firewalld=replace(said, **({"zones": {"public": Zone()}} | firewalld)),
     )
 
@@ -240,6 +205,6 @@ def test_a_source_that_is_no_network_counts_for_nobody() -> None:
     found = host(sources=others, zones={"public": Zone(), "trusted": Zone(accepts=True)})
     assert found.setup is not None
     assert "back" in shut(found.setup, found)
-    both = replace(BACK, gateways=(GATEWAY, ip_interface("fd89:7::1/64")))
+    both = replace(BACK, gateways=(BACK_GATEWAY, ip_interface("fd89:7::1/64")))
     split = replace(found, files={**found.files, "back": both})
     assert "back" not in shut(found.setup, split), "one of its subnets is let in"

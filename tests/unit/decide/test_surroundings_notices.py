@@ -18,13 +18,15 @@ from podwatch.decide.surroundings import (
 )
 from podwatch.drivers.iptables_save import ELSEWHERE, LEGACY
 from podwatch.words.links import NETWORK_MANAGER, NETWORKD, Around, Routed
-from podwatch.words.network import Network
+from podwatch.words.names import Entry
+from podwatch.words.network import ContainerClass, Network
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import State, WarningKind
 from podwatch.words.way import BaseChain, Mark
+from tests.unit.decide.test_agreement import agree
 from tests.unit.decide.test_judge import LONE, SETUP, WEB, snapshot
-from tests.unit.decide.whole_host import WHOLE
+from tests.unit.decide.whole_host import LINKS, NAMES, SERVED, WHOLE, with_back
 
 ADDRESS = WEB.addresses[0][0]
 
@@ -56,20 +58,51 @@ def test_which_iptables_has_the_rules(
     assert all(advice in notice.advice for notice in found)
 
 
+_DEAF = BaseChain("inet site", "incoming", "input", "drop")
+
+
+def unheard(seen: Snapshot) -> list[str]:
+    """Whose questions are dropped, and the cures."""
+    assert seen.setup is not None
+    found = list(shut_out(seen.setup, replace(seen, drops=(_DEAF,))))
+    assert all(notice.what.endswith("get no answer from aardvark-dns") for notice in found)
+    return [f"{notice.what.partition(':')[0]}: {notice.advice}" for notice in found]
+
+
 def test_no_questions_are_asked_on_a_network_without_names() -> None:
-    """What drops questions to aardvark-dns is told for the networks that ask some."""
-    closed = BaseChain("inet site", "incoming", "input", "drop")
+    """What drops questions to aardvark-dns is told for the networks whose containers ask some."""
+    cure = "nft insert rule inet site incoming iifname podman1 udp dport 53 accept"
+    assert unheard(WHOLE) == [f"network app (podman1): {cure}"]
+    for names in (
+        None,
+        replace(NAMES, served=()),
+        replace(NAMES, served=(replace(SERVED, network="other"),)),
+    ):
+        assert unheard(replace(WHOLE, names=names)) == []
+    stopped = replace(SERVED, entries=(Entry("f" * 64),))
+    assert unheard(replace(WHOLE, names=replace(NAMES, served=(stopped,)))) == []
 
-    def told(named: set[str] | None) -> int:
-        return len(list(shut_out(SETUP, (closed,), named)))
 
-    assert [told(None), told({"front"}), told({"back"}), told(set())] == [1, 1, 0, 0]
+@pytest.mark.parametrize("kind", [ContainerClass.INTERNAL, ContainerClass.UNMANAGED])
+def test_questions_on_a_network_without_state_are_dropped_too(kind: ContainerClass) -> None:
+    """Its bridge and subnets say what lets them in; a router's address is not this host."""
+    seen = with_back(kind)
+    cure = "nft insert rule inet site incoming iifname podman7 udp dport 53 accept"
+    assert unheard(seen)[1:] == [f"network back (podman7): {cure}"]
+    closed = replace(_DEAF, around=("ip saddr 10.89.7.0/24 udp dport 53 accept",))
+    assert seen.setup is not None
+    assert len(list(shut_out(seen.setup, replace(seen, drops=(closed,))))) == 1
+    broken = [way for way in explain(replace(seen, drops=(_DEAF,))) if way.first_broken]
+    assert [way.network for way in broken] == ["app", "back"]
+    assert agree(replace(seen, drops=(_DEAF,))) is State.LOST
+    away = replace(seen, links=LINKS)
+    assert len(unheard(away)) == (1 if kind is ContainerClass.UNMANAGED else 2)
 
 
 def test_what_shuts_a_network_out_is_told_with_the_network() -> None:
     """A chain that drops what is forwarded, for each network that nothing lets through."""
     closed = BaseChain("inet site", "passing", "forward", "drop")
-    found = [notice.what for notice in shut_out(SETUP, (closed,))]
+    found = [notice.what for notice in shut_out(SETUP, snapshot(drops=(closed,)))]
 
     assert [what.partition(":")[0] for what in found] == [
         "network front (podman1)",

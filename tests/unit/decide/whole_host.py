@@ -108,6 +108,47 @@ WHOLE = Snapshot(
     inside={},
 )
 
+BACK_GATEWAY = ip_interface("10.89.7.1/24")
+BACK = NetworkFile(
+    "back",
+    ContainerClass.INTERNAL,
+    "podman7",
+    (BACK_GATEWAY.network,),
+    asks_names=True,
+    gateways=(BACK_GATEWAY,),
+)
+
+
+def with_back(kind: ContainerClass = ContainerClass.INTERNAL) -> Snapshot:
+    """The host, with both containers on a network without state, too."""
+    inside = (ip_interface("10.89.7.2/24"), ip_interface("10.89.7.3/24"))
+    veths = (Link(f"veth{n}", n, master="podman7", kind="veth", netns_id=n - 9) for n in (9, 10))
+    served = Served("back", "/run/back", (BACK_GATEWAY.ip,), (Entry(WEB), Entry(DB)))
+    return replace(
+        WHOLE,
+        containers={
+            key: replace(known, networks=("app", "back")) for key, known in WHOLE.containers.items()
+        },
+        files={**WHOLE.files, "back": replace(BACK, kind=kind)},
+        held={"back": {WEB: (inside[0].ip,), DB: (inside[1].ip,)}},
+        links=Links(
+            {link.name: link for link in (BRIDGE, VETH, OTHER, Link("podman7", 7, kind="bridge"))}
+            | {link.name: link for link in veths},
+            {**LINKS.addresses, "podman7": (BACK_GATEWAY,)},
+            {**LINKS.routes, BACK_GATEWAY.network: ("podman7",)},
+        ),
+        namespaces={
+            number: (*known, Inner("eth1", 3, peer=9 + number, addresses=(inside[number],)))
+            for number, known in (WHOLE.namespaces or {}).items()
+        },
+        names=replace(
+            NAMES,
+            served=(SERVED, served),
+            sockets={**NAMES.sockets, (BACK_GATEWAY.ip, 53): 0},
+        ),
+    )
+
+
 Fault = Callable[[Snapshot], Snapshot]
 
 

@@ -23,6 +23,7 @@ from podwatch.drivers.forwarding import (
     unheard,
 )
 from podwatch.drivers.iptables_save import filter_chains
+from podwatch.words.names import Askers
 from podwatch.words.network import Endpoint, FirewallDriver, Network, PortMapping, Setup
 from podwatch.words.way import BaseChain
 
@@ -51,13 +52,10 @@ def shut_out(found: Setup, chains: list[BaseChain]) -> list[tuple[BaseChain, str
     return list(forwarding.shut_out(found, chains, about(found.driver).tables))
 
 
-def asking(port: int = 53) -> Setup:
-    """A container on an internal network with a DNS server of both IP versions."""
-    servers = (ip_address("10.88.0.1"), ip_address("fd10::1"))
-    endpoint = Endpoint("c" * 64, NETWORK.id, "podman", (), dns_port=port, dns_servers=servers)
-    return Setup(
-        FirewallDriver.NFTABLES, {NETWORK.id: replace(NETWORK, internal=True)}, (endpoint,)
-    )
+def asking(port: int = 53, network: Network = NETWORK) -> list[Askers]:
+    """A network whose containers ask on an address of each of its IP versions."""
+    servers = tuple(subnet[1] for subnet in network.subnets)
+    return [Askers("podman", network, servers, port)]
 
 
 def incoming(*rules: str, table: str = "inet site", around: tuple[str, ...] = ()) -> BaseChain:
@@ -161,16 +159,14 @@ def test_each_ip_version_is_judged_by_its_own_tables(
     """iptables' chain shuts out IPv4 alone, ip6tables' IPv6, one of the family inet both."""
     subnets = tuple(subnet for subnet in SUBNETS if subnet.version == version)
     network = replace(NETWORK, subnets=subnets)
-    seen, asks = (replace(each, networks={network.id: network}) for each in (setup(), asking()))
-    servers = tuple(subnet[1] for subnet in subnets)
-    asks = replace(asks, endpoints=(replace(asks.endpoints[0], dns_servers=servers),))
+    seen, asks = replace(setup(), networks={network.id: network}), asking(network=network)
     closed, deaf = chain(table=table), incoming(table=table)
     concerned = version in versions
 
     assert shut_out(seen, [closed]) == [(closed, "podman", network)] * concerned
     assert list(parted([network], [closed], {4, 6})) == [(closed, network)] * concerned
     assert list(parted([network], [closed], {4, 6} - {version})) == []
-    assert list(unheard(asks, [deaf])) == [(deaf, network, asks.endpoints[0])] * concerned
+    assert list(unheard(asks, [deaf])) == [(deaf, asks[0])] * concerned
 
 
 def test_containers_of_one_network_pass_who_lets_the_network_through() -> None:
@@ -187,10 +183,7 @@ def test_a_network_is_known_by_its_bridge_where_it_has_no_name() -> None:
 
     assert [name for _, name, _ in shut_out(nameless, [chain()])] == ["podman0"]
     assert shut_out(inner, [chain()]) == []
-    for lacking in (setup(), asking()):
-        unread = replace(lacking, networks={})
-        assert shut_out(unread, [chain()]) == []
-        assert list(unheard(unread, [incoming()])) == []
+    assert shut_out(replace(setup(), networks={}), [chain()]) == []
 
 
 @pytest.mark.parametrize("driver", [FirewallDriver.IPTABLES, FirewallDriver.CNI])
@@ -353,20 +346,17 @@ def test_whose_questions_may_be_accepted_is_not_told(rule: str) -> None:
     ],
 )
 def test_whose_questions_nobody_accepts_is_told(rule: str) -> None:
-    """What accepts something else alone lets no question through, on an internal network, too."""
+    """What accepts something else alone lets no question through."""
     found = list(unheard(asking(), [incoming(rule)]))
-    assert [each[1].bridge for each in found] == ["podman0"]
+    assert [each[1].network.bridge for each in found] == ["podman0"]
 
 
 def test_questions_are_asked_where_there_is_dns() -> None:
     """A network without a DNS server of the chain's IP version has none, and another hook, none."""
-    assert list(unheard(setup(), [incoming()])) == []
+    assert list(unheard([], [incoming()])) == []
     assert list(unheard(asking(), [chain()])) == []
     assert shut_out(setup(), [incoming()]) == []
-    (endpoint,) = asking().endpoints
-    only_v4 = replace(
-        asking(), endpoints=(replace(endpoint, dns_servers=endpoint.dns_servers[:1]),)
-    )
+    only_v4 = asking(network=replace(NETWORK, subnets=SUBNETS[:1]))
     assert list(unheard(only_v4, [incoming(table="ip6 filter")])) == []
     assert list(unheard(only_v4, [incoming(table="ip filter")])) != []
 

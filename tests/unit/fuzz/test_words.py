@@ -24,6 +24,7 @@ from podwatch.report import history
 from podwatch.report.metrics import Tally, exposition
 from podwatch.report.status import SHAPE, fit
 from podwatch.words.errors import StateUnreadable
+from podwatch.words.names import Askers
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
 from tests.unit.fuzz.spoilt import recorded, spoilt
 from tests.unit.fuzz.test_parsers import bounded
@@ -121,12 +122,12 @@ def _route(text: str) -> bool:
 
 def _shut_out(text: str) -> object:
     network = Network("n", "podman1", (ip_network("10.89.0.0/24"),))
-    servers = (ip_address("10.89.0.1"),)
-    endpoint = Endpoint("c", "n", "one", (), dns_servers=servers)
+    asking = [Askers("one", network, (ip_address("10.89.0.1"),), 53)]
+    endpoint = Endpoint("c", "n", "one", ())
     setup = Setup(FirewallDriver.NFTABLES, {"n": network}, (endpoint,))
     chains = [*parse_chains(text), *filter_chains({"ip": text}, own=lambda _: False)]
     closed = [each for each in chains if is_of_others(each, ()) and drops(each)]
-    return [*shut_out(setup, closed, ()), *unheard(setup, closed)]
+    return [*shut_out(setup, closed, ()), *unheard(asking, closed)]
 
 
 @pytest.mark.parametrize(
