@@ -166,6 +166,22 @@ def test_each_breakage_is_named(stopped: Installed, breakage: Breakage) -> None:
     stopped.until(lambda: {way["mark"] for way in explained(stopped)} == {"open"}, "mended")
 
 
+def test_isolation_is_told_of_a_container(stopped: Installed) -> None:
+    """A rule that lets everything past it is told of whoever is on an isolated network."""
+    stopped.host.shell("nft insert rule inet netavark FORWARD accept")
+    try:
+        for name, code in (("isolated-web", 2), ("web-a", 0)):
+            told = stopped.host.run(["podwatch", "explain", name], check=False)
+            assert told.code == code
+            assert ("isolation of isolated: BROKEN" in told.stdout) == bool(code)
+    finally:
+        stopped.host.shell(
+            "nft delete rule inet netavark FORWARD handle $(nft -a list chain inet netavark "
+            "FORWARD | sed -n 's/^[[:space:]]*accept # handle //p')"
+        )
+    stopped.until(lambda: {way["mark"] for way in explained(stopped)} == {"open"}, "mended")
+
+
 @pytest.mark.parametrize("no_fault", NO_FAULTS, ids=str)
 def test_what_is_no_fault_of_the_network(stopped: Installed, no_fault: Breakage) -> None:
     """A container that is paused, or that listens to nobody, is told, and nothing is broken."""

@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -345,10 +346,49 @@ def test_containers_that_a_chain_keeps_from_each_other(there: Installed) -> None
     there.until_whole()
 
 
+@contextmanager
+def stateless(there: Installed, kind: str) -> Iterator[None]:
+    """Two containers on a network of which netavark keeps no state; firewalld knows none of it."""
+    of_kind = {
+        "internal": ["--internal"],
+        "unmanaged": [
+            *("--opt=mode=unmanaged", "--opt=no_default_route=1"),
+            *("--interface-name=brx", "--gateway=10.89.31.1"),
+        ],
+    }
+    there.host.podman("network", "create", *of_kind[kind], "--subnet=10.89.31.0/24", "inn")
+    try:
+        others = []
+        if kind == "unmanaged":  # whose way out is not Podman's
+            others = ["podman"]
+            there.host.shell(
+                "ip link add brx type bridge; ip addr add 10.89.31.1/24 dev brx; ip link set brx up"
+            )
+        for name, last in (("inn-a", 2), ("inn-b", 3)):
+            web(there.host, name, networks=[*others, f"inn:ip=10.89.31.{last}"])
+        yield
+    finally:
+        there.host.shell(
+            "podman rm -f -t 0 inn-a inn-b; podman network rm inn; ip link del brx; "
+            "firewall-cmd --permanent --zone=trusted --remove-source=10.89.31.0/24; "
+            'for rule in "$(firewall-cmd --permanent --zone=public --list-rich-rules)"; do '
+            'firewall-cmd --permanent --zone=public --remove-rich-rule="$rule"; done; '
+            "firewall-cmd --reload",
+            check=False,
+        )
+
+
+def cures(there: Installed) -> list[tuple[str, str]]:
+    """What the status now tells of networks that are shut out, and the advice."""
+    warnings = there.status()["warnings"]
+    return [(one["what"], one["advice"]) for one in warnings if one["kind"] == "shut_out"]
+
+
+@pytest.mark.parametrize("kind", ["internal", "unmanaged"])
 @pytest.mark.parametrize("bridged", ["1", "0"])
 @pytest.mark.parametrize("there", ["forky"], indirect=True)
-def test_an_internal_network_of_which_firewalld_lets_nothing_in(
-    there: Installed, bridged: str
+def test_a_network_of_which_firewalld_lets_nothing_in(
+    there: Installed, bridged: str, kind: str
 ) -> None:
     """Its zone rejects questions for names, and what bridges hand over: told, and cured as told."""
     setting = "net.bridge.bridge-nf-call-iptables"
@@ -357,39 +397,77 @@ def test_an_internal_network_of_which_firewalld_lets_nothing_in(
         pytest.skip("this kernel's bridges hand nothing to iptables")
     there.host.shell(f"sysctl -q -w {setting}={bridged}")
     assert told(there, "shut_out") == [], "what other tests had dropped is over"
-    there.host.podman("network", "create", "--internal", "--subnet=10.89.31.0/24", "inn")
 
     def answers(what: str) -> bool:
         asking = f"podman exec inn-a /busybox timeout 2 /busybox {what}"
         return there.host.shell(asking, check=False).code == 0
 
-    def warned() -> list[dict[str, str]]:
-        return [one for one in there.status()["warnings"] if one["kind"] == "shut_out"]
-
     names, page = "nslookup -type=a inn-b", "wget -q -O - http://10.89.31.3/"
     try:
-        for name, last in (("inn-a", 2), ("inn-b", 3)):
-            web(there.host, name, networks=["inn"], extra=[f"--ip=10.89.31.{last}"])
-        asks = "which rejects what its containers ask aardvark-dns"
-        asks += " and send each other" if bridged == "1" else ""
-        there.until(lambda: [one["what"].endswith(asks) for one in warned()] == [True], "told")
-        assert (answers(names), answers(page)) == (False, bridged == "0")
-        assert there.status()["state"] == "lost"
-        explained = there.host.run(["podwatch", "explain", "inn-a"], check=False)
-        assert explained.code == 2
-        assert explained.stdout.count("BROKEN") == 1 + int(bridged)
-        (cure,) = (one["advice"] for one in warned())
-        there.host.shell(cure)
-        there.until(lambda: answers(names) and answers(page), "cured")
-        there.until(lambda: there.status()["state"] == "ok", "said so")
+        with stateless(there, kind):
+            asks = "which rejects what its containers ask aardvark-dns"
+            asks += " and send each other" if bridged == "1" else ""
+            there.until(lambda: [what.endswith(asks) for what, _ in cures(there)] == [True], "told")
+            assert (answers(names), answers(page)) == (False, bridged == "0")
+            assert there.status()["state"] == "lost"
+            explained = there.host.run(["podwatch", "explain", "inn-a"], check=False)
+            assert explained.code == 2
+            assert explained.stdout.count("BROKEN") == 1 + int(bridged)
+            agree(there, is_open=False)
+            ((_, cure),) = cures(there)
+            there.host.shell(cure)
+            there.until(lambda: answers(names) and answers(page), "cured")
+            there.until(lambda: there.status()["state"] == "ok", "said so")
+            agree(there, is_open=True)
     finally:
         there.host.shell(f"sysctl -q -w {setting}={before}")
-        there.host.shell(
-            "podman rm -f -t 0 inn-a inn-b; podman network rm inn; "
-            "firewall-cmd --permanent --zone=trusted --remove-source=10.89.31.0/24; "
-            'for rule in "$(firewall-cmd --permanent --zone=public --list-rich-rules)"; do '
-            'firewall-cmd --permanent --zone=public --remove-rich-rule="$rule"; done; '
-            "firewall-cmd --reload",
-            check=False,
-        )
     there.until_whole()
+
+
+@pytest.mark.parametrize("kind", ["internal", "unmanaged"])
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+def test_dropped_questions_of_a_network_without_state(there: Installed, kind: str) -> None:
+    """Who asks and is not let in is told of, and what is advised makes all of them hear answers."""
+    drops = (
+        "type filter hook input priority -10; policy drop; iifname lo accept; "
+        "ct state established,related accept; icmpv6 type nd-neighbor-solicit accept; "
+        "icmpv6 type nd-neighbor-advert accept; tcp dport 22 accept; "
+        "ip saddr 10.89.20.0/24 udp dport 53 accept;"
+    )
+    assert advice(there) == [], "what other tests had dropped is over"
+    try:
+        with stateless(there, kind):
+            there.host.shell("firewall-cmd --zone=trusted --add-source=10.89.31.0/24")
+            agree(there, is_open=True)
+            there.host.shell(f"nft 'table inet site {{ chain incoming {{ {drops} }}; }}'")
+            advice(there)
+            who = "network inn "  # podman says who is on it, after the first look
+            there.until(lambda: any(what.startswith(who) for what, _ in cures(there)), "told")
+            agree(there, is_open=False)
+            assert not any(what.startswith("network isolated") for what, _ in cures(there))
+            for _, cure in cures(there):
+                there.host.shell(cure)
+            assert advice(there) == []
+            agree(there, is_open=True)
+    finally:
+        there.host.shell("nft delete table inet site", check=False)
+    there.until_whole()
+
+
+@pytest.mark.parametrize("there", ["forky"], indirect=True)
+def test_a_source_in_a_zone_that_rejects(there: Installed) -> None:
+    """The ways out of its network end there, and its names; the loss is told once, with a cure."""
+    subnets = ("10.89.10.0/24", "fd10:89:10::/64")
+    assert advice(there) == [], "what other tests had dropped is over"
+    try:
+        for subnet in subnets:
+            there.host.shell(f"firewall-cmd --zone=block --change-source={subnet}")
+        agree(there, is_open=False)
+        assert len(told(there, "foreign_zone")) == 2
+        assert cures(there) == []
+        explained = there.host.run(["podwatch", "explain", "dual-web"], check=False).stdout
+        assert any("names" in line and "BROKEN" in line for line in explained.splitlines())
+    finally:
+        for subnet in subnets:
+            there.host.shell(f"firewall-cmd --zone=trusted --change-source={subnet}")
+    agree(there, is_open=True)
