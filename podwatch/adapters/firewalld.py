@@ -268,7 +268,7 @@ def _zone(settings: dict[str, Any]) -> Zone:
     return Zone(
         accepts=_text(settings, "target") == "ACCEPT",
         hears_names="dns" in services or any(_is_of_names(*port) for port in ports),
-        has_rules=bool(_typed(settings, "rules_str", "as", [])),
+        rules=tuple(_typed(settings, "rules_str", "as", [])),
     )
 
 

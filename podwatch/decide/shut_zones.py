@@ -10,6 +10,7 @@ each other: a zone forwards between the interfaces and the sources that it has b
 1.0), and the bridge is none. A network whose own source is lost, or in another zone, fares alike.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from podwatch.words.way import Policy
 from podwatch.words.wiring import Bridge
 
 _TO_HOST = "HOST"
+_SOURCE = re.compile(r'\bsource address="([^"]*)"')
 _ITS_OWN = "allow-host-ipv6"
 """A policy to the host that firewalld brings: it lets ICMPv6 in, and nothing else."""
 
@@ -131,7 +133,7 @@ def _of(bridge: Bridge, firewalld: Firewalld, bridged: Collection[int], back: st
     by_name = by_source or firewalld.interfaces.get(bridge.name, "")
     name = by_name or firewalld.default_zone
     zone = firewalld.zones.get(name)
-    if zone is None or zone.accepts or zone.has_rules:
+    if zone is None or zone.accepts or any(_may_let_in(rule, subnets) for rule in zone.rules):
         return None
     policies = firewalld.between
     hears_names = zone.hears_names or any(map(_lets_in, policies))
@@ -157,6 +159,22 @@ def _zones_of(subnet: Subnet, firewalld: Firewalld) -> set[str]:
             found.add(zone)
             is_whole = is_whole or known.prefixlen <= subnet.prefixlen
     return found if is_whole else {"", *found}
+
+
+def _may_let_in(rule: str, subnets: Collection[Subnet]) -> bool:
+    """Whether a rich rule may accept what comes from there: not one that is for other sources.
+
+    To what it is does not matter (firewalld.richlanguage(5)).
+    """
+    source = _SOURCE.search(rule)
+    try:
+        known = ip_network(source[1], strict=False) if source else None
+    except ValueError:
+        known = None
+    is_of_others = known is not None and not any(
+        known.version == subnet.version and known.overlaps(subnet) for subnet in subnets
+    )
+    return "accept" in rule and not is_of_others
 
 
 def _is_ipset(source: str) -> bool:

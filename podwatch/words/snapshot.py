@@ -22,13 +22,13 @@ from podwatch.words.way import BaseChain, Policy
 class Zone:
     """What a zone of firewalld does with what comes from it: it `accepts` all, or `hears_names`.
 
-    That is, it lets in what asks the host for names. `has_rules`: rich rules decide, too, which
-    are not looked into.
+    That is, it lets in what asks the host for names. `rules` are its rich rules, which decide, too,
+    as firewalld prints them.
     """
 
     accepts: bool = False
     hears_names: bool = False
-    has_rules: bool = False
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

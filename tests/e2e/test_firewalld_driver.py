@@ -152,7 +152,6 @@ def older() -> Iterator[Installed]:
         host.install(built_package())
         there = Installed(host, standard_set(host))
         there.until(lambda: there.status()["driver"] == "firewalld", "told apart", 20)
-        there.until(lambda: there.status()["state"] == "ok", "ok", 20)
         yield there
 
 
@@ -161,6 +160,21 @@ def made(there: Installed) -> list[str]:
     asked = "firewall-cmd --info-policy=netavark_portfwd; firewall-cmd --info-zone=netavark_zone"
     listed = there.host.shell(f"{asked}; iptables-save | grep NETAVARK || true").stdout
     return sorted(listed.split())
+
+
+def test_a_zone_that_rejects_questions_for_names_is_told_with_its_cure(older: Installed) -> None:
+    """netavark 1.4 makes its zone with the default target: names of no container resolve."""
+    ask = ["podman", "exec", "dual-web", "/busybox", "timeout", "3", "/busybox", "nslookup"]
+    asked = [*ask, "-type=a", "dual-udp"]
+    assert older.host.run(asked, check=False).code != 0
+    older.until(lambda: len(older.status()["warnings"]) == 2, "told of both networks", 20)
+    for warning in older.status()["warnings"]:
+        assert (
+            "netavark_zone, which rejects what its containers ask aardvark-dns" in warning["what"]
+        )
+        older.host.shell(warning["advice"])
+    older.until(lambda: older.status()["state"] == "ok", "ok", 30)
+    assert older.host.run(asked, check=False).code == 0
 
 
 def test_without_state_the_driver_is_told_by_its_rules(older: Installed) -> None:

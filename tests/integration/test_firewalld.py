@@ -82,10 +82,10 @@ def test_a_reload_is_heard_and_takes_the_trusted_source(suite: str) -> None:
             await listener.hear(FirewalldEvent.ZONE)
             assert (await watch.read()).zones["public"] == Zone(hears_names=True)
             await asyncio.to_thread(stage.firewall_cmd, "--zone=public", "--remove-port=53/udp")
-            await asyncio.to_thread(
-                stage.firewall_cmd, "--zone=public", "--add-rich-rule=rule service name=ssh accept"
-            )
-            assert (await watch.read()).zones["public"] == Zone(has_rules=True)
+            rule = "rule family=ipv4 source address=192.0.2.0/24 service name=ssh accept"
+            await asyncio.to_thread(stage.firewall_cmd, "--zone=public", f"--add-rich-rule={rule}")
+            rule = 'rule family="ipv4" source address="192.0.2.0/24" service name="ssh" accept'
+            assert (await watch.read()).zones["public"] == Zone(rules=(rule,))
             assert not before.panic
             assert not before.strict_forward_ports
             assert before.in_kernel

@@ -127,7 +127,7 @@ def test_odd_settings_of_a_policy_are_no_answer(path: Path, key: str) -> None:
         ({"services": Variant("as", ["ssh", "dns"])}, Zone(hears_names=True)),
         ({"ports": Variant("a(ss)", [["50-60", "udp"], ["x", "udp"]])}, Zone(hears_names=True)),
         ({"ports": Variant("a(ss)", [["53", "tcp"], ["54-", "udp"]])}, Zone()),
-        ({"rules_str": Variant("as", ["rule"])}, Zone(has_rules=True)),
+        ({"rules_str": Variant("as", ["rule"])}, Zone(rules=("rule",))),
         ({"ports": Variant("s", "53")}, None),
     ],
     ids=str,

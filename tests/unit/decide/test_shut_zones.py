@@ -31,6 +31,16 @@ RICH = (
     "address=10.89.7.0/24 service name=dns accept'; firewall-cmd --reload"
 )
 
+MAY_LET_IN = (
+    'rule family="ipv4" source address="10.89.7.0/24" service name="dns" accept',
+    'rule family="ipv4" source address="10.89.7.2" accept',
+    'rule family="ipv4" source NOT address="192.0.2.0/24" accept',
+    'rule source ipset="site" accept',
+    'rule source address="what" accept',
+    'rule service name="dns" accept',
+)
+"""Rich rules that accept something from the network, or of which that is not known."""
+
 
 def host(*, bridged: bool = True, **firewalld: Any) -> Snapshot:
     """A host whose two containers are on an internal network, too; firewalld is otherwise so."""
@@ -98,7 +108,7 @@ def test_neighbours_count_where_the_zone_hears_names() -> None:
     [
         {"zones": {}},
         {"zones": {"public": Zone(accepts=True)}},
-        {"zones": {"public": Zone(has_rules=True)}},
+        *({"zones": {"public": Zone(rules=(rule,))}} for rule in MAY_LET_IN),
         {"panic": True},
         {"in_kernel": False},
         {"sources": {"10.0.0.0/8": "trusted"}, "zones": {"trusted": Zone(accepts=True)}},
@@ -114,6 +124,15 @@ def test_neighbours_count_where_the_zone_hears_names() -> None:
 def test_what_may_be_let_in_is_not_called_rejected(firewalld: dict[str, Any]) -> None:
     """By another zone or policy, or by what is not looked into."""
     assert told(host(**firewalld)) == []
+
+
+def test_a_rule_for_others_lets_nothing_in() -> None:
+    """For another subnet, or one that accepts nothing: as what is advised for another network."""
+    others = 'rule family="ipv4" source address="192.0.2.0/24" service name="dns" accept'
+    of_v6 = 'rule family="ipv6" source address="fd00::/8" accept'
+    rejects = 'rule family="ipv4" source address="10.89.7.0/24" reject'
+    zone = Zone(rules=(others, of_v6, rejects))
+    assert told(host(zones={"public": zone})) == told(host())
 
 
 def test_a_policy_to_the_host_may_let_names_in() -> None:
