@@ -40,9 +40,9 @@ class BridgeHops:
         """Who is on each bridge."""
         for place in wired.places:
             self.places.setdefault(place.bridge, []).append(place)
-        self._inward = {one.addresses[0]: one for one in inward(setup, snapshot)}
-        self._outward = {one.addresses[0]: one for one in outward(setup, snapshot)}
-        self._from_names = {one.addresses[0]: one for one in from_names(setup, snapshot)}
+        self._inward = self._astray_of(inward(setup, snapshot))
+        self._outward = self._astray_of(outward(setup, snapshot))
+        self._from_names = self._astray_of(from_names(setup, snapshot))
         self._told: dict[tuple[str, int], tuple[Hop, ...]] = {}
 
     def bridge(self, endpoint: Endpoint, address: Address) -> tuple[Hop, ...]:
@@ -56,7 +56,7 @@ class BridgeHops:
             else:
                 self._told[key] = tuple(self.bare(bridge, address.version))
         told = self._told[key]
-        return told if bridge is None else (*told, *self._astray(bridge, address, told))
+        return told if bridge is None else (*told, *self._astray(address, told))
 
     def bare(self, bridge: Bridge, version: int | None) -> Iterator[Hop]:
         """A bridge by itself, with its addresses of an IP version, where one is named."""
@@ -192,11 +192,13 @@ class BridgeHops:
             what = f"{one.whose}, which rejects what containers send each other"
             yield Hop("firewalld zone", what, Mark.BROKEN, one.advice)
 
-    def _astray(self, bridge: Bridge, address: Address, told: Sequence[Hop]) -> Iterator[Hop]:
+    def _astray_of(self, found: Iterable[Astray]) -> dict[Address, Astray]:
+        """By address; not where a bridge is away, or has another name."""
+        there = {} if self._snapshot.links is None else self._snapshot.links.by_name
+        return {one.addresses[0]: one for one in found if one.network.bridge in there}
+
+    def _astray(self, address: Address, told: Sequence[Hop]) -> Iterator[Hop]:
         """Where packets to a container, or from it, go instead; not by a bridge that is broken."""
-        links = self._snapshot.links
-        if links is None or bridge.name not in links.by_name:
-            return
         if one := self._inward.get(address):
             yield _hop(_IN, one)
         elif (one := self._outward.get(address)) and all(

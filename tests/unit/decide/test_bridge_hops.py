@@ -80,6 +80,9 @@ def test_what_is_no_harm_to_a_bridge() -> None:
     renamed["br9"] = replace(BRIDGE, name="br9")
     look = replace(WHOLE, links=Links(renamed, {"br9": GATEWAYS}, LINKS.routes))
     assert at_bridge(look) == (Hop("bridge", "podman1 is called br9 now", Mark.NOTE),)
+    routes = tuple(replace(route, link="br9") for route in WHOLE.around.routes)
+    by_its_name = replace(look, around=replace(look.around, routes=routes))
+    assert [way.mark for way in explain(by_its_name) if way.kind is WayKind.NAMES] == [Mark.OPEN]
     in_vrf = replace(
         LINKS, by_name={**LINKS.by_name, "podman1": replace(BRIDGE, master="red")}, routes={}
     )
