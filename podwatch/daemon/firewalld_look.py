@@ -6,8 +6,8 @@ were there once.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 from podwatch.adapters.firewalld import FirewalldWatch
@@ -16,7 +16,7 @@ from podwatch.daemon.asking import Asking
 from podwatch.drivers.driver import about
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.words.errors import Unreadable
-from podwatch.words.network import Setup
+from podwatch.words.network import FirewallDriver, Network, Setup
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Unknown
 
 Answer = tuple[Firewalld, list[Unknown]]
@@ -40,23 +40,35 @@ class FirewalldLook:
         self._asking: Asking[Answer] = Asking(heard_late)
         self._is_there = is_there
         self._policies_seen: frozenset[str] = frozenset()
-        self._asked_of: object = None
-        """What the last answer is about, and how much firewalld had told of before."""
+        self._asked_of: _About | None = None
+        """What the last question is about, and how much firewalld had told of before it."""
+        self._said_of: _About | None = None
+        """The same of the last answer."""
 
     def begin(self, setup: Setup | None, *, anew: bool = False) -> "asyncio.Task[Answer]":
         """Ask, unless a question is under way; `anew` where an answer to that would be too old.
 
-        The policies are asked for where the driver of `setup` has its rules in them.
+        It is, too, where firewalld has told of a change since. The policies are asked for where the
+        driver of `setup` has its rules in them.
         """
-        return self._asking.begin(partial(self._ask, setup), anew=anew)
+        is_old = self._asked_of is not None and self._asked_of.changes != self._changes
+        return self._asking.begin(partial(self._ask, setup), anew=anew or is_old)
 
     async def hear(
-        self, asked: "asyncio.Task[Answer]", limit_s: float | None, unknown: list[Unknown]
+        self,
+        asked: "asyncio.Task[Answer]",
+        limit_s: float | None,
+        unknown: list[Unknown],
+        setup: Setup | None = None,
     ) -> Firewalld:
-        """The answer; after `limit_s` seconds the one before it, if there is one.
+        """The answer; after `limit_s` seconds the one before it, if that is about this setup, too.
 
-        What is unknown of it is added to `unknown`.
+        One from before a network was set up knows nothing of its sources. What is unknown of it is
+        added to `unknown`.
         """
+        about = self._about(setup)
+        if about is None or self._said_of is None or not self._said_of.is_of(about):
+            limit_s = None
         answer, unheard = await self._asking.hear(asked, limit_s)
         unknown.extend(unheard)
         return answer
@@ -94,20 +106,41 @@ class FirewalldLook:
 
     async def _ask(self, setup: Setup | None) -> Answer:
         unknown: list[Unknown] = []
-        self._asked_of = self._about(setup)
+        self._asked_of = asked_of = self._about(setup)
+        found = await self._said(setup, unknown)
+        self._said_of = asked_of
+        return found, unknown
+
+    async def _said(self, setup: Setup | None, unknown: list[Unknown]) -> Firewalld:
         if self._watch is None:
-            return ABSENT_FIREWALLD, unknown
+            return ABSENT_FIREWALLD
         try:
             by_policies = setup is not None and about(setup.driver).in_firewalld
             found = await self._watch.read(POLICIES if by_policies else ())
         except Unreadable as exc:
             unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))
-            return ABSENT_FIREWALLD, unknown
+            return ABSENT_FIREWALLD
         if found.running:
             self._policies_seen |= found.policies.keys()
             found = replace(found, policies_before=self._policies_seen)
-        return found, unknown
+        return found
 
-    def _about(self, setup: Setup | None) -> object:
-        changes = 0 if self._watch is None else self._watch.changes
-        return None if setup is None else (setup.driver, setup.networks, changes)
+    @property
+    def _changes(self) -> int:
+        return 0 if self._watch is None else self._watch.changes
+
+    def _about(self, setup: Setup | None) -> "_About | None":
+        return None if setup is None else _About(setup.driver, setup.networks, self._changes)
+
+
+@dataclass(frozen=True)
+class _About:
+    """The networks that something is about, and how many changes firewalld had told of before."""
+
+    driver: FirewallDriver
+    networks: Mapping[str, Network]
+    changes: int
+
+    def is_of(self, other: "_About") -> bool:
+        """Whether the other is about the same networks."""
+        return (self.driver, self.networks) == (other.driver, other.networks)

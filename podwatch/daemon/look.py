@@ -149,7 +149,7 @@ class Looker:
         left = limit and max(read.at + limit - time.monotonic(), 0.0)
         neighbours = await self.surroundings.hear(asked_neighbours, left)
         if read.rules is not None and read.is_old:
-            read = await self._read_again(unknown)
+            read = await self._read_again(read, unknown)
         if read.setup is not None and self.expected.asks_podman:
             ask = partial(self.firewalld.ask, unknown)
             read.setup, read.rules, said = await self._in_use.find(
@@ -349,11 +349,12 @@ class Looker:
         found.rules, found.generation, found.at = rules, generation(), time.monotonic()
         return self.changes() == before
 
-    async def _read_again(self, unknown: list[Unknown]) -> _Read:
+    async def _read_again(self, before: _Read, unknown: list[Unknown]) -> _Read:
         """The same once more: what is decided is decided from rules and state of one moment."""
         heard = self.expected.stamp
         read = await self._read(unknown)
-        if self.expected.stamp != heard:  # firewalld has answered for what was set up before
+        # firewalld has answered while podman was at it, or for what was set up before.
+        if before.busy or self.expected.stamp != heard:
             read.busy = read.busy or "podman is changing a network"
         return read
 
@@ -372,7 +373,7 @@ class Looker:
             if kept is not None:
                 return self.firewalld.with_tables(kept, unknown)
             before, asked = self.expected.stamp, self.firewalld.begin(read.setup)
-        firewalld = await self.firewalld.hear(asked, limit_s, unheard)
+        firewalld = await self.firewalld.hear(asked, limit_s, unheard, read.setup)
         if self.expected.stamp != before or self.setup is None:
             # It was asked before what is expected now was set up, or was known: too early.
             unheard.clear()

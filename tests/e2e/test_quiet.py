@@ -63,13 +63,14 @@ def nothing_invented(there: Installed, lines: str) -> None:
     there.host.shell(lines, timeout=240)
     agree(there, is_open=True)
 
+    told = there.host.journal("podwatch", since_cursor=cursor)
+    assert "missing" not in told, told
     after = there.status()["counters"]
     assert {name: after[name] - before[name] for name in before if name != "looks"} == {
         "incidents": 0,
         "restored": 0,
         "failed": 0,
     }
-    assert "missing" not in there.host.journal("podwatch", since_cursor=cursor)
     assert there.reloads() == 0
 
 

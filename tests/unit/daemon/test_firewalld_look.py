@@ -131,3 +131,59 @@ def test_what_firewalld_said_is_kept_until_it_tells_of_something() -> None:
     watch.silent = True
     asyncio.run(hear())
     assert look.kept(setup) is None
+
+
+class Waiting:
+    """firewalld, which answers with these sources once it is let."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self.sources: dict[str, str] = {}
+        self.let = asyncio.Event()
+        self.asked = 0
+
+    async def read(self, _policies: tuple[str, ...]) -> Firewalld:
+        """What it says: as it was when it was asked."""
+        self.asked += 1
+        found = replace(RUNS, sources=dict(self.sources))
+        await self.let.wait()
+        return found
+
+
+def test_an_answer_from_before_a_network_says_nothing_of_it() -> None:
+    """Who hurries takes the last answer where the networks are the same, and waits where not."""
+    setup = Setup(FirewallDriver.NFTABLES)
+    network = Network("n" * 64, "podman1", (ip_network("10.89.0.0/24"),))
+    other = replace(setup, networks={network.id: network})
+
+    async def body() -> None:
+        watch: Any = Waiting()
+        look = FirewalldLook(watch, is_there=lambda _family, name: name == OWN)
+        watch.let.set()
+        assert not (await look.hear(look.begin(setup), None, [], setup)).sources
+        watch.let.clear()
+        watch.sources["10.89.0.0/24"] = "trusted"
+        assert not (await look.hear(look.begin(setup), 0.0, [], setup)).sources
+        asyncio.get_running_loop().call_later(0.01, watch.let.set)
+        assert (await look.hear(look.begin(other), 0.0, [], other)).sources
+
+    asyncio.run(body())
+
+
+def test_a_question_from_before_a_change_is_asked_anew() -> None:
+    """Its answer would not know of what firewalld has told since."""
+    setup = Setup(FirewallDriver.NFTABLES)
+
+    async def body() -> None:
+        watch: Any = Waiting()
+        look = FirewalldLook(watch, is_there=lambda _family, name: name == OWN)
+        first = look.begin(setup)
+        await asyncio.sleep(0)
+        assert look.begin(setup) is first
+        watch.sources["10.89.0.0/24"] = "trusted"
+        watch.changes = 1
+        watch.let.set()
+        assert (await look.hear(look.begin(setup), None, [], setup)).sources
+        assert watch.asked == 2
+
+    asyncio.run(body())

@@ -351,6 +351,38 @@ def test_who_is_busy_is_named_though_the_setup_changes(
     asyncio.run(body())
 
 
+def test_what_firewalld_said_while_podman_was_at_it_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be of the middle of it, though podman is done when the rules are read again."""
+    monkeypatch.setattr(look, "WAITED_S", -1.0)
+
+    class Done(Busy):
+        """The lock, which podman lets go of once the rules are read."""
+
+        def holder(self) -> str:
+            """Who has it."""
+            return "" if reads else super().holder()
+
+    async def body() -> None:
+        lock: Any = Done()
+        host.looker.installed = replace(host.looker.installed, lock=lock)
+        assert (await host.looker.look()).busy == "podman is changing a network"
+        assert not (await host.looker.look()).busy
+
+    reads: list[bool] = []
+    host = Host(tmp_path)
+    asyncio.run(host.looker.look())
+    read = host.rules.read
+
+    async def count() -> Any:
+        reads.append(True)
+        return await read()
+
+    host.rules.read = count  # type: ignore[method-assign]
+    asyncio.run(body())
+
+
 def test_surroundings_that_nobody_tells_of_outdate_a_look(tmp_path: Path) -> None:
     """The kernel sends no event for each of them: they are compared, for what is set up."""
     host = Host(tmp_path)
