@@ -17,7 +17,7 @@ from podwatch.words.network import Address, FirewallDriver, Network, Setup
 
 MAX_NETWORKS = 100
 MAX_ASKED = 256
-"""So many containers of a network are asked for, where packets to the first go astray."""
+"""So many containers of a network are asked for, where one does not stand for all."""
 
 _FAR = IPv6Address("2000::")
 """Asked for instead of a gateway whose address is good on its link alone: the first address of

@@ -35,7 +35,8 @@ class BridgeHops:
         self._kernel = kernel
         wired = wiring(setup, snapshot)
         self.bridges = wired.bridges
-        self._shut = shut(setup, snapshot)
+        self.shut = shut(setup, snapshot)
+        """The networks of which firewalld lets too little in, by name."""
         self.places: dict[str, list[Place]] = {}
         """Who is on each bridge."""
         for place in wired.places:
@@ -187,7 +188,7 @@ class BridgeHops:
 
     def _rejected(self, bridge: Bridge) -> Iterator[Hop]:
         """firewalld's zone, to which the bridge hands what goes over it."""
-        one = self._shut.get(bridge.network)
+        one = self.shut.get(bridge.network)
         if one is not None and one.parts:
             what = f"{one.whose}, which rejects what containers send each other"
             yield Hop("firewalld zone", what, Mark.BROKEN, one.advice)

@@ -203,7 +203,7 @@ class _Teller:
 
     def names(self) -> Iterator[Way]:
         """From the names of each network's containers to their addresses."""
-        of_names = NameHops(self.snapshot, self.setup)
+        of_names = NameHops(self.snapshot, self.setup, self._bridges)
         for served, among in of_names.served():
             bridge = self._bridges.called(served.network)
             without = self._bridges.without(bridge, {one.version for one in served.addresses})

@@ -4,10 +4,9 @@
 from collections.abc import Iterator
 
 from podwatch.decide import names
+from podwatch.decide.bridge_hops import BridgeHops
 from podwatch.decide.firewalld_hops import RESTORE
-from podwatch.decide.shut_zones import shut
-from podwatch.decide.surroundings import askers
-from podwatch.decide.wiring import wiring
+from podwatch.decide.surroundings import unheard
 from podwatch.drivers import forwarding
 from podwatch.words.names import NameServer, Served
 from podwatch.words.network import Address, Setup
@@ -22,15 +21,14 @@ _DNS = "DNS"
 class NameHops:
     """The names of the networks that the running containers of `setup` are on."""
 
-    def __init__(self, snapshot: Snapshot, setup: Setup) -> None:
+    def __init__(self, snapshot: Snapshot, setup: Setup, bridges: BridgeHops) -> None:
         self._snapshot = snapshot
         self._setup = setup
         self._server = server = snapshot.names
         self._here = None if snapshot.links is None else snapshot.links.own
-        self._bridges = wiring(setup, snapshot).bridges.values()
+        self._bridges = bridges
         self._on_networks = names.on_networks(setup, snapshot)
-        self._unheard = list(forwarding.unheard(list(askers(setup, snapshot)), snapshot.drops))
-        self._shut = shut(setup, snapshot)
+        self._unheard = list(unheard(setup, snapshot))
         self._asked = [] if server is None else names.asked(server, setup, snapshot)
         self._strangers: list[names.Strangers] = []
         if server is not None and not snapshot.busy:
@@ -57,7 +55,7 @@ class NameHops:
         if server is None:
             return
         yield from self._drops(served)
-        rejected = self._shut.get(served.network)
+        rejected = self._bridges.shut.get(served.network)
         if rejected is not None and not rejected.hears_names:
             what = f"{rejected.whose}, which rejects questions for names"
             yield Hop("firewalld zone", what, Mark.BROKEN, rejected.advice)
@@ -89,10 +87,10 @@ class NameHops:
 
         The file may name one that is none of the network's.
         """
-        for bridge in self._bridges:
-            for gateway in bridge.gateways if bridge.network == served.network else ():
-                if gateway.ip == address:
-                    return by_hand(bridge.name, gateway)
+        bridge = self._bridges.called(served.network)
+        for gateway in () if bridge is None else bridge.gateways:
+            if bridge is not None and gateway.ip == address:
+                return by_hand(bridge.name, gateway)
         return names.cure_of_damage(served, self._setup, self._snapshot)
 
     def _drops(self, served: Served) -> Iterator[Hop]:

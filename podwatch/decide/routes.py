@@ -67,9 +67,13 @@ def outward(setup: Setup, snapshot: Snapshot) -> Iterator[Astray]:
 
     Nothing is said of those to which nothing gets: it may be for the same reason.
     """
+    routes = _routes(setup, snapshot)
+    nowhere = [one for one in routes if one[0].is_answer and not one[0].link]
+    if not nowhere:
+        return
     told = {address for one in inward(setup, snapshot) for address in one.addresses}
-    for route, network in _routes(setup, snapshot):
-        if route.is_answer and not route.link and route.address not in told:
+    for route, network in nowhere:
+        if route.address not in told:
             told.add(route.address)
             yield Astray(
                 network,

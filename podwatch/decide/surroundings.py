@@ -16,6 +16,7 @@ from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import few
 from podwatch.words.verdict import Notice, WarningKind
+from podwatch.words.way import BaseChain
 
 _FIREWALLS = {
     "docker.service": (
@@ -78,6 +79,12 @@ def without_events(observed: Ruleset) -> Iterable[Notice]:
         )
 
 
+def unheard(setup: Setup, snapshot: Snapshot) -> Iterable[tuple[BaseChain, Askers]]:
+    """Chains that drop, each with a network whose questions to aardvark-dns it does not let in."""
+    drops = snapshot.drops
+    return forwarding.unheard(list(askers(setup, snapshot)), drops) if drops else ()
+
+
 def askers(setup: Setup, snapshot: Snapshot) -> Iterator[Askers]:
     """The networks whose running containers ask aardvark-dns, those without state, too.
 
@@ -110,7 +117,7 @@ def shut_out(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
             "rules say, its published ports do not answer",
             forwarding.remedy(chain, network.bridge, own),
         )
-    for chain, one in forwarding.unheard(list(askers(setup, snapshot)), snapshot.drops):
+    for chain, one in unheard(setup, snapshot):
         bridge = one.network.bridge
         yield Notice(
             WarningKind.SHUT_OUT,
