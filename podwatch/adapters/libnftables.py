@@ -11,6 +11,7 @@ reach: it ends the process when it cannot open a netlink socket (src/mnl.c, up t
 crash in it is ours. systemd starts podwatch again.
 """
 
+import re
 from typing import Any
 
 from podwatch.adapters.program import run
@@ -25,12 +26,21 @@ _NO_SUCH = "No such file or directory"
 THREAD = "libnftables"
 """The name of the thread that commits, as the kernel knows it from Python 3.14 on."""
 
+_COUNTED = re.compile(r"packets (\d+) bytes")
+
+
+class Unanswered(RestoreFailed):
+    """A commit took too long, and may yet be carried out."""
+
 
 class Nftables:
-    """nftables through libnftables, in this network namespace. Close it when done."""
+    """nftables through libnftables, in this network namespace. Close it when done.
 
-    def __init__(self) -> None:
-        self._worker: Worker[Any] = Worker(THREAD, _make_context)
+    What it makes with `flags owner` is its own: the kernel takes it away when it is closed.
+    """
+
+    def __init__(self, thread: str = THREAD) -> None:
+        self._worker: Worker[Any] = Worker(thread, _make_context)
 
     async def list_table(self, family: str, name: str) -> str:
         """The table as `nft --stateless --handle list table` prints it; "" when it does not exist.
@@ -50,9 +60,20 @@ class Nftables:
         """
         return await self._list(f"list chain {family} {table} {name}")
 
-    async def _list(self, what: str, *, handles: bool = False) -> str:
+    async def count(self, family: str, table: str, counter: str) -> int:
+        """The packets that a named counter has counted; 0 when it does not exist.
+
+        Raises RulesUnreadable when libnftables fails in any other way, or hangs.
+        """
+        text = await self._list(f"list counter {family} {table} {counter}", state=True)
+        found = _COUNTED.search(text)
+        return int(found[1]) if found else 0
+
+    async def _list(self, what: str, *, handles: bool = False, state: bool = False) -> str:
         try:
-            code, output, error = await self._command(what, LIST_TIMEOUT_S, handles=handles)
+            code, output, error = await self._command(
+                what, LIST_TIMEOUT_S, handles=handles, state=state
+            )
         except TimeoutError:
             raise RulesUnreadable(
                 f"nft {what}: no answer after {LIST_TIMEOUT_S:g} s",
@@ -71,12 +92,12 @@ class Nftables:
     async def apply(self, script: str) -> None:
         """Commit a script in nft's language: all of it, or, when anything is wrong, nothing.
 
-        Raises RestoreFailed with libnftables' message.
+        Raises RestoreFailed with libnftables' message, Unanswered where there is none.
         """
         try:
             code, _, error = await self._command(script, APPLY_TIMEOUT_S)
         except TimeoutError:
-            raise RestoreFailed(
+            raise Unanswered(
                 f"nft -f: no answer after {APPLY_TIMEOUT_S:g} s; it may yet be carried out"
             ) from None
         except PodwatchError as exc:
@@ -99,10 +120,11 @@ class Nftables:
         self._worker.close()
 
     async def _command(
-        self, script: str, timeout_s: float, *, handles: bool = False
+        self, script: str, timeout_s: float, *, handles: bool = False, state: bool = False
     ) -> tuple[int, str, str]:
         def command(context: Any) -> tuple[int, str, str]:
             context.set_handle_output(handles)
+            context.set_stateless_output(not state)
             code, output, error = context.cmd(script)
             return int(code), str(output), str(error)
 
@@ -123,7 +145,6 @@ def _make_context() -> Any:
         raise RulesUnreadable(
             f"libnftables cannot be loaded: {exc}", hint="install the package libnftables1"
         ) from exc
-    context.set_stateless_output(True)
     return context
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.report.history import Told, read
+from podwatch.report.incident import by_guard
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.text import clean, counted, lasted, listed
 
@@ -84,9 +85,9 @@ def lines_of(incident: Mapping[str, Any]) -> Iterator[str]:
     yield f"    missing: {listed(missing)}" + (f" (and {more} not kept)" if more > 0 else "")
     yield f"    cause:   {clean(incident['cause']) or 'not known'}"
     if incident["how"]:
-        yield f"    how:     {clean('; '.join(incident['how']))}"
+        yield f"    how:     {clean('; '.join(incident['how']))}{by_guard(incident['carried'])}"
     elif incident["ended"]:
-        yield "    how:     by somebody else"
+        yield f"    how:     by somebody else{by_guard(incident['carried'])}"
 
 
 def _outcome(incident: Mapping[str, Any]) -> str:

@@ -8,9 +8,11 @@ tools), so every text goes through `clean` on its way to a terminal.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from podwatch.report.incident import by_guard
 from podwatch.report.status import ailing, complete, needing_rules
+from podwatch.words.guard import PREFIX, GuardMode
 from podwatch.words.network import ContainerClass
-from podwatch.words.text import ago, clean, listed
+from podwatch.words.text import ago, clean, counted, listed
 from podwatch.words.verdict import HARMLESS
 
 _COLOURS = {"ok": "32", "degraded": "33", "lost": "31", "unknown": "35"}
@@ -42,6 +44,7 @@ def status(document: Mapping[str, Any], *, now: float, colour: bool, everything:
         lines.append(f"    flapping: {clean(document['fight'])}, the last time {when} ago")
     lines += _notices(document, most)
     lines += _watchers(document)
+    lines += _guard(document["guard"])
     lines += _dhcp(document["dhcp"], now, everything=everything)
     lines.append(_moments(document, now))
     if document["networks"]:
@@ -265,6 +268,27 @@ def placed(kind: str, on: str, shares: str) -> str:
     return _CLASSES.get(kind, "{on}").format(on=on, shares=shares)
 
 
+def _guard(guard: Mapping[str, Any]) -> Iterator[str]:
+    """What the guard holds, and why no more; a copy of it that somebody saved."""
+    if not guard["mode"]:
+        return
+    table = f" (table inet {clean(guard['table'])})" if guard["table"] else ""
+    why = clean(guard["why"])
+    if guard["mode"] == GuardMode.FULL:
+        ports, containers = (
+            counted(guard["ports"], "port"),
+            counted(guard["containers"], "container"),
+        )
+        yield f"    guard: holds {ports} of {containers}{table}{f', {why}' if why else ''}"
+    elif guard["mode"] == GuardMode.ANCHOR:
+        yield f"    guard: anchor{table}{f': {why}' if why else ''}"
+    else:
+        yield f"    guard: off ({why})"
+    if guard["saved"]:
+        yield f"    note: a copy of the guard is saved in {clean(guard['saved'])}"
+        yield f"      → delete the tables {PREFIX}… from it: they are podwatch's own"
+
+
 def _dhcp(dhcp: Mapping[str, Any], now: float, *, everything: bool) -> Iterator[str]:
     """The socket, the proxy, and each container with its lease; shorter where all is well."""
     if not dhcp["state"]:
@@ -314,7 +338,8 @@ def _incident(incident: Mapping[str, Any]) -> Iterator[str]:
         while most < len(missing) and len(listed(missing[: most + 1], most + 1)) <= _MAX_LENGTH:
             most += 1
         few = listed([_cut(sentence) for sentence in missing], most)
-        yield f"    {clean(incident['line'].partition(': ')[0])}: {few}"
+        line = clean(incident["line"].partition(": ")[0])
+        yield f"    {line}: {few}{by_guard(incident['carried'])}"
         yield f"      cause: {cause} (podwatch history tells all of it)"
         return
     tried = _cut("; ".join(dict.fromkeys(incident["tried"][-5:])))

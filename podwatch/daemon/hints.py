@@ -29,6 +29,7 @@ from podwatch.words.cause import (
     other,
     why_looked,
 )
+from podwatch.words.guard import is_guard
 from podwatch.words.snapshot import Part
 
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
@@ -121,6 +122,8 @@ class Hints:
 
     def on_change(self, change: Change) -> None:
         """Somebody committed an nftables transaction."""
+        if all(map(is_guard, change.tables)):
+            return
         if not change.tables <= _FIREWALLD_TABLES | self._tables:
             self._others_changed(change.deleted)
         if not change.tables & (_FIREWALLD_TABLES | self._tables):

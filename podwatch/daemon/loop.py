@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from podwatch.daemon.config import Config
+from podwatch.daemon.guard import Guard
 from podwatch.daemon.hints import Hints
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import Pause, why_blocked
@@ -89,7 +90,8 @@ class _Look:
 class Loop:
     """Looks, decides and restores until it is cancelled.
 
-    `pause` says which pause is going on. `clock` counts seconds, as the running event loop does.
+    `guard` takes in what was seen. `pause` says which pause is going on. `clock` counts seconds, as
+    the running event loop does.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Loop:
         config: Config,
         publisher: Publisher,
         *,
+        guard: Guard | None = None,
         pause: Callable[[], Pause | None] = lambda: None,
         dry_run: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -106,6 +109,7 @@ class Loop:
         self.host = host
         self.hints = hints
         self.publisher = publisher
+        self.guard = guard
         self.pause = pause
         self.dry_run = dry_run
         self.clock = clock
@@ -164,6 +168,10 @@ class Loop:
         if not snapshot.paused and self._blocked(self.pause()):
             return None
         snapshot, verdict = self.host.looker.judged(snapshot)
+        if self.guard is not None:
+            self.guard.seen(snapshot, verdict)
+            if self._seen is not None and self._seen.verdict.missing_rules:
+                await self.guard.count()
         self.hints.follow(self.host.looker.tables)
         self.last_look = self.clock()
         self._look_cost = time.process_time() - worked
@@ -226,7 +234,13 @@ class Loop:
                 took_s = look.ended - look.began
                 told = with_ways(due, self._ways(look, due, decision))
                 self.publisher.looked(
-                    look.snapshot, told, decision, cause=cause, took_s=took_s, at=look.ended
+                    look.snapshot,
+                    told,
+                    decision,
+                    cause=cause,
+                    took_s=took_s,
+                    at=look.ended,
+                    carried=self.guard.carried if self.guard else 0,
                 )
             if not look.is_glance:
                 self._keep_copy(look.snapshot, look.verdict, decision.method)

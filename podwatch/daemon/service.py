@@ -24,12 +24,13 @@ from podwatch.adapters.sysctl import SysctlWatch
 from podwatch.adapters.systemd import Systemd, notify
 from podwatch.daemon.config import Config, load
 from podwatch.daemon.dhcp import DhcpLoop
+from podwatch.daemon.guard import Guard
 from podwatch.daemon.heartbeat import beat, first_error, lasting
 from podwatch.daemon.hints import Hints, Watcher
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.names_watch import NamesWatch
-from podwatch.daemon.pause import PauseWatch
+from podwatch.daemon.pause import PauseWatch, why_blocked
 from podwatch.daemon.settings import loopback
 from podwatch.drivers import nftables
 from podwatch.report import logging
@@ -65,6 +66,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     def pause_changed() -> None:
         hints.look_now("a pause began or ended")
         dhcp_woken.set()
+        guard.wake()
 
     netlink = NftablesWatch(
         hints.on_change,
@@ -123,7 +125,16 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         dry_run=dry_run,
         history=History(paths.history),
     )
-    loop = Loop(host, hints, config, publisher, pause=pause.now, dry_run=dry_run)
+
+    def against_a_guard() -> str:
+        enabled = loop.config.restore.enabled
+        return why_blocked(pause.now(), enabled=enabled, dry_run=dry_run)
+
+    guard = Guard(
+        paths, config.restore.guard, against_a_guard, publisher.took_guard, publisher.complain
+    )
+    watchers["guard"] = guard.watch
+    loop = Loop(host, hints, config, publisher, guard=guard, pause=pause.now, dry_run=dry_run)
     dhcp = DhcpLoop.on_host(
         host.installed,
         systemd,
@@ -135,7 +146,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         dry_run=dry_run,
     )
     page = Page("/metrics", CONTENT_TYPE, metrics)
-    return Service(host, hints, watchers, loop, dhcp, publisher, page, files)
+    return Service(host, hints, watchers, loop, guard, dhcp, publisher, page, files)
 
 
 @dataclass
@@ -150,6 +161,7 @@ class Service:
     hints: Hints
     watchers: Mapping[str, Watcher]
     loop: Loop
+    guard: Guard
     dhcp: DhcpLoop
     publisher: Publisher
     page: Page
@@ -172,6 +184,7 @@ class Service:
                 logging.log(Event.COMPLAINT, self.host.copy.complaint)
             logging.log(Event.STARTED, f"podwatch {__version__} watches Podman's network rules")
             lasts |= {"loop": self.loop.run(), "dhcp": self.dhcp.run()}
+            lasts["guard"] = self.guard.run()
             await self._last(lasts)
         except BaseExceptionGroup as exc:
             raise first_error(exc) from exc
@@ -248,8 +261,10 @@ class Service:
         except ConfigError as exc:
             logging.log(Event.CONFIG_REFUSED, f"keeping the configuration: {exc}")
             self.publisher.refuse(str(exc))
+            self.guard.refuse()
             return
         self.publisher.refuse("")
+        self.guard.configure(self.loop.config.restore.guard)
         self.dhcp.configure(self.loop.config)
         logging.configure(self.loop.config.log.level)
         logging.log(Event.CONFIG_RELOADED, "the configuration was read again")

@@ -13,6 +13,7 @@ from textwrap import wrap
 from typing import Any, TypeVar
 
 from podwatch.daemon.forms import SWITCH, Form, durations, one_of, some_of, wholes
+from podwatch.words.guard import GuardMode
 
 T = TypeVar("T")
 
@@ -113,6 +114,15 @@ class Restore:
         "names, to put its number back into its pid file, and to have it listen again where it "
         "stopped.",
         default=True,
+    )
+    guard: GuardMode = setting(  # noqa: RUF009 - an enum member cannot change
+        one_of(GuardMode),
+        "A table of podwatch's own that nobody else's command takes away. anchor: no packet meets "
+        "it, and while netavark's rules are gone it keeps established connections from being "
+        "reset. full: while they are gone it forwards ports, masquerades and isolates as they do, "
+        "so that no new connection is lost either. off: there is none. A copy of it in a saved "
+        "ruleset can make that file fail: see podwatch(8), THE GUARD.",
+        default=GuardMode.ANCHOR,
     )
     duplicates: bool = setting(
         SWITCH,

@@ -39,6 +39,7 @@ RECORD: Mapping[str, Any] = {
     "containers": 0,
     "how": [""],  # what was tried, in order
     "methods": [""],
+    "carried": 0,  # connections that the guard forwarded meanwhile
     "verified": False,  # a look after the last attempt found everything there
 }
 
@@ -75,6 +76,7 @@ def record(incident: Incident) -> dict[str, Any]:
         "containers": incident.containers,
         "how": incident.attempts[:MAX_MISSING],
         "methods": list(dict.fromkeys(incident.methods)),
+        "carried": incident.carried,
         "verified": incident.verified,
     }
 

@@ -16,6 +16,14 @@ from podwatch.words.cause import Cause, CauseKind
 from podwatch.words.text import counted, lasted, listed
 from podwatch.words.verdict import Verdict
 
+
+def by_guard(carried: int) -> str:
+    """What the guard did while something was lost, as the end of a sentence; "" for nothing."""
+    verb = "was" if carried == 1 else "were"
+    new = counted(carried, "new connection")
+    return f"; {new} {verb} carried by the guard meanwhile" if carried > 0 else ""
+
+
 _INSIDE = ("counts", "kinds", "told")
 MAX_SENTENCES = 2000
 """Sentences of an incident at most, so that a store of them stays bounded."""
@@ -28,7 +36,8 @@ class Incident:
     `counts` says how much of each kind of thing was missing, by the kind's name. `methods` are the
     means tried. `told` is what closes a way and is not podwatch's to mend: then nothing is missing.
     `began` and `restored_at` are seconds since the epoch. `missing`, `counts` and `containers` grow
-    when a later look finds more of it. `verified` is True when a look after the last attempt found
+    when a later look finds more of it. `carried` are the connections that the guard forwarded
+    meanwhile. `verified` is True when a look after the last attempt found
     everything there.
     """
 
@@ -44,6 +53,7 @@ class Incident:
     took_ms: int = 0
     line: str = ""
     told: list[str] = field(default_factory=list)
+    carried: int = 0
     kinds: Sequence[Kind] = KINDS
 
     def __post_init__(self) -> None:
@@ -81,6 +91,7 @@ class Incident:
         self.line = (
             f"restored {self.amount} in {lasted(self.took_ms / 1000)}{since}, verified: "
             f"{listed(self.missing)}; cause: {self.cause.text or 'not known'}; how: {how}"
+            f"{by_guard(self.carried)}"
         )
 
     def over(self, now: float, took_s: float) -> None:

@@ -38,16 +38,28 @@ class Ledger:
         self._history = history
         self._log = log
         self._failures: dict[str, str] = {}
+        self._carried = 0
 
     def looked(
-        self, verdict: Verdict, decision: Decision, cause: Cause, *, now: float, at: float
+        self,
+        verdict: Verdict,
+        decision: Decision,
+        cause: Cause,
+        *,
+        now: float,
+        at: float,
+        carried: int = 0,
     ) -> None:
         """Enter what a look changed: incidents that ended, that go on with less, that began.
 
         The look was over at `now`, in seconds since the epoch, and at `at` by time.monotonic().
+        `carried` counts the connections that the guard has forwarded so far.
         """
         self.counters["looks"] += 1
         self.flapping.ends(now)
+        for incident in self.incidents.going_on:
+            incident.carried += carried - self._carried
+        self._carried = carried
         waits = decision.look_at is None or decision.look_at > at + REST_S
         changes = self.incidents.looked(
             verdict, cause, now=now, at=at, at_rest=decision.method is None and waits

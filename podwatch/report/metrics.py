@@ -14,6 +14,7 @@ from typing import Any
 from podwatch import __version__
 from podwatch.decide.kinds import KINDS, Kind, reported
 from podwatch.report.status import ailing, needing_rules
+from podwatch.words.guard import GuardMode
 from podwatch.words.verdict import BlockedKind, State
 from podwatch.words.way import Mark, WayKind
 
@@ -65,6 +66,7 @@ def exposition(
     blocked = {reason["kind"] for reason in document.get("blocked", ())}
     watchers = document.get("watchers", {})
     dhcp = document.get("dhcp", {})
+    guard = document.get("guard", {})
     leases = Counter(holder["known"] for holder in dhcp.get("containers", ()))
     ill = ailing(watchers)
     containers = document.get("containers", ())
@@ -148,6 +150,24 @@ def exposition(
             "gauge",
             "Whether podwatch hears what this watcher listens to.",
             [("", {"watcher": name}, name not in ill) for name in sorted(watchers)],
+        ),
+        (
+            "podwatch_guard",
+            "gauge",
+            "How much of a guard there is: 1 for the mode it is in.",
+            [("", {"mode": mode}, mode == guard.get("mode")) for mode in GuardMode],
+        ),
+        (
+            "podwatch_guard_ports",
+            "gauge",
+            "Ports of containers that the guard holds.",
+            _one(guard.get("ports", 0)),
+        ),
+        (
+            "podwatch_guard_carried_total",
+            "counter",
+            "New connections that the guard forwarded while netavark's rules were gone.",
+            _one(guard.get("carried", 0)),
         ),
         (
             "podwatch_dhcp_socket_up",

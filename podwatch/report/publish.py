@@ -80,13 +80,15 @@ class Publisher:
         cause: Cause,
         took_s: float,
         at: float,
+        carried: int = 0,
     ) -> None:
         """A look is over: open or close the incident, and write the status.
 
         `at` is when it was over, in seconds of time.monotonic(), and `took_s` how long it took.
+        `carried` counts the connections that the guard has forwarded so far.
         """
         now = self._clock() - (time.monotonic() - at)
-        self._ledger.looked(verdict, decision, cause, now=now, at=at)
+        self._ledger.looked(verdict, decision, cause, now=now, at=at, carried=carried)
         self._remarks.judged(verdict)
         self._remarks.paused(snapshot.paused)
         found = document(snapshot, verdict)
@@ -121,6 +123,12 @@ class Publisher:
         """What is reported of DHCP is this from now on; see SHAPE["dhcp"]."""
         if section != self._status.dhcp:
             self._status.dhcp = section
+            self._write_again()
+
+    def took_guard(self, section: dict[str, Any]) -> None:
+        """What is reported of the guard is this from now on; see SHAPE["guard"]."""
+        if section != self._status.guard:
+            self._status.guard = section
             self._write_again()
 
     def refuse(self, why: str) -> None:

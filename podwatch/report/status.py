@@ -103,7 +103,17 @@ SHAPE: Mapping[str, Any] = {
         "restored_at": 0.0,  # 0: not yet
         "verified": False,
         "took_ms": 0,
+        "carried": 0,  # connections that the guard forwarded meanwhile
         "line": "",
+    },
+    "guard": {  # the table that nobody else's command takes away
+        "mode": "",  # off, anchor or full: what there is now; "" without a daemon
+        "table": "",
+        "ports": 0,
+        "containers": 0,
+        "carried": 0,  # connections it forwarded since podwatch started
+        "why": "",  # why there is no more than that
+        "saved": "",  # a file that nftables.service loads and that has a copy of a guard
     },
     "dhcp": {  # state "": no network takes its addresses by DHCP, or dhcp.manage is false
         "state": "",
@@ -147,6 +157,7 @@ SHAPE: Mapping[str, Any] = {
         "runtimes": "",
         "names": "",
         "pause": "",
+        "guard": "",
         "systemd": "",
     },
     "fight": "",  # flapping: who keeps removing the rules, while somebody does
@@ -202,6 +213,7 @@ _WELL = {
     "runtimes": "listening",
     "names": "listening",
     "pause": "listening",
+    "guard": "listening",
 }
 
 

@@ -38,9 +38,10 @@ def _value(value: Any) -> str:
 class StatusFile:
     """The status document at `path`, put together of the parts that change by themselves.
 
-    `found` is what the last look found, {} before the first; `dhcp` the section on DHCP; `refused`
-    why the configuration was refused; `restoring` what is under way. `document` is the whole as it
-    was written last. `notify` gets state and summary in one line, whenever that line changes.
+    `found` is what the last look found, {} before the first; `dhcp` the section on DHCP, `guard`
+    that on the guard; `refused` why the configuration was refused; `restoring` what is under way.
+    `document` is the whole as it was written last. `notify` gets state and summary in one line,
+    whenever that line changes.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class StatusFile:
         self.document: dict[str, Any] = {}
         self.found: dict[str, Any] = {}
         self.dhcp: dict[str, Any] = {}
+        self.guard: dict[str, Any] = {}
         self.refused = ""
         self.restoring = ""
         self._path = path
@@ -87,6 +89,7 @@ class StatusFile:
             **reported,
             "since": self._since,
             "restoring": self.restoring,
+            "guard": self.guard,
             **more,
         }
         write_whole(self._path, as_text(self.document))

@@ -246,9 +246,17 @@ class FakeHost:
         self.copies.append(whole)
 
     def looked(
-        self, _: Any, verdict: Verdict, *_more: Any, cause: Cause, took_s: float, at: float
+        self,
+        _: Any,
+        verdict: Verdict,
+        *_more: Any,
+        cause: Cause,
+        took_s: float,
+        at: float,
+        carried: int,
     ) -> None:
-        """What a look found is reported, and when that was."""
+        """What a look found is reported, when that was, and what the guard has carried."""
+        self.carried = carried
         assert took_s == self.looks_s
         assert at == self._looked_at
         self.reports_at.append(now())

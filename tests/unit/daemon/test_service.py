@@ -72,6 +72,25 @@ class FakeLoop:
         return self.alive
 
 
+class FakeGuard:
+    """A guard that is told of the configuration, in words."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    async def run(self) -> None:
+        """Keep the table for ever."""
+        await asyncio.Event().wait()
+
+    def configure(self, mode: str) -> None:
+        """Take over a mode."""
+        self.done.append(f"guard {mode}")
+
+    def refuse(self) -> None:
+        """Go without one."""
+        self.done.append("no guard")
+
+
 class FakeWorld:
     """Everything a service is handed; `done` is what was done to it, in order."""
 
@@ -107,11 +126,13 @@ class FakeWorld:
         )
         loop: Any = self.loop
         dhcp: Any = self.dhcp
+        guard: Any = FakeGuard(self.done)
         self.service = Service(
             host,
             self.hints,
             self.watchers,
             loop,
+            guard,
             dhcp,
             publisher,
             page,
@@ -253,6 +274,7 @@ def test_a_good_configuration_is_taken_over_at_sighup(
     assert world.dhcp.config == world.loop.config
     assert world.refused == [""]
     assert world.hints.wants_look
+    assert "guard anchor" in world.done
     assert "the configuration was read again" in capsys.readouterr().err
 
 
@@ -268,6 +290,7 @@ def test_a_bad_configuration_is_refused_at_sighup(tmp_path: Path) -> None:
     (why,) = world.refused
     assert "interval" in why
     assert not world.hints.wants_look
+    assert "no guard" in world.done
     assert f"keeping the configuration: {why}" in events(logs)
 
 

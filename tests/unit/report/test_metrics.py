@@ -100,7 +100,7 @@ def test_before_the_first_look_there_are_metrics_too() -> None:
     """An empty document has every family, so that no alert is blind at the start."""
     text = exposition({}, Tally(), now=0.0, overruns=0)
 
-    assert text.count("# TYPE ") == 18
+    assert text.count("# TYPE ") == 21
     assert samples(text)['podwatch_state{state="ok"}'] == 0
 
 

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who runs at this moment, for the guard: read at each event, without a look and without podman.
+
+By netavark's state, or where it keeps none by podman's database of addresses; less those that a
+look has found dead.
+"""
+
+import time
+from collections.abc import Callable
+
+from podwatch.adapters.ipam import AddressBook
+from podwatch.adapters.paths import Paths
+from podwatch.adapters.statedir import StateDirectory
+from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, taken_in
+from podwatch.drivers.nftables import MARKS
+from podwatch.words.errors import Unreadable
+from podwatch.words.network import Setup
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import Verdict
+
+
+class WhoRuns:
+    """What looks have `seen`, and what is so by now. `clock` counts seconds."""
+
+    def __init__(self, paths: Paths, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seen = Seen()
+        self._state = StateDirectory(paths.netavark_state)
+        self._book = AddressBook(paths.addresses)
+        self._clock = clock
+        self._unknown_since: float | None = None
+
+    def take_in(self, snapshot: Snapshot, verdict: Verdict) -> None:
+        """Take in a look."""
+        marks = self.seen.marks if snapshot.rules is None else MARKS in snapshot.rules.traits
+        self.seen = taken_in(self.seen, snapshot.setup, verdict.setup, marks=marks)
+
+    def now(self) -> Setup | None:
+        """Who runs; None where that is not known."""
+        try:
+            if self.seen.by_state:
+                now = alive_now(self.seen, self._state.read(), None)
+            else:
+                now = alive_now(self.seen, None, self._book.read())
+        except Unreadable:
+            now = None
+        if now is not None and not now.bad_files:
+            self._unknown_since = None
+        elif self._unknown_since is None:
+            self._unknown_since = self._clock()
+        return now
+
+    @property
+    def unknown_s(self) -> float:
+        """For how long it, or a part of it, has not been known: seconds."""
+        return 0.0 if self._unknown_since is None else self._clock() - self._unknown_since
+
+    @property
+    def patience_s(self) -> float | None:
+        """How long to wait until what is not known has to be forgotten; None: for an event."""
+        left_s = PATIENCE_S - self.unknown_s
+        return left_s if self._unknown_since is not None and left_s > 0 else None
