@@ -3,6 +3,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
@@ -13,10 +14,17 @@ from podwatch.commands.once import settled_look
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
 from podwatch.daemon.service import look_once
+from podwatch.decide.census import living
 from podwatch.decide.explain import explain
 from podwatch.decide.facts import facts, with_sockets
-from podwatch.words.errors import PodwatchError, RulesUnreadable
+from podwatch.decide.guard_hops import PLACE as GUARD
+from podwatch.decide.guard_hops import with_guard
+from podwatch.drivers.guard import guard
+from podwatch.report.status import read_status, why_not_running
+from podwatch.words.errors import PodwatchError, RulesUnreadable, StateUnreadable
+from podwatch.words.guard import GuardMode
 from podwatch.words.network import Container
+from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean
 from podwatch.words.verdict import State
 from podwatch.words.way import Mark, Way, WayKind
@@ -57,9 +65,24 @@ async def ways(paths: Paths, config: Config, target: str = "") -> tuple[list[Way
         }
         sockets = await asyncio.to_thread(read_sockets, pids, await asyncio.to_thread(bound))
         kernel = with_sockets(facts(snapshot), sockets)
-        return explain(snapshot, kernel, _port(target, snapshot.containers)), snapshot.containers
+        found = explain(snapshot, kernel, _port(target, snapshot.containers))
+        return list(_guarded(found, snapshot, paths)), snapshot.containers
     finally:
         host.close()
+
+
+def _guarded(found: Iterable[Way], snapshot: Snapshot, paths: Paths) -> Iterable[Way]:
+    """The ways, with what the daemon's guard does for those that are broken."""
+    try:
+        document = read_status(paths.status)
+    except StateUnreadable:
+        return found
+    told = document["guard"]
+    is_there = told["mode"] == GuardMode.FULL and not why_not_running(document, time.time())
+    if snapshot.setup is None or not is_there:
+        return found
+    alive = living(snapshot.setup, snapshot.containers)
+    return with_guard(found, guard(alive, marks=False), told["table"])
 
 
 def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Way]:
@@ -179,7 +202,8 @@ def _lines(way: Way, *, every_hop: bool, colour: bool) -> Iterator[str]:
     broken = way.first_broken
     for hop in way.hops:
         # A note with something to do about it is for whoever asks why there is no answer.
-        if not every_hop and (hop.mark is Mark.OPEN or (hop.mark is Mark.NOTE and not hop.advice)):
+        is_told = hop.mark is not Mark.NOTE or hop.advice or hop.place == GUARD
+        if not every_hop and (hop.mark is Mark.OPEN or not is_told):
             continue
         yield f"    {_sign(hop.mark, colour=colour)} {hop.place:15} {clean(hop.what)}"
         if hop.advice and (hop is broken or hop.mark is not Mark.BROKEN):

@@ -7,11 +7,13 @@ import pytest
 
 from podwatch.commands.explain import as_json, as_text, chosen
 from podwatch.decide.explain import explain
+from podwatch.decide.guard_hops import with_guard
+from podwatch.drivers.guard import guard
 from podwatch.words.errors import PodwatchError
 from podwatch.words.network import Container, ContainerClass, ContainerState
 from podwatch.words.rules import RuleKind
 from podwatch.words.way import Mark, Way, WayKind
-from tests.unit.decide.open_host import HEALTHY, KERNEL, WEB, ruleset
+from tests.unit.decide.open_host import HEALTHY, KERNEL, SETUP, WEB, ruleset
 
 
 def test_a_target_is_a_container_or_a_port() -> None:
@@ -93,3 +95,15 @@ def test_text_tells_a_broken_hop_and_what_to_do() -> None:
     assert "✗ masquerade" in lines[at + 1]
     assert lines[at + 2].strip() == "→ podwatch restore"
     assert as_text([], every_hop=False, colour=False) == "no container needs rules on this host"
+
+
+def test_what_the_guard_does_is_told_without_asking_for_every_hop() -> None:
+    """Behind the hop that is broken, though it is a note without advice."""
+    ways = explain(replace(HEALTHY, rules=ruleset(RuleKind.MASQUERADE)), KERNEL)
+    guarded = with_guard(ways, guard(SETUP, marks=False), "podwatch-guard-12ab")
+    lines = as_text(list(guarded), every_hop=False, colour=False).splitlines()
+
+    at = lines.index("✗ web (10.88.0.2) out by podman: BROKEN")
+    assert lines[at + 3].split() == (
+        "– guard masquerades new connections meanwhile (table inet podwatch-guard-12ab)".split()
+    )

@@ -228,3 +228,11 @@ def test_show_says_what_could_not_be_read(tmp_path: Path) -> None:
     assert show(path, since=0.0, last=0, as_json=False, tell=told.append) == 2
     assert told[-1] == "(1 line of the history could not be read)"
     assert len(told) == 3
+
+
+@pytest.mark.parametrize("how", [["replay in 5 ms"], []])
+def test_what_the_guard_carried_is_told_with_how(how: list[str]) -> None:
+    """Whoever restored the rules."""
+    told = fit({"began": 1.0, "ended": 2.0, "how": how, "carried": 2}, RECORD)
+    last = list(lines_of(told))[-1]
+    assert last.endswith("; 2 new connections were carried by the guard meanwhile")

@@ -360,3 +360,56 @@ def test_broken_hops_are_bounded() -> None:
     assert text({"containers": many}).count("at bridge:") == 10
     assert "    and 2 more hops (podwatch explain names them)" in text({"containers": many})
     assert text({"containers": many}, everything=True).count("at bridge:") == 12
+
+
+GUARD = {"mode": "full", "table": "podwatch-guard-1a2b", "ports": 112, "containers": 40}
+
+
+@pytest.mark.parametrize(
+    ("guard", "lines"),
+    [
+        ({}, []),
+        (
+            GUARD,
+            ["guard: holds 112 ports of 40 containers (table inet podwatch-guard-1a2b)"],
+        ),
+        (
+            {**GUARD, "ports": 1, "containers": 1, "why": "1 state file cannot be read"},
+            [
+                "guard: holds 1 port of 1 container (table inet podwatch-guard-1a2b), "
+                "1 state file cannot be read"
+            ],
+        ),
+        (
+            {"mode": "anchor", "table": "podwatch-guard-1a2b"},
+            ["guard: anchor (table inet podwatch-guard-1a2b)"],
+        ),
+        (
+            {"mode": "anchor", "table": "podwatch-guard-1a2b", "why": "with cni an anchor only"},
+            ["guard: anchor (table inet podwatch-guard-1a2b): with cni an anchor only"],
+        ),
+        (
+            {"mode": "off", "why": "paused until noon", "saved": "/etc/nftables.conf"},
+            [
+                "guard: off (paused until noon)",
+                "note: a copy of the guard is saved in /etc/nftables.conf",
+                "→ delete the tables podwatch-guard-… from it: they are podwatch's own",
+            ],
+        ),
+    ],
+)
+def test_the_guard_has_a_line_that_says_why_it_is_no_more(
+    guard: dict[str, Any], lines: list[str]
+) -> None:
+    """What it holds, or that it is an anchor, or off; and what to do about a saved copy of it."""
+    told = text({**HEALTHY, "guard": guard}).splitlines()[1:]
+    assert [line.strip() for line in told if line not in text(HEALTHY).splitlines()] == lines
+
+
+def test_what_the_guard_carried_stands_with_the_incident() -> None:
+    """Behind what was missing."""
+    incident = {**HEALTHY["last_incident"], "carried": 37}
+    assert (
+        "verified: table inet netavark is gone; 37 new connections were carried by the guard "
+        "meanwhile\n"
+    ) in text({**HEALTHY, "last_incident": incident})

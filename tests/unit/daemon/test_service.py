@@ -360,6 +360,7 @@ def test_it_is_put_together_for_a_host(tmp_path: Path) -> None:
         "runtimes": "not listening",
         "names": "not listening",
         "pause": "listening",
+        "guard": "not listening",
         "systemd": "running the host" if Systemd.is_there() else "not running the host",
     }
     assert "podwatch_build_info" in textfile.read_text()

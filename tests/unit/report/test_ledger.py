@@ -202,3 +202,28 @@ def test_after_a_repair_complaints_are_news_again() -> None:
         book.looked(FINE)
 
     assert book.log.sentences(Event.COMPLAINT) == 2 * ["podman: not found"]
+
+
+def test_what_the_guard_carried_is_the_incidents_that_were_going_on(tmp_path: Path) -> None:
+    """Counted from the look before: what it carried earlier is another's."""
+    book = Book(History(tmp_path / "history.jsonl"))
+
+    def looked(verdict: Verdict, carried: int) -> None:
+        book.at += 1
+        book.ledger.looked(verdict, NOTHING, NFT, now=1000 + book.at, at=book.at, carried=carried)
+
+    looked(FINE, 5)
+    looked(LOST, 5)
+    looked(LOST, 7)
+    looked(FINE, 8)
+    assert book.log.entries[-1][1].endswith(
+        "; 3 new connections were carried by the guard meanwhile"
+    )
+    looked(LOST, 8)
+    looked(FINE, 9)
+    assert book.log.entries[-1][1].endswith("; 1 new connection was carried by the guard meanwhile")
+    looked(LOST, 9)
+    looked(FINE, 9)
+    assert "guard" not in book.log.entries[-1][1]
+    told = read(tmp_path / "history.jsonl").incidents
+    assert [incident["carried"] for incident in told] == [3, 1, 0]

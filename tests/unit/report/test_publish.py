@@ -276,3 +276,16 @@ def test_the_service_manager_gets_the_state(stage: Stage) -> None:
     stage.looked(FINE)
 
     assert stage.notified == ["ok: no container needs rules on this host"]
+
+
+def test_the_guard_is_a_section_of_its_own(stage: Stage) -> None:
+    """Written when it changes, once there was a look."""
+    stage.publisher.took_guard({"mode": "anchor", "table": "podwatch-guard-1a2b"})
+    assert not stage.path.exists()
+    stage.looked(FINE)
+    assert read_status(stage.path)["guard"]["mode"] == "anchor"
+    before = stage.path.stat().st_ino
+    stage.publisher.took_guard({"mode": "anchor", "table": "podwatch-guard-1a2b"})
+    assert stage.path.stat().st_ino == before
+    stage.publisher.took_guard({"mode": "full", "ports": 3})
+    assert read_status(stage.path)["guard"]["ports"] == 3
