@@ -18,7 +18,7 @@ from podwatch.adapters.paths import Paths
 from podwatch.daemon.guard_table import GuardTable
 from podwatch.daemon.who_runs import WhoRuns
 from podwatch.decide.guard import wanted
-from podwatch.words.errors import PodwatchError, RestoreFailed
+from podwatch.words.errors import PodwatchError, RestoreFailed, Unreadable
 from podwatch.words.guard import GuardMode, Held
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Verdict
@@ -133,7 +133,7 @@ class Guard:
             await self._table.hold(held, self._saved)
         except Unanswered:
             raise
-        except RestoreFailed as exc:
+        except (RestoreFailed, Unreadable) as exc:
             self._table.let_go()
             if was_there:
                 self._woken.set()
@@ -146,7 +146,8 @@ class Guard:
         directories = () if self._mode is GuardMode.OFF else self._files.directories
         if self._mode is GuardMode.FULL:
             state, book = self._paths.netavark_state, self._paths.addresses
-            directories += (state, state / "networks", state / "ports", book.parent)
+            by_state = (state, state / "networks", state / "ports")
+            directories += by_state if self._who_runs.seen.by_state else (*by_state, book.parent)
         self.watch.follow(directories)
 
     def _section(self) -> dict[str, Any]:

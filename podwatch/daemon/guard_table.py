@@ -57,7 +57,7 @@ class GuardTable:
     async def hold(self, held: Held, saved: Collection[str]) -> None:
         """Have it hold this, under a name that is none of those `saved` in a file.
 
-        Raises RestoreFailed, and Unanswered where nobody knows whether it does.
+        Raises RestoreFailed, Unreadable, and Unanswered where nobody knows whether it does.
         """
         if self._nft is None or self.held is None:
             self._nft, self.name, self._counted = self._make(), self._new_name(saved), 0

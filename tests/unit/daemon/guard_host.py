@@ -14,7 +14,7 @@ from podwatch.adapters.statedir import StateDirectory
 from podwatch.daemon.guard import Guard
 from podwatch.daemon.guard_table import GuardTable
 from podwatch.daemon.who_runs import WhoRuns
-from podwatch.words.errors import PodwatchError, RestoreFailed, RulesUnreadable
+from podwatch.words.errors import PodwatchError, RulesUnreadable
 from podwatch.words.guard import GuardMode
 from podwatch.words.network import Setup
 from podwatch.words.rules import Ruleset
@@ -33,7 +33,7 @@ class FakeNft:
     """
 
     done: list[str] = field(default_factory=list)
-    fails: list[RestoreFailed | None] = field(default_factory=list)
+    fails: list[PodwatchError | None] = field(default_factory=list)
     counted: int | None = 0
     closed: int = 0
 

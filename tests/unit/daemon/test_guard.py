@@ -7,7 +7,7 @@ import pytest
 
 from podwatch.adapters.libnftables import Unanswered
 from podwatch.decide.guard import PATIENCE_S
-from podwatch.words.errors import RestoreFailed
+from podwatch.words.errors import PodwatchError, RestoreFailed, RulesUnreadable
 from podwatch.words.guard import GuardMode
 from tests.unit.daemon.guard_host import GuardHost
 
@@ -187,11 +187,14 @@ def test_a_name_that_a_file_has_is_not_taken(tmp_path: Path) -> None:
     host.keep(body)
 
 
-def test_a_kernel_that_knows_no_owner_is_asked_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [RestoreFailed, RulesUnreadable])
+def test_a_kernel_that_knows_no_owner_is_asked_once(
+    tmp_path: Path, error: type[PodwatchError]
+) -> None:
     """The reason is told; only a new configuration makes another try."""
     host = GuardHost(tmp_path)
     host.container(1)
-    host.nft.fails = [RestoreFailed("Operation not supported")]
+    host.nft.fails = [error("Operation not supported")]
 
     async def body() -> None:
         host.look()
