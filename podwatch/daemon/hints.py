@@ -172,7 +172,8 @@ class Hints:
     ) -> None:
         """A bridge of Podman's, a port or an address of one was changed; or a link `is_gone`.
 
-        While podwatch repairs it is news only if somebody else asked for it.
+        While podwatch repairs it is news only if somebody else asked for it. Of podman's own doing
+        may be whatever nobody else is named for.
         """
         is_others = asker is not None and asker.name not in (self._own_name, *_OF_PODMAN)
         if self._repairs_as is None or is_others:
@@ -181,7 +182,10 @@ class Hints:
             is_first = self.cause.kind is not CauseKind.LINK
             # What goes with a link that is deleted is told before it: it is set down, its ports go.
             self._wake(
-                by_link(told, asker), urgent=True, names_cause=is_first or is_gone, can_wait=True
+                by_link(told, asker),
+                urgent=True,
+                names_cause=is_first or is_gone,
+                can_wait=not is_others,
             )
 
     def on_route(self) -> None:

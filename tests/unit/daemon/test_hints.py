@@ -199,6 +199,19 @@ def test_a_change_of_a_link_is_a_cause_of_its_own(hints: Hints) -> None:
     assert fresh.cause.label == "link"
 
 
+@pytest.mark.parametrize(
+    ("name", "may_be_podmans"),
+    [("", True), ("netavark", True), ("podman", True), ("podwatch", True), ("ip", False)],
+)
+def test_what_somebody_else_did_to_a_link_is_not_podmans_own_doing(
+    hints: Hints, name: str, *, may_be_podmans: bool
+) -> None:
+    """So the look after it asks everybody anew; of podman's own nobody has to be asked again."""
+    hints.on_link("podman1 was set down", Writer(name, 7) if name else None)
+    assert hints.wants_look
+    assert hints.can_wait is may_be_podmans
+
+
 def test_the_end_of_the_name_server_is_a_cause_of_its_own(hints: Hints) -> None:
     """Whoever changed rules before has nothing to do with it; a link that was set down may have."""
     hints.on_change(change(OURS))
