@@ -217,8 +217,8 @@ class Hints:
         self._said.census, self._said.others = True, others
 
     def on_late_answer(self) -> None:
-        """firewalld answered a question for which no look waited any more."""
-        self.look_now("firewalld answered late")
+        """firewalld or systemd answered a question for which no look waited any more."""
+        self.look_now("an answer came late")
 
     def look_now(self, why: str) -> None:
         """Look although nothing is known to have changed on the host."""

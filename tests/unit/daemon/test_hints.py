@@ -97,7 +97,7 @@ def test_the_other_watchers_words(hints: Hints) -> None:
     assert hints.take() == Heard(runtime=True)
     for ring, urgent, short, kind in (
         (hints.on_census, False, "podman's containers were listed", CauseKind.UNKNOWN),
-        (hints.on_late_answer, True, "firewalld answered late", CauseKind.UNKNOWN),
+        (hints.on_late_answer, True, "an answer came late", CauseKind.UNKNOWN),
         (hints.on_sysctl, True, "a sysctl was set", CauseKind.OTHER),
     ):
         hints.cause = NO_CAUSE
