@@ -8,6 +8,7 @@ look; all others are counted, so that the next look lists the links anew.
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from enum import StrEnum
 
 from podwatch.adapters.rtnetlink import Notifications
 from podwatch.formats.route_events import GROUPS, LinkEvent, parse_events
@@ -15,6 +16,17 @@ from podwatch.words.cause import Writer
 from podwatch.words.links import Link, Links
 
 _ISOLATED = {True: "isolated on its bridge", False: "isolated no more"}
+
+
+class LinkChange(StrEnum):
+    """What kind of change a link had: it has `GONE`, an address or a route of it was `LOST`, or
+    `CAME`, or it is there and `OTHER` than it was.
+    """
+
+    GONE = "gone"
+    LOST = "lost"
+    CAME = "came"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +41,8 @@ class _Known:
 
 
 class LinkWatch:
-    """Calls `on_change` with what was changed, and who asked for it, of links that are followed.
-
-    And whether it is that the link has gone.
+    """Calls `on_change` with what was changed, who asked for it, and what kind of change it is, of
+    links that are followed.
 
     `identify` tells who has a process' number. `on_overrun` is called when messages were lost,
     `on_route` for an address, a route or a rule for routing that is of no link that is followed.
@@ -39,7 +50,7 @@ class LinkWatch:
 
     def __init__(
         self,
-        on_change: Callable[[str, Writer | None, bool], None],
+        on_change: Callable[[str, Writer | None, LinkChange], None],
         on_overrun: Callable[[], None],
         on_route: Callable[[], None] = lambda: None,
         identify: Callable[[int], Writer | None] = lambda _: None,
@@ -103,8 +114,14 @@ class LinkWatch:
             return
         if told:
             asker = self._identify(event.asked_by) if event.asked_by else None
-            is_gone = event.link is None and not event.is_address and event.isolated is None
-            self._on_change(told, asker, is_gone)
+            self._on_change(told, asker, _kind(event))
+
+
+def _kind(event: LinkEvent) -> LinkChange:
+    if event.is_address:
+        return LinkChange.LOST if event.is_loss else LinkChange.CAME
+    is_there = event.link is not None or event.isolated is not None
+    return LinkChange.OTHER if is_there else LinkChange.GONE
 
 
 def _changed(known: _Known, event: LinkEvent) -> str:

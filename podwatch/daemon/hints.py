@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from podwatch.adapters.firewalld import FirewalldEvent
+from podwatch.adapters.links_watch import LinkChange
 from podwatch.adapters.netlink import Change
 from podwatch.drivers.driver import DRIVERS
 from podwatch.words.cause import (
@@ -168,24 +169,41 @@ class Hints:
         self._wake(other("a sysctl was set"), urgent=True)
 
     def on_link(
-        self,
-        told: str,
-        asker: Writer | None,
-        is_gone: bool = False,  # noqa: FBT001, FBT002 - a callback's argument
+        self, told: str, asker: Writer | None, change: LinkChange = LinkChange.OTHER
     ) -> None:
-        """A bridge of Podman's, a port or an address of one was changed; or a link `is_gone`.
+        """A bridge of Podman's, a port or an address of one was changed.
 
-        While podwatch repairs it is news only if somebody else asked for it.
+        While podwatch repairs it is news only if somebody else asked for it. Of podman's own doing
+        may be whatever nobody else is named for.
         """
         is_others = asker is not None and asker.name not in (self._own_name, *_OF_PODMAN)
         if self._repairs_as is None or is_others:
             self._heard.changed_at = self._clock()
             self._said.glance.add(Part.LINKS)
-            is_first = self.cause.kind is not CauseKind.LINK
-            # What goes with a link that is deleted is told before it: it is set down, its ports go.
             self._wake(
-                by_link(told, asker), urgent=True, names_cause=is_first or is_gone, can_wait=True
+                self._why(told, asker, change),
+                urgent=True,
+                names_cause=self._is_to_blame(asker, change),
+                can_wait=not is_others,
             )
+
+    def _why(self, told: str, asker: Writer | None, change: LinkChange) -> Cause:
+        """What a change of a link is for the look that follows; by what comes nothing is lost."""
+        if change is LinkChange.CAME:
+            return why_looked(told)
+        return by_link(told, asker, yields=change is LinkChange.LOST)
+
+    def _is_to_blame(self, asker: Writer | None, change: LinkChange) -> bool:
+        """Whether a change of a link is the cause of what is lost next, whatever was before it.
+
+        Of several the first is. But what goes with a link that is deleted is told before it: it is
+        set down, its ports go. And of an address without a name the one that is named says more.
+        """
+        if change is LinkChange.CAME:
+            return False
+        is_first = self.cause.kind is not CauseKind.LINK
+        says_more = change is LinkChange.LOST and asker is not None and self.cause.yields
+        return is_first or change is LinkChange.GONE or says_more
 
     def on_route(self) -> None:
         """An address, a route or a rule of others was changed: packets may go another way."""
@@ -216,8 +234,8 @@ class Hints:
         self._said.census, self._said.others = True, others
 
     def on_late_answer(self) -> None:
-        """firewalld answered a question for which no look waited any more."""
-        self.look_now("firewalld answered late")
+        """firewalld or systemd answered a question for which no look waited any more."""
+        self.look_now("an answer came late")
 
     def look_now(self, why: str) -> None:
         """Look although nothing is known to have changed on the host."""

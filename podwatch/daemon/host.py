@@ -35,8 +35,8 @@ class Host:
     """The adapters of one host, and what is made of them.
 
     `changes` counts the transactions on the networks' tables; `heard_late` is called when firewalld
-    answers a question for which no look waited any more. `firewalld` and `systemd` are None where
-    nobody is to ask them, `links` where nobody listens to changes of links.
+    or systemd answers a question for which no look waited any more. `firewalld` and `systemd` are
+    None where nobody is to ask them, `links` where nobody listens to changes of links.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class Host:
         self.copy = SavedCopy(paths.rules)
         rules = known_rules(self.nft)
         self.containers = Containers(self.expected, self.installed, changes)
-        self.surroundings = Surroundings(self.installed, rules, systemd, self.nft)
+        self.surroundings = Surroundings(
+            self.installed, rules, systemd, self.nft, heard_late=heard_late
+        )
         self.looker = Looker(
             self.expected,
             self.installed,

@@ -36,7 +36,8 @@ class Surroundings:
 
     `rules` are those of every driver podwatch knows; `nft` and `systemd` are None where nobody is
     to be asked. The rules of others are looked at again `every_s` seconds after the last look at
-    them. `clock` counts seconds.
+    them. `heard_late` is called when systemd answers what no look waited for, and says otherwise
+    than before. `clock` counts seconds.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Surroundings:
         nft: Nftables | None,
         *,
         every_s: float = OTHERS_EVERY_S,
+        heard_late: Callable[[], None] = lambda: None,
         still_there: Callable[[BaseChain], bool] = is_there,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,7 +62,7 @@ class Surroundings:
         self._rules = rules
         self._nft = nft
         self._neighbours = Neighbours(systemd)
-        self._asking: Asking[tuple[str, ...]] = Asking()
+        self._asking: Asking[tuple[str, ...]] = Asking(heard_late)
         self._active: tuple[str, ...] = ()
         self._looked_at, self._looked_for = -math.inf, FirewallDriver.UNKNOWN
         self._every_s = every_s

@@ -70,13 +70,15 @@ class Cause:
     """Why a look was taken, and, when the look finds a loss, who is to blame for it.
 
     `text` is for everybody. `short` is the same each time the same party does it again from another
-    process of that name.
+    process of that name. One that `yields` lacks the name of who did it: whoever is named for the
+    same says more.
     """
 
     kind: CauseKind = CauseKind.UNKNOWN
     text: str = ""
     short: str = ""
     writer: Writer | None = None
+    yields: bool = False
 
     def __str__(self) -> str:
         return self.text
@@ -143,10 +145,14 @@ def by_firewalld(told: str) -> Cause:
     return Cause(CauseKind.FIREWALLD, told, told)
 
 
-def by_link(told: str, asker: Writer | None) -> Cause:
-    """The cause that is a change of a link; `asker` is who asked the kernel for it, if it says."""
+def by_link(told: str, asker: Writer | None, *, yields: bool = False) -> Cause:
+    """The cause that is a change of a link; `asker` is who asked the kernel for it, if it says.
+
+    It names who deletes an IPv4 address, and nobody who deletes one of IPv6 (inet6_ifa_notify,
+    net/ipv6/addrconf.c): the latter `yields` to the former.
+    """
     if asker is None:
-        return Cause(CauseKind.LINK, told, told)
+        return Cause(CauseKind.LINK, told, told, yields=yields)
     return Cause(CauseKind.LINK, f"{told}, by {_about(asker)}", f"{told}, by {asker.name}")
 
 

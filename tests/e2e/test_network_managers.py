@@ -151,8 +151,12 @@ def test_a_file_that_matches_everything(networkd: Installed) -> None:
     until_healed(networkd, "10.89.10.1/24")
     told = ["podwatch", "status"]
     networkd.until(lambda: "Unmanaged=yes" in networkd.host.run(told).stdout, "told at a heartbeat")
+    # Who takes an IPv6 address, or a port off its bridge, the kernel does not say: what is found
+    # lost of these alone has no name. It names who takes an IPv4 address.
     whose = {one["cause"] for one in networkd.history()[-networkd.incidents() :]}
-    assert all("unit systemd-networkd.service" in one for one in whose), whose
+    named = [one for one in whose if ", by " in one]
+    assert named, whose
+    assert all("unit systemd-networkd.service" in one for one in named), whose
     networkd.start_anew()
     networkd.host.run(["networkctl", "reconfigure", bridge_of_dual(networkd)])
     until_healed(networkd, "10.89.10.1/24")

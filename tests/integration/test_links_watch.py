@@ -9,7 +9,7 @@ import pytest
 
 from podwatch.adapters import links
 from podwatch.adapters.links import Orders
-from podwatch.adapters.links_watch import LinkWatch
+from podwatch.adapters.links_watch import LinkChange, LinkWatch
 from podwatch.adapters.process import Processes
 from podwatch.words.cause import Writer
 from podwatch.words.errors import RestoreFailed
@@ -45,9 +45,12 @@ class Heard:
         self.told: list[tuple[str, Writer | None]] = []
         self.overruns = 0
 
-    def change(self, told: str, asker: Writer | None, is_gone: bool) -> None:  # noqa: FBT001
-        """A change; a link that is gone is said to be deleted, and no other."""
-        assert is_gone == (told.split()[1:] == ["was", "deleted"])
+    def change(self, told: str, asker: Writer | None, change: LinkChange) -> None:
+        """A change; it is of the kind that the words say."""
+        is_gone = told.split()[1:] == ["was", "deleted"]
+        assert (change is LinkChange.GONE) == is_gone
+        assert (change is LinkChange.LOST) == (told.endswith("deleted") and not is_gone)
+        assert (change is LinkChange.CAME) == told.endswith("added")
         self.told.append((told, asker))
 
     def overrun(self) -> None:
@@ -88,6 +91,28 @@ def test_a_change_of_a_link_that_is_followed_rings(fault: str, told: str) -> Non
                 break
             await asyncio.sleep(0.01)
         assert told in [what for what, _ in heard.told]
+        watch.close()
+
+    asyncio.run(body())
+
+
+@in_private_network
+def test_the_kernel_names_who_deletes_an_ipv4_address_alone() -> None:
+    """Who deletes one of IPv6 it tells nobody."""
+    network()
+
+    async def body() -> None:
+        heard = Heard()
+        asker = Writer("ip", 7)
+        watch = LinkWatch(heard.change, heard.overrun, identify=lambda _: asker)
+        watch.attach(asyncio.get_running_loop())
+        for address, named in (("10.77.0.1/24", {asker, None}), ("fd77::1/64", {None})):
+            ip(f"addr add {address} dev podman1 nodad")
+            heard.told.clear()
+            watch.follow(links.read(), {"podman1"}, awaits=False)
+            ip(f"addr del {address} dev podman1")
+            watch.changes()
+            assert {who for _, who in heard.told} == named
         watch.close()
 
     asyncio.run(body())

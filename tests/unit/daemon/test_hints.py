@@ -6,6 +6,7 @@ import asyncio
 import pytest
 
 from podwatch.adapters.firewalld import FirewalldEvent
+from podwatch.adapters.links_watch import LinkChange
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.hints import Heard, Hints
 from podwatch.words.cause import NO_CAUSE, WHILE_ABSENT, CauseKind, Process, Writer
@@ -97,7 +98,7 @@ def test_the_other_watchers_words(hints: Hints) -> None:
     assert hints.take() == Heard(runtime=True)
     for ring, urgent, short, kind in (
         (hints.on_census, False, "podman's containers were listed", CauseKind.UNKNOWN),
-        (hints.on_late_answer, True, "firewalld answered late", CauseKind.UNKNOWN),
+        (hints.on_late_answer, True, "an answer came late", CauseKind.UNKNOWN),
         (hints.on_sysctl, True, "a sysctl was set", CauseKind.OTHER),
     ):
         hints.cause = NO_CAUSE
@@ -187,7 +188,7 @@ def test_a_change_of_a_link_is_a_cause_of_its_own(hints: Hints) -> None:
     hints.on_link("an address of podman1 was deleted", asker)
     assert (hints.cause.kind, hints.cause.text) == (CauseKind.LINK, "podman1 was set down")
     assert (hints.wants_look, hints.urgent) == (True, True)
-    hints.on_link("podman1 was deleted", None, is_gone=True)
+    hints.on_link("podman1 was deleted", None, LinkChange.GONE)
     assert hints.cause.text == "podman1 was deleted", "the rest went with it"
     fresh = Hints("podwatch", lambda: NOW)
     with fresh.repairing(()):
@@ -197,6 +198,50 @@ def test_a_change_of_a_link_is_a_cause_of_its_own(hints: Hints) -> None:
     fresh.on_link("podman1 was set down", asker)
     assert fresh.cause.text == "podman1 was set down, by ip (pid 7), session 4"
     assert fresh.cause.label == "link"
+
+
+def test_of_an_address_that_nobody_is_named_for_the_one_who_is_named_beside_it_is_to_blame(
+    hints: Hints,
+) -> None:
+    """The kernel names who deletes an IPv4 address, and nobody who deletes one of IPv6."""
+    asker = Writer("systemd-network", 7, Process("systemd-network", 7, unit="systemd-networkd"))
+    for _ in range(2):
+        hints.on_link("an address of podman1 was deleted", None, LinkChange.LOST)
+    assert hints.cause.text == "an address of podman1 was deleted"
+    hints.on_link("veth0 was set down", asker)
+    assert hints.cause.text == "an address of podman1 was deleted", "that is something else"
+    hints.on_link("an address of podman2 was deleted", asker, LinkChange.LOST)
+    told = "an address of podman2 was deleted, by systemd-network (pid 7), unit systemd-networkd"
+    assert hints.cause.text == told
+    hints.on_link("an address of podman3 was deleted", NFT, LinkChange.LOST)
+    hints.on_link("an address of podman1 was deleted", None, LinkChange.LOST)
+    assert hints.cause.text == told, "the first who is named"
+    hints.on_link("podman1 was deleted", None, LinkChange.GONE)
+    hints.on_link("an address of podman3 was deleted", NFT, LinkChange.LOST)
+    assert hints.cause.text == "podman1 was deleted"
+
+
+def test_by_an_address_that_comes_nothing_is_lost(hints: Hints) -> None:
+    """It is looked at, as it may have been missing; another cause stays."""
+    hints.on_link("an address of podman1 was added", NFT, LinkChange.CAME)
+    assert (bool(hints.cause), hints.cause.short) == (False, "an address of podman1 was added")
+    assert (hints.wants_look, hints.urgent, hints.take_glance()) == (True, True, {Part.LINKS})
+    hints.on_change(change(OURS))
+    hints.on_link("an address of podman1 was added", NFT, LinkChange.CAME)
+    assert hints.cause.writer == NFT
+
+
+@pytest.mark.parametrize(
+    ("name", "may_be_podmans"),
+    [("", True), ("netavark", True), ("podman", True), ("podwatch", True), ("ip", False)],
+)
+def test_what_somebody_else_did_to_a_link_is_not_podmans_own_doing(
+    hints: Hints, name: str, *, may_be_podmans: bool
+) -> None:
+    """So the look after it asks everybody anew; of podman's own nobody has to be asked again."""
+    hints.on_link("podman1 was set down", Writer(name, 7) if name else None)
+    assert hints.wants_look
+    assert hints.can_wait is may_be_podmans
 
 
 def test_the_end_of_the_name_server_is_a_cause_of_its_own(hints: Hints) -> None:

@@ -285,6 +285,43 @@ def test_this_very_host_can_be_asked() -> None:
     assert found.routes == ()
 
 
+def test_an_answer_of_systemds_that_comes_late_is_told() -> None:
+    """Who hurries goes by the one before it: without a look it would count for minutes."""
+
+    class FakeSystemd:
+        """systemd, which is slow to say that one more unit is active."""
+
+        def __init__(self) -> None:
+            self.active: tuple[str, ...] = ()
+            self.let = asyncio.Event()
+
+        async def active_states(self, names: Sequence[str]) -> dict[str, str]:
+            """What it says of these, when it is let."""
+            await self.let.wait()
+            return {name: "active" for name in names if name in self.active}
+
+    async def body() -> None:
+        systemd: Any = FakeSystemd()
+        told: list[str] = []
+        there = Surroundings(
+            Installed.at(Paths(), None), {}, systemd, None, heard_late=lambda: told.append("late")
+        )
+        systemd.let.set()
+        assert await there.hear(there.begin(), 0.0) == ()
+        systemd.active = ("netavark-firewalld-reload.service",)
+        systemd.let.clear()
+        asked = there.begin()
+        assert await there.hear(asked, 0.0) == ()
+        assert told == []
+        systemd.let.set()
+        await asked
+        assert told == ["late"]
+        assert await there.hear(there.begin(), None) == systemd.active
+        assert told == ["late"], "who waits hears it himself"
+
+    asyncio.run(body())
+
+
 class Active:
     """A systemd by which these units are active."""
 
