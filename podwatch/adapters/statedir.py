@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from podwatch.adapters.files import read_text
@@ -46,7 +47,7 @@ class StateDirectory:
         found: dict[str, tuple[_Stamp, _Parsed]] = {}
         stamps: list[tuple[str, _Stamp]] = []
         networks: dict[str, Network] = {}
-        endpoints: list[Endpoint] = []
+        endpoints: list[tuple[int, Endpoint]] = []
         bad: list[BadFile] = []
         written: dict[str, tuple[object, ...]] = {}
         for kind in _KINDS:
@@ -64,16 +65,16 @@ class StateDirectory:
                 if isinstance(parsed, Network):
                     networks[name] = parsed
                 elif isinstance(parsed, Endpoint):
-                    endpoints.append(parsed)
+                    endpoints.append((stamp[1], parsed))
                     before = written.get(parsed.container_id, ())
                     written[parsed.container_id] = (*before, name, stamp)
                 else:
                     bad.append(parsed)
         self._parsed = found
         self.stamp = hash(tuple(stamps))
-        return Setup(
-            driver, networks, tuple(endpoints), tuple(bad), written, state_dir=str(self.path)
-        )
+        # In the order they were written: of two rules for a port netavark's first has it.
+        in_turn = tuple(end for _, end in sorted(endpoints, key=itemgetter(0)))
+        return Setup(driver, networks, in_turn, tuple(bad), written, state_dir=str(self.path))
 
     def stamp_now(self) -> object:
         """What `stamp` would be after a `read` now: no file of a container's is parsed for it.

@@ -13,10 +13,19 @@ or goes. It takes nft 1.0.6 or later, and `flags owner` kernel 5.12.
 """
 
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address, IPv6Address
 
 from podwatch.drivers.rounds import PerRound
 from podwatch.words.guard import FAMILY, Forward, GuardMode, Held, Key
-from podwatch.words.network import Address, Endpoint, Isolation, Network, Setup, Subnet
+from podwatch.words.network import (
+    Address,
+    Endpoint,
+    FirewallDriver,
+    Isolation,
+    Network,
+    Setup,
+    Subnet,
+)
 
 COUNTER = "carried"
 """The counter of connections that the guard forwarded."""
@@ -56,7 +65,6 @@ _PORTS = f"""\
  }}
 """
 _CARRY4 = """\
-  ip saddr 127.0.0.1 meta mark set meta mark | 0x2000
   dnat ip to ip daddr . meta l4proto . th dport map @ports4_at
   dnat ip to meta l4proto . th dport map @ports4
 """
@@ -67,7 +75,9 @@ _CARRY6 = """\
 # netavark 2.1: its strict isolation lets through what is marked so.
 _MARK = "  ct mark set meta mark | 0x1000\n"
 _MARKED = "  ct mark & 0x1000 == 0x1000 accept\n"
-_MASQUERADE_MARKED = "  meta mark & 0x2000 == 0x2000 masquerade\n"
+_FROM = "  %s saddr %s meta mark set meta mark | 0x2000\n"
+_MASQUERADE_MARKED = "meta mark & 0x2000 == 0x2000 masquerade\n"
+_WILDCARDS: frozenset[Address] = frozenset((IPv4Address(0), IPv6Address(0)))
 _EVERYBODY = {4: "224.0.0.0/4", 6: "ff00::/8"}
 
 
@@ -85,12 +95,15 @@ def guard(setup: Setup, *, marks: bool) -> Held:
     _forwards.new_round()
     forwards: dict[Key, Forward] = {}
     joined: dict[str, None] = {}
+    is_iptables = setup.driver is FirewallDriver.IPTABLES
+    # netavark < 1.6, which like all before 1.9 has no state, takes a wildcard for an address.
+    wildcards = frozenset() if is_iptables and not setup.state_dir else _WILDCARDS
     for endpoint in setup.endpoints:
         joined[endpoint.network_id] = None
-        for key, way in _forwards(endpoint):
+        for key, way in _forwards(endpoint, wildcards):
             forwards.setdefault(key, way)
     networks = [setup.networks[key] for key in joined if key in setup.networks]
-    return Held(GuardMode.FULL, _frame(networks, marks=marks), forwards)
+    return Held(GuardMode.FULL, _frame(networks, marks=marks, by_network=is_iptables), forwards)
 
 
 def made_anew(name: str, held: Held, before: str = "") -> str:
@@ -131,8 +144,8 @@ def _elements(verb: str, name: str, forwards: Mapping[Key, Forward]) -> str:
 
 
 @PerRound
-def _forwards(endpoint: Endpoint) -> tuple[tuple[Key, Forward], ...]:
-    return (*_names(endpoint), *_ports(endpoint))
+def _forwards(endpoint: Endpoint, wildcards: frozenset[Address]) -> tuple[tuple[Key, Forward], ...]:
+    return (*_names(endpoint), *_ports(endpoint, wildcards))
 
 
 def _names(endpoint: Endpoint) -> Iterator[tuple[Key, Forward]]:
@@ -145,7 +158,7 @@ def _names(endpoint: Endpoint) -> Iterator[tuple[Key, Forward]]:
                 yield key, Forward(f"{server} . {endpoint.dns_port}")
 
 
-def _ports(endpoint: Endpoint) -> Iterator[tuple[Key, Forward]]:
+def _ports(endpoint: Endpoint, wildcards: frozenset[Address]) -> Iterator[tuple[Key, Forward]]:
     if endpoint.internal:
         return
     for address, _ in endpoint.addresses:
@@ -154,7 +167,7 @@ def _ports(endpoint: Endpoint) -> Iterator[tuple[Key, Forward]]:
             if not _is_plain(address) or (host is not None and host.version != address.version):
                 continue
             place, at = f"ports{address.version}", ""
-            if host is not None and not host.is_unspecified:
+            if host is not None and host not in wildcards:
                 if not _is_plain(host):
                     continue
                 place, at = f"{place}_at", f"{host} . "
@@ -169,32 +182,46 @@ def _is_plain(address: Address) -> bool:
     return address.version == 4 or address.scope_id is None
 
 
-def _frame(networks: list[Network], *, marks: bool) -> str:
+def _frame(networks: list[Network], *, marks: bool, by_network: bool) -> str:
     maps = "".join(f" map {name} {{\n  type {kind};\n }}\n" for name, kind in _MAPS.items())
+    subnets = [(net, subnet) for net in networks if not net.internal for subnet in net.subnets]
+    froms = {4: _FROM % ("ip", "127.0.0.1"), 6: ""}
+    for _, subnet in subnets:
+        froms[subnet.version] += _FROM % (_ip(subnet), subnet)
     mark = _MARK if marks else ""
     carry = "".join(
-        f" chain {name} {{\n  counter name {COUNTER}\n{mark}{rules} }}\n"
-        for name, rules in (("carry4", _CARRY4), ("carry6", _CARRY6))
+        f" chain {name} {{\n  counter name {COUNTER}\n{mark}{froms[version]}{rules} }}\n"
+        for name, version, rules in (("carry4", 4, _CARRY4), ("carry6", 6, _CARRY6))
     )
-    out = "".join(_out(network, subnet) for network in networks for subnet in network.subnets)
-    hooks = _HOOKS % (_TO_HOST, _MASQUERADE_MARKED + out)
+    out = "".join(_out(network, subnet, by_network=by_network) for network, subnet in subnets)
+    hooks = _HOOKS % (_TO_HOST, f"{out}  {_MASQUERADE_MARKED}")
     return maps + _PORTS + carry + hooks + _isolation(networks, marks=marks)
 
 
-def _out(network: Network, subnet: Subnet) -> str:
-    """The rules for what a network's containers send; those for what came by a port of theirs."""
-    if network.internal:
-        return ""
-    ip = "ip" if subnet.version == 4 else "ip6"
+def _out(network: Network, subnet: Subnet, *, by_network: bool) -> str:
+    """The rules for what a network's containers send; those for what came by a port of theirs.
+
+    What is carried is marked, from whichever network it comes. netavark marks only what stays in
+    one subnet, so only there the mark decides. `ct status dnat` would say too much: others forward
+    ports, too, and netavark does not masquerade what they do.
+    `by_network`: what goes to another subnet of the network has not left it, as with iptables.
+    """
+    ip = _ip(subnet)
     action = "masquerade"
     for address in network.outbound:
         if address.version == subnet.version and _is_plain(address):
             action = f"snat {ip} to {address}"
-    local = f"  {ip} saddr {subnet} {ip} daddr {subnet}"
+    start = f"  {ip} saddr {subnet} {ip} daddr"
+    within = network.subnets if by_network else (subnet,)
     return (
-        f"{local} ct status dnat masquerade\n{local} accept\n"
-        f"  {ip} saddr {subnet} {ip} daddr != {_EVERYBODY[subnet.version]} {action}\n"
+        f"{start} {subnet} {_MASQUERADE_MARKED}"
+        + "".join(f"{start} {to} accept\n" for to in within if to.version == subnet.version)
+        + f"{start} != {_EVERYBODY[subnet.version]} {action}\n"
     )
+
+
+def _ip(subnet: Subnet) -> str:
+    return "ip" if subnet.version == 4 else "ip6"
 
 
 def _isolation(networks: list[Network], *, marks: bool) -> str:

@@ -53,6 +53,18 @@ def test_a_recorded_directory_is_read_whole(suite: str) -> None:
     assert setup.state_dir == str(path)
 
 
+def test_endpoints_are_in_the_order_they_were_written(directory: Path) -> None:
+    """Whatever their files are called: of two rules for a port netavark's first one has it."""
+    files = sorted((directory / "ports").iterdir())
+    for age_s, path in enumerate(files):
+        os.utime(path, (1_700_000_000, 1_700_000_000 - age_s))
+
+    found = [
+        f"{end.network_id}_{end.container_id}" for end in StateDirectory(directory).read().endpoints
+    ]
+    assert found == [path.name for path in reversed(files)]
+
+
 def test_no_directory_is_an_answer(tmp_path: Path) -> None:
     """Where netavark never wrote anything nothing is expected and the driver is unknown."""
     path = tmp_path / "none"

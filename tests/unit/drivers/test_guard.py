@@ -22,6 +22,7 @@ from podwatch.words.network import (
 
 FOUR, SIX = ip_network("10.89.3.0/24"), ip_network("fd10:88:a::/64")
 NAME = "podwatch-guard-1234"
+MARKED = "meta mark & 0x2000 == 0x2000 masquerade\n"
 
 
 def network(number: int, isolation: Isolation = Isolation.NEVER, **more: object) -> Network:
@@ -141,14 +142,55 @@ def test_of_two_that_publish_a_port_the_first_has_it() -> None:
 def test_what_leaves_is_masqueraded_but_for_the_own_subnet() -> None:
     """Hairpin first, then what stays inside, then all but multicast, for each subnet."""
     frame = guard(setup(endpoint(DUAL), networks=(DUAL,)), marks=False).frame
-    assert frame.partition("0x2000 masquerade\n")[2].partition(" }\n")[0] == (
-        "  ip saddr 10.89.3.0/24 ip daddr 10.89.3.0/24 ct status dnat masquerade\n"
+    assert sent(frame) == (
+        f"  ip saddr 10.89.3.0/24 ip daddr 10.89.3.0/24 {MARKED}"
         "  ip saddr 10.89.3.0/24 ip daddr 10.89.3.0/24 accept\n"
         "  ip saddr 10.89.3.0/24 ip daddr != 224.0.0.0/4 masquerade\n"
-        "  ip6 saddr fd10:88:a::/64 ip6 daddr fd10:88:a::/64 ct status dnat masquerade\n"
+        f"  ip6 saddr fd10:88:a::/64 ip6 daddr fd10:88:a::/64 {MARKED}"
         "  ip6 saddr fd10:88:a::/64 ip6 daddr fd10:88:a::/64 accept\n"
         "  ip6 saddr fd10:88:a::/64 ip6 daddr != ff00::/8 masquerade\n"
+        f"  {MARKED}"
     )
+
+
+def sent(frame: str) -> str:
+    """The guard's rules for what leaves the host, or goes to a container."""
+    return frame.partition("priority 101; policy accept;\n")[2].partition(" }\n")[0]
+
+
+def test_what_is_carried_is_marked_by_where_it_comes_from() -> None:
+    """What comes from a subnet, or from 127.0.0.1, is to be answered by way of the host."""
+    frame = guard(setup(endpoint(DUAL), networks=(DUAL,)), marks=False).frame
+    set_mark = "meta mark set meta mark | 0x2000\n"
+    four, six = (frame.partition(f" chain {name} {{\n")[2] for name in ("carry4", "carry6"))
+    assert four.partition("  dnat")[0].splitlines(keepends=True)[1:] == [
+        f"  ip saddr 127.0.0.1 {set_mark}",
+        f"  ip saddr 10.89.3.0/24 {set_mark}",
+    ]
+    assert six.partition("  dnat")[0].splitlines(keepends=True)[1:] == [
+        f"  ip6 saddr fd10:88:a::/64 {set_mark}"
+    ]
+
+
+def test_with_iptables_a_network_is_one() -> None:
+    """What goes to another subnet of the same network is not masqueraded, as netavark has it."""
+    many = replace(DUAL, subnets=(FOUR, ip_network("10.89.4.0/24")))
+    for driver, count in ((FirewallDriver.IPTABLES, 2), (FirewallDriver.NFTABLES, 1)):
+        made = replace(setup(endpoint(many), networks=(many,)), driver=driver)
+        rules = sent(guard(made, marks=False).frame)
+        assert rules.count("ip saddr 10.89.3.0/24 ip daddr 10.89") == 1 + count
+        assert rules.count("  ip saddr 10.89.4.0/24 ip daddr 10.89.3.0/24 accept\n") == count - 1
+
+
+def test_an_old_netavark_takes_a_wildcard_for_an_address() -> None:
+    """Before 1.6 no packet has it; a netavark of iptables without state is one of those."""
+    made = setup(
+        endpoint(DUAL, PortMapping(80, 80, "tcp", host_ip=ip_address(0))), networks=(DUAL,)
+    )
+    old = replace(made, driver=FirewallDriver.IPTABLES)
+    assert list(guard(old, marks=False).forwards) == [("ports4_at", "0.0.0.0 . tcp . 80")]
+    newer = replace(old, state_dir="/run/containers/networks/firewall")
+    assert list(guard(newer, marks=False).forwards) == [("ports4", "tcp . 80")]
 
 
 def test_an_address_for_what_leaves_is_used() -> None:
