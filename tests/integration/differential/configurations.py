@@ -166,6 +166,10 @@ def _host_ips(*addresses: str) -> tuple[Port, ...]:
     )
 
 
+def _three(number: int) -> tuple[Port, ...]:
+    return tuple(Port(number, number, protocol) for protocol in ("tcp", "udp", "sctp"))
+
+
 EVERYTHING = (
     WEB,
     DNS_UDP,
@@ -191,14 +195,29 @@ BUSY_HOST = Configuration(
 )
 """Everything at once: what the mutations are made on."""
 
+APART = Net("apart", ("10.89.11.0/24", "fd10:11::/64"), isolate="true")
+
+EVERY_WAY = Configuration(
+    "every way",
+    (
+        *BUSY_HOST.boxes,
+        Box("apart", (APART,), (Port(8087, 80),)),
+        Box("between", (APART, DUAL), (Port(8088, 80),), 15),
+        Box("outbound", (OUTBOUND,), (Port(8089, 80),)),
+        Box("inside", (INTERNAL,), (Port(8090, 80),)),
+        Box("gated", (PODMAN,), (Port(8091, 80, host_ip="10.88.0.1"), *_three(7)), 13),
+        Box("many", (MANY,), (Port(8092, 80),)),
+    ),
+    1053,
+)
+"""Whoever a packet can come from or go to, and whom it must not reach."""
+
 CONFIGURATIONS = (
     _one("nothing published", FOUR),
     _one("tcp", FOUR, WEB),
     _one("udp", FOUR, DNS_UDP),
     _one("sctp", FOUR, SIGNALS),
-    _one(
-        "the same port of three protocols", FOUR, *(Port(7, 7, p) for p in ("tcp", "udp", "sctp"))
-    ),
+    _one("the same port of three protocols", FOUR, *_three(7)),
     _one("range", FOUR, RANGE),
     _one("udp range on one address", DUAL, Port(6000, 6100, "udp", 4, "192.0.2.1")),
     _one("range of zero", FOUR, Port(8080, 80, count=0)),

@@ -80,8 +80,7 @@ class Stage:
 
         Raises AssertionError, with what it said, when it fails.
         """
-        enter = ["nsenter", "-t", str(self._leader), "--net", "--mount", "--pid", "--root", "--wd"]
-        return _run([*enter, *command], text, environment)
+        return _run([*self.enter, *command], text, environment)
 
     def nft(self, *arguments: str, text: str = "") -> str:
         """Run the suite's own nft."""
@@ -125,9 +124,19 @@ class Stage:
         return parse_listing(self.numbered_listing())
 
     @property
+    def enter(self) -> list[str]:
+        """What runs a command of the rootfs on the stage."""
+        return ["nsenter", "-t", str(self._leader), "--net", "--mount", "--pid", "--root", "--wd"]
+
+    @property
     def enter_network(self) -> list[str]:
         """What runs a command of the machine outside in the stage's network."""
         return ["nsenter", "-t", str(self._leader), "--net"]
+
+    def network(self, name: str = "") -> Path:
+        """The network namespace of a container, or of the stage itself."""
+        process = Path(f"/proc/{self._leader}")
+        return process / "root/run/netns" / name if name else process / "ns/net"
 
     @property
     def state_directory(self) -> Path:
