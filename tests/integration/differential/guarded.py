@@ -134,7 +134,7 @@ class Guarded:
     def _asks_of(self, port: Port) -> Iterator[Ask]:
         last = port.host + max(port.count, 1) - 1
         for address in HOST_ADDRESSES:
-            for number in {port.host, last, last + 1}:
+            for number in {port.host, last, min(last + 1, 65535)}:
                 yield Ask(CLIENT, address, number, port.protocol)
         gateways = [gateway for box in self.boxes for gateway in gateways_of(box)]
         for address in (*HOST_ADDRESSES, *LOCAL, *gateways):
