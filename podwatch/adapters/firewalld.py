@@ -23,12 +23,14 @@ from podwatch.words.way import Policy
 
 NAME = "org.fedoraproject.FirewallD1"
 PATH = "/org/fedoraproject/FirewallD1"
+_OF_ZONES = f"{NAME}.config.zone"
 _DNS = 53
 _RULES = (
     f"type='signal',sender='{NAME}',interface='{NAME}'",
     f"type='signal',sender='{NAME}',interface='{NAME}.zone'",
     f"type='signal',sender='{NAME}',interface='{NAME}.policy'",
     f"type='signal',sender='{NAME}',interface='{NAME}.direct'",
+    f"type='signal',sender='{NAME}',interface='{_OF_ZONES}',member='Updated'",
 )
 
 
@@ -43,6 +45,7 @@ class FirewalldEvent(StrEnum):
     POLICY = "a firewalld policy was changed"
     DIRECT = "a direct rule was added to firewalld"
     ZONE = "a firewalld zone was changed"
+    PERMANENT = "firewalld's permanent configuration was changed"
     BUS_LOST = "the system bus went away"
     BUS_BACK = "the system bus is there"
 
@@ -74,7 +77,9 @@ class FirewalldWatch:
         self._barrier: asyncio.Task[None] | None = None
         self._started_again = False
         self.changes = 0
-        """That it told of, of whatever kind."""
+        """That it told of, of whatever kind; not those of its permanent configuration alone."""
+        self.permanent_changes = 0
+        """Of the permanent configuration, as far as it is read anew."""
         self._between: tuple[int, tuple[Policy, ...]] = (-1, ())
         """Its policies as it told them, after so many changes."""
         self._zones: tuple[object, dict[str, Zone]] = (None, {})
@@ -229,6 +234,11 @@ class FirewalldWatch:
         )
 
     def _signal(self, _sender: str, interface: str, member: str, body: list[Any]) -> None:
+        if interface == _OF_ZONES:
+            self.permanent_changes += 1
+            self._on_event(FirewalldEvent.PERMANENT)
+            return
+        self.permanent_changes += member in ("NameOwnerChanged", "Reloaded")
         self.changes += 1
         if member == "NameOwnerChanged" and len(body) == 3:
             if not body[2]:
@@ -254,6 +264,7 @@ class FirewalldWatch:
 
     def _state(self, there: bool) -> None:  # noqa: FBT001 - a callback's one argument
         self.changes += 1
+        self.permanent_changes += 1
         self._on_event(FirewalldEvent.BUS_BACK if there else FirewalldEvent.BUS_LOST)
 
 

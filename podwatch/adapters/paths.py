@@ -58,6 +58,8 @@ class Paths:
     chosen_backend: Path = Path("/var/lib/containers/storage/defaultNetworkBackend")
     """What podman chose when it first ran (common libnetwork/network/interface.go, Podman 4, 5)."""
 
+    firewalld_conf: Path = Path("/etc/firewalld/firewalld.conf")
+
     netavark_networks: Path = Path("/etc/containers/networks")
     cni_networks: Path = Path("/etc/cni/net.d")
     cni_results: Path = Path("/var/lib/cni/results")
@@ -120,3 +122,8 @@ class Paths:
     def history(self) -> Path:
         """The incidents."""
         return self.state / "history.jsonl"
+
+    @property
+    def kept_sources(self) -> Path:
+        """The permanent sources of firewalld's that podwatch added itself."""
+        return self.state / "firewalld.json"

@@ -48,6 +48,8 @@ class PodmanNetworks:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._files: tuple[object, dict[str, NetworkFile]] = (None, {})
+        self.has_all = False
+        """Whether each file could be read at the last `read_files`, and the directory is there."""
         self._backend: tuple[object, tuple[Backend, Path]] | None = None
 
     def read_backend(self) -> tuple[Backend, Path]:
@@ -95,7 +97,7 @@ class PodmanNetworks:
     def read_networks(self, backend: Backend, directory: Path) -> tuple[str, ...]:
         """The names of the networks that want DHCP, sorted."""
         files = _networks(backend, directory)
-        return tuple(sorted({network.name for network in files if network.wants_dhcp}))
+        return tuple(sorted({one.name for one in files if one is not None and one.wants_dhcp}))
 
     def internal_bridges(self) -> frozenset[str]:
         """The bridges of internal networks."""
@@ -107,8 +109,10 @@ class PodmanNetworks:
         backend, directory = self.read_backend()
         stamp = (backend, directory, _stamp(directory))
         if stamp != self._files[0]:
-            found = {network.name: network for network in _networks(backend, directory)}
+            each = list(_networks(backend, directory))
+            found = {network.name: network for network in each if network is not None}
             self._files = (stamp, found)
+            self.has_all = directory.is_dir() and None not in each and len(each) < MAX_FILES
         return self._files[1]
 
     def read_proxy(self) -> tuple[tuple[str, ...], Proxy]:
@@ -151,12 +155,11 @@ class PodmanNetworks:
         return self._paths.netavark_networks if netavark else self._paths.cni_networks
 
 
-def _networks(backend: Backend, directory: Path) -> Iterator[NetworkFile]:
+def _networks(backend: Backend, directory: Path) -> Iterator[NetworkFile | None]:
+    """What each file is, None for one that cannot be read."""
     parse = cni_file if backend is Backend.CNI else netavark_file
     for path in _files(directory, *_ENDINGS[backend]):
-        network = _parsed(path, parse)
-        if network is not None:
-            yield network
+        yield _parsed(path, parse)
 
 
 def _parsed(path: Path, parse: Callable[[str], T]) -> T | None:

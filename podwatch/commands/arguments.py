@@ -95,14 +95,16 @@ COMMANDS = (
         "where packets go, hop by hop, and where they stop",
         "Looks once, without the daemon, and changes nothing. Exits with 0 when every way that "
         "was asked for is open or closed on purpose, 2 when one is broken, 3 when one could "
-        "not be followed. That nobody listens in a container is a note. Needs root.",
+        "not be followed. That nobody listens in a container is a note. podwatch explain firewalld "
+        "tells what a reload of firewalld costs, and prints what ends that, ready to paste into a "
+        "shell; a container that is called firewalld is explained instead. Needs root.",
         (
             _CONFIG,
             _argument(
                 "target",
                 nargs="?",
                 default="",
-                metavar="CONTAINER|PORT[/PROTO]",
+                metavar="CONTAINER|PORT[/PROTO]|firewalld",
                 help="only the ways of this container, by name or id, or of this port of the "
                 "host (of every protocol, unless one is named); all ways if not given",
             ),
@@ -135,6 +137,12 @@ COMMANDS = (
             _argument("-f", "--follow", action="store_true", help="wait for more"),
             _flag("--json", "one JSON document on each line"),
         ),
+    ),
+    Command(
+        "release",
+        "take away the permanent sources that podwatch added to firewalld",
+        "Those of firewalld.permanent; what somebody else has added stays. The packages run it "
+        "when they are removed. podwatch.service must not run. Needs root.",
     ),
     Command("version", "print the version"),
 )

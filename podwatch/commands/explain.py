@@ -5,7 +5,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from podwatch.adapters.kernel import read_sockets
 from podwatch.adapters.paths import Paths
@@ -19,6 +19,7 @@ from podwatch.decide.explain import explain
 from podwatch.decide.facts import facts, with_sockets
 from podwatch.decide.guard_hops import PLACE as GUARD
 from podwatch.decide.guard_hops import with_guard
+from podwatch.decide.reload_costs import notes_of
 from podwatch.drivers.guard import guard
 from podwatch.report.status import read_status, why_not_running
 from podwatch.words.errors import PodwatchError, RulesUnreadable, StateUnreadable
@@ -26,10 +27,13 @@ from podwatch.words.guard import GuardMode
 from podwatch.words.network import Container
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean
-from podwatch.words.verdict import State
+from podwatch.words.verdict import Notice, State
 from podwatch.words.way import Mark, Way, WayKind
 
 Containers = Mapping[str, Container]
+
+FIREWALLD = "firewalld"
+"""The one target that is neither a container nor a port, unless a container is called so."""
 
 SCHEMA = 1
 _SIGNS = {
@@ -48,13 +52,25 @@ _COLOURS = {
 }
 
 
-async def ways(paths: Paths, config: Config, target: str = "") -> tuple[list[Way], Containers]:
-    """Look once, and tell every way, and podman's containers; `target` as for `chosen`.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look told: every way, podman's containers, what is worth a note, and the Snapshot."""
+
+    ways: Sequence[Way]
+    containers: Containers = field(default_factory=dict)
+    notes: Sequence[Notice] = ()
+    snapshot: Snapshot | None = None
+
+
+async def look(paths: Paths, config: Config, target: str = "") -> Seen:
+    """Look once, and tell all that there is to tell; `target` as for `chosen`.
 
     Raises StateUnreadable where there is no state to tell of.
     """
     host = await look_once(config, paths)
     try:
+        if target == FIREWALLD:
+            await host.permanent.read(host.looker.setup)
         snapshot, _ = await settled_look(host)
         snapshot = host.looker.with_inside(snapshot)
         if snapshot.setup is None:
@@ -66,7 +82,8 @@ async def ways(paths: Paths, config: Config, target: str = "") -> tuple[list[Way
         sockets = await asyncio.to_thread(read_sockets, pids, await asyncio.to_thread(bound))
         kernel = with_sockets(facts(snapshot), sockets)
         found = explain(snapshot, kernel, _port(target, snapshot.containers))
-        return list(_guarded(found, snapshot, paths)), snapshot.containers
+        ways = list(_guarded(found, snapshot, paths))
+        return Seen(ways, snapshot.containers, notes_of(snapshot), snapshot)
     finally:
         host.close()
 
@@ -83,6 +100,12 @@ def _guarded(found: Iterable[Way], snapshot: Snapshot, paths: Paths) -> Iterable
         return found
     alive = living(snapshot.setup, snapshot.containers)
     return with_guard(found, guard(alive, marks=False), told["table"])
+
+
+def is_about_firewalld(target: str, containers: Containers) -> bool:
+    """Whether firewalld itself is meant: no container, and no pod, is called so."""
+    names = {name for one in containers.values() for name in (one.name, one.pod)}
+    return target == FIREWALLD and target not in names
 
 
 def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Way]:
@@ -179,18 +202,22 @@ def state_of(found: Iterable[Way]) -> State:
     return State.UNKNOWN if Mark.UNKNOWN in marks else State.OK
 
 
-def as_json(found: Iterable[Way]) -> str:
-    """The ways as one JSON document."""
+def as_json(found: Iterable[Way], notes: Iterable[Notice] = ()) -> str:
+    """The ways, and what is worth a note, as one JSON document."""
     listed = [{**asdict(way), "mark": way.mark} for way in found]
-    return json.dumps({"schema": SCHEMA, "ways": listed}, indent=1, ensure_ascii=False)
+    document = {"schema": SCHEMA, "ways": listed, "notes": [asdict(note) for note in notes]}
+    return json.dumps(document, indent=1, ensure_ascii=False)
 
 
-def as_text(found: Sequence[Way], *, every_hop: bool, colour: bool) -> str:
+def as_text(
+    found: Sequence[Way], *, every_hop: bool, colour: bool, notes: Iterable[Notice] = ()
+) -> str:
     """The ways for a person: a line for each, and its hops; all of them, or those that matter."""
-    return (
-        "\n".join(line for way in found for line in _lines(way, every_hop=every_hop, colour=colour))
-        or "no container needs rules on this host"
-    )
+    lines = [line for way in found for line in _lines(way, every_hop=every_hop, colour=colour)]
+    lines = lines or ["no container needs rules on this host"]
+    for note in notes:
+        lines += [f"note: {note.what}", f"  → {note.advice}"]
+    return "\n".join(lines)
 
 
 def _lines(way: Way, *, every_hop: bool, colour: bool) -> Iterator[str]:

@@ -22,6 +22,7 @@ from podwatch.words.verdict import ExitCode, State
 
 if TYPE_CHECKING:
     from podwatch.daemon.config import Config
+    from podwatch.words.snapshot import Snapshot
 
 _LAST = 20
 """Incidents that `podwatch history` prints where nobody says how many."""
@@ -213,19 +214,45 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     config, _ = _config_of(arguments)
     _need_root("explain")
-    ways, containers = asyncio.run(explain.ways(Paths.of(), config, arguments.target))
-    found = explain.chosen(ways, arguments.target, containers)
+    seen = asyncio.run(explain.look(Paths.of(), config, arguments.target))
+    if seen.snapshot and explain.is_about_firewalld(arguments.target, seen.containers):
+        return _explain_firewalld(seen.snapshot, as_json=arguments.json)
+    found = explain.chosen(seen.ways, arguments.target, seen.containers)
     if arguments.svg:
         from podwatch.adapters.files import write_whole
         from podwatch.commands.drawing import draw
 
         write_whole(arguments.svg.absolute(), draw(found))
     if arguments.json:
-        print(explain.as_json(found))
+        print(explain.as_json(found, seen.notes))
     elif not arguments.svg:
         every_hop = arguments.all or bool(arguments.target)
-        _show(explain.as_text(found, every_hop=every_hop, colour=_colour()))
+        told = explain.as_text(found, every_hop=every_hop, colour=_colour(), notes=seen.notes)
+        _show(told)
     return explain.state_of(found).exit_code
+
+
+def _explain_firewalld(snapshot: "Snapshot", *, as_json: bool) -> int:
+    from podwatch.commands import firewalld
+
+    if as_json:
+        _show_json(firewalld.document(snapshot))
+    else:
+        _show(firewalld.as_script(snapshot))
+    return 0
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from podwatch.commands.release import release
+    from podwatch.daemon.config import Config
+    from podwatch.report import logging
+
+    _need_root("release")
+    logging.configure(Config().log.level)
+    _show(asyncio.run(release(Paths.of(), Config())))
+    return 0
 
 
 def _pause(arguments: argparse.Namespace) -> int:
@@ -307,6 +334,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "pause": _pause,
     "resume": _resume,
     "history": _history,
+    "release": _release,
     "version": _version,
 }
 """What each command of arguments.COMMANDS runs: it takes the arguments, returns the exit code."""

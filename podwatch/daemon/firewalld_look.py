@@ -17,7 +17,7 @@ from podwatch.drivers.driver import about
 from podwatch.drivers.firewalld import POLICIES
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import FirewallDriver, Network, Setup
-from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Unknown
+from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Permanent, Unknown
 
 Answer = tuple[Firewalld, list[Unknown]]
 """What firewalld said, and what of it is unknown."""
@@ -27,7 +27,8 @@ class FirewalldLook:
     """Asks firewalld; `watch` is None on a host where nobody is to.
 
     `heard_late` is called for an answer that no look waited for, where it is news. `is_there` says
-    whether the kernel has a table, by family and name; it raises Unreadable.
+    whether the kernel has a table, by family and name; it raises Unreadable. `permanent` is what is
+    known of the permanent configuration.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class FirewalldLook:
         watch: FirewalldWatch | None,
         heard_late: Callable[[], None] = lambda: None,
         is_there: Callable[[str, str], bool] = table_exists,
+        permanent: Callable[[], Permanent | None] = lambda: None,
     ) -> None:
         self._watch = watch
+        self._permanent = permanent
         self._asking: Asking[Answer] = Asking(heard_late)
         self._is_there = is_there
         self._policies_seen: frozenset[str] = frozenset()
@@ -99,6 +102,7 @@ class FirewalldLook:
                 said,
                 in_kernel=not said.in_kernel or self._is_there("inet", "firewalld"),
                 reloading=not said.panic and self._is_there("inet", "firewalld_policy_drop"),
+                permanent=self._permanent(),
             )
         except Unreadable as exc:
             unknown.append(Unknown(Part.FIREWALLD, "firewalld", str(exc), exc.hint))

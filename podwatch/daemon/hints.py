@@ -68,7 +68,8 @@ class Heard:
     `changed_at`: somebody else changed something that a repair depends on. `rules_at`: it was the
     networks' rules. `restarted_at`: firewalld was loaded anew. `others_at`: rules of others were
     changed, of the tables `deleted` some were deleted. `runtime`: a container started or ended.
-    `routes`: packets may go another way.
+    `routes`: packets may go another way. `permanent`: firewalld's permanent configuration is
+    another.
     """
 
     changed_at: float | None = None
@@ -78,6 +79,7 @@ class Heard:
     deleted: frozenset[str] = frozenset()
     runtime: bool = False
     routes: bool = False
+    permanent: bool = False
 
 
 @dataclass
@@ -153,6 +155,10 @@ class Hints:
 
     def on_firewalld(self, event: FirewalldEvent) -> None:
         """firewalld said something."""
+        if event is FirewalldEvent.PERMANENT:  # nothing is lost by that: it is read, not looked at
+            self._heard.permanent = True
+            self._rung.set()
+            return
         restarts = event in _RESTARTS
         if restarts:
             self._heard.changed_at = self._heard.restarted_at = self._clock()

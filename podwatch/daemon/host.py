@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from podwatch.adapters.cni import CniCache
 from podwatch.adapters.firewalld import FirewalldWatch
+from podwatch.adapters.firewalld_permanent import PermanentFirewalld
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import generation
 from podwatch.adapters.paths import Paths
@@ -19,7 +20,9 @@ from podwatch.daemon.containers import Containers
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
+from podwatch.daemon.kept_sources import KeptSources
 from podwatch.daemon.look import Looker
+from podwatch.daemon.permanent import PermanentLook
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
@@ -57,6 +60,7 @@ class Host:
         self.firewalld = firewalld
         self.systemd = systemd
         self.copy = SavedCopy(paths.rules)
+        self.permanent = _permanent(firewalld or FirewalldWatch(), self.installed, heard_late)
         rules = known_rules(self.nft)
         self.containers = Containers(self.expected, self.installed, changes)
         self.surroundings = Surroundings(
@@ -66,7 +70,7 @@ class Host:
             self.expected,
             self.installed,
             rules,
-            FirewalldLook(firewalld, heard_late),
+            FirewalldLook(firewalld, heard_late, permanent=self.permanent.known),
             self.containers,
             self.surroundings,
             wires=Wires(links),
@@ -91,18 +95,31 @@ class Host:
             self.looker.remember(self.copy.current)
             self.looker.wires.macs |= self.copy.current.macs
         self.containers.remember(self.installed.podman.last_listing())
+        self.permanent.remember()
 
     def configure(self, config: Config) -> None:
-        """Take over what a changed configuration says of restoring."""
+        """Take over what a changed configuration says of restoring, and of firewalld."""
         self.restorer.at_once = config.restore.at_once
         self.restorer.timeout_s = config.restore.timeout
+        self.permanent.tells = config.firewalld.reload_note
+        self.permanent.keeps = config.firewalld.permanent
 
     def close(self) -> None:
         """Let go of everything; whatever a library still does, nobody waits for it."""
         self.containers.close()
+        self.permanent.close()
         self.nft.close()
         if self.systemd is not None:
             self.systemd.close()
+
+
+def _permanent(
+    firewalld: FirewalldWatch, installed: Installed, heard: Callable[[], None]
+) -> PermanentLook:
+    paths = installed.paths
+    asked = PermanentFirewalld(firewalld.bus, paths.firewalld_conf)
+    kept = KeptSources(asked, installed.networks, paths.kept_sources)
+    return PermanentLook(asked, lambda: firewalld.permanent_changes, kept, heard)
 
 
 def limits(config: Config, kinds: Iterable[Kind] = KINDS) -> Limits:

@@ -230,6 +230,7 @@ class Loop:
 
         def report() -> None:
             self._ask_podman()
+            self.host.permanent.look_soon(look.snapshot, look.verdict.setup, acts=not self.dry_run)
             if is_news:
                 took_s = look.ended - look.began
                 told = with_ways(due, self._ways(look, due, decision))
@@ -285,6 +286,8 @@ class Loop:
                 asyncio.get_running_loop().call_later(wait_s, self.hints.want_look)
         if heard.runtime:
             self._ask_podman()
+        if heard.permanent:
+            self.host.permanent.look_again()
         if heard.routes and not self._asks_routes:
             self._asks_routes = True
             asyncio.get_running_loop().call_later(_ROUTES_S, self._ask_routes)

@@ -242,6 +242,8 @@ class Service:
         # Of some settings and routes nobody tells; to read them while awake costs next to nothing.
         if self.host.looker.is_outdated():
             self.hints.on_surroundings()
+        if self.host.permanent.is_outdated():
+            self.hints.look_now("a network was made or removed")
         lock = self.host.installed.lock
         for complaint in lock.strange():
             self.publisher.complain(complaint)
@@ -282,6 +284,8 @@ async def look_once(config: Config, paths: Paths) -> Host:
     host.remember()
     await host.looker.look()
     await host.looker.names.listen(host.looker.setup)
+    if config.firewalld.reload_note:
+        await host.permanent.read(host.looker.setup)
     if host.containers.is_due:
         try:
             await host.containers.ask()

@@ -177,6 +177,20 @@ class Firewalld:
         "or netavark_zone with netavark's firewalld driver.",
         default=True,
     )
+    permanent: bool = setting(
+        SWITCH,
+        "Whether to make those subnets permanent sources of zone trusted, too: a reload of "
+        "firewalld then does not forget them. podwatch remembers which it added, and takes them "
+        "away with the network, when this is false again, and when it is removed. What somebody "
+        "else added, or moved to another zone, it leaves. Not with netavark's firewalld driver.",
+        default=False,
+    )
+    reload_note: bool = setting(
+        SWITCH,
+        "Whether to note in status and explain that a reload of firewalld drops new connections "
+        'which it need not drop. What ends that, and its price: "podwatch explain firewalld".',
+        default=True,
+    )
 
 
 def _read_path(value: object) -> str:

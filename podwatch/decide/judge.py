@@ -19,6 +19,7 @@ from podwatch.decide.leftovers import candidates, leftovers, notices
 from podwatch.decide.links import damaged, moved
 from podwatch.decide.names import name_notices
 from podwatch.decide.parents import without_parent
+from podwatch.decide.reload_costs import reload_notes
 from podwatch.decide.rules import container_ids, duplicates, not_podmans, rules_of, unmasked
 from podwatch.decide.shut_zones import shut_notices
 from podwatch.decide.sources import firewalld_warnings
@@ -91,6 +92,7 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
         if snapshot.firewalld is not None and setup.driver in DRIVERS:
             warnings.extend(unmasked(rules, snapshot.firewalld))
             warnings.extend(firewalld_warnings(setup, snapshot.firewalld))
+            warnings.extend(reload_notes(setup, snapshot.firewalld.permanent))
     warnings.extend(neighbours(snapshot))
     blocked = tuple(blocked_by(snapshot, setup))
     missing = tuple(chain.from_iterable(lost.values()))

@@ -38,3 +38,4 @@ class Event(Enum):
     ODD = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0e", "warning")
     WATCHER_BACK = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0d", "info")
     RESUMED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a21", "info")
+    PERMANENT = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a22", "info")

@@ -32,6 +32,21 @@ class Zone:
 
 
 @dataclass(frozen=True, slots=True)
+class Permanent:
+    """firewalld's permanent configuration, as far as a reload goes by it.
+
+    `sources` are those of zone trusted, and those that were asked for, each with its zone. `policy`
+    says what a reload does with what comes in, is forwarded and goes out ("FORWARD": "DROP"); empty
+    where this `version` has no such setting, and drops it all.
+    """
+
+    version: str
+    by_nftables: bool
+    sources: Mapping[str, str] = field(default_factory=dict)
+    policy: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Firewalld:
     """firewalld as D-Bus and the kernel show it.
 
@@ -40,7 +55,8 @@ class Firewalld:
     table is loaded; `reloading`, whether the table that drops new connections during a reload is.
     `zones` are the active ones and the default one, by name. `policies` are those of netavark's
     firewalld driver, where that is in use; `policies_before` are the names of those that were there
-    at an earlier look. `between` are everybody's, as they stand between zones.
+    at an earlier look. `between` are everybody's, as they stand between zones. `permanent` is None
+    where it is not known, or nobody wants to know.
     """
 
     running: bool
@@ -55,6 +71,7 @@ class Firewalld:
     policies: Mapping[str, Chain] = field(default_factory=dict)
     policies_before: frozenset[str] = frozenset()
     between: tuple[Policy, ...] = ()
+    permanent: Permanent | None = None
 
 
 ABSENT_FIREWALLD = Firewalld(running=False, in_kernel=False)

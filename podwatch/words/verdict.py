@@ -124,6 +124,7 @@ class WarningKind(StrEnum):
     NO_EVENTS = "no_events"
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
+    RELOAD = "reload"  # firewalld's drops what need not be dropped
     PAUSED = "paused"
     CONFIG = "config"
 
@@ -132,6 +133,7 @@ HARMLESS = frozenset(
     {
         WarningKind.NEIGHBOUR,
         WarningKind.NO_EVENTS,
+        WarningKind.RELOAD,
         WarningKind.STALE_STATE,  # the rules that are left of it are another warning
         WarningKind.UNLISTED,
         WarningKind.REMAINS,

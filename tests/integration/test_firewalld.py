@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
+from podwatch.adapters.firewalld_permanent import PermanentFirewalld
 from podwatch.words.errors import BusUnavailable
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Zone
@@ -95,6 +96,52 @@ def test_a_reload_is_heard_and_takes_the_trusted_source(suite: str) -> None:
             await watch.trust(SUBNET)
             await watch.trust(SUBNET)
             assert (await watch.read()).sources == {SUBNET: "trusted"}
+
+    on_stage(body, suite)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@in_private_network
+def test_the_permanent_configuration_is_read_and_changed(suite: str) -> None:
+    """A source is added and taken away in it alone, each change is told, a conflict is refused."""
+
+    async def body(stage: FirewallStage) -> None:
+        conf = stage.root / "etc/firewalld/firewalld.conf"
+        async with listening() as listener:
+            watch, asked = listener.watch, (SUBNET, "10.89.0.0/24")
+            permanent = PermanentFirewalld(watch.bus, conf)
+            before = await permanent.read(asked)
+            assert before.by_nftables
+            assert before.sources == {}
+            drops = dict.fromkeys(("INPUT", "FORWARD", "OUTPUT"), "DROP")
+            assert before.policy == ({} if suite == "bookworm" else drops)
+            assert (before.version < "2.1") == (suite == "bookworm")
+
+            changes = watch.permanent_changes
+            await permanent.add(SUBNET)
+            assert watch.permanent_changes > changes
+            assert FirewalldEvent.PERMANENT in listener.events
+            assert (await permanent.read(asked)).sources == {SUBNET: "trusted"}
+            listed = ("--permanent", "--zone=trusted", "--list-sources")
+            assert await asyncio.to_thread(stage.firewall_cmd, *listed) == SUBNET
+            assert (await watch.read()).sources == {}
+            with pytest.raises(BusUnavailable, match="ALREADY_ENABLED") as caught:
+                await permanent.add(SUBNET)
+            assert caught.value.hint
+            await permanent.remove(SUBNET)
+            assert (await permanent.read(asked)).sources == {}
+
+            work = ("--permanent", "--zone=work", f"--add-source={SUBNET}")
+            await asyncio.to_thread(stage.firewall_cmd, *work)
+            assert (await permanent.read(asked)).sources == {SUBNET: "work"}
+            with pytest.raises(BusUnavailable, match="already bound"):
+                await permanent.add(SUBNET)
+
+            changes = watch.permanent_changes
+            await asyncio.to_thread(stage.firewall_cmd, "--reload")
+            await listener.hear(FirewalldEvent.RELOADED)
+            assert watch.permanent_changes > changes
+            assert (await permanent.read(asked)).sources == {SUBNET: "work"}
 
     on_stage(body, suite)
 

@@ -140,6 +140,24 @@ def test_each_network_with_a_file_is_known_by_its_name(paths: Paths) -> None:
     assert (network.name, network.interface) == ("pod", "podman1")
 
 
+def test_whether_all_files_could_be_read_is_known(paths: Paths) -> None:
+    """A file that makes no sense, or a directory that is not there: some may be missing."""
+    networks = PodmanNetworks(paths)
+
+    def read() -> tuple[set[str], bool]:
+        return set(networks.read_files()), networks.has_all
+
+    add(paths, "app")
+    assert read() == ({"app"}, True)
+    spoilt = paths.netavark_networks / "half.json"
+    spoilt.write_text("{")
+    assert read() == ({"app"}, False)
+    spoilt.unlink()
+    assert read() == ({"app"}, True)
+    paths.netavark_networks.rename(paths.netavark_networks.with_name("away"))
+    assert read() == (set(), False)
+
+
 def test_no_more_files_are_read_than_there_can_be(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

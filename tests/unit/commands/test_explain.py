@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which ways are asked for, and how they are told."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from podwatch.drivers.guard import guard
 from podwatch.words.errors import PodwatchError
 from podwatch.words.network import Container, ContainerClass, ContainerState
 from podwatch.words.rules import RuleKind
+from podwatch.words.verdict import Notice, WarningKind
 from podwatch.words.way import Mark, Way, WayKind
 from tests.unit.decide.open_host import HEALTHY, KERNEL, SETUP, WEB, ruleset
 
@@ -107,3 +109,13 @@ def test_what_the_guard_does_is_told_without_asking_for_every_hop() -> None:
     assert lines[at + 3].split() == (
         "– guard masquerades new connections meanwhile (table inet podwatch-guard-12ab)".split()
     )
+
+
+def test_notes_stand_behind_the_ways() -> None:
+    """Each with its advice; programs are told them, too."""
+    note = Notice(WarningKind.RELOAD, "each reload costs", "end that")
+    told = as_text([], every_hop=False, colour=False, notes=[note])
+    assert told.splitlines()[1:] == ["note: each reload costs", "  → end that"]
+    assert json.loads(as_json([], [note]))["notes"] == [
+        {"kind": "reload", "what": "each reload costs", "advice": "end that"}
+    ]

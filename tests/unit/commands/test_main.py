@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,12 +18,15 @@ import structlog
 from podwatch import __version__
 from podwatch.adapters.paths import Paths
 from podwatch.commands import explain, once
+from podwatch.commands import release as released
 from podwatch.commands.main import main
 from podwatch.daemon import service
 from podwatch.report.history import History
 from podwatch.report.incident import Incident
 from podwatch.words.cause import NO_CAUSE
 from podwatch.words.errors import ConfigError, PodwatchError
+from podwatch.words.network import Container
+from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import State
 from podwatch.words.way import Hop, Mark, Way, WayKind
 
@@ -347,7 +351,7 @@ def test_explain_draws_prints_and_exits_with_the_state(
 ) -> None:
     """As text, as JSON, or into a file, which replaces the text."""
     root_on(tmp_path, monkeypatch)
-    monkeypatch.setattr(explain, "ways", Answer(([WAY], {})))
+    monkeypatch.setattr(explain, "look", Answer(explain.Seen([WAY])))
 
     assert main(["explain"]) == 2
     assert "8080/tcp has no DNAT rule" in capsys.readouterr().out
@@ -358,7 +362,39 @@ def test_explain_draws_prints_and_exits_with_the_state(
     assert "8080/tcp" in (tmp_path / "host.svg").read_text()
 
 
-@pytest.mark.parametrize("command", ["run", "check", "restore", "explain", "pause", "resume"])
+def test_explain_firewalld_is_about_firewalld(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a script or as JSON; a container or a pod that is called so is explained instead."""
+    root_on(tmp_path, monkeypatch)
+    snapshot = Snapshot(None, None, None)
+    monkeypatch.setattr(explain, "look", Answer(explain.Seen([], snapshot=snapshot)))
+    assert main(["explain", "firewalld"]) == 0
+    assert capsys.readouterr().out.startswith("# firewalld does not run")
+    assert main(["explain", "firewalld", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["permanent"] is None
+
+    way = replace(WAY, container="firewalld")
+    for known in (Container("a" * 64, "firewalld"), Container("a" * 64, "x", pod="firewalld")):
+        seen = explain.Seen([way], {known.id: known}, snapshot=snapshot)
+        monkeypatch.setattr(explain, "look", Answer(seen))
+        assert main(["explain", "firewalld"]) == 2
+        assert "8080/tcp has no DNAT rule" in capsys.readouterr().out
+
+
+def test_release_says_what_it_took_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a sentence."""
+    root_on(tmp_path, monkeypatch)
+    monkeypatch.setattr(released, "release", Answer("took away 1 permanent source"))
+    assert main(["release"]) == 0
+    assert capsys.readouterr().out == "took away 1 permanent source\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "check", "restore", "explain", "pause", "resume", "release"]
+)
 def test_what_needs_root_says_so(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -137,6 +137,7 @@ class FakeHost:
     looks_at: list[float] = field(default_factory=list)
     reports_at: list[float] = field(default_factory=list)
     asked_soon_at: list[float] = field(default_factory=list)
+    asked_firewalld: list[bool] = field(default_factory=list)
     copies: list[bool] = field(default_factory=list)
     others: list[frozenset[str]] = field(default_factory=list)
     due_at: float | None = None
@@ -273,6 +274,14 @@ class FakeHost:
         """A repair says how far it is."""
         self.done.append(what)
 
+    def look_soon(self, _snapshot: Snapshot, _setup: Setup | None, *, acts: bool) -> None:
+        """firewalld's permanent configuration is read where that is due."""
+        self.asked_firewalld.append(acts)
+
+    def look_again(self) -> None:
+        """The same, since firewalld told of a change."""
+        self.done.append("read what is permanent again")
+
     def complain(self, error: PodwatchError) -> None:
         """What podwatch goes without is reported."""
         self.done.append(f"complain {error}")
@@ -284,7 +293,8 @@ class FakeHost:
     def loop(self, *, dry_run: bool = False) -> Loop:
         """The real loop on this host."""
         names = ("looker", "restorer", "copy", "containers", "surroundings", "ways", "expected")
-        host: Any = SimpleNamespace(**dict.fromkeys(names, self), configure=self.configure)
+        parts = dict.fromkeys((*names, "permanent"), self)
+        host: Any = SimpleNamespace(**parts, configure=self.configure)
         publisher: Any = self
         return Loop(
             host,

@@ -79,7 +79,14 @@ def test_lost_messages_may_have_been_of_anything(hints: Hints) -> None:
     assert hints.take() == Heard(others_at=NOW)
 
 
-@pytest.mark.parametrize("event", FirewalldEvent)
+def test_what_is_permanent_is_looked_at_by_nobody(hints: Hints) -> None:
+    """It is read again, and nothing is lost by it."""
+    hints.on_firewalld(FirewalldEvent.PERMANENT)
+    assert not hints.wants_look
+    assert hints.take() == Heard(permanent=True)
+
+
+@pytest.mark.parametrize("event", sorted(set(FirewalldEvent) - {FirewalldEvent.PERMANENT}))
 def test_a_look_for_firewalld_has_to_hear_it(hints: Hints, event: FirewalldEvent) -> None:
     """And only the look after it; where firewalld was loaded anew netavark's units are at work."""
     restarts = event in (FirewalldEvent.RELOADED, FirewalldEvent.STARTED)

@@ -104,6 +104,7 @@ class FakeWorld:
         self.reported, self.beaten = asyncio.Event(), asyncio.Event()
         self.reported.set()
         self.refused: list[str] = []
+        self.networks_changed = False
         self.outdated, self.held, self.strange = False, False, [PodwatchError("a strange lock")]
         lock = SimpleNamespace(
             strange=lambda: self.strange, held=lambda: "held" if self.held else None
@@ -113,6 +114,7 @@ class FakeWorld:
             copy=SimpleNamespace(complaint="the copy is damaged"),
             close=lambda: self.done.append("close host"),
             looker=SimpleNamespace(is_outdated=lambda: self.outdated),
+            permanent=SimpleNamespace(is_outdated=lambda: self.networks_changed),
             installed=SimpleNamespace(lock=lock),
         )
         publisher: Any = SimpleNamespace(
@@ -295,7 +297,7 @@ def test_a_bad_configuration_is_refused_at_sighup(tmp_path: Path) -> None:
 
 
 def test_a_heartbeat_looks_after_what_nothing_tells_of(tmp_path: Path) -> None:
-    """Settings and routes that changed, podman's lock held, a lock of an unknown kind."""
+    """Settings, routes and networks that changed, podman's lock held, a lock of an odd kind."""
     world = FakeWorld(tmp_path)
 
     async def body() -> None:
@@ -313,6 +315,10 @@ def test_a_heartbeat_looks_after_what_nothing_tells_of(tmp_path: Path) -> None:
         await world.beats()
         looks = [world.hints.wants_look, world.hints.take().changed_at is not None]
         assert looks == [True, False]
+        world.held, world.networks_changed = False, True
+        world.hints.begin_look()
+        await world.beats()
+        assert world.hints.wants_look
 
     world.serve(body)
 

@@ -17,6 +17,8 @@ from podwatch.daemon import pause
 from podwatch.drivers.forwarding import drops, is_of_others, parse_chains, shut_out, unheard
 from podwatch.drivers.iptables_save import filter_chains
 from podwatch.formats.containers_conf import parse_containers_conf
+from podwatch.formats.firewalld_conf import reload_policy
+from podwatch.formats.kept_sources import read_kept
 from podwatch.formats.network_files import cni_file, netavark_file
 from podwatch.formats.proc_files import user_name
 from podwatch.formats.proc_net import default_routes
@@ -136,6 +138,8 @@ def _shut_out(text: str) -> object:
         cni_file,
         netavark_file,
         parse_containers_conf,
+        read_kept,
+        reload_policy,
         _shut_out,
         lambda text: user_name(text, 0),
         _route,
