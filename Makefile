@@ -72,7 +72,7 @@ soak: need-root setup ## random faults, churn and kills on one host (root); SOAK
 	@$(PYTHON) -m tests.soak $(SOAK)
 
 .PHONY: bench
-bench: need-root setup ## podwatch beside the alternatives, measured on a throw-away host (root, 30 min)
+bench: need-root setup ## podwatch beside the alternatives, measured (root, 40 min); BENCH="--guard": the guard alone
 	@packaging/make-deb
 	@$(PYTHON) -m tests.bench $(BENCH)
 

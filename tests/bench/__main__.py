@@ -4,24 +4,28 @@
 Writes dist/bench.json (every measurement), dist/bench.md (the table) and dist/bench.svg (outage
 against the number of containers). Exits 1 if an outage of podwatch's is more than twice as long as
 that of the saved table put back at once, if a command lets a person wait for more than 0.3 s, if a
-link is back later than 10 ms at the median of its faults or the name server later than 100 ms, or
-if a container's start and stop cost podwatch more CPU time than netavark.
+link is back later than 10 ms at the median of its faults or the name server later than 100 ms, if
+a container's start and stop cost podwatch more CPU time than netavark, or if the guard lets go of a
+connection that it is there to keep.
+
+What is lost with each mode of the guard, and without podwatch, comes last, once for each fault, and
+goes into dist/guard.json and dist/guard.md. With `--guard` that is all, five times, on two suites,
+at 10 and 100 containers.
 """
 
 import argparse
 import json
 import math
-import os
-import re
 import statistics
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import below, idle, outages, report, seeing
+from tests.bench import below, guard_run, idle, outages, report, seeing
+from tests.bench.machine import described
 from tests.lab.host import Host
 from tests.lab.rootfs import build
 
@@ -36,11 +40,14 @@ def main() -> int:
     """Measure everything that is asked for, and write it down after each number of containers."""
     asked = _arguments()
     DIST.mkdir(exist_ok=True)
-    found: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "outages": []}
+    date = datetime.now(UTC).date().isoformat()
+    if asked.guard:
+        return 0 if _keeps(asked, guard_run.WHOLE, date) else 1
+    found: dict[str, Any] = {"date": date, "outages": []}
     measured: list[report.Outage] = []
     with Host(asked.suite) as host:
         bench = outages.installed_on(host)
-        found["machine"] = _machine(host)
+        found["machine"] = described(host)
         for count in asked.containers:
             _say(f"starting containers, up to {count}")
             bench.grow(count)
@@ -77,7 +84,24 @@ def main() -> int:
     is_fast = all(ratio <= MAX_TIMES for ratio in ratios.values())
     answers = found.get("answers_ms", {}).values()
     is_fast = is_fast and all(answer <= MAX_ANSWER_MS for answer in answers)
-    return 0 if is_fast and _is_soon_back(found.get("back_ms")) and _is_cheap(found) else 1
+    is_fast = is_fast and _is_soon_back(found.get("back_ms")) and _is_cheap(found)
+    is_kept = _keeps(asked, guard_run.SHORT, date)
+    return 0 if is_fast and is_kept else 1
+
+
+def _keeps(asked: argparse.Namespace, plan: guard_run.Plan, date: str) -> bool:
+    """Measure what is lost with the guard and without; whether it kept what it is there to keep."""
+    plan = replace(
+        plan,
+        suites=asked.guard_suites or plan.suites,
+        counts=asked.guard_containers or plan.counts,
+        repeat=plan.repeat if asked.guard_repeat is None else asked.guard_repeat,
+    )
+    if not plan.repeat:
+        return True
+    found = guard_run.measure(plan, _say, lambda so_far: guard_run.write(DIST, date, so_far))
+    print((DIST / "guard.md").read_text())
+    return not found.broken
 
 
 def _is_soon_back(told: dict[str, float] | None) -> bool:
@@ -93,40 +117,29 @@ def _is_cheap(found: dict[str, Any]) -> bool:
     return starts is None or starts["podwatch_ms"] < starts["netavark_ms"]
 
 
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",") if word]
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.splitlines()[0])
-    numbers = lambda text: [int(word) for word in text.split(",") if word]  # noqa: E731
     parser.add_argument("--suite", default="trixie")
-    parser.add_argument("--containers", type=numbers, default=[1, 10, 100, 500])
+    parser.add_argument("--containers", type=_numbers, default=[1, 10, 100, 500])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument(
         "--below", type=int, default=100, help="at so many containers: links, names, starts"
     )
-    parser.add_argument("--look", type=numbers, default=[100, 1000])
+    parser.add_argument("--look", type=_numbers, default=[100, 1000])
     parser.add_argument(
         "--few-faults", type=int, default=500, help="from so many containers on: nft's faults alone"
     )
-    return parser.parse_args()
-
-
-def _machine(host: Host) -> str:
-    """What it was measured on, in one line."""
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    versions = {
-        "podman": "podman --version",
-        "netavark": "/usr/lib/podman/netavark --version | head -n 1",
-        "nftables": "nft --version",
-        "firewalld": "firewall-cmd --version",
-    }
-    told = [
-        f"{name} {found[0]}"
-        for name, command in versions.items()
-        if (found := re.search(r"\d+(\.\d+)+", host.shell(command).stdout))
-    ]
-    return (
-        f"{cpu[1] if cpu else os.uname().machine}, {os.cpu_count()} cores, "
-        f"Linux {os.uname().release}, {host.suite} with {', '.join(told)}"
+    parser.add_argument(
+        "--guard", action="store_true", help="the guard, and nothing else: two hours"
     )
+    parser.add_argument("--guard-suites", type=lambda text: tuple(text.split(",")))
+    parser.add_argument("--guard-containers", type=lambda text: tuple(_numbers(text)))
+    parser.add_argument("--guard-repeat", type=int, help="how often; 0 leaves the guard out")
+    return parser.parse_args()
 
 
 def _written(outage: report.Outage) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Client:
         self.run(["ip", "link", "add", CLIENT_LINK, "type", "veth", "peer", *ends])
         host = ["nsenter", "--target", str(leader), "--net"]
         for enter, link, v4, v6 in (
-            (self._enter(), CLIENT_LINK, CLIENT_V4, CLIENT_V6),
+            (self.enter, CLIENT_LINK, CLIENT_V4, CLIENT_V6),
             (host, HOST_LINK, HOST_V4, HOST_V6),
         ):
             # nodad: an address under duplicate detection cannot be used for its first second.
@@ -96,7 +96,7 @@ class Client:
         Raises:
             LabError: it failed; the message holds what it said.
         """
-        return _check([*self._enter(), *argv])
+        return _check([*self.enter, *argv])
 
     def popen(self, argv: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
         """Start a program of this machine in the client's namespace; it ends with this process.
@@ -107,7 +107,7 @@ class Client:
         """
         process: subprocess.Popen[str]
         process = subprocess.Popen(
-            [*_TIED_TO_US, *self._enter(), *argv], stdin=subprocess.DEVNULL, text=True, **options
+            [*_TIED_TO_US, *self.enter, *argv], stdin=subprocess.DEVNULL, text=True, **options
         )
         return process
 
@@ -192,7 +192,7 @@ class Client:
 
     def watch(self, ports: Iterable[int], host: str = HOST_V4, interval_s: float = 0.01) -> Watch:
         """Return a Watch of TCP ports on the host, to be used in a ``with`` statement."""
-        return Watch(self._enter(), [(host, port) for port in ports], interval_s)
+        return Watch(self.enter, [(host, port) for port in ports], interval_s)
 
     def socket(self, kind: socket.SocketKind, address: str) -> socket.socket:
         """Return a new socket that lives in the client's namespace.
@@ -216,7 +216,9 @@ class Client:
             os.close(self._namespace)
             self._namespace = -1
 
-    def _enter(self) -> list[str]:
+    @property
+    def enter(self) -> list[str]:
+        """What runs a command of this machine in the client's namespace."""
         return ["nsenter", "--target", str(self._responder.pid), "--net"]
 
 

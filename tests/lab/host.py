@@ -246,11 +246,15 @@ class Host(Inside):
                 self._pid_files[container] = told.lstrip("/")
         return None
 
-    def watch_egress(self, container: str, interval_s: float = 0.01) -> Watch:
-        """Watch a container's way out: it reaches the client, seen under the host's address."""
+    def enter_container(self, container: str) -> list[str]:
+        """What runs a command of this machine in a running container's network namespace."""
         key = "{{.NetworkSettings.SandboxKey}}"
         place = self.podman("inspect", container, "--format", key)
-        enter = ["nsenter", f"--net={self.root}{place}"]
+        return ["nsenter", f"--net={self.root}{place}"]
+
+    def watch_egress(self, container: str, interval_s: float = 0.01) -> Watch:
+        """Watch a container's way out: it reaches the client, seen under the host's address."""
+        enter = self.enter_container(container)
         return Watch(enter, [(CLIENT_V4, RESPONDER_PORT)], interval_s, greeting=HOST_V4)
 
     def until_egress(self, container: str, *, limit_s: float = 10.0, reaches: bool = True) -> float:
