@@ -58,11 +58,6 @@ class Guard:
         self._saved: dict[str, Path] = {}
         self.watch = DirectoryWatch((), self._woken.set, lacking="the guard follows late")
 
-    @property
-    def carried(self) -> int:
-        """How many connections it has carried since podwatch started, as counted last."""
-        return self._table.carried
-
     # What others tell.
 
     def configure(self, mode: GuardMode) -> None:

@@ -235,13 +235,7 @@ class Loop:
                 took_s = look.ended - look.began
                 told = with_ways(due, self._ways(look, due, decision))
                 self.publisher.looked(
-                    look.snapshot,
-                    told,
-                    decision,
-                    cause=cause,
-                    took_s=took_s,
-                    at=look.ended,
-                    carried=self.guard.carried if self.guard else 0,
+                    look.snapshot, told, decision, cause=cause, took_s=took_s, at=look.ended
                 )
             if not look.is_glance:
                 self._keep_copy(look.snapshot, look.verdict, decision.method)

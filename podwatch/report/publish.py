@@ -80,14 +80,13 @@ class Publisher:
         cause: Cause,
         took_s: float,
         at: float,
-        carried: int = 0,
     ) -> None:
         """A look is over: open or close the incident, and write the status.
 
         `at` is when it was over, in seconds of time.monotonic(), and `took_s` how long it took.
-        `carried` counts the connections that the guard has forwarded so far.
         """
         now = self._clock() - (time.monotonic() - at)
+        carried = self._status.guard.get("carried", 0)
         self._ledger.looked(verdict, decision, cause, now=now, at=at, carried=carried)
         self._remarks.judged(verdict)
         self._remarks.paused(snapshot.paused)

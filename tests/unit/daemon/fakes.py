@@ -254,10 +254,8 @@ class FakeHost:
         cause: Cause,
         took_s: float,
         at: float,
-        carried: int,
     ) -> None:
-        """What a look found is reported, when that was, and what the guard has carried."""
-        self.carried = carried
+        """What a look found is reported, and when that was."""
         assert took_s == self.looks_s
         assert at == self._looked_at
         self.reports_at.append(now())

@@ -289,3 +289,13 @@ def test_the_guard_is_a_section_of_its_own(stage: Stage) -> None:
     assert stage.path.stat().st_ino == before
     stage.publisher.took_guard({"mode": "full", "ports": 3})
     assert read_status(stage.path)["guard"]["ports"] == 3
+
+
+def test_what_the_guard_has_carried_is_entered_with_an_incident(stage: Stage) -> None:
+    """As its section says by the look that finds everything back."""
+    stage.publisher.took_guard({"carried": 4})
+    stage.looked(FINE)
+    stage.looked(LOST)
+    stage.publisher.took_guard({"carried": 9})
+    stage.looked(FINE)
+    assert read_status(stage.path)["last_incident"]["carried"] == 5
