@@ -2,12 +2,12 @@
 """What the guard has to hold: everything that is expected, and nothing that is not. Pure.
 
 A guard that knows too much is worse than none: it would send a port to a container that has gone.
-So it holds what netavark's state has now, but for containers that are known to be dead, and what
-can be read no more it forgets after half a minute. It is filled from what is expected, never from
-what is observed: what somebody has taken away it holds all the more.
+So it holds what netavark's state has now, but for containers that are known to be dead or whose
+process has ended, and what can be read no more it forgets after half a minute. It is filled from
+what is expected, never from what is observed: what somebody has taken away it holds all the more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from podwatch.drivers.guard import anchor, guard
@@ -87,6 +87,14 @@ def alive_now(seen: Seen, state: Setup | None, book: Addresses | None) -> Setup 
         <= set(book.get(end.network_name, {}).get(end.container_id, ()))
     )
     return replace(seen.setup, endpoints=tuple(ends))
+
+
+def less(setup: Setup, ended: Collection[str]) -> Setup:
+    """A setup without the containers whose process has `ended`."""
+    if not ended:
+        return setup
+    ends = (end for end in setup.endpoints if end.container_id not in ended)
+    return replace(setup, endpoints=tuple(ends))
 
 
 def wanted(

@@ -80,6 +80,23 @@ def test_who_is_dead_is_not_held(tmp_path: Path) -> None:
     host.keep(body)
 
 
+def test_whose_process_has_ended_is_not_held(tmp_path: Path) -> None:
+    """Its port goes before netavark takes its file away, or though nobody ever does."""
+    host = GuardHost(tmp_path)
+    host.container(1)
+    host.container(2)
+
+    async def body() -> None:
+        host.look()
+        await host.reports(ports=2)
+        host.ended.add(f"{1:064x}")
+        host.guard.wake()
+        await host.reports(ports=1)
+        assert host.nft.done[-1] == ("delete element inet podwatch-guard-0010 ports4 { tcp . 1 }\n")
+
+    host.keep(body)
+
+
 def test_a_file_that_is_half_written_keeps_its_port_for_a_while(tmp_path: Path) -> None:
     """Unknown is not gone; after half a minute it is let go."""
     host = GuardHost(tmp_path)

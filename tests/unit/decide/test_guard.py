@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, taken_in, wanted
+from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, less, taken_in, wanted
 from podwatch.drivers.guard import anchor
 from podwatch.words.guard import GuardMode, Held
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, PortMapping, Setup
@@ -133,6 +133,12 @@ def test_a_look_that_knows_nothing_changes_nothing() -> None:
     assert taken_in(SEEN, BOTH, None, marks=True) is SEEN
     assert not taken_in(SEEN, BOTH, BOTH, marks=False).marks
     assert taken_in(SEEN, BOTH, BOTH, marks=True).marks
+
+
+def test_whose_process_has_ended_is_left_out() -> None:
+    """Its network is taken down in a moment, or never."""
+    assert less(BOTH, {"web"}) == replace(BOTH, endpoints=(DB,))
+    assert less(BOTH, ()) is BOTH
 
 
 def test_where_the_state_is_not_known_nobody_is() -> None:
