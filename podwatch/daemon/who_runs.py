@@ -8,11 +8,12 @@ and where it keeps no state, podman lets go of their addresses last of all.
 
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from podwatch.adapters.ipam import AddressBook
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
-from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, less, taken_in
+from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, keeps_state, less, taken_in
 from podwatch.drivers.nftables import MARKS
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Setup
@@ -47,16 +48,15 @@ class WhoRuns:
 
     def now(self) -> Setup | None:
         """Who runs; None where that is not known."""
-        try:
-            if self.seen.by_state:
-                now = alive_now(self.seen, self._state.read(), None)
+        now, stamp = None, None
+        with suppress(Unreadable):
+            state = self._state.read()
+            if keeps_state(self.seen, state):
+                now, stamp = alive_now(self.seen, state, None), self._state.stamp
             else:
                 now = alive_now(self.seen, None, self._book.read())
-            if now is not None:
-                stamp = self._state.stamp if self.seen.by_state else None
-                now = less(now, self._ended(now, stamp))
-        except Unreadable:
-            now = None
+        if now is not None:
+            now = less(now, self._ended(now, stamp))
         if now is not None and not now.bad_files:
             self._unknown_since = None
         elif self._unknown_since is None:

@@ -63,14 +63,20 @@ def taken_in(seen: Seen, whole: Setup | None, alive: Setup | None, *, marks: boo
     )
 
 
+def keeps_state(seen: Seen, state: Setup) -> bool:
+    """Whether who runs is netavark's to say: it has written `state`, though no look has seen any.
+
+    So the very first container of a host is held as soon as any other.
+    """
+    return seen.by_state or state.driver is not FirewallDriver.UNKNOWN
+
+
 def alive_now(seen: Seen, state: Setup | None, book: Addresses | None) -> Setup | None:
-    """Who runs now, by netavark's `state`, or without it by podman's `book` of addresses.
+    """Who runs now, by netavark's `state`; where it keeps none, by podman's `book` of addresses.
 
     None where that is not known.
     """
-    if seen.by_state:
-        if state is None:
-            return None
+    if state is not None:
         ends = (
             end
             for end in state.endpoints
@@ -78,6 +84,8 @@ def alive_now(seen: Seen, state: Setup | None, book: Addresses | None) -> Setup 
             or seen.dead[end.container_id] != state.stamps.get(end.container_id)
         )
         return replace(state, endpoints=tuple(ends))
+    if seen.by_state:
+        return None
     if seen.setup is None or book is None:
         return seen.setup
     ends = (
@@ -115,7 +123,8 @@ def wanted(
         return Wanted(why=against or "switched off (restore.guard)")
     if seen.setup is None:
         return Wanted(why=_NOT_YET)
-    if not seen.had_containers or seen.setup.driver is FirewallDriver.NONE:
+    had_containers = seen.had_containers or (now is not None and bool(now.endpoints))
+    if not had_containers or (now or seen.setup).driver is FirewallDriver.NONE:
         return Wanted(why=_NOBODY)
     if mode is GuardMode.ANCHOR:
         return Wanted(anchor())

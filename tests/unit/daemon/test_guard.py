@@ -61,6 +61,22 @@ def test_a_full_guard_follows_netavark_s_files(tmp_path: Path) -> None:
     host.keep(body)
 
 
+def test_the_first_container_of_all_is_held_at_once(tmp_path: Path) -> None:
+    """Its file is enough: a look comes later."""
+    host = GuardHost(tmp_path)
+    driver = host.paths.netavark_state / "firewall-driver"
+    driver.unlink()
+
+    async def body() -> None:
+        host.look()
+        await host.reports(mode="off", why="no container needs rules on this host")
+        host.write("firewall-driver", "nftables")
+        host.container(1)
+        await host.reports(mode="full", ports=1, containers=1)
+
+    host.keep(body)
+
+
 def test_who_is_dead_is_not_held(tmp_path: Path) -> None:
     """A look that finds a container dead takes its port out, though its file stays."""
     host = GuardHost(tmp_path)
