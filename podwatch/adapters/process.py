@@ -14,6 +14,7 @@ import select
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from podwatch.adapters.files import open_regular
 from podwatch.formats.proc_files import (
@@ -30,6 +31,9 @@ from podwatch.formats.proc_files import (
 )
 from podwatch.words.cause import Process, Writer
 from podwatch.words.text import clean
+
+if TYPE_CHECKING:  # a command that watches nobody does not load it
+    from asyncio import AbstractEventLoop
 
 _FIRST_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO, linux/proc_ns.h
 NETWORKD_PIDS = Path("/sys/fs/cgroup/system.slice/systemd-networkd.service/cgroup.procs")
@@ -66,6 +70,22 @@ class Watched:
         self._known: dict[int, int] = {}
         self._held: dict[int, int] = {}
         self._poll = select.poll()
+        self._ends: select.epoll | None = None
+        self._loop: AbstractEventLoop | None = None
+        self._on_end: Callable[[], None] = _nothing
+
+    def listen(self, loop: "AbstractEventLoop", on_end: Callable[[], None]) -> None:
+        """From now on call `on_end`, on this loop, when one with a descriptor ends."""
+        self._loop, self._on_end, self._ends = loop, on_end, select.epoll()
+        for descriptor in self._held.values():
+            self._ends.register(descriptor, select.EPOLLIN)
+        loop.add_reader(self._ends.fileno(), self._hear)
+
+    def _hear(self) -> None:
+        if self._ends is not None:
+            for descriptor, _ in self._ends.poll(0):
+                self._ends.unregister(descriptor)  # it stays readable, and is told once
+            self._on_end()
 
     def follow(self, pids: set[int]) -> None:
         """Watch these processes, as they are now, and no other."""
@@ -81,6 +101,8 @@ class Watched:
                 continue
             self._held[pid] = descriptor
             self._poll.register(descriptor, select.POLLIN)
+            if self._ends is not None:
+                self._ends.register(descriptor, select.EPOLLIN)
         # A number stays with its process until that has ended. Others are read once the descriptors
         # are there: who has a number now has had it since.
         same = self._held.keys() - opened
@@ -104,6 +126,11 @@ class Watched:
         """Let go of all."""
         for pid in list(self._held):
             self._let_go(pid)
+        if self._ends is not None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.remove_reader(self._ends.fileno())
+            self._ends.close()
+            self._ends = None
 
     def __del__(self) -> None:
         """Let go of all, where nobody did."""
@@ -112,7 +139,11 @@ class Watched:
     def _let_go(self, pid: int) -> None:
         descriptor = self._held.pop(pid)
         self._poll.unregister(descriptor)
-        os.close(descriptor)
+        os.close(descriptor)  # and nobody is told of its end any more
+
+
+def _nothing() -> None:
+    """For whom nobody listens."""
 
 
 class Processes:

@@ -191,9 +191,21 @@ class Containers:
 
     # What is known of them.
 
+    def listen(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[], None]) -> None:
+        """From now on call `on_end`, on this loop, when the process of a container ends."""
+        self._watched.listen(loop, on_end)
+
     def alive(self) -> set[int]:
         """The processes of containers that have not ended."""
         return self._watched.alive()
+
+    def ended(self, setup: Setup, stamp: object = None) -> frozenset[str]:
+        """Those in a setup whose process has ended since podman was asked.
+
+        `stamp` is that of all state in it; None: that of the last look.
+        """
+        stamp = self._expected.stamp if stamp is None else stamp
+        return frozenset(self.census.ended(stamp, setup, self.alive()))
 
     def known(self, setup: Setup | None, alive: set[int]) -> Known:
         """What is known of the containers now; `alive` are their processes that have not ended.

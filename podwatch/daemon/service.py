@@ -32,6 +32,7 @@ from podwatch.daemon.loop import Loop
 from podwatch.daemon.names_watch import NamesWatch
 from podwatch.daemon.pause import PauseWatch, why_blocked
 from podwatch.daemon.settings import loopback
+from podwatch.daemon.who_runs import WhoRuns
 from podwatch.drivers import nftables
 from podwatch.report import logging
 from podwatch.report.events import Event
@@ -131,7 +132,12 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         return why_blocked(pause.now(), enabled=enabled, dry_run=dry_run)
 
     guard = Guard(
-        paths, config.restore.guard, against_a_guard, publisher.took_guard, publisher.complain
+        paths,
+        config.restore.guard,
+        against_a_guard,
+        publisher.took_guard,
+        publisher.complain,
+        who_runs=WhoRuns(paths, ended=host.containers.ended),
     )
     watchers["guard"] = guard.watch
     loop = Loop(host, hints, config, publisher, guard=guard, pause=pause.now, dry_run=dry_run)
@@ -178,6 +184,7 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, self._reload_config)
         try:
             lasts = self._attach(loop)
+            self.host.containers.listen(loop, self.guard.wake)
             await self._serve_metrics()
             self.host.remember()
             if self.host.copy.complaint:

@@ -2,28 +2,40 @@
 """Who runs at this moment, for the guard: read at each event, without a look and without podman.
 
 By netavark's state, or where it keeps none by podman's database of addresses; less those that a
-look has found dead.
+look has found dead, and those whose process has ended: netavark takes their network down only then,
+and where it keeps no state, podman lets go of their addresses last of all.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from podwatch.adapters.ipam import AddressBook
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
-from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, taken_in
+from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, keeps_state, less, taken_in
 from podwatch.drivers.nftables import MARKS
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import Setup
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Verdict
 
+Ended = Callable[[Setup, object], Collection[str]]
+"""Those in a setup whose process has ended; the stamp is that of its state, None without state."""
+
 
 class WhoRuns:
     """What looks have `seen`, and what is so by now. `clock` counts seconds."""
 
-    def __init__(self, paths: Paths, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        ended: Ended = lambda *_: (),
+    ) -> None:
         self.seen = Seen()
+        self._ended = ended
         self._state = StateDirectory(paths.netavark_state)
         self._book = AddressBook(paths.addresses)
         self._clock = clock
@@ -36,13 +48,15 @@ class WhoRuns:
 
     def now(self) -> Setup | None:
         """Who runs; None where that is not known."""
-        try:
-            if self.seen.by_state:
-                now = alive_now(self.seen, self._state.read(), None)
+        now, stamp = None, None
+        with suppress(Unreadable):
+            state = self._state.read()
+            if keeps_state(self.seen, state):
+                now, stamp = alive_now(self.seen, state, None), self._state.stamp
             else:
                 now = alive_now(self.seen, None, self._book.read())
-        except Unreadable:
-            now = None
+        if now is not None:
+            now = less(now, self._ended(now, stamp))
         if now is not None and not now.bad_files:
             self._unknown_since = None
         elif self._unknown_since is None:

@@ -2,12 +2,12 @@
 """What the guard has to hold: everything that is expected, and nothing that is not. Pure.
 
 A guard that knows too much is worse than none: it would send a port to a container that has gone.
-So it holds what netavark's state has now, but for containers that are known to be dead, and what
-can be read no more it forgets after half a minute. It is filled from what is expected, never from
-what is observed: what somebody has taken away it holds all the more.
+So it holds what netavark's state has now, but for containers that are known to be dead or whose
+process has ended, and what can be read no more it forgets after half a minute. It is filled from
+what is expected, never from what is observed: what somebody has taken away it holds all the more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from podwatch.drivers.guard import anchor, guard
@@ -63,14 +63,20 @@ def taken_in(seen: Seen, whole: Setup | None, alive: Setup | None, *, marks: boo
     )
 
 
+def keeps_state(seen: Seen, state: Setup) -> bool:
+    """Whether who runs is netavark's to say: it has written `state`, though no look has seen any.
+
+    So the very first container of a host is held as soon as any other.
+    """
+    return seen.by_state or state.driver is not FirewallDriver.UNKNOWN
+
+
 def alive_now(seen: Seen, state: Setup | None, book: Addresses | None) -> Setup | None:
-    """Who runs now, by netavark's `state`, or without it by podman's `book` of addresses.
+    """Who runs now, by netavark's `state`; where it keeps none, by podman's `book` of addresses.
 
     None where that is not known.
     """
-    if seen.by_state:
-        if state is None:
-            return None
+    if state is not None:
         ends = (
             end
             for end in state.endpoints
@@ -78,6 +84,8 @@ def alive_now(seen: Seen, state: Setup | None, book: Addresses | None) -> Setup 
             or seen.dead[end.container_id] != state.stamps.get(end.container_id)
         )
         return replace(state, endpoints=tuple(ends))
+    if seen.by_state:
+        return None
     if seen.setup is None or book is None:
         return seen.setup
     ends = (
@@ -87,6 +95,14 @@ def alive_now(seen: Seen, state: Setup | None, book: Addresses | None) -> Setup 
         <= set(book.get(end.network_name, {}).get(end.container_id, ()))
     )
     return replace(seen.setup, endpoints=tuple(ends))
+
+
+def less(setup: Setup, ended: Collection[str]) -> Setup:
+    """A setup without the containers whose process has `ended`."""
+    if not ended:
+        return setup
+    ends = (end for end in setup.endpoints if end.container_id not in ended)
+    return replace(setup, endpoints=tuple(ends))
 
 
 def wanted(
@@ -107,7 +123,8 @@ def wanted(
         return Wanted(why=against or "switched off (restore.guard)")
     if seen.setup is None:
         return Wanted(why=_NOT_YET)
-    if not seen.had_containers or seen.setup.driver is FirewallDriver.NONE:
+    had_containers = seen.had_containers or (now is not None and bool(now.endpoints))
+    if not had_containers or (now or seen.setup).driver is FirewallDriver.NONE:
         return Wanted(why=_NOBODY)
     if mode is GuardMode.ANCHOR:
         return Wanted(anchor())

@@ -105,10 +105,9 @@ class Client:
             argv: the program and its arguments.
             options: further arguments of subprocess.Popen.
         """
+        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True}
         process: subprocess.Popen[str]
-        process = subprocess.Popen(
-            [*_TIED_TO_US, *self.enter, *argv], stdin=subprocess.DEVNULL, text=True, **options
-        )
+        process = subprocess.Popen([*_TIED_TO_US, *self.enter, *argv], **settings | options)
         return process
 
     def http(

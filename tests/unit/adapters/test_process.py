@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who did it, asked of the real /proc, and of one of the test's own."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -163,6 +164,26 @@ def test_who_is_watched_has_not_ended(held: int, monkeypatch: pytest.MonkeyPatch
         assert watched.alive() == set()
         other.kill()
     watched.close()
+
+
+def test_the_end_of_who_is_watched_is_heard_once() -> None:
+    """Of those who were followed before somebody listened, and of those after; of nobody else."""
+    watched, ends = Watched(), asyncio.Queue[None]()
+
+    async def body() -> None:
+        with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+            watched.follow({one.pid})
+            watched.listen(asyncio.get_running_loop(), lambda: ends.put_nowait(None))
+            watched.follow({one.pid, other.pid})
+            for child, left in ((one, {other.pid}), (other, set())):
+                child.kill()
+                await ends.get()
+                assert watched.alive() == left
+            await asyncio.sleep(0)
+            assert ends.empty()
+        watched.close()
+
+    asyncio.run(asyncio.wait_for(body(), 30))
 
 
 def test_who_is_watched_is_not_read_again() -> None:

@@ -61,6 +61,7 @@ class GuardHost:
     def __init__(self, tmp_path: Path, mode: GuardMode = GuardMode.FULL) -> None:
         self.nft = FakeNft()
         self.now, self.against = 1000.0, ""
+        self.ended: set[str] = set()
         self.sections: list[dict[str, Any]] = []
         self.complaints: list[str] = []
         self.conf = tmp_path / "nftables.conf"
@@ -82,7 +83,7 @@ class GuardHost:
                 fresh=lambda: f"podwatch-guard-00{next(names):x}",
             ),
             files=NftFiles((self.conf,)),
-            who_runs=WhoRuns(self.paths, lambda: self.now),
+            who_runs=WhoRuns(self.paths, lambda: self.now, ended=lambda *_: self.ended),
         )
 
     def _complain(self, error: PodwatchError) -> None:

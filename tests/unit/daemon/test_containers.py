@@ -2,7 +2,8 @@
 """podman's containers: when podman is asked, and whom they say runs, on a clock that jumps."""
 
 import asyncio
-from dataclasses import dataclass, field
+import subprocess
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import SimpleNamespace
@@ -210,6 +211,29 @@ def test_who_is_listed_and_whose_process_is_there_surely_runs() -> None:
         podman.containers.close()
 
     run(body())
+
+
+def test_whose_process_ends_is_known_at_once() -> None:
+    """While its state is that with which podman listed it: written anew, it may have started."""
+    podman = FakePodman()
+
+    async def body() -> None:
+        ends = asyncio.Event()
+        podman.containers.listen(asyncio.get_running_loop(), ends.set)
+        with subprocess.Popen(["sleep", "60"]) as child:
+            podman.listed = {WEB: Container(WEB, "web", pid=child.pid)}
+            setup = podman.set_up(WEB)
+            await podman.containers.ask()
+            assert podman.containers.ended(setup) == frozenset()
+            child.kill()
+            await ends.wait()
+        assert podman.containers.ended(setup) == {WEB}
+        assert podman.containers.ended(setup, "another") == {WEB}
+        anew = replace(setup, stamps={WEB: "another"})
+        assert podman.containers.ended(anew, "another") == frozenset()
+        podman.containers.close()
+
+    asyncio.run(asyncio.wait_for(body(), 30))
 
 
 def test_who_is_not_listed_lives_where_the_kernel_has_his_address() -> None:

@@ -61,6 +61,22 @@ def test_a_full_guard_follows_netavark_s_files(tmp_path: Path) -> None:
     host.keep(body)
 
 
+def test_the_first_container_of_all_is_held_at_once(tmp_path: Path) -> None:
+    """Its file is enough: a look comes later."""
+    host = GuardHost(tmp_path)
+    driver = host.paths.netavark_state / "firewall-driver"
+    driver.unlink()
+
+    async def body() -> None:
+        host.look()
+        await host.reports(mode="off", why="no container needs rules on this host")
+        host.write("firewall-driver", "nftables")
+        host.container(1)
+        await host.reports(mode="full", ports=1, containers=1)
+
+    host.keep(body)
+
+
 def test_who_is_dead_is_not_held(tmp_path: Path) -> None:
     """A look that finds a container dead takes its port out, though its file stays."""
     host = GuardHost(tmp_path)
@@ -76,6 +92,23 @@ def test_who_is_dead_is_not_held(tmp_path: Path) -> None:
         alive = tuple(end for end in whole.endpoints if end.container_id != dead)
         host.look(alive=whole.__class__(whole.driver, whole.networks, alive, stamps=whole.stamps))
         await host.reports(ports=1)
+
+    host.keep(body)
+
+
+def test_whose_process_has_ended_is_not_held(tmp_path: Path) -> None:
+    """Its port goes before netavark takes its file away, or though nobody ever does."""
+    host = GuardHost(tmp_path)
+    host.container(1)
+    host.container(2)
+
+    async def body() -> None:
+        host.look()
+        await host.reports(ports=2)
+        host.ended.add(f"{1:064x}")
+        host.guard.wake()
+        await host.reports(ports=1)
+        assert host.nft.done[-1] == ("delete element inet podwatch-guard-0010 ports4 { tcp . 1 }\n")
 
     host.keep(body)
 

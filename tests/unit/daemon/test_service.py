@@ -86,6 +86,9 @@ class FakeGuard:
         """Take over a mode."""
         self.done.append(f"guard {mode}")
 
+    def wake(self) -> None:
+        """Look at who runs."""
+
     def refuse(self) -> None:
         """Go without one."""
         self.done.append("no guard")
@@ -116,6 +119,7 @@ class FakeWorld:
             looker=SimpleNamespace(is_outdated=lambda: self.outdated),
             permanent=SimpleNamespace(is_outdated=lambda: self.networks_changed),
             installed=SimpleNamespace(lock=lock),
+            containers=SimpleNamespace(listen=lambda *_: None),
         )
         publisher: Any = SimpleNamespace(
             reported=self.reported,

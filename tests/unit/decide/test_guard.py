@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, taken_in, wanted
+from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, keeps_state, less, taken_in, wanted
 from podwatch.drivers.guard import anchor
 from podwatch.words.guard import GuardMode, Held
 from podwatch.words.network import BadFile, Endpoint, FirewallDriver, PortMapping, Setup
@@ -133,6 +133,25 @@ def test_a_look_that_knows_nothing_changes_nothing() -> None:
     assert taken_in(SEEN, BOTH, None, marks=True) is SEEN
     assert not taken_in(SEEN, BOTH, BOTH, marks=False).marks
     assert taken_in(SEEN, BOTH, BOTH, marks=True).marks
+
+
+def test_whose_process_has_ended_is_left_out() -> None:
+    """Its network is taken down in a moment, or never."""
+    assert less(BOTH, {"web"}) == replace(BOTH, endpoints=(DB,))
+    assert less(BOTH, ()) is BOTH
+
+
+def test_netavark_s_state_counts_as_soon_as_it_is_there() -> None:
+    """The first container of a host is held before any look has seen it."""
+    empty = taken_in(
+        Seen(), Setup(FirewallDriver.UNKNOWN), Setup(FirewallDriver.UNKNOWN), marks=False
+    )
+    assert not keeps_state(empty, Setup(FirewallDriver.UNKNOWN))
+    assert keeps_state(empty, BOTH)
+    assert keeps_state(SEEN, Setup(FirewallDriver.UNKNOWN))
+    want = wanted(GuardMode.FULL, empty, alive_now(empty, BOTH, None), None)
+    assert want.held == full()
+    assert wanted(GuardMode.FULL, empty, None, None).held is None
 
 
 def test_where_the_state_is_not_known_nobody_is() -> None:
