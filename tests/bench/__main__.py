@@ -85,7 +85,7 @@ def main() -> int:
     answers = found.get("answers_ms", {}).values()
     is_fast = is_fast and all(answer <= MAX_ANSWER_MS for answer in answers)
     is_fast = is_fast and _is_soon_back(found.get("back_ms")) and _is_cheap(found)
-    is_kept = _keeps(asked, guard_run.SHORT, date)
+    is_kept = _keeps(asked, replace(guard_run.SHORT, suites=(asked.suite,)), date)
     return 0 if is_fast and is_kept else 1
 
 
@@ -96,6 +96,7 @@ def _keeps(asked: argparse.Namespace, plan: guard_run.Plan, date: str) -> bool:
         suites=asked.guard_suites or plan.suites,
         counts=asked.guard_containers or plan.counts,
         repeat=plan.repeat if asked.guard_repeat is None else asked.guard_repeat,
+        ports=plan.ports if asked.guard_ports is None else asked.guard_ports,
     )
     if not plan.repeat:
         return True
@@ -138,6 +139,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--guard-suites", type=lambda text: tuple(text.split(",")))
     parser.add_argument("--guard-containers", type=lambda text: tuple(_numbers(text)))
+    parser.add_argument(
+        "--guard-ports", type=lambda text: tuple(_numbers(text)), help="what it costs at so many"
+    )
     parser.add_argument("--guard-repeat", type=int, help="how often; 0 leaves the guard out")
     return parser.parse_args()
 

@@ -41,11 +41,19 @@ class Measured:
     strikes: list[Strike] = field(default_factory=list)
     costs: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def written(self) -> dict[str, Any]:
-        """All of it for JSON."""
-        strikes = [asdict(strike) for strike in self.strikes]
-        return {"machines": self.machines, "strikes": strikes, "costs": self.costs}
+    def written(self, date: str) -> str:
+        """All of it as JSON, a line for each measurement."""
+        head = {"date": date, "machines": self.machines}
+        lists = {
+            name: ",\n".join(f"  {json.dumps(each)}" for each in found)
+            for name, found in (
+                ("costs", self.costs),
+                ("strikes", [asdict(strike) for strike in self.strikes]),
+            )
+        }
+        parts = [f'"{name}": {json.dumps(told)}' for name, told in head.items()]
+        parts += [f'"{name}": [\n{told}\n ]' for name, told in lists.items()]
+        return "{\n " + ",\n ".join(parts) + "\n}\n"
 
     @property
     def broken(self) -> list[str]:
@@ -91,9 +99,6 @@ def measure(plan: Plan, say: Callable[[str], None], keep: Callable[[Measured], N
     """Measure all that is planned; `keep` is given what there is, again and again."""
     found = Measured()
     for suite in plan.suites:
-        for ports in plan.ports:
-            say(f"what the guard costs on {suite} with {ports} ports")
-            found.costs.append({"suite": suite, **guard_cost.cost(build(suite), ports)})
         for count in plan.counts:
             say(f"a host of {suite} with {count} containers")
             with guard.host_of(suite, count) as bench:
@@ -103,11 +108,14 @@ def measure(plan: Plan, say: Callable[[str], None], keep: Callable[[Measured], N
                     say(f"{where}, {strike.mode}: {summed([strike]).cell}")
                     found.strikes.append(strike)
                     keep(found)
+        for ports in plan.ports:
+            say(f"what the guard costs on {suite} with {ports} ports")
+            found.costs.append({"suite": suite, **guard_cost.cost(build(suite), ports)})
+            keep(found)
     return found
 
 
 def write(directory: Path, date: str, found: Measured) -> None:
     """Write guard.json and guard.md."""
-    document = {"date": date, "guard": found.written}
-    (directory / "guard.json").write_text(json.dumps(document, indent=1) + "\n")
+    (directory / "guard.json").write_text(found.written(date))
     (directory / "guard.md").write_text(f"Measured on {date}.\n\n{found.text}")

@@ -28,7 +28,7 @@ from podwatch.drivers.guard import anchor, changed, guard, made_anew
 from podwatch.words.guard import FAMILY, Held
 
 NAME = "podwatch-guard-bench"
-PACKETS = 10_000
+PACKETS = 4_000
 ROUNDS, UPDATES = 9, 15
 CLOSED = 53
 _OUTSIDE, _ROUTER = "192.0.2.2", "192.0.2.1"

@@ -10,6 +10,6 @@ the services of the machine that runs the tests.
 
 The rooms, each using only the ones before it: ``errors``; ``mirror``, ``needs`` and ``rootfs``
 (what is booted); ``machine`` (booting and halting it); ``client`` and ``watch`` (the view from
-outside); ``host`` (commands inside); ``containers`` (what runs on it); ``fixtures`` (the pytest
-plugin).
+outside); ``host`` (commands inside); ``containers`` (what runs on it); ``losses`` (which
+connections are lost meanwhile); ``fixtures`` (the pytest plugin).
 """

@@ -113,7 +113,7 @@ async def keep(address: str, port: int, count: int) -> None:
         "opened": count,
         "broken": sum(bool(connection.why) for connection in kept),
         "why": Counter(connection.why for connection in kept if connection.why),
-        "longest_ms": max(connection.longest for connection in kept) * 1000,
+        "longest_ms": round(max(connection.longest for connection in kept) * 1000, 1),
     }
     sys.stdout.write(json.dumps(report) + "\n")
 

@@ -203,4 +203,4 @@ class Losing:
 
 def _counted(watch: Watch) -> New:
     asked = sum(report.exchanges for report in watch.reports.values())
-    return New(asked, watch.failures, watch.longest_ms)
+    return New(asked, watch.failures, round(watch.longest_ms, 1))

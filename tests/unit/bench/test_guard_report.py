@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmark says of the guard."""
 
+import json
+
 from tests.bench.guard_report import Strike, broken_promises, summed, table
 from tests.bench.guard_run import Measured
 from tests.lab.losses import Kept, Losses, New
@@ -107,4 +109,7 @@ def test_the_text_tells_losses_memory_and_costs() -> None:
     last = "| trixie | 10 | last | 10.00 | 10.00 (1.00×) | 11.00 (1.10×) |"
     assert f"{last} 100,000 / 100,000 / 90,909 |" in found.text
     assert "one port out 1.0 + 1.0 ms" in found.text
-    assert found.written["strikes"][0]["losses"]["new_in"]["asked"] == 300
+    document = json.loads(found.written("2026-11-27"))
+    assert document["date"] == "2026-11-27"
+    assert document["strikes"][0]["losses"]["new_in"]["asked"] == 300
+    assert document["costs"] == found.costs
