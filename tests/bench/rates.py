@@ -33,6 +33,7 @@ ROUNDS, UPDATES = 9, 15
 CLOSED = 53
 _OUTSIDE, _ROUTER = "192.0.2.2", "192.0.2.1"
 _CLONE_NEWNET = 0x40000000
+_PR_SET_PDEATHSIG = 1
 
 
 def _neighbour() -> int:
@@ -40,6 +41,7 @@ def _neighbour() -> int:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         _libc().unshare(_CLONE_NEWNET)
         os.write(writing, b"x")
         signal.pause()
