@@ -88,10 +88,8 @@ for name in iptables ip6tables; do echo $1 >bridge-nf-call-$name; done
 """
 CHAINS = (
     "PREROUTING",
-    "OUTPUT",
     "POSTROUTING",
     "NETAVARK-ISOLATION-2",
-    "nv_2f259bab_10_88_0_0_nm16",
     "nv_2f259bab_10_88_0_0_nm16_dnat",
 )
 OTHERS = [
@@ -176,6 +174,10 @@ class Trial:
             self.stage.run("sh", "-euc", _SHOW_TO_RULES, "sh", f"{is_seen:d}")
             sure = {ask for ask in self.asks if before and before[ask, is_seen] != NO_ANSWER}
             answers = self.world.ask(self.asks, sure)
+            if before is None:
+                # At first contact a packet may be lost while addresses are resolved.
+                silent = [ask for ask, said in answers.items() if said == NO_ANSWER]
+                answers |= self.world.ask(silent)
             found.update(((ask, is_seen), answer) for ask, answer in answers.items())
         return found
 
