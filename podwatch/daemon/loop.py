@@ -9,8 +9,7 @@ middle of a look. What is told to the world goes through the Publisher.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from podwatch.daemon.config import Config
@@ -18,6 +17,7 @@ from podwatch.daemon.guard import Guard
 from podwatch.daemon.hints import Hints
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import Pause, why_blocked
+from podwatch.daemon.reporting import reporting
 from podwatch.decide import policy
 from podwatch.decide.decision import NEVER, Decision, Memory
 from podwatch.decide.kinds import LINKS, NAMES, is_quick
@@ -49,23 +49,6 @@ _STOPPED_S = 1.5
 
 _ACT_S = 300.0
 """More than a repair can take besides its reloads: a renewal before it, podman and tools asked."""
-
-
-@contextmanager
-def _reporting(report: Callable[[], None], *, after_s: float) -> Iterator[None]:
-    """Call `report` once: when what is done inside is over, or `after_s` seconds from now."""
-    todo = [report]
-
-    def report_once() -> None:
-        while todo:
-            todo.pop()()
-
-    timer = asyncio.get_running_loop().call_later(after_s, report_once)
-    try:
-        yield
-    finally:
-        timer.cancel()
-        report_once()
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +298,7 @@ class Loop:
     ) -> None:
         """Restore by one means, and report: first the loss, then what came of it."""
         began = self.clock()
-        with _reporting(report, after_s=_QUICK_S if is_quick(method) else 0.0):
+        with reporting(report, after_s=_QUICK_S if is_quick(method) else 0.0):
             outcome = await self._restore(method, decision, look)
             ended = self.clock()
             self._take_hints()

@@ -11,8 +11,8 @@ import pytest
 from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
-from podwatch.daemon.loop import _reporting
 from podwatch.daemon.pause import Pause
+from podwatch.daemon.reporting import reporting
 from podwatch.daemon.settings import Look, Restore
 from podwatch.words.cause import Writer
 from podwatch.words.errors import StateUnreadable
@@ -407,11 +407,11 @@ def test_a_loss_is_reported_once(after_s: float, *, before: bool) -> None:
 
     async def body() -> None:
         reported: list[int] = []
-        with _reporting(lambda: reported.append(1), after_s=after_s):
+        with reporting(lambda: reported.append(1), after_s=after_s):
             for _ in range(10):
                 await asyncio.sleep(0)
             assert bool(reported) is before
-        with pytest.raises(KeyError), _reporting(lambda: reported.append(2), after_s=after_s):
+        with pytest.raises(KeyError), reporting(lambda: reported.append(2), after_s=after_s):
             raise KeyError
         await asyncio.sleep(0)
         assert reported == [1, 2]
