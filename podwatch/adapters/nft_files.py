@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files that nftables.service loads: whether a saved guard is in one of them.
 
+Which these are says its unit, and whatever drop-in it has.
+
 Who saves the whole ruleset there (nft list ruleset > /etc/nftables.conf) saves the guard with it,
 and as long as a guard of that name is podwatch's own, the file is refused as a whole.
 """
@@ -16,10 +18,23 @@ from podwatch.adapters.files import read_whole
 from podwatch.words.errors import Unreadable
 from podwatch.words.guard import PREFIX
 
-FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
-"""Debian's and Fedora's."""
+_UNIT = "nftables.service"
+FILES = (
+    Path("/etc/nftables.conf"),  # Debian's
+    Path("/etc/sysconfig/nftables.conf"),  # Fedora's
+    *(
+        Path(directory, name)
+        for directory in ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
+        for name in (_UNIT, f"{_UNIT}.d/*.conf")
+    ),
+)
 
-_INCLUDE = re.compile(r'^\s*include\s+"([^"]+)"', re.MULTILINE)
+_INCLUDE = re.compile(
+    r'(?:^|;)\s*include\s+"([^"]+)"|^\s*Exec\w+\s*=.*?\s(?:-f|--file)[\s=]*([^\s;"\']+)',
+    re.MULTILINE,
+)
+"""What nft includes, and what a unit has nft load."""
+
 _NAME = re.compile(re.escape(PREFIX) + "[0-9a-f]+")
 _LIMIT_BYTES = 32 * 1024 * 1024
 _MAX_FILES = 64
@@ -36,7 +51,7 @@ class NftFiles:
         """The guards that are saved there: each name with a file that has it."""
         found: dict[str, Path] = {}
         known: dict[Path, tuple[object, frozenset[str], tuple[str, ...]]] = {}
-        queue = list(self._files)
+        queue = [path for file in self._files for path in _included(str(file))]
         for path in map(Path, map(os.path.realpath, queue)):
             if path in known or (stamp := _stamp(path)) is None or len(known) == _MAX_FILES:
                 continue
@@ -51,9 +66,9 @@ class NftFiles:
     @property
     def directories(self) -> tuple[Path, ...]:
         """Where they are: where something changes when one of them does."""
-        files = {*map(Path, map(os.path.realpath, self._files)), *self._known}
-        includes = (pattern for known in self._known.values() for pattern in known[2])
-        return tuple(sorted({*(path.parent for path in files), *map(_directory, includes)}))
+        patterns = [*map(str, self._files)]
+        patterns += (pattern for known in self._known.values() for pattern in known[2])
+        return tuple(sorted({*(path.parent for path in self._known), *map(_directory, patterns)}))
 
 
 def _stamp(path: Path) -> object:
@@ -70,7 +85,8 @@ def _read(path: Path) -> tuple[frozenset[str], tuple[str, ...]]:
         text = read_whole(path, limit_bytes=_LIMIT_BYTES) or ""
     except Unreadable:
         return frozenset(), ()
-    return frozenset(_NAME.findall(text)), tuple(_INCLUDE.findall(text)[:_MAX_FILES])
+    includes = tuple(one or other for one, other in _INCLUDE.findall(text)[:_MAX_FILES])
+    return frozenset(_NAME.findall(text)), includes
 
 
 def _included(pattern: str) -> Iterator[Path]:

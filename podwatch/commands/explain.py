@@ -13,17 +13,16 @@ from podwatch.adapters.sockets import bound
 from podwatch.commands.once import settled_look
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
+from podwatch.daemon.host import Host
 from podwatch.daemon.service import look_once
-from podwatch.decide.census import living
 from podwatch.decide.explain import explain
 from podwatch.decide.facts import facts, with_sockets
 from podwatch.decide.guard_hops import PLACE as GUARD
 from podwatch.decide.guard_hops import with_guard
 from podwatch.decide.reload_costs import notes_of
-from podwatch.drivers.guard import guard
 from podwatch.report.status import read_status, why_not_running
-from podwatch.words.errors import PodwatchError, RulesUnreadable, StateUnreadable
-from podwatch.words.guard import GuardMode
+from podwatch.words.errors import PodwatchError, RulesUnreadable, Unreadable
+from podwatch.words.guard import FAMILY, GuardMode
 from podwatch.words.network import Container
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean
@@ -65,7 +64,7 @@ class Seen:
 async def look(paths: Paths, config: Config, target: str = "") -> Seen:
     """Look once, and tell all that there is to tell; `target` as for `chosen`.
 
-    Raises StateUnreadable where there is no state to tell of.
+    Raises Unreadable where there is no state to tell of.
     """
     host = await look_once(config, paths)
     try:
@@ -82,24 +81,24 @@ async def look(paths: Paths, config: Config, target: str = "") -> Seen:
         sockets = await asyncio.to_thread(read_sockets, pids, await asyncio.to_thread(bound))
         kernel = with_sockets(facts(snapshot), sockets)
         found = explain(snapshot, kernel, _port(target, snapshot.containers))
-        ways = list(_guarded(found, snapshot, paths))
+        ways = await _guarded(found, snapshot, host)
         return Seen(ways, snapshot.containers, notes_of(snapshot), snapshot)
     finally:
         host.close()
 
 
-def _guarded(found: Iterable[Way], snapshot: Snapshot, paths: Paths) -> Iterable[Way]:
+async def _guarded(found: Sequence[Way], snapshot: Snapshot, host: Host) -> Sequence[Way]:
     """The ways, with what the daemon's guard does for those that are broken."""
     try:
-        document = read_status(paths.status)
-    except StateUnreadable:
+        document = read_status(host.installed.paths.status)
+        told = document["guard"]
+        is_there = told["mode"] == GuardMode.FULL and not why_not_running(document, time.time())
+        if snapshot.setup is None or not is_there:
+            return found
+        listing = await host.nft.list_table(FAMILY, told["table"])
+    except Unreadable:
         return found
-    told = document["guard"]
-    is_there = told["mode"] == GuardMode.FULL and not why_not_running(document, time.time())
-    if snapshot.setup is None or not is_there:
-        return found
-    alive = living(snapshot.setup, snapshot.containers)
-    return with_guard(found, guard(alive, marks=False), told["table"])
+    return list(with_guard(found, snapshot.setup, told["table"], listing))
 
 
 def is_about_firewalld(target: str, containers: Containers) -> bool:

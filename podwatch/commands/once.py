@@ -8,9 +8,11 @@ is handed to them.
 import asyncio
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from podwatch import __version__
+from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.lock import hold
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.units import UnitWatch
@@ -24,10 +26,13 @@ from podwatch.decide.census import living
 from podwatch.decide.decision import Memory
 from podwatch.decide.leftovers import candidates, leftovers
 from podwatch.decide.ways import with_ways
+from podwatch.drivers.forwarding import parse_chains
 from podwatch.drivers.saved import without
 from podwatch.report.dhcp import section
 from podwatch.report.document import document, with_dhcp
-from podwatch.report.status import SCHEMA
+from podwatch.report.status import SCHEMA, read_status
+from podwatch.words.errors import RestoreFailed, StateUnreadable
+from podwatch.words.guard import FAMILY, is_guard
 from podwatch.words.network import Setup
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean, counted
@@ -76,10 +81,35 @@ async def restore(paths: Paths, config: Config, *, dry_run: bool, stale: bool) -
     try:
         state = await restore_host(host, config, dry_run=dry_run)
         if stale:
+            await take_away_copies(host.nft, paths.status, dry_run=dry_run)
             state = await take_away(host, dry_run=dry_run)
         return state
     finally:
         host.close()
+
+
+async def take_away_copies(nft: Nftables, status: Path, *, dry_run: bool) -> None:
+    """Take away copies of the guard that are nobody's, and print each.
+
+    Somebody saved one, and loaded it without its flag: it forwards to where containers were then.
+    One that is owned the kernel keeps; the daemon's own is named in its `status`. Raises
+    RulesUnreadable.
+    """
+    try:
+        present = f"{FAMILY} {read_status(status)['guard']['table']}"
+    except StateUnreadable:
+        present = ""
+    chains = parse_chains(await nft.list_chains())
+    for table in sorted({chain.table for chain in chains if is_guard(chain.table)} - {present}):
+        if dry_run:
+            print(f"left over, unless a program owns it: table {clean(table)}")
+            continue
+        try:
+            await nft.apply(f"delete table {table}\n")
+        except RestoreFailed as exc:
+            print(f"kept: table {clean(table)}: {exc}")
+        else:
+            print(f"taken away: table {clean(table)}, a copy of a guard")
 
 
 async def take_away(host: Host, *, dry_run: bool) -> State:

@@ -14,9 +14,7 @@ from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import table_exists
 from podwatch.drivers.guard import COUNTER, changed, made_anew
 from podwatch.words.errors import RestoreFailed, Unreadable
-from podwatch.words.guard import FAMILY, PREFIX, Held
-
-_THREAD = "podwatch-guard"
+from podwatch.words.guard import FAMILY, PREFIX, THREAD, Held
 
 
 class Nft(Protocol):
@@ -40,7 +38,7 @@ class GuardTable:
 
     def __init__(
         self,
-        make: Callable[[], Nft] = lambda: Nftables(_THREAD),
+        make: Callable[[], Nft] = lambda: Nftables(THREAD),
         *,
         is_there: Callable[[str, str], bool] = table_exists,
         fresh: Callable[[], str] = lambda: PREFIX + os.urandom(2).hex(),

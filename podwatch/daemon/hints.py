@@ -30,7 +30,7 @@ from podwatch.words.cause import (
     other,
     why_looked,
 )
-from podwatch.words.guard import is_guard
+from podwatch.words.guard import THREAD, is_guard
 from podwatch.words.snapshot import Part
 
 _FIREWALLD_TABLES = frozenset({"inet firewalld", "inet firewalld_policy_drop"})
@@ -125,7 +125,8 @@ class Hints:
 
     def on_change(self, change: Change) -> None:
         """Somebody committed an nftables transaction."""
-        if all(map(is_guard, change.tables)):
+        is_own = change.writer.name in (self._own_name, THREAD)
+        if is_own and all(map(is_guard, change.tables)):
             return
         if not change.tables <= _FIREWALLD_TABLES | self._tables:
             self._others_changed(change.deleted)

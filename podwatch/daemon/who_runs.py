@@ -13,10 +13,11 @@ from contextlib import suppress
 from podwatch.adapters.ipam import AddressBook
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
+from podwatch.decide.exemptions import exemption
 from podwatch.decide.guard import PATIENCE_S, Seen, alive_now, keeps_state, less, taken_in
 from podwatch.drivers.nftables import MARKS
 from podwatch.words.errors import Unreadable
-from podwatch.words.network import Setup
+from podwatch.words.network import Isolation, Setup
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Verdict
 
@@ -44,7 +45,12 @@ class WhoRuns:
     def take_in(self, snapshot: Snapshot, verdict: Verdict) -> None:
         """Take in a look."""
         marks = self.seen.marks if snapshot.rules is None else MARKS in snapshot.rules.traits
-        self.seen = taken_in(self.seen, snapshot.setup, verdict.setup, marks=marks)
+        exempt = self.seen.exempt
+        if verdict.setup is not None and snapshot.rules is not None and not verdict.missing_rules:
+            networks = verdict.setup.networks.values()
+            isolates = any(network.isolation is not Isolation.NEVER for network in networks)
+            exempt = exemption(verdict.rules, snapshot.rules, isolates=isolates)
+        self.seen = taken_in(self.seen, snapshot.setup, verdict.setup, marks=marks, exempt=exempt)
 
     def now(self) -> Setup | None:
         """Who runs; None where that is not known."""

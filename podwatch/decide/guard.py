@@ -30,7 +30,8 @@ class Seen:
 
     `setup` is that of the containers that ran at the last look that knew it, None before there was
     one. `dead` are those that did not, each with the stamp of its state: written anew, it lives.
-    `marks` as for `guard`. `by_state`: netavark keeps state.
+    `marks` as for `guard`. `by_state`: netavark keeps state. `exempt` is a rule of somebody else's
+    with which a full guard would do harm.
     """
 
     setup: Setup | None = None
@@ -38,6 +39,7 @@ class Seen:
     marks: bool = False
     by_state: bool = False
     had_containers: bool = False
+    exempt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,9 @@ class Wanted:
     why: str = ""
 
 
-def taken_in(seen: Seen, whole: Setup | None, alive: Setup | None, *, marks: bool) -> Seen:
+def taken_in(
+    seen: Seen, whole: Setup | None, alive: Setup | None, *, marks: bool, exempt: str = ""
+) -> Seen:
     """What is known after a look of all that is set up (`whole`), and of who is `alive` of it."""
     if whole is None or alive is None:
         return seen
@@ -60,6 +64,7 @@ def taken_in(seen: Seen, whole: Setup | None, alive: Setup | None, *, marks: boo
         marks,
         bool(whole.state_dir),
         seen.had_containers or bool(alive.endpoints),
+        exempt,
     )
 
 
@@ -128,6 +133,8 @@ def wanted(
         return Wanted(why=_NOBODY)
     if mode is GuardMode.ANCHOR:
         return Wanted(anchor())
+    if seen.exempt:
+        return Wanted(anchor(), f"an anchor only, as {seen.exempt}")
     if now is None:
         if before is not None and unknown_s < PATIENCE_S:
             return Wanted(before)
@@ -136,6 +143,8 @@ def wanted(
         return Wanted(anchor(), "netavark's state is gone: it holds no port")
     if now.driver not in _FULL:
         return Wanted(anchor(), f"with the driver {now.driver} it is an anchor only")
+    if not (now.endpoints or now.bad_files):
+        return Wanted(anchor())
     held = guard(now, marks=seen.marks)
     bad = {file.container_id for file in now.bad_files} - {""}
     if bad and before is not None and unknown_s < PATIENCE_S:

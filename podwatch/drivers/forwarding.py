@@ -15,7 +15,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from podwatch.words.guard import is_guard
 from podwatch.words.names import Askers
 from podwatch.words.network import Endpoint, Network, Setup, Subnet
 from podwatch.words.way import BaseChain
@@ -69,11 +68,10 @@ _HANDLE = re.compile(r" # handle \d+$")
 def is_of_others(chain: BaseChain, own: Iterable[str], hooks: Iterable[str] = HOOKS) -> bool:
     """Whether IP packets pass a chain at one of the hooks that is neither firewalld's nor `own`.
 
-    Nor is it the guard's, which drops what netavark does, too. firewalld accepts what is in its
-    zone trusted, and what it forwards ports for.
+    firewalld accepts what is in its zone trusted, and what it forwards ports for.
     """
     family, _, name = chain.table.partition(" ")
-    is_ours = chain.table in own or name.startswith(_FIREWALLD) or is_guard(chain.table)
+    is_ours = chain.table in own or name.startswith(_FIREWALLD)
     return chain.hook in hooks and family in _FAMILIES and not is_ours
 
 

@@ -194,7 +194,7 @@ def _frame(networks: list[Network], *, marks: bool, by_network: bool) -> str:
         for name, version, rules in (("carry4", 4, _CARRY4), ("carry6", 6, _CARRY6))
     )
     out = "".join(_out(network, subnet, by_network=by_network) for network, subnet in subnets)
-    hooks = _HOOKS % (_TO_HOST, f"{out}  {_MASQUERADE_MARKED}")
+    hooks = _HOOKS % (_TO_HOST, f"{out}  {_MASQUERADE_MARKED}" if out else "")
     return maps + _PORTS + carry + hooks + _isolation(networks, marks=marks)
 
 

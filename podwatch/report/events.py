@@ -38,4 +38,5 @@ class Event(Enum):
     ODD = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0e", "warning")
     WATCHER_BACK = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a0d", "info")
     RESUMED = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a21", "info")
+    GUARD = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a23", "info")
     PERMANENT = Kind("c52ec24bcd0d4e5e8b7c5d3c07bd1a22", "info")

@@ -126,9 +126,15 @@ class Publisher:
 
     def took_guard(self, section: dict[str, Any]) -> None:
         """What is reported of the guard is this from now on; see SHAPE["guard"]."""
-        if section != self._status.guard:
+        before = self._status.guard
+        if section != before:
             self._status.guard = section
             self._write_again()
+        is_other = any(section.get(key) != before.get(key) for key in ("mode", "table", "why"))
+        if before and is_other:
+            table, why = section.get("table"), section.get("why")
+            told = f"the guard is {section['mode']}" + (f" (table inet {table})" if table else "")
+            self._log(Event.GUARD, told + (f": {why}" if why else ""))
 
     def refuse(self, why: str) -> None:
         """The configuration was refused for this reason; "" when one was taken over."""

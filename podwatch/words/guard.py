@@ -10,6 +10,9 @@ PREFIX = "podwatch-guard-"
 
 FAMILY = "inet"
 
+THREAD = "podwatch-guard"
+"""The thread that commits it, as the kernel knows it from Python 3.14 on."""
+
 
 class GuardMode(StrEnum):
     """How much of it there is."""
@@ -53,10 +56,11 @@ class Held:
 
     @property
     def ports(self) -> int:
-        """How many ports of containers there are: one of both families counts twice."""
-        return sum(bool(way.container_id) for way in self.forwards.values())
+        """How many ports of containers there are."""
+        own = (item for item in self.forwards.items() if item[1].container_id)
+        return len({(way.container_id, *key.split(" . ")[-2:]) for (_, key), way in own})
 
 
 def is_guard(table: str) -> bool:
-    """Whether a table, "family name", is a guard's: podwatch's own, and no loss or news."""
+    """Whether a table, "family name", is called as a guard is; anybody may call his so."""
     return table.startswith(f"{FAMILY} {PREFIX}")

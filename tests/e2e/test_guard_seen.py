@@ -62,3 +62,41 @@ def test_what_the_guard_carries_is_told(there: Installed) -> None:
         assert there.history()[-1]["carried"] > 0
         assert "carried by the guard meanwhile" in there.host.run(["podwatch", "history"]).stdout
         assert "carried by the guard meanwhile" in there.host.journal("podwatch")
+
+
+@on_one_suite
+def test_a_full_guard_stands_back_behind_a_rule_of_the_administrator_s(there: Installed) -> None:
+    """What is not to be masqueraded, as for a VPN, is not: it is an anchor, and says why."""
+    with there.configured(FULL):
+        there.until(lambda: there.status()["guard"]["mode"] == "full", "guarded in full")
+        rule = "ip saddr 10.88.0.0/16 ip daddr 192.0.2.2 accept"
+        there.host.nft("insert", "rule", "inet", "netavark", "POSTROUTING", rule)
+        there.until(lambda: there.status()["guard"]["mode"] == "anchor", "an anchor")
+        assert f"“{rule}” stands before netavark's rules" in there.status()["guard"]["why"]
+        there.lose_the_table()
+        there.until_whole()
+        there.until(lambda: there.status()["guard"]["mode"] == "full", "guarded in full again")
+
+
+@on_one_suite
+def test_a_file_that_a_drop_in_has_loaded_is_known(there: Installed) -> None:
+    """A ruleset saved there with the guard in it loads, and the status names the file."""
+    drop_in, file = "/etc/systemd/system/nftables.service.d/own.conf", "/etc/all.nft"
+    before = there.status()["guard"]["table"]
+    exec_start = f"[Service]\nExecStart=\nExecStart=/usr/sbin/nft -f {file}\n"
+    there.host.run(["mkdir", "-p", "/etc/systemd/system/nftables.service.d"])
+    there.host.write(drop_in, exec_start)
+    try:
+        there.host.run(["systemctl", "daemon-reload"])
+        there.host.nft("add", "table", "inet", "admins")
+        saved = f"nft list table inet admins; nft list table inet {before}"
+        there.host.shell(f"(echo flush ruleset; {saved}) > {file}")
+        there.until(lambda: there.status()["guard"]["saved"] == file, "aware of the copy")
+        assert there.status()["guard"]["table"] not in ("", before)
+        there.host.run(["systemctl", "restart", "nftables"])
+        assert "table inet admins" in there.host.nft("list", "tables")
+        assert tables(there) == [there.status()["guard"]["table"]]
+    finally:
+        there.host.run(["rm", "-f", drop_in, file])
+        there.host.run(["systemctl", "daemon-reload"])
+    there.until_whole()

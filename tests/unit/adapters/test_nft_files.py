@@ -66,3 +66,25 @@ def test_what_cannot_be_read_has_none(tmp_path: Path) -> None:
 def test_an_include_without_a_path_is_below_etc() -> None:
     """As nft looks for it."""
     assert nft_files._directory("nftables.d/*.nft") == Path("/etc/nftables.d")
+
+
+def test_the_unit_says_which_files_are_loaded(tmp_path: Path) -> None:
+    """In a drop-in, too, that may come later: its directory is watched."""
+    unit, drops = tmp_path / "nftables.service", tmp_path / "nftables.service.d"
+    drops.mkdir()
+    files = NftFiles((unit, drops / "*.conf"))
+    assert files.names() == {}
+    assert files.directories == (tmp_path, drops)
+    here = tmp_path / "all.nft"
+    here.write_text(SAVED, encoding="utf-8")
+    for text in (f"ExecStart=/usr/sbin/nft -f {here}\n", f"ExecReload=nft --file={here} -c\n"):
+        (drops / "own.conf").write_text(f"[Service]\nExecStart=\n{text}", encoding="utf-8")
+        assert files.names() == {"podwatch-guard-1a2b": here}
+
+
+def test_an_include_may_stand_behind_another_word(tmp_path: Path) -> None:
+    """On one line, behind a semicolon."""
+    first, more = tmp_path / "nftables.conf", tmp_path / "more.nft"
+    first.write_text(f'flush ruleset; include "{more}"\n', encoding="utf-8")
+    more.write_text(SAVED, encoding="utf-8")
+    assert NftFiles((first,)).names() == {"podwatch-guard-1a2b": more}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from podwatch.daemon.ways import Ways
+from podwatch.words.errors import RestoreFailed
 from podwatch.words.means import Method, Outcome
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.rules import Ruleset
@@ -33,7 +34,20 @@ class FakeHost:
         self.systemd = None
         self.ways = Ways(self.with_inside)
         self.looker = self.restorer = self.copy = self.installed = self.podman = self
+        self.nft = self
+        self.chains = ""
+        self.refuses = ""
         self.rules = dict.fromkeys(FirewallDriver, self)
+
+    async def list_chains(self) -> str:
+        """Every chain of every table."""
+        return self.chains
+
+    async def apply(self, script: str) -> None:
+        """Commit a script, but for one about the table that it `refuses`."""
+        if self.refuses and self.refuses in script:
+            raise RestoreFailed("Operation not permitted")
+        self.done.append(script.strip())
 
     async def look(self, *, paused: str = "") -> Snapshot:
         """A look; `done` tells of one that is made during a pause."""

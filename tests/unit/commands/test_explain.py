@@ -9,7 +9,7 @@ import pytest
 from podwatch.commands.explain import as_json, as_text, chosen
 from podwatch.decide.explain import explain
 from podwatch.decide.guard_hops import with_guard
-from podwatch.drivers.guard import guard
+from podwatch.drivers.guard import guard, made_anew
 from podwatch.words.errors import PodwatchError
 from podwatch.words.network import Container, ContainerClass, ContainerState
 from podwatch.words.rules import RuleKind
@@ -102,7 +102,8 @@ def test_text_tells_a_broken_hop_and_what_to_do() -> None:
 def test_what_the_guard_does_is_told_without_asking_for_every_hop() -> None:
     """Behind the hop that is broken, though it is a note without advice."""
     ways = explain(replace(HEALTHY, rules=ruleset(RuleKind.MASQUERADE)), KERNEL)
-    guarded = with_guard(ways, guard(SETUP, marks=False), "podwatch-guard-12ab")
+    listing = made_anew("podwatch-guard-12ab", guard(SETUP, marks=False))
+    guarded = with_guard(ways, SETUP, "podwatch-guard-12ab", listing)
     lines = as_text(list(guarded), every_hop=False, colour=False).splitlines()
 
     at = lines.index("✗ web (10.88.0.2) out by podman: BROKEN")

@@ -2,6 +2,7 @@
 """`podwatch check` and `podwatch restore`: when they look again, what they do, what they print."""
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -291,3 +292,41 @@ def test_the_commands_close_the_host(
     assert (state, host.done) == (State.OK, ["closed"])
     assert asyncio.run(once.check(paths, CONFIG))["state"] == "ok"
     assert host.done == ["closed", "closed"]
+
+
+def _guards(*numbers: str) -> str:
+    """A listing of the chains of such tables, and of somebody else's."""
+    names = [f"podwatch-guard-{number}" for number in numbers]
+    chain = "\tchain prerouting {\n\t\ttype nat hook prerouting priority -99; policy accept;\n\t}\n"
+    return "".join(f"table inet {name} {{\n{chain}}}\n" for name in (*names, "filter"))
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_copies_of_the_guard_are_left_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, dry_run: bool
+) -> None:
+    """But for the daemon's own, and for what another program owns."""
+    host: Any = FakeHost((Snapshot(None, None, None), Verdict(State.OK)))
+    host.chains, host.refuses = _guards("0001", "0002", "0003"), "podwatch-guard-0003"
+    status = tmp_path / "status.json"
+    guard = {"mode": "full", "table": "podwatch-guard-0001"}
+    status.write_text(json.dumps({"schema": 1, "state": "ok", "guard": guard}), encoding="utf-8")
+    asyncio.run(once.take_away_copies(host, status, dry_run=dry_run))
+    told = capsys.readouterr().out.splitlines()
+    if dry_run:
+        left = "left over, unless a program owns it: table inet podwatch-guard-000"
+        assert (told, host.done) == ([f"{left}2", f"{left}3"], [])
+        return
+    assert host.done == ["delete table inet podwatch-guard-0002"]
+    assert told == [
+        "taken away: table inet podwatch-guard-0002, a copy of a guard",
+        "kept: table inet podwatch-guard-0003: Operation not permitted",
+    ]
+
+
+def test_without_a_daemon_every_guard_is_a_copy(tmp_path: Path) -> None:
+    """Its own is gone with it."""
+    host: Any = FakeHost((Snapshot(None, None, None), Verdict(State.OK)))
+    host.chains = _guards("0001")
+    asyncio.run(once.take_away_copies(host, tmp_path / "none", dry_run=False))
+    assert host.done == ["delete table inet podwatch-guard-0001"]

@@ -4,7 +4,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from podwatch.adapters.statedir import StateDirectory
 from podwatch.daemon.guard import Guard
 from podwatch.daemon.guard_table import GuardTable
 from podwatch.daemon.who_runs import WhoRuns
+from podwatch.drivers.nftables import expected_rules
 from podwatch.words.errors import PodwatchError, RulesUnreadable
 from podwatch.words.guard import GuardMode
 from podwatch.words.network import Setup
 from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.verdict import State, Verdict
+from podwatch.words.verdict import Missing, MissingKind, State, Verdict
+from tests.unit.drivers.installed import chains_of
 
 SOON_S = 10.0
 NETWORK = "a" * 64
@@ -118,11 +120,23 @@ class GuardHost:
         self.write(name, json.dumps(found))
         return self.paths.netavark_state / name
 
-    def look(self, *, alive: Setup | None = None, knows: bool = True) -> None:
-        """A look at all that is set up: everybody runs, or those `alive`; or it knows nothing."""
+    def look(
+        self, *, alive: Setup | None = None, knows: bool = True, front: str = "", lost: bool = False
+    ) -> None:
+        """A look at all that is set up: everybody runs, or those `alive`; or it knows nothing.
+
+        Rules are there, with somebody else's in `front` of one chain's, or they are `lost`.
+        """
         whole = StateDirectory(self.paths.netavark_state).read() if knows else None
-        snapshot = Snapshot(setup=whole, rules=Ruleset(present=True), firewalld=None)
-        self.guard.seen(snapshot, Verdict(State.OK, setup=alive or whole))
+        rules = expected_rules(whole, Ruleset(present=True)) if whole else []
+        chains = chains_of(rules)
+        if front:
+            post = chains["POSTROUTING"]
+            chains["POSTROUTING"] = replace(post, rules=(front, *post.rules))
+        seen = Ruleset(present=not lost, chains={} if lost else chains)
+        missing = (Missing(MissingKind.TABLE, "table inet netavark is gone", ""),) if lost else ()
+        verdict = Verdict(State.OK, missing, setup=alive or whole, rules=tuple(rules))
+        self.guard.seen(Snapshot(setup=whole, rules=seen, firewalld=None), verdict)
 
     def keep(self, *during: Callable[[], Awaitable[None]]) -> None:
         """Run the keeper, do this while it runs, and stop it."""

@@ -296,3 +296,24 @@ def test_what_it_carried_is_counted_over_all_its_tables(tmp_path: Path) -> None:
         await host.reports(mode="off", carried=6)
 
     host.keep(body)
+
+
+def test_a_rule_in_front_of_netavark_s_makes_it_an_anchor(tmp_path: Path) -> None:
+    """As long as it is there, or all is lost: what is there when all is back counts then."""
+    host = GuardHost(tmp_path)
+    host.container(1)
+
+    async def body() -> None:
+        host.look()
+        await host.reports(mode="full")
+        host.look(front="accept")
+        await host.reports(mode="anchor")
+        assert host.section["why"] == (
+            "an anchor only, as chain POSTROUTING: “accept” stands before netavark's rules"
+        )
+        host.look(front="", lost=True)
+        await host.reports(mode="anchor")
+        host.look()
+        await host.reports(mode="full", why="")
+
+    host.keep(body)

@@ -289,3 +289,15 @@ def test_who_changes_links_during_a_repair_is_heard(hints: Hints) -> None:
         with hints.repairing(()):
             hints.on_link("podman1 was set down", Writer(name, 7))
         assert (hints.wants_look, bool(hints.cause)) == (is_news, is_news)
+
+
+def test_the_guard_s_own_transactions_are_no_news(hints: Hints) -> None:
+    """By whom they are from: a table that is only called so may shut the networks out."""
+    guard = "inet podwatch-guard-1a2b"
+    for name in ("podwatch", "podwatch-guard"):
+        hints.on_change(change(guard, deletes=True, writer=Writer(name, 8)))
+    assert (hints.wants_look, hints.take()) == (False, Heard())
+    hints.on_change(change(guard))
+    assert hints.take() == Heard(others_at=NOW)
+    hints.on_change(change(guard, OURS, writer=Writer("podwatch", 8)))
+    assert hints.wants_look

@@ -170,3 +170,16 @@ def test_without_state_podman_s_addresses_decide() -> None:
     assert alive_now(seen, None, other) == replace(by_podman, endpoints=())
     assert alive_now(seen, None, None) == by_podman
     assert alive_now(Seen(), None, {}) is None
+
+
+def test_it_stands_back_where_somebody_lets_packets_past_netavark_s_rules() -> None:
+    """It would translate what is not to be translated: it is an anchor, and says why."""
+    rule = "chain POSTROUTING: “accept” stands before netavark's rules"
+    seen = taken_in(Seen(), BOTH, BOTH, marks=False, exempt=rule)
+    want = wanted(GuardMode.FULL, seen, BOTH, full())
+    assert (want.held, want.why) == (anchor(), f"an anchor only, as {rule}")
+
+
+def test_without_any_container_it_is_an_anchor() -> None:
+    """There is nothing to forward, and what others mark is none of its business."""
+    assert wanted(GuardMode.FULL, SEEN, setup(), full()).held == anchor()

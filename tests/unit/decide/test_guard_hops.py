@@ -7,20 +7,31 @@ import pytest
 
 from podwatch.decide.explain import explain
 from podwatch.decide.guard_hops import with_guard
-from podwatch.drivers.guard import anchor, guard
-from podwatch.words.guard import Held
-from podwatch.words.network import Endpoint
+from podwatch.drivers.guard import guard, made_anew
 from podwatch.words.rules import RuleKind
 from podwatch.words.way import Mark, Way, WayKind
-from tests.unit.decide.open_host import ENDPOINT, HEALTHY, KERNEL, SETUP, ruleset
+from tests.unit.decide.open_host import HEALTHY, KERNEL, NETWORK, SETUP, ruleset
 
-HELD = guard(SETUP, marks=False)
+TABLE = "podwatch-guard-12ab"
+APART = replace(NETWORK, id="c" * 64, bridge="podman9")
+LISTING = made_anew(
+    TABLE,
+    guard(
+        replace(
+            SETUP,
+            networks={**SETUP.networks, APART.id: APART},
+            endpoints=(*SETUP.endpoints, replace(SETUP.endpoints[0], network_id=APART.id)),
+        ),
+        marks=False,
+    ),
+)
+"""The guard beside another isolated network, as the script that makes it: nft lists the same."""
 
 
-def guarded(without: RuleKind, held: Held = HELD) -> list[Way]:
+def guarded(without: RuleKind, listing: str = LISTING) -> list[Way]:
     """All ways where rules of a kind are missing, and the guard holds this."""
     ways = explain(replace(HEALTHY, rules=ruleset(without)), KERNEL)
-    return list(with_guard(ways, held, "podwatch-guard-12ab"))
+    return list(with_guard(ways, SETUP, TABLE, listing))
 
 
 @pytest.mark.parametrize(
@@ -28,7 +39,7 @@ def guarded(without: RuleKind, held: Held = HELD) -> list[Way]:
     [
         (RuleKind.PORT_DNAT, WayKind.IN, "carries new connections meanwhile"),
         (RuleKind.MASQUERADE, WayKind.OUT, "masquerades new connections meanwhile"),
-        (RuleKind.ISOLATION, WayKind.ISOLATION, "keeps them apart meanwhile"),
+        (RuleKind.ISOLATION, WayKind.ISOLATION, "keeps it apart meanwhile"),
     ],
 )
 def test_it_stands_behind_the_hop_that_is_broken(
@@ -49,24 +60,26 @@ def test_it_stands_behind_the_hop_that_is_broken(
 def test_a_way_that_is_open_has_no_word_of_it() -> None:
     """Packets do not meet it there."""
     ways = explain(HEALTHY, KERNEL)
-    assert list(with_guard(ways, HELD, "podwatch-guard-12ab")) == ways
+    assert list(with_guard(ways, SETUP, TABLE, LISTING)) == ways
 
 
-def test_a_port_that_it_does_not_hold_has_none() -> None:
-    """An anchor carries nothing, nor does a guard that lacks one port of a range."""
+@pytest.mark.parametrize(
+    ("without", "gone"),
+    [
+        (RuleKind.PORT_DNAT, "tcp . 9001 : "),
+        (RuleKind.MASQUERADE, "saddr "),
+        (RuleKind.ISOLATION, 'iifname "podman0"'),
+    ],
+)
+def test_what_it_does_not_do_is_not_claimed(without: RuleKind, gone: str) -> None:
+    """What is told is in the kernel: not so a dead container's port, nor one of a range."""
 
-    def carried(held: Held) -> set[str]:
-        ways = guarded(RuleKind.PORT_DNAT, held)
+    def named(listing: str) -> set[str]:
         return {
-            way.title.partition(" ")[0]
-            for way in ways
-            if way.kind is WayKind.IN and any(hop.place == "guard" for hop in way.hops)
+            way.title
+            for way in guarded(without, listing)
+            if any(hop.place == "guard" for hop in way.hops)
         }
 
-    assert carried(HELD) == {"8080/tcp", "9000-9002/tcp"}
-    assert carried(anchor()) == set()
-    short: Endpoint = replace(
-        ENDPOINT,
-        port_mappings=tuple(replace(one, count=2) for one in ENDPOINT.port_mappings or ()),
-    )
-    assert carried(guard(replace(SETUP, endpoints=(short,)), marks=False)) == {"8080/tcp"}
+    assert named(LISTING) - named(LISTING.replace(gone, ""))
+    assert named("") == set()

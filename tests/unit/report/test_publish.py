@@ -289,6 +289,15 @@ def test_the_guard_is_a_section_of_its_own(stage: Stage) -> None:
     assert stage.path.stat().st_ino == before
     stage.publisher.took_guard({"mode": "full", "ports": 3})
     assert read_status(stage.path)["guard"]["ports"] == 3
+    stage.publisher.took_guard({"mode": "full", "ports": 4})
+    stage.publisher.took_guard({"mode": "off", "why": "paused"})
+    stage.publisher.took_guard({"mode": "full", "table": "podwatch-guard-3c4d"})
+    told = [what for event, what in stage.log.entries if event is Event.GUARD]
+    assert told == [
+        "the guard is full",
+        "the guard is off: paused",
+        "the guard is full (table inet podwatch-guard-3c4d)",
+    ]
 
 
 def test_what_the_guard_has_carried_is_entered_with_an_incident(stage: Stage) -> None:
