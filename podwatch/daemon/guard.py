@@ -72,7 +72,8 @@ class Guard:
 
     def seen(self, snapshot: Snapshot, verdict: Verdict) -> None:
         """Take in a look."""
-        self._who_runs.take_in(snapshot, verdict)
+        is_full = self._mode is GuardMode.FULL
+        self._who_runs.take_in(snapshot, verdict, is_full=is_full)
         self._woken.set()
 
     def wake(self) -> None:

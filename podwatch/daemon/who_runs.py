@@ -42,15 +42,21 @@ class WhoRuns:
         self._clock = clock
         self._unknown_since: float | None = None
 
-    def take_in(self, snapshot: Snapshot, verdict: Verdict) -> None:
-        """Take in a look."""
+    def take_in(self, snapshot: Snapshot, verdict: Verdict, *, is_full: bool) -> None:
+        """Take in a look; rules of others are looked through for a guard that `is_full` alone."""
         marks = self.seen.marks if snapshot.rules is None else MARKS in snapshot.rules.traits
-        exempt = self.seen.exempt
-        if verdict.setup is not None and snapshot.rules is not None and not verdict.missing_rules:
-            networks = verdict.setup.networks.values()
-            isolates = any(network.isolation is not Isolation.NEVER for network in networks)
-            exempt = exemption(verdict.rules, snapshot.rules, isolates=isolates)
+        exempt = self._exempt(snapshot, verdict) if is_full else None
         self.seen = taken_in(self.seen, snapshot.setup, verdict.setup, marks=marks, exempt=exempt)
+
+    def _exempt(self, snapshot: Snapshot, verdict: Verdict) -> str | None:
+        """The rule before which it stands back; that of before, where rules are lost or unknown."""
+        if verdict.setup is None or verdict.missing_rules:
+            return self.seen.exempt
+        if snapshot.rules is None:  # they are not read where nobody needs any
+            return self.seen.exempt if verdict.setup.endpoints else ""
+        networks = verdict.setup.networks.values()
+        isolates = any(network.isolation is not Isolation.NEVER for network in networks)
+        return exemption(verdict.rules, snapshot.rules, isolates=isolates)
 
     def now(self) -> Setup | None:
         """Who runs; None where that is not known."""

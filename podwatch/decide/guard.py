@@ -31,7 +31,7 @@ class Seen:
     `setup` is that of the containers that ran at the last look that knew it, None before there was
     one. `dead` are those that did not, each with the stamp of its state: written anew, it lives.
     `marks` as for `guard`. `by_state`: netavark keeps state. `exempt` is a rule of somebody else's
-    with which a full guard would do harm.
+    with which a full guard would do harm, "" where there is none, None where no look has told.
     """
 
     setup: Setup | None = None
@@ -39,7 +39,7 @@ class Seen:
     marks: bool = False
     by_state: bool = False
     had_containers: bool = False
-    exempt: str = ""
+    exempt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Wanted:
 
 
 def taken_in(
-    seen: Seen, whole: Setup | None, alive: Setup | None, *, marks: bool, exempt: str = ""
+    seen: Seen, whole: Setup | None, alive: Setup | None, *, marks: bool, exempt: str | None = ""
 ) -> Seen:
     """What is known after a look of all that is set up (`whole`), and of who is `alive` of it."""
     if whole is None or alive is None:
@@ -133,8 +133,9 @@ def wanted(
         return Wanted(why=_NOBODY)
     if mode is GuardMode.ANCHOR:
         return Wanted(anchor())
-    if seen.exempt:
-        return Wanted(anchor(), f"an anchor only, as {seen.exempt}")
+    if seen.exempt != "":
+        why = "until a look has seen the rules" if seen.exempt is None else f"as {seen.exempt}"
+        return Wanted(anchor(), f"an anchor only, {why}")
     if now is None:
         if before is not None and unknown_s < PATIENCE_S:
             return Wanted(before)

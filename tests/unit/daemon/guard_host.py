@@ -121,11 +121,18 @@ class GuardHost:
         return self.paths.netavark_state / name
 
     def look(
-        self, *, alive: Setup | None = None, knows: bool = True, front: str = "", lost: bool = False
+        self,
+        *,
+        alive: Setup | None = None,
+        knows: bool = True,
+        front: str = "",
+        lost: bool = False,
+        unread: bool = False,
     ) -> None:
         """A look at all that is set up: everybody runs, or those `alive`; or it knows nothing.
 
-        Rules are there, with somebody else's in `front` of one chain's, or they are `lost`.
+        Rules are there, with somebody else's in `front` of one chain's, or they are `lost`, or
+        `unread`.
         """
         whole = StateDirectory(self.paths.netavark_state).read() if knows else None
         rules = expected_rules(whole, Ruleset(present=True)) if whole else []
@@ -136,7 +143,9 @@ class GuardHost:
         seen = Ruleset(present=not lost, chains={} if lost else chains)
         missing = (Missing(MissingKind.TABLE, "table inet netavark is gone", ""),) if lost else ()
         verdict = Verdict(State.OK, missing, setup=alive or whole, rules=tuple(rules))
-        self.guard.seen(Snapshot(setup=whole, rules=seen, firewalld=None), verdict)
+        self.guard.seen(
+            Snapshot(setup=whole, rules=None if unread else seen, firewalld=None), verdict
+        )
 
     def keep(self, *during: Callable[[], Awaitable[None]]) -> None:
         """Run the keeper, do this while it runs, and stop it."""

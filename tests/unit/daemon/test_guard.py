@@ -317,3 +317,32 @@ def test_a_rule_in_front_of_netavark_s_makes_it_an_anchor(tmp_path: Path) -> Non
         await host.reports(mode="full", why="")
 
     host.keep(body)
+
+
+def test_one_that_is_to_be_full_waits_for_a_look_at_the_rules(tmp_path: Path) -> None:
+    """What others have in front of netavark's is not looked for while it is an anchor."""
+    host = GuardHost(tmp_path, GuardMode.ANCHOR)
+    host.container(1)
+
+    async def body() -> None:
+        host.look(front="accept")
+        await host.reports(mode="anchor", why="")
+        host.guard.configure(GuardMode.FULL)
+        await host.reports(why="an anchor only, until a look has seen the rules")
+        host.look()
+        await host.reports(mode="full", why="")
+
+    host.keep(body)
+
+
+def test_the_first_container_of_a_host_waits_for_no_look(tmp_path: Path) -> None:
+    """Where nobody needed rules nobody can have any in front of them."""
+    host = GuardHost(tmp_path)
+
+    async def body() -> None:
+        host.look(unread=True)
+        await host.reports(mode="off")
+        host.container(1)
+        await host.reports(mode="full", ports=1)
+
+    host.keep(body)
