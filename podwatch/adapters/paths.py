@@ -7,11 +7,43 @@ the kernel shows (/proc, /sys) is not here: it is in the same place for everybod
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from podwatch.words.errors import StateUnreadable
 
 RUN = Path("/run/podwatch")
 """The run directory of podwatch.service, to which podwatch's other units write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rootless:
+    """Where a user's Podman keeps what root's has no use for.
+
+    All of a user's bridges are in one network namespace, which has a file; podman 4.3 has other
+    places than 5. `netns` are the patterns of that file, relative to `directory`.
+    """
+
+    directory: Path
+    """The user's runtime directory, $XDG_RUNTIME_DIR."""
+
+    netns: tuple[str, ...] = (
+        "containers/networks/rootless-netns/rootless-netns",
+        "netns/rootless-netns-*",  # Podman before 5
+    )
+
+    @property
+    def pause(self) -> Path:
+        """The pid file of the process that keeps the user's namespaces open."""
+        return self.directory / "libpod/tmp/pause.pid"
+
+    @property
+    def uplinks(self) -> tuple[Path, ...]:
+        """The pid files of pasta or slirp4netns, which connects that namespace."""
+        return (
+            self.directory / "containers/networks/rootless-netns/rootless-netns-conn.pid",
+            self.directory / "libpod/tmp/rootless-netns/rootless-netns-slirp4netns.pid",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +96,63 @@ class Paths:
     cni_networks: Path = Path("/etc/cni/net.d")
     cni_results: Path = Path("/var/lib/cni/results")
     leases: Path = Path("/run/podman/nv-proxy.lease")
+
+    rootless: Rootless | None = None
+    """What a user's Podman has beside; None for root's."""
+
+    @classmethod
+    def of_user(cls, environment: Mapping[str, str] = os.environ) -> "Paths":
+        """A user's host, as the XDG base directory specification and podman place it.
+
+        PODWATCH_RUN_DIR and PODWATCH_STATE_DIR move what is podwatch's own. Raises StateUnreadable
+        without XDG_RUNTIME_DIR.
+        """
+        if not environment.get("XDG_RUNTIME_DIR"):
+            raise StateUnreadable(
+                "XDG_RUNTIME_DIR is not set: where a user's Podman keeps its state is not known",
+                hint="log in as that user, as with: machinectl shell USER@",
+            )
+        runtime, home = Path(environment["XDG_RUNTIME_DIR"]), Path(environment.get("HOME", "/"))
+
+        def base(name: str, default: str) -> Path:
+            return Path(environment.get(name) or home / default)
+
+        configured, kept = base("XDG_CONFIG_HOME", ".config"), base("XDG_DATA_HOME", ".local/share")
+        own, storage = cls.of(environment), kept / "containers/storage"
+        networks = runtime / "containers/networks"
+        return replace(
+            own,
+            run=Path(environment.get("PODWATCH_RUN_DIR", runtime / "podwatch")),
+            state=Path(
+                environment.get("PODWATCH_STATE_DIR")
+                or base("XDG_STATE_HOME", ".local/state") / "podwatch"
+            ),
+            configuration=(
+                *own.configuration,
+                configured / "podwatch/podwatch.conf",
+                configured / "podwatch/podwatch.conf.d",
+            ),
+            netavark_state=networks / "firewall",
+            aardvark=networks / "aardvark-dns",
+            aardvark_lock=networks / "aardvark.lock",
+            addresses=networks / "ipam.db",
+            locks=(
+                storage / "networks/netavark.lock",
+                runtime / "libpod/tmp/rootless-netns.lock",  # Podman before 5
+            ),
+            runtimes=(runtime / "crun", runtime / "runc"),
+            containers_conf=(
+                *own.containers_conf,
+                configured / "containers/containers.conf",
+                configured / "containers/containers.conf.d",
+            ),
+            chosen_backend=storage / "defaultNetworkBackend",
+            netavark_networks=storage / "networks",
+            cni_networks=configured / "cni/net.d",
+            cni_results=networks / "cni/results",
+            leases=networks / "nv-proxy.lease",
+            rootless=Rootless(runtime),
+        )
 
     @classmethod
     def of(cls, environment: Mapping[str, str] = os.environ) -> "Paths":

@@ -26,9 +26,11 @@ MAX_LISTING_BYTES = 64 * 1024 * 1024
 
 _PS = ("podman", "ps", "--all", "--pod", "--ns", "--format", "json")
 _INSPECTED = (
-    '{"Id":{{json .ID}},"State":{"Status":{{json .State.Status}}},'
+    '{"Id":{{json .ID}},'
+    '"State":{"Status":{{json .State.Status}},"ConmonPid":{{json .State.ConmonPid}}},'
     '"HostConfig":{"NetworkMode":{{json .HostConfig.NetworkMode}}},'
-    '"NetworkSettings":{"Networks":{{json .NetworkSettings.Networks}}}}'
+    '"NetworkSettings":{"SandboxKey":{{json .NetworkSettings.SandboxKey}},'
+    '"Networks":{{json .NetworkSettings.Networks}}}}'
 )
 
 

@@ -56,7 +56,11 @@ def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
             for inspected in answer
             for endpoint in _endpoints(inspected, networks, ports)
         )
-        told = {_text(inspected, "Id") for answer in lists[2:] for inspected in answer}
+        told = {_text(inspected, "Id"): inspected for answer in lists[2:] for inspected in answer}
+        containers = {
+            key: _with_place(container, told.get(key, {}), ports.get(key, ()))
+            for key, container in containers.items()
+        }
         for container in containers.values():
             if container.is_up and container.networks and container.id not in told:
                 raise StateUnreadable(f"podman did not tell of container {container.id[:12]}")
@@ -75,6 +79,20 @@ def parse_setup(text: str) -> tuple[Setup, dict[str, Container]]:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise StateUnreadable(f"podman's answer makes no sense: {exc!r}") from exc
+
+
+def _with_place(
+    container: Container, data: Mapping[str, Any], ports: tuple[PortMapping, ...]
+) -> Container:
+    """The container with what podman tells of its network when it is asked for it alone."""
+    conmon = data.get("State", {}).get("ConmonPid")
+    return replace(
+        container,
+        mode=_text(data.get("HostConfig", {}), "NetworkMode"),
+        sandbox=_text(data.get("NetworkSettings", {}), "SandboxKey"),
+        conmon=max(conmon, 0) if isinstance(conmon, int) else 0,
+        ports=ports,
+    )
 
 
 def with_dns_port(setup: Setup, port: int) -> Setup:

@@ -192,6 +192,10 @@ class Container:
 
     `netns` is the inode of its network namespace while it is up, as text; `shares` names the
     container whose network it is on.
+
+    Where podman was asked for each container, as a user's is: `mode` is its word for the network
+    ("bridge", "pasta", "slirp4netns", "container:ID"), `sandbox` the file that its network
+    namespace has, `conmon` the process of its conmon, `ports` what it publishes.
     """
 
     id: str
@@ -205,6 +209,10 @@ class Container:
     pod_id: str = ""
     kind: ContainerClass = ContainerClass.UNKNOWN
     shares: str = ""
+    mode: str = ""
+    sandbox: str = ""
+    conmon: int = 0
+    ports: tuple[PortMapping, ...] = ()
 
     @property
     def title(self) -> str:
