@@ -10,6 +10,7 @@ class Method(StrEnum):
 
     LINKS = "links"
     NAMES = "names"
+    RELAYS = "relays"
     SYSCTLS = "sysctls"
     SOURCES = "sources"
     REWIRE = "rewire"
