@@ -109,6 +109,7 @@ NETNS = Kind(
     means=(Method.NETNS,),
     switch="restore.links",
     why="podman would not find the user's network namespace",
+    tells_the_rest=True,
     # podman mounts it, and unmounts it behind the last container, under its lock.
     forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.BUSY}),
     first_pause_s=1.0,

@@ -153,7 +153,7 @@ class _Loss:
     def missing(self) -> Missing:
         """The loss, in the judge's words."""
         is_startable = can_start(self.duty, self.relays, self.containers)
-        what, remedy = self._uplink() if self.duty == UPLINK else self._of_container()
+        what, remedy = self.told()
         if not is_startable:
             what = f"{what}; podwatch cannot start it again: {remedy}"
         ids = [self.duty.container_id]
@@ -169,6 +169,10 @@ class _Loss:
             place=str(self.duty),
             value="child" if self.found else "",
         )
+
+    def told(self) -> tuple[str, str]:
+        """What is lost, and what helps where podwatch cannot."""
+        return self._uplink() if self.duty == UPLINK else self._of_container()
 
     def _uplink(self) -> tuple[str, str]:
         bridged = _bridged(self.containers)
@@ -206,3 +210,15 @@ class _Loss:
         if self.duty == UPLINK:
             return "the pasta or slirp4netns"
         return mode_of(self.containers[self.duty.container_id])
+
+
+def loss_of(
+    duty: Duty,
+    containers: Mapping[str, Container],
+    relays: Relays,
+    found: Sequence[Relay],
+) -> tuple[str, str]:
+    """What to tell of a lost relay, and the one thing to do about it; `found` is what is left."""
+    loss = _Loss(duty, containers, relays, found)
+    what, remedy = loss.told()
+    return what, "podwatch restore" if can_start(duty, relays, containers) else remedy
