@@ -204,6 +204,11 @@ class Paths:
         return self.run / "networks.json"
 
     @property
+    def relays(self) -> Path:
+        """How relays were started while they did their work."""
+        return self.run / "relays.json"
+
+    @property
     def name_server(self) -> Path:
         """What podwatch-dns.service is to start."""
         return self.run / "name-server.env"

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from podwatch.adapters.files import read_proc
-from podwatch.formats.mountinfo import parse_net_files
+from podwatch.formats.mountinfo import parse_namespaces
 from podwatch.formats.proc_files import parse_start, parse_stat, parse_uid
 from podwatch.formats.proc_net import parse_listening
 from podwatch.formats.relay_commands import (
@@ -24,7 +24,7 @@ from podwatch.formats.relay_commands import (
     is_relay,
     parse_argv,
     parse_depth,
-    parse_namespace,
+    parse_inode,
 )
 from podwatch.words.errors import RestoreFailed, Unreadable
 from podwatch.words.relays import Relay, RelayKind
@@ -97,12 +97,7 @@ class RelayProcesses:
             text = read_proc(f"{self._proc}/{pid}/mountinfo", limit_bytes=MAX_BYTES)
         except OSError:
             return {}
-        return parse_net_files(text.decode("utf-8", "replace"))
-
-    def is_inside(self, pid: int) -> bool:
-        """Whether this process is in another user namespace than podwatch."""
-        other = self._link(pid, "ns/user")
-        return bool(other) and other != self._link(os.getpid(), "ns/user")
+        return parse_namespaces(text.decode("utf-8", "replace"))
 
     def is_called(self, pid: int, name: str) -> bool:
         """Whether a process of this user's has this name."""
@@ -190,7 +185,7 @@ class RelayProcesses:
             exe if self._is_own_program(pid, exe) else "",
             argv,
             file,
-            parse_namespace(self._link(pid, "ns/net")),
+            parse_inode(self._link(pid, "ns/net")),
             end_pipe=self._pipe(pid, end) if end >= 0 else 0,
         )
         return relay if self.is_same(relay) else None
@@ -215,7 +210,7 @@ class RelayProcesses:
     def _pipe(self, pid: int, descriptor: int) -> int:
         """The inode of a pipe that a process has by this descriptor; 0 for anything else."""
         link = self._link(pid, f"fd/{descriptor}")
-        return parse_namespace(link) if link.startswith("pipe:") else 0
+        return parse_inode(link) if link.startswith("pipe:") else 0
 
     def _link(self, pid: int, name: str) -> str:
         try:

@@ -35,7 +35,7 @@ def parse_argv(data: bytes) -> tuple[str, ...]:
     return tuple(words)
 
 
-def parse_namespace(link: str) -> int:
+def parse_inode(link: str) -> int:
     """The inode of a namespace or pipe by its link in /proc, as "net:[4026531840]"; 0 for none."""
     found = re.fullmatch(r"[a-z]{1,20}:\[([0-9]{1,20})\]", link)
     return int(found[1]) if found else 0

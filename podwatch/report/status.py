@@ -156,6 +156,7 @@ SHAPE: Mapping[str, Any] = {
         "sysctls": "",
         "runtimes": "",
         "names": "",
+        "relays": "",
         "pause": "",
         "guard": "",
         "systemd": "",
@@ -212,6 +213,7 @@ _WELL = {
     "sysctls": "listening",
     "runtimes": "listening",
     "names": "listening",
+    "relays": "listening",
     "pause": "listening",
     "guard": "listening",
 }

@@ -9,7 +9,7 @@ from podwatch.formats.relay_commands import (
     is_relay,
     parse_argv,
     parse_depth,
-    parse_namespace,
+    parse_inode,
     to_start,
 )
 from podwatch.words.relays import RelayKind
@@ -87,9 +87,9 @@ def test_what_is_started_again_inherits_other_descriptors() -> None:
 
 def test_the_inode_of_a_namespace() -> None:
     """As the link in /proc names it; so does that of a pipe."""
-    assert parse_namespace("net:[4026533088]") == 4026533088
-    assert parse_namespace("pipe:[37312281]") == 37312281
-    assert parse_namespace("/dev/null") == parse_namespace("") == 0
+    assert parse_inode("net:[4026533088]") == 4026533088
+    assert parse_inode("pipe:[37312281]") == 37312281
+    assert parse_inode("/dev/null") == parse_inode("") == 0
 
 
 def test_pasta_has_a_pid_namespace_of_its_own() -> None:
