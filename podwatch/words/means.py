@@ -8,8 +8,10 @@ from enum import StrEnum
 class Method(StrEnum):
     """The means of restoring, the least disruptive first."""
 
+    NETNS = "netns"
     LINKS = "links"
     NAMES = "names"
+    RELAYS = "relays"
     SYSCTLS = "sysctls"
     SOURCES = "sources"
     REWIRE = "rewire"

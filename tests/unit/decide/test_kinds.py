@@ -281,6 +281,7 @@ def test_the_first_means_is_the_quick_one() -> None:
     assert [method for method in Method if is_quick(method)] == [
         Method.LINKS,
         Method.NAMES,
+        Method.RELAYS,
         Method.SYSCTLS,
         Method.SOURCES,
         Method.REPLAY,
@@ -321,6 +322,7 @@ def test_kinds_are_reported_in_the_order_of_their_weight() -> None:
         "rules",
         "places",
         "sources",
+        "relays",
         "names",
         "sysctls",
         "links",
