@@ -58,6 +58,7 @@ class MissingKind(StrEnum):
     INNER_ADDRESS = "inner_address"
 
     UPLINK = "uplink"  # what connects a user's bridges with the host
+    HOST_ADDRESS = "host_address"  # it has one that the host has no more
     RELAY = "relay"  # what connects one container with it
     PORT_RELAY = "port_relay"  # what listens for what one container publishes
 
