@@ -23,7 +23,7 @@ from podwatch.daemon.inside import KEPT_S
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.names import Names
-from podwatch.daemon.reading import WAITED_S, Read, Reader
+from podwatch.daemon.reading import Read, Reader, is_old
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.user_driver import UserDriver
@@ -147,7 +147,7 @@ class Looker:
             firewalld = said or firewalld
         stamp, changes = self.expected.stamp, self.reader.changes_read
         self.containers.setup = read.setup
-        if read.setup is not settings_for or time.monotonic() > settings_at + WAITED_S:
+        if read.setup is not settings_for or is_old(settings_at):
             self.settings.read(read.setup)
         # Asked now, of those listed last: podman may have answered while others were waited for.
         containers, listed, inside = self.containers.known(read.setup, self.containers.alive())
