@@ -38,7 +38,8 @@ class Result:
 class Inside(ABC):
     """A host from within; whoever boots it says which it is."""
 
-    _systemctl: tuple[str, ...] = ("systemctl",)
+    systemctl: tuple[str, ...] = ("systemctl",)
+    """What speaks to the manager of the units; a user has their own."""
 
     @property
     @abstractmethod
@@ -181,12 +182,12 @@ class Inside(ABC):
 
     def unit_state(self, unit: str) -> str:
         """Return the active state of a unit, as ``systemctl is-active`` prints it."""
-        return self.run([*self._systemctl, "is-active", unit], check=False).stdout.strip()
+        return self.run([*self.systemctl, "is-active", unit], check=False).stdout.strip()
 
     def unit_show(self, unit: str, *properties: str) -> dict[str, str]:
         """Return properties of a unit as ``systemctl show`` prints them; all if none is named."""
         wanted = [f"--property={','.join(properties)}"] if properties else []
-        lines = self.run([*self._systemctl, "show", *wanted, unit]).stdout.splitlines()
+        lines = self.run([*self.systemctl, "show", *wanted, unit]).stdout.splitlines()
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     def journal(

@@ -50,7 +50,7 @@ class User(Inside):
     ``home`` is on a plain directory, ``runtime`` the XDG_RUNTIME_DIR.
     """
 
-    _systemctl = ("systemctl", "--user")
+    systemctl = ("systemctl", "--user")
 
     def __init__(self, host: Host, name: str = "u1", *, linger: bool = True) -> None:
         """Create the user.
