@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from podwatch.adapters import namespace
 from podwatch.adapters.files import read_proc, read_whole
 from podwatch.formats.name_files import parse_served
 from podwatch.formats.proc_files import is_of_this_host, parse_command, parse_uid
@@ -175,8 +176,8 @@ def read_sockets() -> dict[Place, int]:
     found: dict[Place, int] = {}
     for path in ("/proc/net/udp", "/proc/net/udp6"):
         try:
-            text = read_proc(path, limit_bytes=MAX_BYTES).decode("ascii", "replace")
-        except FileNotFoundError:
+            text = namespace.networks().read(path, MAX_BYTES).decode("ascii", "replace")
+        except (FileNotFoundError, namespace.NotThere):
             continue  # the kernel was booted without IPv6
         except OSError as exc:
             raise Unreadable(f"cannot read {path}: {exc.strerror}") from exc

@@ -9,7 +9,8 @@ podwatch.drivers.iptables_save.
 import asyncio
 from collections.abc import Mapping
 
-from podwatch.adapters.program import run
+from podwatch.adapters import namespace
+from podwatch.adapters.program import Result, run
 from podwatch.words.errors import RestoreFailed, RulesUnreadable
 
 TIMEOUT_S = 30.0
@@ -43,7 +44,7 @@ async def restore(scripts: Mapping[str, str]) -> int:
     for family, script in scripts.items():
         name = f"{_COMMANDS[family]}-restore"
         argv = [name, "--wait", _LOCK_S, "--noflush"]
-        done = await run(argv, timeout_s=TIMEOUT_S, stdin=script)
+        done = await _run(argv, script)
         if done.failure:
             raise RestoreFailed(f"{name}: {done.failure}")
     return sum(script.splitlines().count("COMMIT") for script in scripts.values())
@@ -52,14 +53,20 @@ async def restore(scripts: Mapping[str, str]) -> int:
 async def tool_works() -> str:
     """Whether iptables works, which netavark calls: "" or the reason it does not."""
     argv = ["iptables", "--wait", _LOCK_S, "--table", "nat", "--list-rules", "POSTROUTING"]
-    return (await run(argv, timeout_s=TIMEOUT_S)).failure
+    return (await _run(argv)).failure
 
 
 async def _save(name: str) -> str:
-    done = await run([f"{name}-save"], timeout_s=TIMEOUT_S)
+    done = await _run([f"{name}-save"])
     if done.failure:
         raise RulesUnreadable(
             f"{name}-save: {done.failure}",
             hint=_FOR_LEGACY if "(legacy)" in done.stderr else f"run {name}-save by hand",
         )
     return done.stdout
+
+
+async def _run(argv: list[str], stdin: str | None = None) -> Result:
+    """Run a program in the networks' namespace."""
+    enter = namespace.networks().enter
+    return await run(argv, timeout_s=TIMEOUT_S, stdin=stdin, enter=enter)

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from types import MappingProxyType
 
+from podwatch.adapters import namespace
 from podwatch.adapters.files import read_proc
 from podwatch.formats.proc_net import (
     advertised,
@@ -58,7 +59,7 @@ def _lacks_way_out(pid: int) -> bool:
 
 def default_link_of(version: int) -> str:
     """The interface of the default route of an IP version; "" where there is none."""
-    return next(default_routes(_text(_ROUTES[version]), version), "")
+    return next(default_routes(_there(_ROUTES[version]), version), "")
 
 
 def default_link() -> str:
@@ -68,32 +69,32 @@ def default_link() -> str:
 
 def default_links() -> tuple[str, ...]:
     """The interfaces of all default routes of IPv4."""
-    return tuple(dict.fromkeys(default_routes(_text(_ROUTES[4]), 4)))
+    return tuple(dict.fromkeys(default_routes(_there(_ROUTES[4]), 4)))
 
 
 def route_links() -> tuple[str, ...]:
     """The interfaces that IPv4's routes lead to, each once."""
-    return tuple(dict.fromkeys(route_links_in(_text(_ROUTES[4]))))
+    return tuple(dict.fromkeys(route_links_in(_there(_ROUTES[4]))))
 
 
 def has_routes_within(subnets: Collection[IPv4Network]) -> bool:
     """Whether a route of IPv4 is for a part of one of these subnets alone."""
-    return routes_within(_text(_ROUTES[4]), subnets)
+    return routes_within(_there(_ROUTES[4]), subnets)
 
 
 def gateways() -> dict[str, IPv4Address]:
     """The gateway of the default route of each interface that has one, for IPv4."""
-    return dict(default_gateways(_text(_ROUTES[4])))
+    return dict(default_gateways(_there(_ROUTES[4])))
 
 
 def gateways_v6() -> dict[str, IPv6Address]:
     """The gateway of the default route of each interface that has one, for IPv6."""
-    return dict(default_gateways_v6(_text(_ROUTES[6])))
+    return dict(default_gateways_v6(_there(_ROUTES[6])))
 
 
 def forwards(link: str) -> bool:
     """Whether what comes in by a link is forwarded, for IPv4; where that cannot be read, too."""
-    return _text(f"/proc/sys/net/ipv4/conf/{link}/forwarding").strip() != "0"
+    return _there(f"/proc/sys/net/ipv4/conf/{link}/forwarding").strip() != "0"
 
 
 def deaf_to_routers() -> tuple[str, ...]:
@@ -104,25 +105,28 @@ def deaf_to_routers() -> tuple[str, ...]:
     base = "/proc/sys/net/ipv6/conf"
     return tuple(
         name
-        for name in sorted(advertised(_text(_ROUTES[6])))
-        if _text(f"{base}/{name}/accept_ra").strip() == "1"
-        and _text(f"{base}/{name}/forwarding").strip() != "0"
+        for name in sorted(advertised(_there(_ROUTES[6])))
+        if _there(f"{base}/{name}/accept_ra").strip() == "1"
+        and _there(f"{base}/{name}/forwarding").strip() != "0"
     )
 
 
 def has_default_v6() -> bool:
     """Whether there is a default route for IPv6."""
-    return any(default_routes(_text(_ROUTES[6]), 6))
+    return any(default_routes(_there(_ROUTES[6]), 6))
 
 
 def is_link(name: str) -> bool:
     """Whether there is a link of this name."""
-    return bool(name) and os.path.isdir(f"/sys/class/net/{name}")
+    try:
+        return bool(name) and namespace.index_of(name) > 0
+    except OSError:
+        return False
 
 
 def has_master(name: str) -> bool:
     """Whether a link is part of another one: of a bridge, a bond or a VRF."""
-    return os.path.islink(f"/sys/class/net/{name}/master")
+    return namespace.networks().has(f"{name}/master")
 
 
 def bridged() -> frozenset[int]:
@@ -130,7 +134,7 @@ def bridged() -> frozenset[int]:
     names = {4: "iptables", 6: "ip6tables"}
     base = "/proc/sys/net/bridge/bridge-nf-call-"
     return frozenset(
-        version for version, name in names.items() if _text(base + name).strip() == "1"
+        version for version, name in names.items() if _there(base + name).strip() == "1"
     )
 
 
@@ -173,5 +177,13 @@ def _listdir(path: str) -> list[str]:
 def _text(path: str) -> str:
     try:
         return read_proc(path, limit_bytes=MAX_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _there(path: str) -> str:
+    """The same, of the networks' namespace."""
+    try:
+        return namespace.networks().read(path, MAX_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -15,6 +15,7 @@ import ctypes
 import re
 from typing import Any
 
+from podwatch.adapters import namespace
 from podwatch.adapters.program import run
 from podwatch.adapters.worker import Worker
 from podwatch.words.errors import PodwatchError, RestoreFailed, RulesUnreadable
@@ -42,6 +43,9 @@ class Nftables:
 
     What it makes with `flags owner` is its own: the kernel takes it away when it is closed.
     """
+
+    writers = frozenset({THREAD})
+    """The names under which the kernel knows what is committed here."""
 
     def __init__(self, thread: str = THREAD) -> None:
         self._worker: Worker[Any] = Worker(thread, _make_context)
@@ -117,7 +121,9 @@ class Nftables:
         `podman network reload` with a broken nft takes the container off the network and cannot
         bring it back (seen: podman 5.4.2, netavark 1.14), so this is asked before each.
         """
-        return (await run(["nft", "list", "tables"], timeout_s=TOOL_TIMEOUT_S)).failure
+        argv = ["nft", "list", "tables"]
+        enter = namespace.networks().enter
+        return (await run(argv, timeout_s=TOOL_TIMEOUT_S, enter=enter)).failure
 
     def close(self) -> None:
         """Let go of the thread and its context. A later call makes new ones."""
@@ -140,6 +146,47 @@ class Nftables:
             return int(code), str(output), str(error)
 
         return await self._worker.call(command, timeout_s=timeout_s)
+
+
+class NftProgram(Nftables):
+    """nftables by the program nft, in the namespace of a user's networks; else as Nftables.
+
+    libnftables opens its socket in the namespace of its process, and a process that has entered a
+    user's has no way back. So a child enters, and becomes nft. Nothing is in a namespace that is
+    not there.
+    """
+
+    writers = frozenset({"nft"})
+
+    def __init__(self) -> None:
+        """No library, and no thread."""
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+    async def _command(
+        self,
+        script: str,
+        timeout_s: float,
+        *,
+        handles: bool = False,
+        state: bool = False,
+        commits: bool = False,
+    ) -> tuple[int, str, str]:
+        if not namespace.is_there() and not commits:
+            return 0, "", ""
+        argv = ["nft"]
+        argv += ["--handle"] if handles else []
+        argv += [] if state else ["--stateless"]
+        done = await run(
+            [*argv, "--file", "-"],
+            timeout_s=timeout_s,
+            stdin=script,
+            enter=namespace.networks().enter,
+        )
+        if done.problem.startswith("no end"):
+            raise TimeoutError
+        return done.code, done.stdout, done.stderr or done.problem
 
 
 def _make_context() -> Any:

@@ -10,11 +10,11 @@ container that podman does not list shows here that it lives. What is changed is
 import errno
 import os
 import re
-import socket
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
 
+from podwatch.adapters import namespace
 from podwatch.adapters.files import open_regular, read_proc
 from podwatch.adapters.rtnetlink import Questions, Refused
 from podwatch.formats.route_messages import (
@@ -56,6 +56,7 @@ _GO_NOWHERE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL
 _NO_TABLE = (errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)  # no address, or no IPv6
 _OWN_RULES = (0, 32766, 32767)  # tables local, main and default: ip-rule(8)
 _GIVEN = b"3"  # NET_ADDR_SET, linux/netdevice.h
+_SMALL_BYTES = 64
 _CAP_NET_ADMIN = 12  # linux/capability.h
 
 
@@ -149,7 +150,7 @@ def ways(asked: Iterable[tuple[Address, Address | None, str]]) -> list[str | Non
     Asked is (to, None, "") of the host's own, and (to, from, link) of one that came in by a link.
     """
     found: list[str | None] = []
-    index_of, name_of = cache(socket.if_nametoindex), cache(socket.if_indextoname)
+    index_of, name_of = cache(namespace.index_of), cache(namespace.name_of)
     with _Questions() as questions:
         for to, source, link in asked:
             try:
@@ -176,7 +177,9 @@ def keep_mac(link: Link) -> None:
     somebody gave it one, or where it has gone. Raises RestoreFailed where the kernel refuses.
     """
     try:
-        given = read_proc(f"/sys/class/net/{link.name}/addr_assign_type").strip()
+        given = (
+            namespace.networks().read(f"/sys/class/net/{link.name}/addr_assign_type", 64).strip()
+        )
     except OSError:
         return
     if given == _GIVEN or not link.mac:
@@ -261,7 +264,7 @@ class Orders:
 
 def _index(name: str) -> int:
     try:
-        return socket.if_nametoindex(name)
+        return namespace.index_of(name)
     except OSError as exc:
         raise RestoreFailed(f"there is no link {name} any more", hint="ip link") from exc
 

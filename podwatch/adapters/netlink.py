@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from podwatch.adapters import namespace
 from podwatch.formats.netlink_messages import (
     FAMILY_NUMBERS,
     GETCHAIN,
@@ -231,6 +232,8 @@ def chain_exists(family: str, table: str, name: str) -> bool:
 def _exists(code: int, family: str, table: str, chain: str = "") -> bool:
     if family not in FAMILY_NUMBERS:
         raise RulesUnreadable(f"no such nftables family: {family!r}")
+    if not namespace.is_there():
+        return False
     what = f"{'chain' if chain else 'table'} {family} {table} {chain}".rstrip()
     answer = _ask(request(code, family=family, table=table, chain=chain), what)
     if isinstance(answer, Refusal):
@@ -243,8 +246,10 @@ def _exists(code: int, family: str, table: str, chain: str = "") -> bool:
 def generation() -> int:
     """The ruleset's generation: it grows by one with each transaction of this namespace.
 
-    Raises RulesUnreadable where the kernel does not tell.
+    0 where there is no such namespace now. Raises RulesUnreadable where the kernel does not tell.
     """
+    if not namespace.is_there():
+        return 0
     answer = _ask(request(GETGEN), "the ruleset's generation")
     if isinstance(answer, Generation):
         return answer.number
@@ -253,18 +258,15 @@ def generation() -> int:
 
 
 def _ask(message: bytes, what: str) -> Message:
-    sock = _open_socket()
     try:
-        sock.settimeout(_TIMEOUT_S)
-        sock.bind((0, 0))
-        sock.sendto(message, (0, 0))
-        for answer in _answers(sock):
-            if isinstance(answer, Touched | Generation) or answer.errno:
-                return answer
+        with namespace.networks().question(NETLINK_NETFILTER) as sock:
+            sock.settimeout(_TIMEOUT_S)
+            sock.sendto(message, (0, 0))
+            for answer in _answers(sock):
+                if isinstance(answer, Touched | Generation) or answer.errno:
+                    return answer
     except OSError as exc:
         raise _wrapped(f"ask for {what}", exc) from exc
-    finally:
-        sock.close()
     raise RulesUnreadable(f"the kernel did not answer the question for {what}")
 
 
@@ -277,9 +279,7 @@ def _answers(sock: socket.socket) -> Iterator[Message]:
 
 def _open_socket() -> socket.socket:
     try:
-        return socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
-        )
+        return namespace.networks().netlink(NETLINK_NETFILTER)
     except OSError as exc:
         raise _wrapped("open a netfilter netlink socket", exc) from exc
 

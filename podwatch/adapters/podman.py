@@ -6,12 +6,12 @@ unit of its own (`podwatch-inspect.service`, `podwatch-reload@ID.service`), else
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from podwatch.adapters.files import read_whole
-from podwatch.adapters.paths import RUN, Paths
+from podwatch.adapters.paths import RUN, Paths, Rootless
 from podwatch.adapters.program import run
 from podwatch.formats.dhcp import parse_network_inspect
 from podwatch.formats.podman_json import parse_ps
@@ -22,6 +22,7 @@ from podwatch.words.network import Container, Setup
 INSPECT_UNIT = "podwatch-inspect.service"
 NETWORKS_UNIT = "podwatch-networks.service"
 PS_TIMEOUT_S = 15.0
+_NOTHING = "[] []"
 MAX_LISTING_BYTES = 64 * 1024 * 1024
 
 _PS = ("podman", "ps", "--all", "--pod", "--ns", "--format", "json")
@@ -46,12 +47,20 @@ class Units(Protocol):
 class Podman:
     """The podman of a host. `systemd` is None where podman is to be run as a child.
 
+    `member` gives a process in a user's namespaces, 0 where there is none.
     The units write to podwatch's own run directory: where `paths` has another one, podman is asked
     by children, too.
     """
 
-    def __init__(self, paths: Paths, systemd: Units | None) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        systemd: Units | None,
+        member: Callable[[Rootless], int] = lambda _: 1,
+    ) -> None:
+        self._member = member
         self._paths = paths
+        self._rootless = paths.rootless
         self._systemd = systemd
         self._asks_by_unit = systemd if paths.run == RUN else None
 
@@ -61,7 +70,7 @@ class Podman:
         Raises StateUnreadable when podman fails, does not answer in time, or prints something else.
         """
         if self._asks_by_unit is None:
-            return parse_ps(await _output(_PS))
+            return {} if self._is_idle() else parse_ps(await _output(_PS))
         failed = await _run(self._asks_by_unit, INSPECT_UNIT)
         if failed:
             raise StateUnreadable(
@@ -86,7 +95,7 @@ class Podman:
         Raises StateUnreadable when podman fails, does not answer in time, or prints something else.
         """
         if self._asks_by_unit is None:
-            return parse_setup(await _ask_networks())
+            return parse_setup(_NOTHING if self._is_idle() else await _ask_networks())
         failed = await _run(self._asks_by_unit, NETWORKS_UNIT)
         if failed:
             raise StateUnreadable(
@@ -117,11 +126,20 @@ class Podman:
 
         None where none ever did since the host booted.
         """
+        if self._rootless is not None:  # most of a user's containers are on none of them
+            return self._database(), self.runtime_stamp()
+        return self._database()
+
+    def _database(self) -> object | None:
         try:
             info = self._paths.addresses.stat()
         except OSError:
             return None
         return info.st_ino, info.st_mtime_ns, info.st_size
+
+    def _is_idle(self) -> bool:
+        """Whether a user has no container at all: podman would begin by making its namespaces."""
+        return self._rootless is not None and not self._member(self._rootless)
 
     def runtime_stamp(self) -> object:
         """What changes whenever a container starts or ends, on whatever network it is."""

@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from podwatch.words.text import clean
@@ -61,12 +61,13 @@ async def run(
     env: Mapping[str, str] | None = None,
     stdin: str | None = None,
     limit_bytes: int = OUTPUT_LIMIT,
+    enter: Callable[[], None] | None = None,
 ) -> Result:
     """Run a program to its end and tell how it went; raises nothing for what the program does.
 
     `env` is added to the daemon's own environment. After `timeout_s` seconds the program and its
     process group get SIGTERM, two seconds later SIGKILL. When the caller is cancelled, the group
-    is killed at once.
+    is killed at once. `enter` is called in the child before the program (namespace.py).
     """
     feed = _memory_file(stdin) if stdin is not None else None
     try:
@@ -78,10 +79,11 @@ async def run(
             env=_environment(env or {}),
             start_new_session=True,
             cwd="/",
+            preexec_fn=enter,
         )
     except FileNotFoundError:
         return Result(NOT_FOUND, problem=f"{argv[0]}: not found")
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, subprocess.SubprocessError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
         return Result(NOT_EXECUTABLE, problem=f"{argv[0]}: cannot be run: {reason}")
     finally:

@@ -10,8 +10,12 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import count
+from types import TracebackType
 from typing import Self
 
+from podwatch.adapters import namespace
 from podwatch.formats.route_messages import Seen, parse_dump
 from podwatch.words.errors import LinksUnreadable, Unreadable
 
@@ -31,12 +35,19 @@ class Notifications:
     """Those of some groups, a mask of them; each datagram of the kernel's is handed to `take`.
 
     `lost` is called when the kernel had more to tell than could be read. `what` is heard, in words.
+    `opened` gives the socket, None for one in the networks' namespace.
     """
 
     def __init__(
-        self, groups: int, what: str, take: Callable[[memoryview], None], lost: Callable[[], None]
+        self,
+        groups: int,
+        what: str,
+        take: Callable[[memoryview], None],
+        lost: Callable[[], None],
+        opened: Callable[[int], socket.socket] | None = None,
     ) -> None:
         self.overruns = 0
+        self._opened = opened
         self._groups = groups
         self._what = what
         self._take = take
@@ -61,9 +72,7 @@ class Notifications:
         Raises Unreadable when the kernel refuses.
         """
         try:
-            sock = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-            )
+            sock = (self._opened or namespace.networks().netlink)(socket.NETLINK_ROUTE)
             try:
                 sock.settimeout(0)
                 _enlarge(sock)
@@ -125,31 +134,43 @@ def _enlarge(sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
 
 
+_numbers = count(1)
+
+
 class Questions:
-    """A socket for a few questions, one after the other."""
+    """A socket for a few questions, one after the other.
+
+    Where the networks' namespace is not there, every answer is empty.
+    """
 
     def __init__(self) -> None:
         self._number = 0
         self._buffer = memoryview(bytearray(_ANSWER_BYTES))
+        self._opened = ExitStack()
+        self._socket: socket.socket | None = None
+        if not namespace.is_there():
+            return
         try:
-            self._socket = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
-            )
+            self._socket = self._opened.enter_context(namespace.networks().question(_NETLINK_ROUTE))
         except OSError as exc:
             raise _wrapped("open an rtnetlink socket", exc.errno) from exc
         try:
             self._socket.settimeout(_TIMEOUT_S)
             self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
-            self._socket.bind((0, 0))
         except OSError as exc:
-            self._socket.close()
+            self._opened.__exit__(type(exc), exc, exc.__traceback__)
             raise _wrapped("ask rtnetlink", exc.errno) from exc
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        self._opened.__exit__(kind, exc, trace)
 
     def order(self, order: Callable[[int], bytes]) -> None:
         """Change something. Raises LinksUnreadable where the kernel refuses."""
@@ -160,8 +181,10 @@ class Questions:
 
         Raises Refused for the kernel's own refusal, LinksUnreadable where there is no answer.
         """
+        if self._socket is None:
+            return []
         for _ in range(_TRIES):
-            self._number += 1
+            self._number = next(_numbers)
             found: list[Seen] = []
             is_whole, refusal = True, None
             try:

@@ -6,11 +6,11 @@ rtnetlink's netconf groups (Linux net/ipv4/devinet.c, inet_netconf_notify_devcon
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from podwatch.adapters.files import open_regular, read_proc, read_whole
+from podwatch.adapters import namespace
+from podwatch.adapters.files import read_whole
 from podwatch.adapters.rtnetlink import Notifications
 from podwatch.drivers.sysctls import parse_configured
 from podwatch.formats.route_messages import tells_of_a_setting
@@ -19,6 +19,7 @@ from podwatch.words.errors import RestoreFailed, StateUnreadable
 ROOT = Path("/proc/sys")
 CONFIGURED = Path("/run/sysctl.d")
 _FILE_BYTES = 65536
+_VALUE_BYTES = 4096
 
 _GROUPS = 1 << (24 - 1) | 1 << (25 - 1)  # RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF
 
@@ -28,7 +29,8 @@ def read(paths: Iterable[str]) -> dict[str, str]:
     found = {}
     for path in paths:
         with contextlib.suppress(OSError):
-            found[path] = read_proc(ROOT / path).decode("utf-8", "replace").strip()
+            text = namespace.networks().read(f"{ROOT}/{path}", _VALUE_BYTES)
+            found[path] = text.decode("utf-8", "replace").strip()
     return found
 
 
@@ -47,8 +49,7 @@ def read_configured(bridge: str, directory: Path = CONFIGURED) -> dict[str, str]
 def write(path: str, value: str) -> None:
     """Set one of them. Raises RestoreFailed when the kernel, or the sandbox, refuses."""
     try:
-        with os.fdopen(open_regular(ROOT / path, os.O_WRONLY), "wb", buffering=0) as file:
-            file.write(value.encode())
+        namespace.networks().write(f"{ROOT}/{path}", value)
     except OSError as exc:
         raise RestoreFailed(
             f"cannot write {ROOT / path}: {exc.strerror}", hint=f"sysctl -w {path}={value}"

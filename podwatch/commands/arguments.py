@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from podwatch import __version__
+from podwatch.commands.whose import HOST, USER
 from podwatch.words.verdict import ExitCode
 
 
@@ -51,36 +52,54 @@ class Command:
 _CONFIG = _argument(
     "--config", type=Path, metavar="FILE", help="read this configuration file alone"
 )
+_WHOSE = (
+    _argument(
+        "--user",
+        dest="whose",
+        action="store_const",
+        const=USER,
+        help="be about your own containers, as it is without root",
+    ),
+    _argument(
+        "--host",
+        dest="whose",
+        action="store_const",
+        const=HOST,
+        help="be about root's containers, as it is for root",
+    ),
+)
 _ALL = _flag("--all", "name everything, and all containers")
 
 COMMANDS = (
     Command(
         "run",
         "watch and restore, in the foreground",
-        "This is what podwatch.service runs; a second one beside it is refused. Needs root.",
-        (_CONFIG, _flag("--dry-run", "say what would be done, do nothing")),
+        "This is what podwatch.service runs; a second one beside it is refused.",
+        (_CONFIG, _flag("--dry-run", "say what would be done, do nothing"), *_WHOSE),
     ),
     Command(
         "status",
         "what the daemon sees; exits with 0 ok to 3 unknown",
-        "Reads what the daemon wrote down last, so it costs the host nothing. For every user.",
-        (_flag("--json", "print the whole status document"), _ALL),
+        "Reads what the daemon wrote down last, so it costs the host nothing. Every user may read "
+        "that of the host.",
+        (_flag("--json", "print the whole status document"), _ALL, *_WHOSE),
     ),
     Command(
         "check",
         "look once, without the daemon; exits as status does",
-        "Nothing is changed. Needs root.",
-        (_CONFIG, _flag("--json", "print what was seen as JSON"), _ALL),
+        "Nothing is changed.",
+        (_CONFIG, _flag("--json", "print what was seen as JSON"), _ALL, *_WHOSE),
     ),
     Command(
         "restore",
         "look, repair, look again",
         "Does once what the daemon does by itself, with the daemon or without it, and exits with "
-        "the state it leaves. Needs root.",
+        "the state it leaves.",
         (
             _CONFIG,
             _flag("--dry-run", "only say what would be done"),
             _flag("--stale", "then take away rules that no running container needs"),
+            *_WHOSE,
         ),
     ),
     Command(
@@ -88,7 +107,7 @@ COMMANDS = (
         "the settings in effect, and which file each is from",
         "Exits with 64 when a file holds something that is not allowed, and names it: run it "
         "before systemctl reload podwatch.",
-        (_CONFIG, _flag("--default", "print every setting, explained")),
+        (_CONFIG, _flag("--default", "print every setting, explained"), *_WHOSE),
     ),
     Command(
         "explain",
@@ -97,7 +116,8 @@ COMMANDS = (
         "was asked for is open or closed on purpose, 2 when one is broken, 3 when one could "
         "not be followed. That nobody listens in a container is a note. podwatch explain firewalld "
         "tells what a reload of firewalld costs, and prints what ends that, ready to paste into a "
-        "shell; a container that is called firewalld is explained instead. Needs root.",
+        "shell, for root's containers alone; a container that is called firewalld is explained "
+        "instead.",
         (
             _CONFIG,
             _argument(
@@ -111,6 +131,7 @@ COMMANDS = (
             _flag("--all", "every hop of every way"),
             _flag("--json", "print all of it as JSON"),
             _argument("--svg", type=Path, metavar="FILE", help="draw it into a file"),
+            *_WHOSE,
         ),
     ),
     Command(
@@ -125,9 +146,10 @@ COMMANDS = (
                 help='"10m", "2h", seconds; 1h if not given',
             ),
             _argument("--reason", default="", metavar="TEXT", help="shown in status and journal"),
+            *_WHOSE,
         ),
     ),
-    Command("resume", "end a pause"),
+    Command("resume", "end a pause", arguments=_WHOSE),
     Command(
         "history",
         "the incidents, the newest last",
@@ -136,13 +158,15 @@ COMMANDS = (
             _argument("-n", type=_whole, default=None, metavar="N", help="the last N (0: all)"),
             _argument("-f", "--follow", action="store_true", help="wait for more"),
             _flag("--json", "one JSON document on each line"),
+            *_WHOSE,
         ),
     ),
     Command(
         "release",
         "take away the permanent sources that podwatch added to firewalld",
         "Those of firewalld.permanent; what somebody else has added stays. The packages run it "
-        "when they are removed. podwatch.service must not run. Needs root.",
+        "when they are removed. podwatch.service must not run. firewalld has no part in users' "
+        "containers: needs root.",
     ),
     Command("version", "print the version"),
 )
@@ -162,7 +186,11 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line; `command` of what it parses is the name of the command."""
-    top = _Parser(prog="podwatch", description="Keeps Podman's network rules in place.")
+    top = _Parser(
+        prog="podwatch",
+        description="Keeps the network of Podman's containers in place: for root the host's, for "
+        "who is not root his own.",
+    )
     top.add_argument(
         "--version",
         action="version",

@@ -68,7 +68,7 @@ async def look(paths: Paths, config: Config, target: str = "") -> Seen:
     """
     host = await look_once(config, paths)
     try:
-        if target == FIREWALLD:
+        if target == FIREWALLD and paths.rootless is None:
             await host.permanent.read(host.looker.setup)
         snapshot, _ = await settled_look(host)
         snapshot = host.looker.with_inside(snapshot)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from podwatch import __version__
 from podwatch.adapters.paths import Paths
 from podwatch.commands.arguments import parser
+from podwatch.commands.whose import HOST, chosen_paths, has_used_podman, need_root
 from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable
 from podwatch.words.verdict import ExitCode, State
 
@@ -78,13 +79,21 @@ def _config_of(arguments: argparse.Namespace) -> "tuple[Config, list[Path]]":
     """The configuration, and the files it was read from."""
     from podwatch.daemon.config import load
 
-    files = [arguments.config] if arguments.config else list(Paths.of().configuration)
-    return load(files, must_exist=bool(arguments.config)), files
+    if arguments.config:
+        return load([arguments.config], must_exist=True), [arguments.config]
+    files = list(chosen_paths(arguments.whose).configuration)
+    return load(files), files
 
 
-def _need_root(command: str) -> None:
-    if os.geteuid() != 0:
-        raise PodwatchError(f"{command} needs root", hint=f"sudo podwatch {command}")
+def _paths_of(arguments: argparse.Namespace) -> Paths:
+    """Where things are of those whom the command is about; as root, where it is about the host."""
+    paths = chosen_paths(arguments.whose)
+    need_root(_typed(arguments), paths)
+    return paths
+
+
+def _typed(arguments: argparse.Namespace) -> str:
+    return f"{arguments.command} --host" if arguments.whose == HOST else str(arguments.command)
 
 
 def _colour() -> bool:
@@ -116,21 +125,26 @@ def _run(arguments: argparse.Namespace) -> int:
 
     config, files = _config_of(arguments)
     logging.configure(config.log.level)
-    _need_root("run")
-    asyncio.run(serve(config, files, Paths.of(), dry_run=arguments.dry_run))
+    asyncio.run(serve(config, files, _paths_of(arguments), dry_run=arguments.dry_run))
     return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:
     from podwatch.commands import render
 
-    document, why = _last_word()
+    paths = chosen_paths(arguments.whose)
+    document, why = _last_word(paths)
     if why:
         if arguments.json:
             summary = f"no word from the daemon: {why}"
             _show_json({**document, "state": State.UNKNOWN, "summary": summary})
         else:
-            _show(render.not_running(why, _refused(), colour=_colour()))
+            refused = _refused(paths)
+            if paths.rootless is None:
+                _show(render.not_running(why, refused, colour=_colour()))
+            else:
+                used = has_used_podman(paths)
+                _show(render.own_not_running(why, refused, used=used, colour=_colour()))
         return State.UNKNOWN.exit_code
     if arguments.json:
         _show_json(document)
@@ -139,32 +153,32 @@ def _status(arguments: argparse.Namespace) -> int:
     return State(document["state"]).exit_code
 
 
-def _last_word() -> tuple[dict[str, Any], str]:
+def _last_word(paths: Paths) -> tuple[dict[str, Any], str]:
     """What the daemon wrote last, {} if nothing; and why it cannot be running, "" if it is."""
     from podwatch.report.status import read_status, why_not_running
 
     document: dict[str, Any] = {}
     try:
-        document = read_status(Paths.of().status)
+        document = read_status(paths.status)
         return document, why_not_running(document, time.time())
     except StateUnreadable as exc:
         return document, str(exc)
 
 
-def _refused() -> str:
+def _refused(paths: Paths) -> str:
     """Why the configuration would be refused now; "" when it would not."""
     from podwatch.daemon.config import load
 
     try:
-        load(Paths.of().configuration)
+        load(paths.configuration)
     except ConfigError as exc:
         return str(exc)
     return ""
 
 
-def _without_daemon() -> str:
+def _without_daemon(paths: Paths) -> str:
     """A remark where no daemon runs: nobody should wait for it to do something."""
-    _, why = _last_word()
+    _, why = _last_word(paths)
     return f"\n  podwatch does not run, and puts nothing back anyway: {why}" if why else ""
 
 
@@ -174,7 +188,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from podwatch.commands import render
     from podwatch.commands.once import check
 
-    _need_root("check")
+    paths = _paths_of(arguments)
     try:
         config, _ = _config_of(arguments)
     except ConfigError as exc:
@@ -186,7 +200,7 @@ def _check(arguments: argparse.Namespace) -> int:
         else:
             _show(f"PODWATCH UNKNOWN - {render.in_one_line(summary)}")
         return State.UNKNOWN.exit_code
-    document = asyncio.run(check(Paths.of(), config))
+    document = asyncio.run(check(paths, config))
     if arguments.json:
         _show_json(document)
     else:
@@ -200,10 +214,8 @@ def _restore(arguments: argparse.Namespace) -> int:
     from podwatch.commands.once import restore
 
     config, _ = _config_of(arguments)
-    _need_root("restore")
-    state = asyncio.run(
-        restore(Paths.of(), config, dry_run=arguments.dry_run, stale=arguments.stale)
-    )
+    paths = _paths_of(arguments)
+    state = asyncio.run(restore(paths, config, dry_run=arguments.dry_run, stale=arguments.stale))
     return state.exit_code
 
 
@@ -213,9 +225,14 @@ def _explain(arguments: argparse.Namespace) -> int:
     from podwatch.commands import explain
 
     config, _ = _config_of(arguments)
-    _need_root("explain")
-    seen = asyncio.run(explain.look(Paths.of(), config, arguments.target))
+    paths = _paths_of(arguments)
+    seen = asyncio.run(explain.look(paths, config, arguments.target))
     if seen.snapshot and explain.is_about_firewalld(arguments.target, seen.containers):
+        if paths.rootless is not None:
+            raise PodwatchError(
+                "firewalld's reload costs the host's containers alone: a user's are behind it",
+                hint="sudo podwatch explain firewalld",
+            )
         return _explain_firewalld(seen.snapshot, as_json=arguments.json)
     found = explain.chosen(seen.ways, arguments.target, seen.containers)
     if arguments.svg:
@@ -249,9 +266,10 @@ def _release(arguments: argparse.Namespace) -> int:
     from podwatch.daemon.config import Config
     from podwatch.report import logging
 
-    _need_root("release")
+    paths = Paths.of()
+    need_root("release", paths)
     logging.configure(Config().log.level)
-    _show(asyncio.run(release(Paths.of(), Config())))
+    _show(asyncio.run(release(paths, Config())))
     return 0
 
 
@@ -264,35 +282,36 @@ def _pause(arguments: argparse.Namespace) -> int:
         seconds = form.read(f"{typed}s" if typed.replace(".", "", 1).isdecimal() else typed)
     except ValueError:
         raise ConfigError(f"--for {arguments.duration}: must be {form.allowed}") from None
-    _need_root("pause")
+    paths = _paths_of(arguments)
     now = time.time()
     by = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME", "")
     pause = Pause(now, now + seconds, arguments.reason, by)
-    begin(Paths.of().pause, pause)
-    _show(f"{pause}\n  → podwatch resume{_without_daemon()}")
+    begin(paths.pause, pause)
+    _show(f"{pause}\n  → podwatch resume{_without_daemon(paths)}")
     return 0
 
 
 def _resume(arguments: argparse.Namespace) -> int:
     from podwatch.daemon.pause import end
 
-    _need_root("resume")
-    found = "the pause has ended" if end(Paths.of().pause) else "there is no pause"
-    _show(f"{found}{_without_daemon()}")
+    paths = _paths_of(arguments)
+    found = "the pause has ended" if end(paths.pause) else "there is no pause"
+    _show(f"{found}{_without_daemon(paths)}")
     return 0
 
 
 def _history(arguments: argparse.Namespace) -> int:
     from podwatch.commands import history
 
-    path, tell = Paths.of().history, print if arguments.json else _show
+    paths = chosen_paths(arguments.whose)
+    path, tell = paths.history, print if arguments.json else _show
     try:
         since = history.parse_since(arguments.since, time.time()) if arguments.since else 0.0
     except (ValueError, OverflowError):
         hint = 'write "2h", "3d" or "2026-11-24 10:00"'
         raise ConfigError(f"--since {arguments.since}: not a moment", hint=hint) from None
     if not os.access(path if os.path.exists(path) else path.parent, os.R_OK):
-        _need_root("history")
+        need_root(_typed(arguments), paths)
     # All that is from that time on; without a time, some to begin with.
     last = arguments.n if arguments.n is not None else 0 if since else _LAST
     if arguments.follow:

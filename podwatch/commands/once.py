@@ -177,7 +177,7 @@ async def settled_look(
 
 async def _dhcp(host: Host, config: Config) -> dict[str, Any]:
     """One look at DHCP, as a part of the document."""
-    if not config.dhcp.manage:
+    if not config.dhcp.manage or host.installed.paths.rootless is not None:
         return {}
     units = None if host.systemd is None else UnitWatch((), lambda: None)
     seen = await DhcpLooker(units, host.installed).look(fresh=True)

@@ -87,15 +87,37 @@ def not_running(why: str, refused: str = "", *, colour: bool) -> str:
 
     `refused` says what is wrong with the configuration, with which it would not start.
     """
-    wrong = f"    the configuration is refused: {in_one_line(refused)}\n" if refused else ""
     return (
-        f"{_dot('unknown', colour=colour)} podwatch: unknown, no word from the daemon\n"
-        f"    {clean(why)}\n"
-        f"{wrong}"
+        f"{_silent(why, refused, colour=colour)}"
         "      → systemctl start podwatch\n"
         "      → journalctl -u podwatch   (why it ended)\n"
         "      → podwatch check           (one look without it)"
     )
+
+
+def own_not_running(why: str, refused: str = "", *, used: bool, colour: bool) -> str:
+    """The same of a user's own podwatch, which may never have been asked for.
+
+    `used` says whether podman has kept anything of the user's.
+    """
+    none = (
+        ""
+        if used
+        else "    podman has kept nothing of yours yet: podwatch.service waits for that\n"
+    )
+    return (
+        f"{_silent(why, refused, colour=colour)}{none}"
+        "      → systemctl --user enable --now podwatch.service   (watches your containers)\n"
+        "      → journalctl --user -u podwatch                    (why it ended)\n"
+        "      → podwatch check                                   (one look without it)\n"
+        "      → podwatch status --host                           (what root's podwatch sees)"
+    )
+
+
+def _silent(why: str, refused: str, *, colour: bool) -> str:
+    wrong = f"    the configuration is refused: {in_one_line(refused)}\n" if refused else ""
+    dot = _dot("unknown", colour=colour)
+    return f"{dot} podwatch: unknown, no word from the daemon\n    {clean(why)}\n{wrong}"
 
 
 def plain(text: str) -> str:

@@ -34,7 +34,8 @@ class Expected:
     """The setup as it was last read; `stamp` changes whenever it may be another one.
 
     `has_table` says whether the kernel has a table, by family and name; `served` at which port
-    aardvark-dns serves a directory, None where it does not run.
+    aardvark-dns serves a directory, None where it does not run. `named` gives what podman told its
+    driver, where another than iptables' may be.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Expected:
         *,
         has_table: Callable[[str, str], bool] = table_exists,
         served: Callable[[Path], int | None] = serving_port,
+        named: Callable[[Setup], Setup] = lambda setup: setup,
     ) -> None:
         self.state = state
         self.cni = cni
         self._installed = installed
         self._has_table = has_table
         self._served = served
+        self._named = named
         self.stamp: object = None
         self._listed: dict[str, Container] | None = None
         self._answer: Setup | None = None
@@ -76,7 +79,7 @@ class Expected:
                     self._answer = None
                     raise self._gone()
                 return self._by_state(setup)
-        return with_dns_port(self._answer, self._dns_port())
+        return self._named(with_dns_port(self._answer, self._dns_port()))
 
     def _by_state(self, setup: Setup) -> Setup:
         """What netavark's state tells, or else CNI's cache.

@@ -234,6 +234,11 @@ class Hints:
         is_first = self.cause.kind is not CauseKind.LINK
         self._wake(other(why), urgent=True, names_cause=is_first)
 
+    def on_netns(self, why: str) -> None:
+        """The namespace of a user's bridges came or went, or lost its file."""
+        self._heard.changed_at = self._clock()
+        self._wake(other(why), urgent=True)
+
     def on_census(self) -> None:
         """podman's containers were listed: those that do not run miss nothing."""
         others = self._said.others

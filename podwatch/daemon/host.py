@@ -5,12 +5,12 @@ The daemon and the one-shot commands use the same host. Whatever is absent (syst
 bus, firewalld) is None or says so itself: podwatch goes on with what there is.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from podwatch.adapters.cni import CniCache
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.firewalld_permanent import PermanentFirewalld
-from podwatch.adapters.libnftables import Nftables
+from podwatch.adapters.libnftables import Nftables, NftProgram
 from podwatch.adapters.netlink import generation
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
@@ -21,17 +21,21 @@ from podwatch.daemon.expected import Expected
 from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kept_sources import KeptSources
+from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.look import Looker
+from podwatch.daemon.netns import NetnsWatch
 from podwatch.daemon.permanent import PermanentLook
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.daemon.surroundings import Surroundings
+from podwatch.daemon.user_driver import UserDriver
 from podwatch.daemon.ways import Ways
 from podwatch.daemon.wires import Watch, Wires
 from podwatch.decide.decision import QUIET_CAP_S, Limits
 from podwatch.decide.kinds import KINDS, Kind
 from podwatch.words.means import BY_PODMAN, Method
+from podwatch.words.netns import Netns
 
 
 class Host:
@@ -39,7 +43,8 @@ class Host:
 
     `changes` counts the transactions on the networks' tables; `heard_late` is called when firewalld
     or systemd answers a question for which no look waited any more. `firewalld` and `systemd` are
-    None where nobody is to ask them, `links` where nobody listens to changes of links.
+    None where nobody is to ask them, `links` where nobody listens to changes of links. `netns`
+    finds the namespace of a user's bridges; None on root's host.
     """
 
     def __init__(
@@ -52,11 +57,17 @@ class Host:
         links: Watch | None = None,
         changes: Callable[[], int] = generation,
         heard_late: Callable[[], None] = lambda: None,
+        netns: NetnsWatch | None = None,
     ) -> None:
         self.installed = Installed.at(paths, systemd)
         state, cni = StateDirectory(paths.netavark_state), CniCache(paths.cni_results)
-        self.expected = Expected(state, self.installed, cni)
-        self.nft = Nftables()
+        driver = None if netns is None else UserDriver()
+        if driver is None:
+            self.expected = Expected(state, self.installed, cni)
+            self.nft = Nftables()
+        else:
+            self.expected = Expected(state, self.installed, has_table=_none, named=driver.name)
+            self.nft = NftProgram()
         self.firewalld = firewalld
         self.systemd = systemd
         self.copy = SavedCopy(paths.rules)
@@ -76,6 +87,9 @@ class Host:
             wires=Wires(links),
             changes=changes,
             copied=self.copy.of,
+            in_use=driver,
+            settings=None if netns is None else KernelSettings(configured=_nothing),
+            netns=netns.look if netns is not None else _no_netns,
         )
         self.ways = Ways(self.looker.with_inside)
         self.restorer = Restorer(
@@ -84,6 +98,7 @@ class Host:
             self.installed,
             self.copy,
             lock=paths.restore_lock,
+            bind=netns.bind if netns is not None else str,
             at_once=config.restore.at_once,
             timeout_s=config.restore.timeout,
         )
@@ -101,8 +116,8 @@ class Host:
         """Take over what a changed configuration says of restoring, and of firewalld."""
         self.restorer.at_once = config.restore.at_once
         self.restorer.timeout_s = config.restore.timeout
-        self.permanent.tells = config.firewalld.reload_note
-        self.permanent.keeps = config.firewalld.permanent
+        self.permanent.tells = config.firewalld.reload_note and self.firewalld is not None
+        self.permanent.keeps = config.firewalld.permanent and self.firewalld is not None
 
     def close(self) -> None:
         """Let go of everything; whatever a library still does, nobody waits for it."""
@@ -120,6 +135,20 @@ def _permanent(
     asked = PermanentFirewalld(firewalld.bus, paths.firewalld_conf)
     kept = KeptSources(asked, installed.networks, paths.kept_sources)
     return PermanentLook(asked, lambda: firewalld.permanent_changes, kept, heard)
+
+
+def _none(_family: str, _name: str) -> bool:
+    """No table tells of state that is gone: a user's netavark keeps none."""
+    return False
+
+
+def _nothing(_bridge: str) -> Mapping[str, str]:
+    """No file of the host's is about a user's bridge."""
+    return {}
+
+
+def _no_netns() -> Netns | None:
+    return None
 
 
 def limits(config: Config, kinds: Iterable[Kind] = KINDS) -> Limits:

@@ -16,11 +16,17 @@ from podwatch.words.network import Setup
 class KernelSettings:
     """Values by path below /proc/sys, as they were read last.
 
+    `configured` has what netavark says it set for a bridge, by path.
     `internal` tells the bridges of internal networks, which forward nothing, and are meant to.
     """
 
-    def __init__(self, internal: Callable[[], Collection[str]] = frozenset) -> None:
+    def __init__(
+        self,
+        internal: Callable[[], Collection[str]] = frozenset,
+        configured: Callable[[str], Mapping[str, str]] = sysctl.read_configured,
+    ) -> None:
         self._internal = internal
+        self._configured = configured
         self.values: Mapping[str, str] = {}
         self.seen: frozenset[str] = frozenset()
         """Those that were as they have to be, or are said to be by netavark."""
@@ -53,7 +59,7 @@ class KernelSettings:
         said = {
             path
             for network in setup.networks.values()
-            for path, value in sysctl.read_configured(network.bridge).items()
+            for path, value in self._configured(network.bridge).items()
             if wanted.get(path) == value
         }
         are = {path for path, value in self.values.items() if value == wanted[path]}

@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 from podwatch.adapters.netlink import generation
@@ -23,8 +23,10 @@ from podwatch.daemon.inside import KEPT_S
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.names import Names
+from podwatch.daemon.reading import WAITED_S, Read, Reader
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
+from podwatch.daemon.user_driver import UserDriver
 from podwatch.daemon.wires import Wires
 from podwatch.decide.judge import judge
 from podwatch.decide.kinds import PLACES
@@ -35,16 +37,11 @@ from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, about
 from podwatch.drivers.saved import SavedRules
-from podwatch.words.errors import Unreadable
+from podwatch.words.netns import Netns
 from podwatch.words.network import FirewallDriver, Setup
-from podwatch.words.rules import Ruleset
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
 from podwatch.words.verdict import Missing, State, Verdict
 from podwatch.words.way import BaseChain
-
-MAX_TRIES = 3
-WAITED_S = 0.05
-"""What was read longer ago than this is read again."""
 
 PATIENCE_S = 0.25
 """So long who hurries waits for answers over the bus."""
@@ -53,27 +50,12 @@ _NO_COPY = partial(SavedRules, {})
 _ALL_TABLES = frozenset(name for driver in DRIVERS.values() for name in driver.ABOUT.tables)
 
 
-@dataclass
-class _Read:
-    """What is set up and the rules, of one generation, and who is in the middle of a change."""
-
-    setup: Setup | None = None
-    rules: Ruleset | None = None
-    generation: int = 0
-    busy: str = ""
-    at: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_old(self) -> bool:
-        """Whether others were waited for since."""
-        return time.monotonic() > self.at + WAITED_S
-
-
 class Looker:
     """Reads everything a Snapshot is made of.
 
     `changes` counts the transactions on the driver's table; where nobody listens to the kernel, the
     ruleset's generation does, which counts everybody's. `copied` has the saved copy of its rules.
+    `netns` finds the namespace of a user's bridges.
     """
 
     def __init__(
@@ -88,6 +70,9 @@ class Looker:
         wires: Wires | None = None,
         changes: Callable[[], int] = generation,
         copied: Callable[[FirewallDriver], SavedRules] = _NO_COPY,
+        in_use: InUse | UserDriver | None = None,
+        settings: KernelSettings | None = None,
+        netns: Callable[[], Netns | None] = lambda: None,
     ) -> None:
         self.expected = expected
         self.installed = installed
@@ -97,13 +82,14 @@ class Looker:
         self.surroundings = surroundings
         self.changes = changes
         self.copied = copied
-        self.settings = KernelSettings(installed.networks.internal_bridges)
+        self.settings = settings or KernelSettings(installed.networks.internal_bridges)
+        self.reader = Reader(expected, installed, rules, containers, changes)
         self.wires = wires or Wires()
         self.names = Names(installed)
-        self._in_use = InUse()
+        self._in_use = in_use or InUse()
+        self._netns = netns
         self._lock = HeldFor(installed.lock)
         self._changes_at: int | None = None  # at the last look
-        self._changes_read = 0  # when the rules were read last
 
     @property
     def setup(self) -> Setup | None:
@@ -137,11 +123,11 @@ class Looker:
         what podman alone has done, nobody is asked who would have told.
         """
         unknown: list[Unknown] = []
-        before = self.expected.stamp
+        before, netns = self.expected.stamp, self._netns()
         asked = None if of_podman else self.firewalld.begin(self.setup)
         asked_neighbours = None if of_podman else self.surroundings.begin()
         await asyncio.sleep(0)  # the questions are out; what can be read at once is read meanwhile
-        read = await self._read(unknown)
+        read = await self.reader.read(unknown)
         self.settings.read(read.setup)
         settings_for, settings_at = read.setup, read.at
         limit = self._patience(read) if hurries else None
@@ -149,14 +135,14 @@ class Looker:
         left = limit and max(read.at + limit - time.monotonic(), 0.0)
         neighbours = await self.surroundings.hear(asked_neighbours, left)
         if read.rules is not None and read.is_old:
-            read = await self._read_again(read, unknown)
+            read = await self.reader.read_again(read, unknown)
         if read.setup is not None and self.expected.asks_podman:
             ask = partial(self.firewalld.ask, unknown)
             read.setup, read.rules, said = await self._in_use.find(
                 read.setup, read.rules, ask, unknown
             )
             firewalld = said or firewalld
-        stamp, changes = self.expected.stamp, self._changes_read
+        stamp, changes = self.expected.stamp, self.reader.changes_read
         self.containers.setup = read.setup
         if read.setup is not settings_for or time.monotonic() > settings_at + WAITED_S:
             self.settings.read(read.setup)
@@ -200,6 +186,7 @@ class Looker:
             held=held,
             files=self.installed.networks.read_files(),
             drops=drops,
+            netns=netns,
             copied={} if read.setup is None else self.copied(read.setup.driver).chains,
             others=self.surroundings.others if read.rules is not None else {},
             unknown=tuple(unknown),
@@ -298,6 +285,8 @@ class Looker:
         """The same, but for who has an address of a network without state."""
         if self.expected.stamp != snapshot.stamp or not self.expected.is_current():
             return "a container has come or gone"
+        if self._netns() != snapshot.netns:
+            return "the user's network namespace is another one"
         return "" if snapshot.busy else self.installed.lock.holder()
 
     def podman_works(self) -> bool:
@@ -312,58 +301,12 @@ class Looker:
 
     # The parts of a look.
 
-    async def _read(self, unknown: list[Unknown]) -> _Read:
-        """Expected and observed of one generation, and who is in the middle of a change."""
-        found = _Read()
-        for _ in range(MAX_TRIES):
-            found = _Read(busy=self.installed.lock.holder())
-            runtime = self.installed.podman.runtime_stamp()
-            try:
-                found.setup = await self.expected.read()
-            except Unreadable as exc:
-                unknown.append(Unknown(Part.SETUP, "netavark's state", str(exc), exc.hint))
-                return found
-            driver = self.rules.get(found.setup.driver)
-            if driver is None or not found.setup.endpoints:
-                found.busy = found.busy or self.installed.lock.holder()
-                return found
-            self.containers.take_listed(found.setup, runtime)
-            try:
-                unchanged = await self._read_rules(driver, found)
-            except Unreadable as exc:
-                found.rules = None
-                unknown.append(Unknown(Part.RULES, found.setup.driver, str(exc), exc.hint))
-                return found
-            found.busy = found.busy or self.installed.lock.holder()
-            if unchanged and self.expected.is_current():
-                return found
-        found.busy = found.busy or "the rules change faster than they can be read"
-        return found
-
-    async def _read_rules(self, driver: Rules, found: _Read) -> bool:
-        """Read the rules into `found`; whether nobody changed them meanwhile. Raises Unreadable."""
-        before = self._changes_read = self.changes()
-        rules = await driver.read()
-        if not rules.present and found.setup is not None:
-            rules = await driver.elsewhere(found.setup) or rules
-        found.rules, found.generation, found.at = rules, generation(), time.monotonic()
-        return self.changes() == before
-
-    async def _read_again(self, before: _Read, unknown: list[Unknown]) -> _Read:
-        """The same once more: what is decided is decided from rules and state of one moment."""
-        heard = self.expected.stamp
-        read = await self._read(unknown)
-        # firewalld has answered while podman was at it, or for what was set up before.
-        if before.busy or self.expected.stamp != heard:
-            read.busy = read.busy or "podman is changing a network"
-        return read
-
     async def _hear_firewalld(
         self,
         asked: "asyncio.Task[tuple[Firewalld, list[Unknown]]] | None",
         limit_s: float | None,
         before: object,
-        read: _Read,
+        read: Read,
         unknown: list[Unknown],
     ) -> Firewalld:
         """What firewalld said of what is set up now; `before` is the stamp when it was asked."""
@@ -384,7 +327,7 @@ class Looker:
         unknown.extend(unheard)
         return self.firewalld.with_tables(firewalld, unknown)
 
-    def _patience(self, read: _Read) -> float | None:
+    def _patience(self, read: Read) -> float | None:
         """How many seconds who hurries waits for firewalld; None where the rules are firewalld's.
 
         Not at all where rules are lost, or the name server: each millisecond is one of the outage.
@@ -394,7 +337,7 @@ class Looker:
         is_whole = read.rules.chains == self.copied(read.setup.driver).chains
         return PATIENCE_S if is_whole and not self.names.has_ended() else 0.0
 
-    async def _look_around(self, read: _Read, firewalld: Firewalld) -> tuple[BaseChain, ...]:
+    async def _look_around(self, read: Read, firewalld: Firewalld) -> tuple[BaseChain, ...]:
         """Look at the surroundings; the chains that drop, in the driver's own tables, too."""
         if read.setup is None or read.rules is None:
             self.surroundings.look_further(None)

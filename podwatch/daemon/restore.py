@@ -74,6 +74,8 @@ class Job:
 class Restorer:
     """Knows how each means of restoring is carried out on this host.
 
+    `bind` gives the namespace of a user's bridges its file again, and says so.
+
     `means` has each by its word: a coroutine that raises PodwatchError where it does not go
     through, and Outdated where the host is another by then.
     """
@@ -86,6 +88,7 @@ class Restorer:
         copy: SavedCopy,
         *,
         lock: Path,
+        bind: Callable[[], str] = lambda: "",
         at_once: int,
         timeout_s: float,
     ) -> None:
@@ -94,10 +97,12 @@ class Restorer:
         self.installed = installed
         self.copy = copy
         self.lock = lock
+        self.bind = bind
         self.at_once = at_once
         self.timeout_s = timeout_s
         self.turn = asyncio.Lock()  # of whoever reloads containers
         self.means: dict[str, Callable[[Job], Awaitable[Outcome]]] = {
+            Method.NETNS: self._bind,
             Method.LINKS: self._mend,
             Method.NAMES: self._name,
             Method.SYSCTLS: self._set,
@@ -185,6 +190,10 @@ class Restorer:
             detail = f"{exc}; {exc.hint}" if exc.hint else str(exc)
             held = str(exc) if isinstance(exc, HeldBack) else ""
             return Outcome(method, done=False, detail=detail, held=held)
+
+    async def _bind(self, job: Job) -> Outcome:
+        """Give the namespace of a user's bridges its file again."""
+        return job.done(self.bind())
 
     async def _mend(self, job: Job) -> Outcome:
         """Put right what is still missing of bridges and links."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from podwatch.adapters import iptables as iptables_tool
-from podwatch.adapters.libnftables import THREAD, Nftables
+from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import chain_exists, generation, table_exists
 from podwatch.drivers import cni, iptables, iptables_save, nft_script, nftables
 from podwatch.drivers.driver import expected_rules, is_whole
@@ -76,10 +76,10 @@ class NftablesRules:
     """
 
     tool = "nft"
-    writers = frozenset({THREAD})
 
     def __init__(self, nft: Nftables, generated: Callable[[], int] = generation) -> None:
         self.nft = nft
+        self.writers = nft.writers
         self._generated = generated
         self._known: tuple[int, Ruleset] | None = None
         self._seen: frozenset[str] = frozenset()

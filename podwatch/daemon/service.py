@@ -30,6 +30,7 @@ from podwatch.daemon.hints import Hints, Watcher
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.names_watch import NamesWatch
+from podwatch.daemon.netns import NetnsWatch
 from podwatch.daemon.pause import PauseWatch, why_blocked
 from podwatch.daemon.settings import loopback
 from podwatch.daemon.who_runs import WhoRuns
@@ -56,8 +57,9 @@ async def serve(config: Config, files: list[Path], paths: Paths, *, dry_run: boo
     cannot begin: another one runs, or the kernel refuses to tell of changes.
     """
     paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
+    made = on_host if paths.rootless is None else of_user
     with hold(paths.run_lock):
-        await on_host(config, files, paths, dry_run=dry_run).run()
+        await made(config, files, paths, dry_run=dry_run).run()
 
 
 def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> "Service":
@@ -155,6 +157,73 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     return Service(host, hints, watchers, loop, guard, dhcp, publisher, page, files)
 
 
+def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> "Service":
+    """The service of a user's own Podman: no rights are asked, and nothing of the host's changed.
+
+    What is in the namespace of the user's bridges is heard of while it is there. There is no guard,
+    as what comes in from outside does not pass its rules, and no DHCP.
+    """
+    hints = Hints(read_proc("/proc/self/comm").decode().strip())
+    netlink = NftablesWatch(
+        hints.on_change,
+        hints.on_overrun,
+        identify=Processes().identify,
+        table=nftables.TABLE,
+    )
+    links = LinkWatch(hints.on_link, hints.on_links_overrun, hints.on_route, Processes().asker)
+    inner: dict[str, Watcher] = {
+        "nftables": netlink,
+        "links": links,
+        "sysctls": SysctlWatch(hints.on_sysctl),
+    }
+
+    def complain(exc: PodwatchError) -> None:
+        publisher.complain(exc)
+
+    if paths.rootless is None:
+        raise PodwatchError("this is root's host: it has no namespace of a user's")
+    netns = NetnsWatch(paths.rootless, inner, hints.on_netns, complain)
+    pause = PauseWatch(paths.pause, lambda: hints.look_now("a pause began or ended"))
+    watchers: dict[str, Watcher] = {
+        "netns": netns,
+        "runtimes": DirectoryWatch(
+            paths.runtimes, hints.on_runtime, lacking="containers are noticed late"
+        ),
+        "names": NamesWatch(Aardvark(paths.aardvark), hints.on_names),
+        "pause": pause,
+    }
+
+    def transactions() -> int:
+        netlink.drain()
+        return hints.transactions
+
+    host = Host(config, None, None, paths, links=links, changes=transactions, netns=netns)
+
+    def described() -> Mapping[str, str]:
+        return {name: watcher.describe() for name, watcher in watchers.items()}
+
+    def metrics() -> str:
+        return exposition(
+            publisher.document, publisher.tally, now=time.time(), overruns=netlink.overruns
+        )
+
+    def export() -> None:
+        if path := loop.config.metrics.textfile:
+            write_whole(Path(path), metrics())
+
+    publisher = Publisher(
+        paths.status,
+        described,
+        _status,
+        exporter=export,
+        dry_run=dry_run,
+        history=History(paths.history),
+    )
+    loop = Loop(host, hints, config, publisher, pause=pause.now, dry_run=dry_run)
+    page = Page("/metrics", CONTENT_TYPE, metrics)
+    return Service(host, hints, watchers, loop, None, None, publisher, page, files)
+
+
 @dataclass
 class Service:
     """Everything that runs until podwatch is told to stop.
@@ -167,8 +236,8 @@ class Service:
     hints: Hints
     watchers: Mapping[str, Watcher]
     loop: Loop
-    guard: Guard
-    dhcp: DhcpLoop
+    guard: Guard | None
+    dhcp: DhcpLoop | None
     publisher: Publisher
     page: Page
     files: list[Path]
@@ -184,14 +253,17 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, self._reload_config)
         try:
             lasts = self._attach(loop)
-            self.host.containers.listen(loop, self.guard.wake)
+            self.host.containers.listen(loop, self._ended)
             await self._serve_metrics()
             self.host.remember()
             if self.host.copy.complaint:
                 logging.log(Event.COMPLAINT, self.host.copy.complaint)
             logging.log(Event.STARTED, f"podwatch {__version__} watches Podman's network rules")
-            lasts |= {"loop": self.loop.run(), "dhcp": self.dhcp.run()}
-            lasts["guard"] = self.guard.run()
+            lasts["loop"] = self.loop.run()
+            if self.dhcp is not None:
+                lasts["dhcp"] = self.dhcp.run()
+            if self.guard is not None:
+                lasts["guard"] = self.guard.run()
             await self._last(lasts)
         except BaseExceptionGroup as exc:
             raise first_error(exc) from exc
@@ -201,6 +273,11 @@ class Service:
             self.page.close()
             self.host.close()
         logging.log(Event.STOPPED, "podwatch stopped: lost rules are not put back any more")
+
+    def _ended(self) -> None:
+        """The process of a container has ended: its ports must lead nowhere."""
+        if self.guard is not None:
+            self.guard.wake()
 
     def _attach(self, loop: asyncio.AbstractEventLoop) -> dict[str, Awaitable[None]]:
         """Have each watcher listen: what ends when one of them hears no more, by its name.
@@ -270,11 +347,14 @@ class Service:
         except ConfigError as exc:
             logging.log(Event.CONFIG_REFUSED, f"keeping the configuration: {exc}")
             self.publisher.refuse(str(exc))
-            self.guard.refuse()
+            if self.guard is not None:
+                self.guard.refuse()
             return
         self.publisher.refuse("")
-        self.guard.configure(self.loop.config.restore.guard)
-        self.dhcp.configure(self.loop.config)
+        if self.guard is not None:
+            self.guard.configure(self.loop.config.restore.guard)
+        if self.dhcp is not None:
+            self.dhcp.configure(self.loop.config)
         logging.configure(self.loop.config.log.level)
         logging.log(Event.CONFIG_RELOADED, "the configuration was read again")
         self.hints.look_now("the configuration changed")
@@ -286,12 +366,16 @@ def _status(text: str) -> None:
 
 async def look_once(config: Config, paths: Paths) -> Host:
     """A host for one look by hand, with podman's names if podman answers; close it when done."""
-    systemd = Systemd() if Systemd.is_there() and os.geteuid() == 0 else None
-    host = Host(config, FirewalldWatch(), systemd, paths)
+    if paths.rootless is not None:
+        netns = NetnsWatch(paths.rootless, {}, lambda _: None, lambda _: None)
+        host = Host(config, None, None, paths, netns=netns)
+    else:
+        systemd = Systemd() if Systemd.is_there() and os.geteuid() == 0 else None
+        host = Host(config, FirewalldWatch(), systemd, paths)
     host.remember()
     await host.looker.look()
     await host.looker.names.listen(host.looker.setup)
-    if config.firewalld.reload_note:
+    if config.firewalld.reload_note and host.firewalld is not None:
         await host.permanent.read(host.looker.setup)
     if host.containers.is_due:
         try:

@@ -7,11 +7,10 @@ soon after somebody's rules were changed, and never while the driver's own rules
 
 import asyncio
 import math
-import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from podwatch.adapters import kernel
+from podwatch.adapters import kernel, namespace
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.link_keepers import keeps
 from podwatch.adapters.systemd import Systemd
@@ -190,7 +189,7 @@ def around(
 def _kept(setup: Setup, keepers: Collection[str]) -> Iterator[tuple[str, str]]:
     for network in list(setup.networks.values())[:MAX_NETWORKS] if keepers else ():
         try:
-            index = socket.if_nametoindex(network.bridge)
+            index = namespace.index_of(network.bridge)
         except OSError:
             continue
         yield from ((unit, network.bridge) for unit in keepers if keeps(unit, index))

@@ -10,6 +10,9 @@ from dataclasses import replace
 
 from podwatch.words.network import Container, ContainerClass
 
+_ALONE = {"pasta": ContainerClass.PASTA, "slirp4netns": ContainerClass.SLIRP4NETNS}
+"""Networks of a container alone, by podman's word for its mode."""
+
 DEFAULT_NETWORK = "podman"
 """The network that needs no file (common libnetwork/netavark/config.go)."""
 
@@ -57,7 +60,8 @@ def _classified(
         return replace(container, kind=ContainerClass.HOST)
     owner = owners[container.netns]
     if owner.id == container.id:
-        return replace(container, kind=ContainerClass.NONE)
+        alone = _ALONE.get(container.mode.partition(":")[0], ContainerClass.NONE)
+        return replace(container, kind=alone)
     member = owner.is_infra and owner.pod_id == container.pod_id
     kind = ContainerClass.MEMBER if member else ContainerClass.SHARED
     return replace(container, kind=kind, shares=owner.title)

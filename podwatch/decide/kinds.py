@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from podwatch.decide.links import missing_links
 from podwatch.decide.names import lost_names
+from podwatch.decide.netns import lost_netns
 from podwatch.decide.places import missing_places
 from podwatch.decide.rules import lost_rules
 from podwatch.decide.settings import missing_sysctls
@@ -97,6 +98,20 @@ LINKS = Kind(
     in_rounds=(MissingKind.ADDRESS, MissingKind.ROUTE),
     is_by_writers=False,
 )
+NETNS = Kind(
+    "netns",
+    "network namespace",
+    "network namespaces",
+    words=(MissingKind.NETNS,),
+    judge=lost_netns,
+    means=(Method.NETNS,),
+    switch="restore.links",
+    why="podman would not find the user's network namespace",
+    # podman mounts it, and unmounts it behind the last container, under its lock.
+    forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.BUSY}),
+    first_pause_s=1.0,
+    is_by_writers=False,
+)
 SYSCTLS = Kind(
     "sysctls",
     "sysctl",
@@ -178,7 +193,7 @@ RULES = Kind(
     is_of_containers=True,
 )
 
-KINDS: tuple[Kind, ...] = (LINKS, SYSCTLS, NAMES, SOURCES, PLACES, RULES)
+KINDS: tuple[Kind, ...] = (NETNS, LINKS, SYSCTLS, NAMES, SOURCES, PLACES, RULES)
 """In the order of repair; what matters most is last, and reported first."""
 
 

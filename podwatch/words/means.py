@@ -8,6 +8,7 @@ from enum import StrEnum
 class Method(StrEnum):
     """The means of restoring, the least disruptive first."""
 
+    NETNS = "netns"
     LINKS = "links"
     NAMES = "names"
     SYSCTLS = "sysctls"

@@ -155,6 +155,8 @@ class ContainerClass(StrEnum):
     MACVLAN = "macvlan"
     IPVLAN = "ipvlan"
     HOST = "host"
+    PASTA = "pasta"  # no bridge: a process of its own carries its packets
+    SLIRP4NETNS = "slirp4netns"
     MEMBER = "member"  # of a pod, on its infra container's network
     SHARED = "shared"  # on another container's network
     NONE = "none"

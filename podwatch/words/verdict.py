@@ -51,6 +51,8 @@ class MissingKind(StrEnum):
     MASTER = "master"  # a port is not in its bridge
     ISOLATED = "isolated"
 
+    NETNS = "netns"  # podman finds the network namespace of a user's bridges no more
+
     VETH = "veth"  # a container's link is gone
     INNER_LINK = "inner_link"  # it is down in the container
     INNER_ADDRESS = "inner_address"

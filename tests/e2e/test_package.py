@@ -45,6 +45,16 @@ def test_units_are_valid(host: Host) -> None:
     assert (verdict.code, verdict.stdout + verdict.stderr) == (0, "")
 
 
+def test_the_user_unit_waits_for_whoever_wants_it(host: Host) -> None:
+    """systemd has nothing to say against the unit of users, which the package does not enable."""
+    verify = ["systemd-analyze", "--user", "verify", "--man=no", "podwatch.service"]
+    verdict = host.run(["env", "XDG_RUNTIME_DIR=/tmp", *verify], check=False)
+    enabled = host.run(["systemctl", "--global", "is-enabled", "podwatch.service"], check=False)
+
+    assert (verdict.code, verdict.stdout + verdict.stderr) == (0, "")
+    assert enabled.stdout == "disabled\n"
+
+
 def test_catalog_is_known(host: Host) -> None:
     """journalctl can explain podwatch's messages as soon as the package is installed."""
     assert "podwatch: " in host.run(["journalctl", "--list-catalog"]).stdout

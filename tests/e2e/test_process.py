@@ -190,12 +190,12 @@ def test_anybody_may_ask_for_status(there: Installed) -> None:
     there.host.nft("flush", "ruleset")
     there.until(lambda: any(incident["ended"] for incident in there.history()), "written down")
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "podwatch"]
-    status = there.host.run([*as_nobody, "status"], check=False)
+    status = there.host.run([*as_nobody, "status", "--host"], check=False)
 
     assert status.code == 0, status
     for command in ("check", "history"):
-        told = there.host.run([*as_nobody, command], check=False)
-        hint = f"podwatch: {command} needs root\n  → sudo podwatch {command}\n"
+        told = there.host.run([*as_nobody, command, "--host"], check=False)
+        hint = f"podwatch: {command} --host needs root\n  → sudo podwatch {command} --host\n"
         assert (told.code, told.stderr) == (3, hint)
 
 

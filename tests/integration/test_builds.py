@@ -63,6 +63,7 @@ _MACROS = """
 %python3 /usr/bin/python3
 %python3_sitelib /usr/lib/python3/dist-packages
 %_unitdir /usr/lib/systemd/system
+%_userunitdir /usr/lib/systemd/user
 %_journalcatalogdir /usr/lib/systemd/catalog
 %bash_completions_dir %{_datadir}/bash-completion/completions
 %zsh_completions_dir %{_datadir}/zsh/vendor-completions
@@ -84,6 +85,9 @@ _MACROS = """
 %systemd_post() : systemd_post %*
 %systemd_preun() : systemd_preun %*
 %systemd_postun_with_restart() : systemd_postun_with_restart %*
+%systemd_user_post() : systemd_user_post %*
+%systemd_user_preun() : systemd_user_preun %*
+%systemd_user_postun_with_restart() : systemd_user_postun_with_restart %*
 """
 
 
@@ -153,6 +157,7 @@ def test_rpm_requires_and_scriptlets(rpm: Path) -> None:
     assert "python3-nftables" in _asked(rpm, "--requires").split()
     for name in ("post", "preun", "postun_with_restart"):
         assert f": systemd_{name} podwatch.service" in scripts
+        assert f": systemd_user_{name} podwatch.service" in scripts
 
 
 def test_pip_install(tmp_path: Path) -> None:

@@ -80,6 +80,57 @@ def test_the_name_server_is_started_where_the_packages_put_it() -> None:
     assert (TOP / "units/name-server").stat().st_mode & 0o777 == 0o755
 
 
+USER_UNIT = TOP / "units/user/podwatch.service"
+
+NEEDS_A_MOUNT_NAMESPACE = re.compile(
+    r"^(Protect(?!Proc)|Private|ReadOnlyPaths|ReadWritePaths|InaccessiblePaths|BindPaths|"
+    r"BindReadOnlyPaths|TemporaryFileSystem|RootDirectory|RootImage|MountAPIVFS|ExecPaths|"
+    r"NoExecPaths|CapabilityBoundingSet|DynamicUser|MountFlags)",
+    re.MULTILINE,
+)
+"""Options for which a user's systemd gives the unit a user namespace, or does not start it."""
+
+
+def test_the_user_unit_can_enter_the_users_networks() -> None:
+    """Nothing in its sandbox keeps podwatch from the namespaces in which a user's networks are."""
+    text = USER_UNIT.read_text()
+
+    assert NEEDS_A_MOUNT_NAMESPACE.findall(text) == []
+    assert "\nRestrictNamespaces=user mnt net\n" in text
+
+
+def test_the_user_unit_is_not_for_everybody() -> None:
+    """root's containers are the host's; who never used podman has no use for it."""
+    text = USER_UNIT.read_text()
+
+    assert "\nConditionUser=!root\n" in text
+    # With a | one of them is enough (systemd.unit(5)).
+    places = re.findall(r"^ConditionPathExists=(.*)$", text, re.MULTILINE)
+    assert "|%h/.local/share/containers/storage" in places
+    assert {place[0] for place in places} == {"|"}
+
+
+def test_the_user_unit_is_installed_and_not_enabled() -> None:
+    """Both packages put it where users' systemd looks; whoever wants it enables it."""
+    installed = (TOP / "packaging/debian/install").read_text()
+    spec = (TOP / "packaging/rpm/podwatch.spec").read_text()
+
+    assert "units/user/*.service usr/lib/systemd/user\n" in installed
+    assert "dh_installsystemduser --no-enable\n" in (TOP / "packaging/debian/rules").read_text()
+    assert "%{buildroot}%{_userunitdir} units/user/*.service\n" in spec
+    assert f"%{{_userunitdir}}/{USER_UNIT.name}\n" in spec
+
+
+def test_the_user_unit_comes_back_like_the_systems() -> None:
+    """Start, restart, watchdog and end are those of podwatch.service of the system."""
+
+    def told(unit: Path) -> set[str]:
+        names = r"(Type|Restart\w*|WatchdogSec|TimeoutStopSec|StartLimit\w*|RuntimeDirectory\w*)"
+        return set(re.findall(rf"^{names}=(.*)$", unit.read_text(), re.MULTILINE))
+
+    assert told(USER_UNIT) == told(TOP / "units/podwatch.service")
+
+
 def test_sandbox_exposure() -> None:
     """systemd rates the exposure of podwatch.service at 2.0 or less."""
     if not shutil.which("systemd-analyze"):

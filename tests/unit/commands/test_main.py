@@ -126,7 +126,7 @@ def test_status_exits_with_the_state(tmp_path: Path, daemon: int, state: str, co
     """The exit code of `podwatch status` is the state's."""
     publish(tmp_path, daemon, state=state)
 
-    result = podwatch(tmp_path, "status")
+    result = podwatch(tmp_path, "status", "--host")
 
     assert (result.returncode, result.stderr) == (code, "")
     assert result.stdout.startswith(f"● podwatch: {state}, all is well\n")
@@ -136,7 +136,7 @@ def test_status_as_json_is_the_whole_document(tmp_path: Path, daemon: int) -> No
     """--json prints what the daemon wrote, unknown fields too, and the exit code is the same."""
     publish(tmp_path, daemon, state="lost", from_the_future=[1])
 
-    result = podwatch(tmp_path, "status", "--json")
+    result = podwatch(tmp_path, "status", "--host", "--json")
 
     document = json.loads(result.stdout)
     assert (result.returncode, document["state"], document["from_the_future"]) == (2, "lost", [1])
@@ -145,7 +145,7 @@ def test_status_as_json_is_the_whole_document(tmp_path: Path, daemon: int) -> No
 
 def test_status_without_a_daemon_says_what_to_do(tmp_path: Path) -> None:
     """No status file: unknown, exit code 3, and the commands to type."""
-    result = podwatch(tmp_path, "status")
+    result = podwatch(tmp_path, "status", "--host")
 
     assert result.returncode == 3
     assert "no word from the daemon" in result.stdout
@@ -159,7 +159,7 @@ def test_status_of_a_daemon_gone_silent_is_unknown(tmp_path: Path, daemon: int) 
     old = time.time() - 61
     os.utime(tmp_path / "status.json", (old, old))
 
-    result = podwatch(tmp_path, "status", "--json")
+    result = podwatch(tmp_path, "status", "--host", "--json")
 
     assert result.returncode == 3
     document = json.loads(result.stdout)
@@ -186,7 +186,7 @@ def test_an_ascii_terminal_gets_ascii(tmp_path: Path, daemon: int) -> None:
     """Where stdout knows no dot, a star stands for it, instead of a UnicodeEncodeError."""
     publish(tmp_path, daemon, state="ok")
 
-    result = podwatch(tmp_path, "status", PYTHONIOENCODING="ascii")
+    result = podwatch(tmp_path, "status", "--host", PYTHONIOENCODING="ascii")
 
     assert result.stdout.startswith("* podwatch: ok, ")
 
@@ -393,7 +393,16 @@ def test_release_says_what_it_took_away(
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "check", "restore", "explain", "pause", "resume", "release"]
+    "command",
+    [
+        "run --host",
+        "check --host",
+        "restore --host",
+        "explain --host",
+        "pause --host",
+        "resume --host",
+        "release",
+    ],
 )
 def test_what_needs_root_says_so(
     tmp_path: Path,
@@ -405,7 +414,7 @@ def test_what_needs_root_says_so(
     root_on(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
-    assert main([command]) == 3
+    assert main(command.split()) == 3
     assert capsys.readouterr().err == (
         f"podwatch: {command} needs root\n  → sudo podwatch {command}\n"
     )
@@ -453,8 +462,8 @@ def test_the_history_that_may_not_be_read_is_roots(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "access", lambda *_: False)
 
-    assert main(["history"]) == 3
-    assert "history needs root" in capsys.readouterr().err
+    assert main(["history", "--host"]) == 3
+    assert "history --host needs root" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -479,7 +488,7 @@ def test_errors_are_sentences_and_exit_codes(
         raise error
 
     monkeypatch.setattr(Paths, "of", fail)
-    assert main(["status"]) == code
+    assert main(["status", "--host"]) == code
     assert capsys.readouterr().err.startswith(says)
 
 
@@ -491,7 +500,7 @@ def test_a_module_nobody_packages_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(Paths, "of", fail)
     with pytest.raises(ModuleNotFoundError):
-        main(["status"])
+        main(["status", "--host"])
 
 
 def test_status_in_process(
@@ -504,14 +513,14 @@ def test_status_in_process(
     bad = tmp_path / "podwatch.conf"
     bad.write_text("[restore]\nlimit = 0\n")
     monkeypatch.setattr(Paths, "of", lambda: Paths(run=tmp_path, configuration=(bad,)))
-    assert main(["status"]) == 3
+    assert main(["status", "--host"]) == 3
     assert "the configuration is refused: " in capsys.readouterr().out
-    assert main(["status", "--json"]) == 3
+    assert main(["status", "--host", "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["summary"].startswith("no word from the daemon: ")
     publish(tmp_path, daemon, state="lost")
-    assert main(["status"]) == 2
+    assert main(["status", "--host"]) == 2
     assert "podwatch: lost, all is well" in capsys.readouterr().out
-    assert main(["status", "--json"]) == 2
+    assert main(["status", "--host", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["state"] == "lost"
 
 

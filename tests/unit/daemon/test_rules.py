@@ -38,6 +38,7 @@ class FakeNft:
 
     table: str = TABLE
     scripts: list[str] = field(default_factory=list)
+    writers: frozenset[str] = frozenset({"libnftables"})
 
     async def list_table(self, family: str, name: str) -> str:
         """The table."""

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A user's Podman, from outside: who is in its namespaces, and which network namespace it has.
+
+All of a user's containers are in one user and one mount namespace, which podman's pause process
+keeps open, and whoever else is in it. Mounts in it show in the mountinfo of any of its processes,
+and a change of them is told to whoever waits for it (proc(5): POLLPRI).
+"""
+
+import fnmatch
+import os
+import select
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from podwatch.adapters.files import open_regular, read_proc, read_text
+from podwatch.adapters.paths import Rootless
+from podwatch.formats.mountinfo import parse_namespaces
+from podwatch.formats.proc_files import is_of_this_host, parse_uid
+from podwatch.words.errors import StateUnreadable
+
+if TYPE_CHECKING:  # a command that looks once does not load it
+    from asyncio import AbstractEventLoop
+
+_MEMBERS = frozenset({"conmon", "aardvark-dns", "rootlessport", "exe"})
+"""Who else is in the namespaces, while containers run and podman's pause process has ended."""
+
+_MAX_BYTES = 4 * 1024 * 1024
+_SMALL_BYTES = 4096
+
+
+def member(rootless: Rootless) -> int:
+    """A process in the namespaces of the user's containers; 0 where there is none."""
+    own = _link("self")
+    named = _pid(rootless)
+    if named and _is_member(named, own):
+        return named
+    return next((pid for pid in _candidates() if _is_member(pid, own)), 0)
+
+
+def find(rootless: Rootless, pid: int) -> tuple[str, int]:
+    """The file that podman finds the network namespace by, and the number of what is mounted there.
+
+    ("", 0) where there is no such file, 0 where nothing is mounted on it. Raises OSError where the
+    process has ended.
+    """
+    text = read_proc(f"/proc/{pid}/mountinfo", limit_bytes=_MAX_BYTES).decode("utf-8", "replace")
+    mounted = parse_namespaces(text)
+    for pattern in rootless.netns:
+        wanted = str(rootless.directory / pattern)
+        for path, inode in mounted.items():
+            if fnmatch.fnmatchcase(path, wanted):
+                return path, inode
+    for pattern in rootless.netns:
+        for there in sorted(rootless.directory.glob(pattern)):
+            return str(there), 0
+    return "", 0
+
+
+def _pid(rootless: Rootless) -> int:
+    try:
+        said = (read_text(rootless.pause, limit_bytes=_SMALL_BYTES) or "").strip()
+    except StateUnreadable:
+        return 0
+    return int(said) if said.isdecimal() and len(said) < 10 else 0
+
+
+def _candidates() -> Iterator[int]:
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and _text(f"/proc/{name}/comm").strip() in _MEMBERS:
+            yield int(name)
+
+
+def _is_member(pid: int, own: str) -> bool:
+    """Whether a process is this user's, of this host, and in another user namespace."""
+    status = _text(f"/proc/{pid}/status")
+    if parse_uid(status) != os.geteuid() or not is_of_this_host(status):
+        return False
+    theirs = _link(str(pid))
+    return bool(theirs) and theirs != own
+
+
+def _link(pid: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/user")
+    except OSError:
+        return ""
+
+
+def _text(path: str) -> str:
+    try:
+        return read_proc(path, limit_bytes=_SMALL_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+class MemberWatch:
+    """Calls `on_change` when a mount in a process' mount namespace came or went, or it ended."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self.pid = 0
+        self._on_change = on_change
+        self._loop: AbstractEventLoop | None = None
+        self._epoll: select.epoll | None = None
+        self._mounts = self._process = -1
+
+    def attach(self, loop: "AbstractEventLoop") -> None:
+        """Listen on this loop, as soon as there is somebody to follow."""
+        self._loop = loop
+
+    def follow(self, pid: int) -> None:
+        """From now on listen to this process; 0 for none. Raises OSError where it has ended."""
+        if pid == self.pid:
+            return
+        self.close()
+        if not pid or self._loop is None:
+            return
+        try:
+            self._process = os.pidfd_open(pid)
+            self._mounts = open_regular(f"/proc/{pid}/mountinfo")
+            self._epoll = select.epoll(2)
+            # A file of mounts is always readable: only a change of them is waited for.
+            self._epoll.register(self._mounts, select.EPOLLPRI | select.EPOLLERR)
+            self._epoll.register(self._process, select.EPOLLIN)
+        except OSError:
+            self.close()
+            raise
+        self.pid = pid
+        self._loop.add_reader(self._epoll.fileno(), self._heard)
+
+    def close(self) -> None:
+        """Let go of the process: nothing of podwatch's keeps its namespaces."""
+        if self._epoll is not None:
+            if self._loop is not None:
+                self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            self._epoll = None
+        for descriptor in (self._mounts, self._process):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._mounts = self._process = -1
+        self.pid = 0
+
+    def _heard(self) -> None:
+        if self._epoll is None:
+            return
+        heard = {descriptor for descriptor, _ in self._epoll.poll(0)}
+        if self._process in heard:
+            self.close()
+        if heard:
+            self._on_change()

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose containers a command is about: root's, which are the host's, or those of who types it.
+
+Who is not root means his own, as with systemctl; --host and --user say it.
+"""
+
+import os
+from pathlib import Path
+
+from podwatch.adapters.paths import Paths
+from podwatch.words.errors import PodwatchError
+
+HOST = "host"
+USER = "user"
+
+_RUNTIMES = Path("/run/user")
+"""Where systemd makes the runtime directories of users (pam_systemd(8))."""
+
+
+def chosen_paths(whose: str | None) -> Paths:
+    """Where things are of those whom the command is about; `whose` was asked for, if anything.
+
+    Raises PodwatchError where there is no telling whose they are.
+    """
+    if whose is None:
+        whose = HOST if os.geteuid() == 0 else USER
+    if whose == HOST:
+        return Paths.of()
+    _find_runtime_directory()
+    return Paths.of_user()
+
+
+def _find_runtime_directory() -> None:
+    """Refuse a runtime directory that is somebody else's; set one that only is not named.
+
+    cron and su name none, and podman finds it by itself. What podwatch starts shall find the same.
+    """
+    named, uid = os.environ.get("XDG_RUNTIME_DIR", ""), os.geteuid()
+    # Root within a namespace of a user's (podman unshare) has that user's directory.
+    if uid == 0 and Path(named or _RUNTIMES / "0") == _RUNTIMES / "0":
+        raise PodwatchError(
+            "--user: root's containers are the host's",
+            hint="leave --user out; those of another user: machinectl shell USER@",
+        )
+    own = Path(named or _RUNTIMES / str(uid))
+    try:
+        owner = own.lstat().st_uid
+    except OSError:
+        return  # whoever reads there says it
+    if owner != uid:
+        raise PodwatchError(
+            f"XDG_RUNTIME_DIR is {own}, which belongs to uid {owner}, not to you (uid {uid})",
+            hint="log in as the user whose containers are meant, as with: machinectl shell USER@",
+        )
+    os.environ["XDG_RUNTIME_DIR"] = str(own)
+
+
+def need_root(command: str, paths: Paths) -> None:
+    """Raise PodwatchError where the host's containers are meant, and it is not root who types."""
+    if paths.rootless is None and os.geteuid() != 0:
+        raise PodwatchError(f"{command} needs root", hint=f"sudo podwatch {command}")
+
+
+def has_used_podman(paths: Paths) -> bool:
+    """Whether podman has kept anything of this user's; podwatch.service waits for that."""
+    return paths.chosen_backend.parent.is_dir()

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network namespace of a user's bridges: podman finds it by a file, and may lose it. Pure.
+
+podman looks at the file alone. Where nothing is mounted on it any more, its next command makes
+another namespace beside that with the containers in it, and ends what connects that one.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from podwatch.words.network import Setup
+from podwatch.words.rules import Rule
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import Missing, MissingKind
+
+START_ANEW = "podman stop --all, then start the containers again: nothing else joins the two"
+
+
+def lost_netns(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule]) -> Iterator[Missing]:
+    """That podman finds the namespace no more, or that there are two of them."""
+    netns = snapshot.netns
+    if netns is None or not setup.endpoints:
+        return
+    ids = tuple(dict.fromkeys(endpoint.container_id for endpoint in setup.endpoints))
+    if netns.is_lost:
+        what = "nothing is mounted on the file of the user's network namespace"
+        yield Missing(MissingKind.NETNS, what, netns.path, container_ids=ids, place=netns.path)
+    elif netns.is_split:
+        yield Missing(
+            MissingKind.NETNS,
+            f"podman made a second network namespace beside that of the containers: {START_ANEW}",
+            f"{netns.path} is {netns.mounted}, the containers are in {netns.inode}",
+            container_ids=ids,
+            reloadable=False,
+            place=netns.path,
+            value="split",
+        )

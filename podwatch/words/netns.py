@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network namespace in which a user's bridges are, as a look finds it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Netns:
+    """`inode` is the number of the namespace that is looked into, 0 where there is none.
+
+    podman finds it by the file `path`, on which it is mounted; `mounted` is the number of what is
+    mounted there now, 0 for nothing.
+    """
+
+    path: str = ""
+    inode: int = 0
+    mounted: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether podman would not find the namespace that there is."""
+        return bool(self.inode) and not self.mounted
+
+    @property
+    def is_split(self) -> bool:
+        """Whether podman has made another one, beside that with the containers in it."""
+        return bool(self.inode) and self.mounted not in (0, self.inode)
