@@ -37,6 +37,8 @@ class UserFault:
     closes: frozenset[str]
     suites: tuple[str, ...] = ALL
     by_slirp: frozenset[str] = frozenset()
+    named: str = ""
+    """What podwatch calls it, in part."""
 
     def closes_on(self, suite: str) -> frozenset[str]:
         """The ways it closes on hosts of this suite."""
