@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`podwatch run` in a shell of a user whose systemd is not reachable."""
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
