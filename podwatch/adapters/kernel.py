@@ -62,6 +62,14 @@ def default_link_of(version: int) -> str:
     return next(default_routes(_there(_ROUTES[version]), version), "")
 
 
+def host_routed() -> dict[int, str]:
+    """The interface of a default route of this process' namespace, by IP version."""
+    found = {
+        version: next(default_routes(_text(_ROUTES[version]), version), "") for version in (4, 6)
+    }
+    return {version: link for version, link in found.items() if link}
+
+
 def default_link() -> str:
     """The interface of the default route, IPv4's first; "" where there is none."""
     return default_link_of(4) or default_link_of(6)

@@ -33,6 +33,11 @@ class Rootless:
     )
 
     @property
+    def name_server(self) -> Path:
+        """The pid file of aardvark-dns, which is in that namespace."""
+        return self.directory / "containers/networks/aardvark-dns/aardvark.pid"
+
+    @property
     def pause(self) -> Path:
         """The pid file of the process that keeps the user's namespaces open."""
         return self.directory / "libpod/tmp/pause.pid"
@@ -197,6 +202,11 @@ class Paths:
     def networks(self) -> Path:
         """podman's networks, as podwatch-networks.service listed them."""
         return self.run / "networks.json"
+
+    @property
+    def relays(self) -> Path:
+        """How relays were started while they did their work."""
+        return self.run / "relays.json"
 
     @property
     def name_server(self) -> Path:

@@ -17,12 +17,15 @@ from podwatch.adapters.process import Watched
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.inside import Inside
 from podwatch.daemon.installed import Installed
+from podwatch.daemon.relays import RelaysLook
 from podwatch.decide.census import Asked, Census, by_kernel, in_doubt, living
 from podwatch.decide.classes import classify
 from podwatch.words.errors import LinksUnreadable, PodwatchError, StateUnreadable, Unreadable
 from podwatch.words.gates import ON_A_PARENT, NetworkFile
 from podwatch.words.links import Links, Namespaces
+from podwatch.words.netns import Netns
 from podwatch.words.network import Address, Container, ContainerState, FirewallDriver, Held, Setup
+from podwatch.words.relays import Relays
 from podwatch.words.snapshot import Part, Unknown
 
 QUIET_S = 0.5
@@ -36,8 +39,8 @@ how many network namespaces an address is, None where the kernel did not tell or
 class Containers:
     """The containers of one Podman.
 
-    `changes` counts the transactions on the driver's rules. `clock` counts seconds, as the running
-    event loop does.
+    `changes` counts the transactions on the driver's rules. `relays` looks for what carries the
+    packets of a user's. `clock` counts seconds, as the running event loop does.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Containers:
         changes: Callable[[], int],
         *,
         inside: Inside | None = None,
+        relays: RelaysLook | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.census = Census()
@@ -56,6 +60,7 @@ class Containers:
         self._installed = installed
         self._changes = changes
         self._inside = inside or Inside()
+        self._relays = relays
         self._book = AddressBook(installed.paths.addresses)
         self._clock = clock
         self._watched = Watched()
@@ -279,6 +284,12 @@ class Containers:
         """Those who are up for podman, and whose process lives."""
         alive = self.alive()
         return [c for c in self.census.containers.values() if c.is_up and c.pid in alive]
+
+    def relays(
+        self, known: Mapping[str, Container], netns: Netns | None, unknown: list[Unknown]
+    ) -> Relays | None:
+        """What carries the packets of a user's containers, which are `known`; see RelaysLook."""
+        return None if self._relays is None else self._relays.read(known, netns, unknown)
 
     def are_others(self) -> bool:
         """Whether it is known that something in a namespace is not as it was at the last look."""

@@ -239,6 +239,12 @@ class Hints:
         self._heard.changed_at = self._clock()
         self._wake(other(why), urgent=True)
 
+    def on_relay(self, why: str) -> None:
+        """What carries the packets of a user's container has ended, and the container has not."""
+        self._heard.changed_at = self._clock()
+        is_first = self.cause.kind is not CauseKind.LINK
+        self._wake(other(why), urgent=True, names_cause=is_first)
+
     def on_census(self) -> None:
         """podman's containers were listed: those that do not run miss nothing."""
         others = self._said.others

@@ -5,7 +5,7 @@ The daemon and the one-shot commands use the same host. Whatever is absent (syst
 bus, firewalld) is None or says so itself: podwatch goes on with what there is.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from podwatch.adapters.cni import CniCache
 from podwatch.adapters.firewalld import FirewalldWatch
@@ -25,6 +25,8 @@ from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.look import Looker
 from podwatch.daemon.netns import NetnsWatch
 from podwatch.daemon.permanent import PermanentLook
+from podwatch.daemon.relay_repair import RelayRepair
+from podwatch.daemon.relays import RelaysLook
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
@@ -36,6 +38,8 @@ from podwatch.decide.decision import QUIET_CAP_S, Limits
 from podwatch.decide.kinds import KINDS, Kind
 from podwatch.words.means import BY_PODMAN, Method
 from podwatch.words.netns import Netns
+from podwatch.words.snapshot import Snapshot
+from podwatch.words.verdict import Missing
 
 
 class Host:
@@ -73,7 +77,8 @@ class Host:
         self.copy = SavedCopy(paths.rules)
         self.permanent = _permanent(firewalld or FirewalldWatch(), self.installed, heard_late)
         rules = known_rules(self.nft)
-        self.containers = Containers(self.expected, self.installed, changes)
+        self.relays = None if paths.rootless is None else RelaysLook(paths.relays)
+        self.containers = Containers(self.expected, self.installed, changes, relays=self.relays)
         self.surroundings = Surroundings(
             self.installed, rules, systemd, self.nft, heard_late=heard_late
         )
@@ -99,6 +104,7 @@ class Host:
             self.copy,
             lock=paths.restore_lock,
             bind=netns.bind if netns is not None else str,
+            relay=_relay_repair(self.installed, self.relays),
             at_once=config.restore.at_once,
             timeout_s=config.restore.timeout,
         )
@@ -122,6 +128,8 @@ class Host:
     def close(self) -> None:
         """Let go of everything; whatever a library still does, nobody waits for it."""
         self.containers.close()
+        if self.relays is not None:
+            self.relays.close()
         self.permanent.close()
         self.nft.close()
         if self.systemd is not None:
@@ -135,6 +143,15 @@ def _permanent(
     asked = PermanentFirewalld(firewalld.bus, paths.firewalld_conf)
     kept = KeptSources(asked, installed.networks, paths.kept_sources)
     return PermanentLook(asked, lambda: firewalld.permanent_changes, kept, heard)
+
+
+def _relay_repair(
+    installed: Installed, relays: RelaysLook | None
+) -> Callable[[Sequence[Missing], Snapshot], Awaitable[str]] | None:
+    rootless = installed.paths.rootless
+    if rootless is None or relays is None:
+        return None
+    return RelayRepair(rootless, relays, installed.lock).mend
 
 
 def _none(_family: str, _name: str) -> bool:

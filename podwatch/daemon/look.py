@@ -187,6 +187,7 @@ class Looker:
             files=self.installed.networks.read_files(),
             drops=drops,
             netns=netns,
+            relays=self.containers.relays(containers, netns, unknown),
             copied={} if read.setup is None else self.copied(read.setup.driver).chains,
             others=self.surroundings.others if read.rules is not None else {},
             unknown=tuple(unknown),

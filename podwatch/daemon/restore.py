@@ -15,7 +15,7 @@ Each means is a coroutine in the table `Restorer.means`, by its word.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +74,8 @@ class Job:
 class Restorer:
     """Knows how each means of restoring is carried out on this host.
 
-    `bind` gives the namespace of a user's bridges its file again, and says so.
+    `bind` gives the namespace of a user's bridges its file again, `relay` starts what carries a
+    user's packets; both say what was done.
 
     `means` has each by its word: a coroutine that raises PodwatchError where it does not go
     through, and Outdated where the host is another by then.
@@ -89,6 +90,7 @@ class Restorer:
         *,
         lock: Path,
         bind: Callable[[], str] = lambda: "",
+        relay: Callable[[Sequence[Missing], Snapshot], Awaitable[str]] | None = None,
         at_once: int,
         timeout_s: float,
     ) -> None:
@@ -98,6 +100,7 @@ class Restorer:
         self.copy = copy
         self.lock = lock
         self.bind = bind
+        self.relay = relay
         self.at_once = at_once
         self.timeout_s = timeout_s
         self.turn = asyncio.Lock()  # of whoever reloads containers
@@ -105,6 +108,7 @@ class Restorer:
             Method.NETNS: self._bind,
             Method.LINKS: self._mend,
             Method.NAMES: self._name,
+            Method.RELAYS: self._relay,
             Method.SYSCTLS: self._set,
             Method.SOURCES: self._trust,
             Method.REWIRE: self._reload,
@@ -213,6 +217,13 @@ class Restorer:
     async def _name(self, job: Job) -> Outcome:
         """Have aardvark-dns answer again; what that is decided from is read anew for it."""
         return job.done(await self.looker.names.mend(job.snapshot.setup))
+
+    async def _relay(self, job: Job) -> Outcome:
+        """Start relays again; what each depends on is looked at anew for it."""
+        self._check(job.snapshot)
+        if self.relay is None:
+            raise RestoreFailed("relays are started for a user's containers alone")
+        return job.done(await self.relay(job.decision.missing, job.snapshot))
 
     async def _trust(self, job: Job) -> Outcome:
         """Make each subnet a source of firewalld's zone again."""

@@ -32,6 +32,7 @@ from podwatch.daemon.loop import Loop
 from podwatch.daemon.names_watch import NamesWatch
 from podwatch.daemon.netns import NetnsWatch
 from podwatch.daemon.pause import PauseWatch, why_blocked
+from podwatch.daemon.relays import RelaysWatch
 from podwatch.daemon.settings import loopback
 from podwatch.daemon.who_runs import WhoRuns
 from podwatch.drivers import nftables
@@ -198,6 +199,8 @@ def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         return hints.transactions
 
     host = Host(config, None, None, paths, links=links, changes=transactions, netns=netns)
+    if host.relays is not None:
+        watchers["relays"] = RelaysWatch(host.relays, hints.on_relay)
 
     def described() -> Mapping[str, str]:
         return {name: watcher.describe() for name, watcher in watchers.items()}

@@ -115,6 +115,13 @@ class Restore:
         "stopped.",
         default=True,
     )
+    relays: bool = setting(
+        SWITCH,
+        "Whether to start again what carries the packets of a user's containers and has ended: "
+        "pasta, slirp4netns and rootlessport, each as it was started by podman, without touching a "
+        "container.",
+        default=True,
+    )
     guard: GuardMode = setting(  # noqa: RUF009 - an enum member cannot change
         one_of(GuardMode),
         "A table of podwatch's own that nobody else's command takes away. anchor: no packet meets "

@@ -13,6 +13,7 @@ from podwatch.decide.links import missing_links
 from podwatch.decide.names import lost_names
 from podwatch.decide.netns import lost_netns
 from podwatch.decide.places import missing_places
+from podwatch.decide.relays import missing_relays
 from podwatch.decide.rules import lost_rules
 from podwatch.decide.settings import missing_sysctls
 from podwatch.decide.sources import missing_sources
@@ -60,6 +61,7 @@ class Kind:
     is_of_containers: bool = False  # a loss is of certain containers, and they are counted
     is_by_writers: bool = True  # who commits nftables transactions may have caused a loss
     yields: bool = False  # what is lost again soon after its repair is somebody's will
+    tells_the_rest: bool = False  # what is not reloadable is told, and its means not tried
     in_rounds: tuple[str, ...] = ()  # but for these, where it is the same deed (policy.ROUNDS_S)
 
     def of(self, missing: Iterable[Missing]) -> tuple[Missing, ...]:
@@ -107,6 +109,7 @@ NETNS = Kind(
     means=(Method.NETNS,),
     switch="restore.links",
     why="podman would not find the user's network namespace",
+    tells_the_rest=True,
     # podman mounts it, and unmounts it behind the last container, under its lock.
     forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.BUSY}),
     first_pause_s=1.0,
@@ -141,6 +144,25 @@ NAMES = Kind(
     after_hint_s=1.0,
     waits=True,
     is_by_writers=False,
+)
+RELAYS = Kind(
+    "relays",
+    "relay",
+    "relays",
+    words=(MissingKind.UPLINK, MissingKind.RELAY, MissingKind.PORT_RELAY),
+    judge=missing_relays,
+    means=(Method.RELAYS,),
+    switch="restore.relays",
+    why="a process that carries packets has ended",
+    part=Part.RELAYS,
+    # podman ends the relays of a container that it stops, and starts those of the next one.
+    forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.PANIC, BlockedKind.BUSY}),
+    first_pause_s=1.0,
+    needs_calm=True,
+    waits=True,
+    is_of_containers=True,
+    is_by_writers=False,
+    tells_the_rest=True,
 )
 SOURCES = Kind(
     "sources",
@@ -193,7 +215,7 @@ RULES = Kind(
     is_of_containers=True,
 )
 
-KINDS: tuple[Kind, ...] = (NETNS, LINKS, SYSCTLS, NAMES, SOURCES, PLACES, RULES)
+KINDS: tuple[Kind, ...] = (NETNS, LINKS, SYSCTLS, NAMES, RELAYS, SOURCES, PLACES, RULES)
 """In the order of repair; what matters most is last, and reported first."""
 
 

@@ -12,7 +12,7 @@ from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind
 
-START_ANEW = "podman stop --all, then start the containers again: nothing else joins the two"
+START_ANEW = "podman stop --all, then start the containers again; no reload helps"
 
 
 def lost_netns(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule]) -> Iterator[Missing]:
@@ -24,6 +24,17 @@ def lost_netns(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule]) -> Iter
     if netns.is_lost:
         what = "nothing is mounted on the file of the user's network namespace"
         yield Missing(MissingKind.NETNS, what, netns.path, container_ids=ids, place=netns.path)
+    elif netns.is_gone:
+        what = f"the network namespace of the user's bridges is not to be found: {START_ANEW}"
+        yield Missing(
+            MissingKind.NETNS,
+            what,
+            netns.path,
+            container_ids=ids,
+            reloadable=False,
+            place=netns.path,
+            value="gone",
+        )
     elif netns.is_split:
         yield Missing(
             MissingKind.NETNS,

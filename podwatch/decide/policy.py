@@ -37,6 +37,8 @@ ROUNDS_S = 0.1
 """Who flushes addresses or routes does so in rounds, until a list of them is empty (ip(8)): what he
 takes away again so soon after the repair is the same deed, and no other will."""
 
+BEYOND = "podwatch cannot bring it back: what is missing says what does"
+
 LEFT_ALONE = "it was lost again right after its repair: somebody wants it so, and it is left alone"
 
 _ALMOST_S = 0.05
@@ -210,11 +212,15 @@ def _is_a_round(kind: Kind, memory: Memory, thing: tuple[str, str, str], at: flo
     return thing[0] in kind.in_rounds and at < memory.mended.get(thing, NEVER) + ROUNDS_S
 
 
-def _wanted(memory: Memory, missing: Sequence[Missing]) -> tuple[Missing, ...]:
-    """What is to be repaired: neither left alone, nor a part of what is."""
+def _wanted(kind: Kind, memory: Memory, missing: Sequence[Missing]) -> tuple[Missing, ...]:
+    """What is to be repaired: neither left alone, nor a part of what is, nor beyond the means."""
     places = {place for _, place, _ in memory.left}
     return tuple(
-        loss for loss in missing if loss.thing not in memory.left and loss.follows not in places
+        loss
+        for loss in missing
+        if loss.thing not in memory.left
+        and loss.follows not in places
+        and (loss.reloadable or not kind.tells_the_rest)
     )
 
 
@@ -274,8 +280,8 @@ def _about(kind: Kind, memory: Memory, case: Case) -> Decision:
         return Decision(None, "", now + _ALMOST_S)
     if kind.means[0] not in limits.methods or kind.part in case.unknown:
         return Decision(None, "")
-    if not (missing := _wanted(memory, missing)):
-        return Decision(None, LEFT_ALONE)
+    if not (missing := _wanted(kind, memory, missing)):
+        return Decision(None, BEYOND if kind.tells_the_rest else LEFT_ALONE)
     next_at = memory.of(kind).next_at
     if now < next_at:
         return Decision(None, "", next_at)

@@ -11,6 +11,7 @@ class Method(StrEnum):
     NETNS = "netns"
     LINKS = "links"
     NAMES = "names"
+    RELAYS = "relays"
     SYSCTLS = "sysctls"
     SOURCES = "sources"
     REWIRE = "rewire"

@@ -22,6 +22,11 @@ class Netns:
         return bool(self.inode) and not self.mounted
 
     @property
+    def is_gone(self) -> bool:
+        """Whether there is none that could be looked into."""
+        return not self.inode
+
+    @property
     def is_split(self) -> bool:
         """Whether podman has made another one, beside that with the containers in it."""
         return bool(self.inode) and self.mounted not in (0, self.inode)

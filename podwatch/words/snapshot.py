@@ -14,6 +14,8 @@ from podwatch.words.links import Around, Links, Namespaces
 from podwatch.words.names import NameServer
 from podwatch.words.netns import Netns
 from podwatch.words.network import Address, Container, FirewallDriver, Held, Setup
+from podwatch.words.outside import Outside
+from podwatch.words.relays import Relays
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.text import clean_fields
 from podwatch.words.way import BaseChain, Policy
@@ -103,6 +105,7 @@ class Part(StrEnum):
     FIREWALLD = "firewalld"
     LINKS = "links"
     NAMES = "names"  # aardvark-dns
+    RELAYS = "relays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +148,12 @@ class Snapshot:
     `indexes` are those of the host's interfaces when each was last seen under its name.
     `links` are the host's interfaces and addresses, `files` Podman's networks as configured.
     `namespaces` has what is in the containers' network namespaces; None where it is not known.
-    `names` is aardvark-dns; None where netavark has no files of names.
+    `names` is aardvark-dns; None where netavark has no files of names. `relays` carry the packets
+    of a user's containers; None where nobody looks for any.
     `numbers` are those of the namespaces of containers on top of a parent, by their ids.
     `held` are the addresses that podman gave to those whose process lives, by a network's name and
     the container's id.
-    `netns` is the namespace of a user's bridges; None on root's host.
+    `netns` is the namespace of a user's bridges, `outside` the host around it; None on root's host.
     `drops` are the chains of others that drop what is forwarded, or sent to the host, and not named
     in them.
     """
@@ -180,7 +184,9 @@ class Snapshot:
     held: Held = field(default_factory=dict)
     files: Mapping[str, NetworkFile] = field(default_factory=dict)
     names: NameServer | None = None
+    relays: Relays | None = None
     netns: Netns | None = None
+    outside: Outside | None = None
     drops: tuple[BaseChain, ...] = ()
     copied: Mapping[str, Chain] = field(default_factory=dict)
     others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)

@@ -57,6 +57,10 @@ class MissingKind(StrEnum):
     INNER_LINK = "inner_link"  # it is down in the container
     INNER_ADDRESS = "inner_address"
 
+    UPLINK = "uplink"  # what connects a user's bridges with the host
+    RELAY = "relay"  # what connects one container with it
+    PORT_RELAY = "port_relay"  # what listens for what one container publishes
+
 
 OF_RULES: tuple[str, ...] = (
     MissingKind.TABLE,
@@ -75,7 +79,8 @@ class Missing:
     `kind` is a MissingKind, or the word of another row of `decide/kinds.py`. `what` is a sentence
     for a person; `detail` the exact rule or source. `place` and `value` are for the means that
     restores it: a sysctl's path, and what has to be written there. `container_ids` are those whose
-    `podman network reload` would set it up again; `reloadable` is False where it would not.
+    `podman network reload` would set it up again; `reloadable` is False where it would not, or
+    where a relay cannot be started again.
     `follows` is the place of another loss of which this one is a part: as an address of a link that
     is down.
     """

@@ -279,8 +279,10 @@ def test_every_loss_has_one_row() -> None:
 def test_the_first_means_is_the_quick_one() -> None:
     """A reload takes longer than to report a loss; what comes before it does not."""
     assert [method for method in Method if is_quick(method)] == [
+        Method.NETNS,
         Method.LINKS,
         Method.NAMES,
+        Method.RELAYS,
         Method.SYSCTLS,
         Method.SOURCES,
         Method.REPLAY,
@@ -321,7 +323,9 @@ def test_kinds_are_reported_in_the_order_of_their_weight() -> None:
         "rules",
         "places",
         "sources",
+        "relays",
         "names",
         "sysctls",
         "links",
+        "netns",
     ]
