@@ -24,6 +24,7 @@ from podwatch.daemon.kept_sources import KeptSources
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.look import Looker
 from podwatch.daemon.netns import NetnsWatch
+from podwatch.daemon.outside import OutsideLook
 from podwatch.daemon.permanent import PermanentLook
 from podwatch.daemon.relay_repair import RelayRepair
 from podwatch.daemon.relays import RelaysLook
@@ -95,6 +96,7 @@ class Host:
             in_use=driver,
             settings=None if netns is None else KernelSettings(configured=_nothing),
             netns=netns.look if netns is not None else _no_netns,
+            outside=None if netns is None else OutsideLook(),
         )
         self.ways = Ways(self.looker.with_inside)
         self.restorer = Restorer(

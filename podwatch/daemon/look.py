@@ -23,6 +23,7 @@ from podwatch.daemon.inside import KEPT_S
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.names import Names
+from podwatch.daemon.outside import OutsideLook
 from podwatch.daemon.reading import WAITED_S, Read, Reader
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
@@ -55,7 +56,7 @@ class Looker:
 
     `changes` counts the transactions on the driver's table; where nobody listens to the kernel, the
     ruleset's generation does, which counts everybody's. `copied` has the saved copy of its rules.
-    `netns` finds the namespace of a user's bridges.
+    `netns` finds the namespace of a user's bridges, `outside` is the host around it.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Looker:
         in_use: InUse | UserDriver | None = None,
         settings: KernelSettings | None = None,
         netns: Callable[[], Netns | None] = lambda: None,
+        outside: OutsideLook | None = None,
     ) -> None:
         self.expected = expected
         self.installed = installed
@@ -88,6 +90,7 @@ class Looker:
         self.names = Names(installed)
         self._in_use = in_use or InUse()
         self._netns = netns
+        self._outside = outside
         self._lock = HeldFor(installed.lock)
         self._changes_at: int | None = None  # at the last look
 
@@ -187,6 +190,7 @@ class Looker:
             files=self.installed.networks.read_files(),
             drops=drops,
             netns=netns,
+            outside=None if self._outside is None else self._outside.read(),
             relays=self.containers.relays(containers, netns, unknown),
             copied={} if read.setup is None else self.copied(read.setup.driver).chains,
             others=self.surroundings.others if read.rules is not None else {},
@@ -298,6 +302,7 @@ class Looker:
         """Whether something that no event tells of is not what it was at the last look."""
         here = self.wires.are_others(self.setup) or self.surroundings.are_others(self.setup)
         rest = self.settings.are_others() or self.containers.are_others()
+        rest = rest or (self._outside is not None and self._outside.are_others())
         return here or rest or self.names.are_others(self.setup)
 
     # The parts of a look.
