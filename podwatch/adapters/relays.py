@@ -53,7 +53,7 @@ class RelayProcesses:
         except OSError as exc:
             raise Unreadable(f"cannot list {self._proc}: {exc.strerror}") from exc
         found: dict[int, Relay] = {}
-        children: dict[int, int] = {}
+        children: dict[int, Relay] = {}
         for pid, kind, exe in self._candidates(pids):
             relay = self._read(pid, kind, exe)
             if relay is None:
@@ -61,11 +61,11 @@ class RelayProcesses:
             if relay.argv[:1] == (_CHILD,):
                 stat_of = parse_stat(self._text(pid, "stat"))
                 if stat_of is not None:
-                    children[stat_of.parent] = pid
+                    children[stat_of.parent] = relay
             else:
                 found[pid] = relay
         return tuple(
-            replace(relay, child=children.get(pid, 0)) if relay.kind is RelayKind.PORTS else relay
+            self._whole(relay, children.get(pid)) if relay.kind is RelayKind.PORTS else relay
             for pid, relay in found.items()
         )
 
@@ -189,6 +189,21 @@ class RelayProcesses:
             end_pipe=self._pipe(pid, end) if end >= 0 else 0,
         )
         return relay if self.is_same(relay) else None
+
+    def _whole(self, relay: Relay, child: Relay | None) -> Relay:
+        """rootlessport with its second half.
+
+        All of that is in the container's namespace; of the first one, one thread.
+        """
+        if child is not None:
+            return replace(relay, child=child.pid, netns=child.netns)
+        own = parse_inode(self._link(os.getpid(), "ns/net"))
+        with suppress(OSError, ValueError):
+            for thread in os.listdir(f"{self._proc}/{relay.pid}/task"):
+                inode = parse_inode(self._link(relay.pid, f"task/{int(thread)}/ns/net"))
+                if inode not in (0, own):
+                    return replace(relay, netns=inode)
+        return relay
 
     def _is_own_program(self, pid: int, exe: str) -> bool:
         """Whether it runs the file that the host has at this path, which is root's.

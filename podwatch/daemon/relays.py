@@ -9,6 +9,7 @@ started with is kept in a file, so that a podwatch that is restarted knows it, t
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole, write_whole
@@ -61,16 +62,17 @@ class RelaysLook:
         if self._seen is not None and is_same and self._is_whole:
             return self._seen
         try:
-            self._seen = self.scan(containers, netns_file)
+            found = self.scan(containers, netns_file)
         except Unreadable as exc:
             unknown.append(Unknown(Part.RELAYS, "pasta and its like", str(exc), exc.hint))
-            self._seen = None
+            return None
         self._seen_for = needed
-        return self._seen
+        return found
 
     def scan(self, containers: Mapping[str, Container], netns_file: str) -> Relays:
         """The same, of this moment. Raises Unreadable."""
-        running = self.processes.find()
+        self._seen = None
+        running = tuple(map(self._as_known, self.processes.find()))
         by_duty = assigned(running, containers, netns_file)
         healthy = self._remember(containers, by_duty)
         found = Relays(running, healthy, netns_file)
@@ -80,7 +82,19 @@ class RelaysLook:
         if any(duty.role is Role.PORTS and duty not in healthy for duty in absent):
             found = Relays(running, healthy, netns_file, self.processes.taken())
         self._follow(containers, {duty: by_duty.get(duty, []) for duty in needed})
+        self._seen = found
         return found
+
+    def _as_known(self, relay: Relay) -> Relay:
+        """A relay that was seen at work, with what was seen of it then.
+
+        One without its second half may show no more whose it is; a program that was replaced since
+        is no more to be compared.
+        """
+        for known in (self._healthy or {}).values():
+            if (known.pid, known.started) == (relay.pid, relay.started):
+                return replace(known, child=relay.child)
+        return relay
 
     # Hearing of their ends.
 

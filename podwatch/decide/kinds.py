@@ -157,8 +157,9 @@ RELAYS = Kind(
     part=Part.RELAYS,
     # podman ends the relays of a container that it stops, and starts those of the next one.
     forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.PANIC, BlockedKind.BUSY}),
+    # As with the name server; one that cannot be started holds up no other for longer.
     first_pause_s=1.0,
-    needs_calm=True,
+    after_hint_s=1.0,
     waits=True,
     is_of_containers=True,
     is_by_writers=False,

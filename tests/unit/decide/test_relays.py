@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from podwatch.decide.decision import Limits, Memory
-from podwatch.decide.kinds import RELAYS
 from podwatch.decide.policy import BEYOND, step
 from podwatch.decide.relays import missing_relays
 from podwatch.words.means import Method
@@ -286,4 +285,3 @@ def test_podman_at_work_is_waited_for() -> None:
     busy = Blocked(BlockedKind.BUSY, "podman is changing a network")
     _, decision = step(Memory(), Verdict(State.LOST, (loss,), blocked=(busy,)), 100.0, Limits())
     assert (decision.method, decision.look_at) == (None, 100.05)
-    assert RELAYS.needs_calm
