@@ -14,7 +14,7 @@ from podwatch.commands.once import settled_look
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host
-from podwatch.daemon.service import look_once
+from podwatch.daemon.serve import look_once
 from podwatch.decide.explain import explain
 from podwatch.decide.facts import facts, with_sockets
 from podwatch.decide.guard_hops import PLACE as GUARD

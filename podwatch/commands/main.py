@@ -120,7 +120,7 @@ def _run(arguments: argparse.Namespace) -> int:
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     import asyncio
 
-    from podwatch.daemon.service import serve
+    from podwatch.daemon.serve import serve
     from podwatch.report import logging
 
     config, files = _config_of(arguments)

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.systemd import Systemd
-from podwatch.daemon import service
+from podwatch.daemon import host_service
 from podwatch.daemon.config import Config
 from podwatch.daemon.hints import Hints
 from podwatch.daemon.pause import Pause, begin
@@ -344,7 +344,7 @@ def test_it_is_put_together_for_a_host(tmp_path: Path) -> None:
     config = Config(metrics=Metrics(textfile=str(textfile)))
 
     async def body() -> None:
-        made = service.on_host(config, [], paths, dry_run=True)
+        made = host_service.on_host(config, [], paths, dry_run=True)
         pause = made.watchers["pause"]
         try:
             pause.attach(asyncio.get_running_loop())
