@@ -73,7 +73,7 @@ def test_the_name_server_is_started_where_the_packages_put_it() -> None:
         "units/name-server usr/libexec/podwatch\n" in (TOP / "packaging/debian/install").read_text()
     )
     spec = (TOP / "packaging/rpm/podwatch.spec").read_text()
-    assert "%{buildroot}%{_libexecdir}/podwatch units/name-server\n" in spec
+    assert "%{buildroot}%{_libexecdir}/podwatch units/name-server units/relay\n" in spec
     assert {
         f"%{{_unitdir}}/{unit.name}\n" in spec for unit in (TOP / "units").glob("*.service")
     } == {True}
