@@ -77,7 +77,8 @@ class RelayRepair:
             if duty == UPLINK:
                 held.enter_context(self._lock.keeping_off())
             netns = snapshot.netns
-            netns_file = netns.path if netns is not None and netns.inode else ""
+            is_there = netns is not None and netns.inode and netns.has_file
+            netns_file = netns.path if netns is not None and is_there else ""
             relays = self._look.scan(snapshot.containers, netns_file)
             running = _of(duty, relays, snapshot.containers)
             whose = _whose(duty, snapshot.containers)

@@ -50,7 +50,7 @@ class RelaysLook:
         self, containers: Mapping[str, Container], netns: Netns | None, unknown: list[Unknown]
     ) -> Relays | None:
         """What runs, and what was healthy; None where that is `unknown`."""
-        netns_file = netns.path if netns is not None and netns.inode else ""
+        netns_file = netns.path if netns is not None and netns.inode and netns.has_file else ""
         needed = (
             netns_file,
             frozenset(

@@ -8,7 +8,7 @@ again. The kernel tells of changes.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from podwatch.adapters import kernel, links, namespace
+from podwatch.adapters import host_of_user, kernel, links, namespace
 from podwatch.words.errors import LinksUnreadable
 from podwatch.words.netns import Netns
 from podwatch.words.outside import Outside
@@ -27,7 +27,13 @@ def read_outside() -> Outside:
     routed = kernel.host_routed()
     there = links.read(namespace.Own()).addresses
     addresses = (one.ip for link in routed.values() for one in there.get(link, ()))
-    return Outside(routed, frozenset(one for one in addresses if not one.is_link_local))
+    return Outside(
+        routed,
+        frozenset(one for one in addresses if not one.is_link_local),
+        host_of_user.ends_for(),
+        host_of_user.first_port(),
+        host_of_user.has_firewalld(),
+    )
 
 
 class UserNetwork:

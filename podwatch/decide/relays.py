@@ -9,6 +9,7 @@ and one of these for all that have. Who is on another container's network has no
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from podwatch.decide.blocked import START_ANEW
 from podwatch.words.network import Container, Setup
 from podwatch.words.relays import UPLINK, Duty, Relay, RelayKind, Relays, Role
 from podwatch.words.rules import Rule
@@ -181,8 +182,8 @@ class _Loss:
             f"{self._program()} of the user's network does not run: {names} "
             f"{'reaches' if len(reaching) == 1 else 'reach'} nothing outside"
         )
-        if _BEFORE_5 in self.relays.netns_file:
-            return what, "stop all containers that are on networks, then start them again"
+        if not self.relays.netns_file or _BEFORE_5 in self.relays.netns_file:
+            return what, START_ANEW
         first = min(reaching, key=lambda container: container.title)
         return what, f"podman network reload {first.name}"
 

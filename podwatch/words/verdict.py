@@ -133,6 +133,9 @@ class WarningKind(StrEnum):
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
     RELOAD = "reload"  # firewalld's drops what need not be dropped
+    LINGER = "linger"  # containers end with a session
+    LOW_PORT = "low_port"  # what is published now will not be after a restart
+    HOST_FIREWALL = "host_firewall"  # only root can see what it lets in
     PAUSED = "paused"
     CONFIG = "config"
 
@@ -142,6 +145,8 @@ HARMLESS = frozenset(
         WarningKind.NEIGHBOUR,
         WarningKind.NO_EVENTS,
         WarningKind.RELOAD,
+        WarningKind.LINGER,
+        WarningKind.HOST_FIREWALL,
         WarningKind.STALE_STATE,  # the rules that are left of it are another warning
         WarningKind.UNLISTED,
         WarningKind.REMAINS,
@@ -186,6 +191,7 @@ class BlockedKind(StrEnum):
     PAUSED = "paused"
     BUSY = "busy"
     LOCKED = "locked"
+    NETNS = "netns"
 
 
 @dataclass(frozen=True, slots=True)
