@@ -47,11 +47,11 @@ def read_sockets(
             for key, pid in pids.items()
             if pid > 0 and Path(f"/proc/{pid}/net/tcp").exists()
         },
-        routeless=frozenset(key for key, pid in pids.items() if pid > 0 and _lacks_way_out(pid)),
+        routeless=frozenset(key for key, pid in pids.items() if pid > 0 and lacks_way_out(pid)),
     )
 
 
-def _lacks_way_out(pid: int) -> bool:
+def lacks_way_out(pid: int) -> bool:
     """Whether a process has no default route for IPv4; not where its routes cannot be read."""
     text = _text(f"/proc/{pid}/net/route")
     return bool(text) and not any(default_routes(text, 4))

@@ -23,8 +23,9 @@ TIMED_OUT = 124
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 
-# podman would talk to a machine elsewhere instead of the host it runs on.
-_REMOVED = ("CONTAINER_HOST", "CONTAINER_CONNECTION")
+# podman would talk to a machine elsewhere instead of the host it runs on; and what systemd is told
+# of podwatch, no child of it tells.
+_REMOVED = ("CONTAINER_HOST", "CONTAINER_CONNECTION", "NOTIFY_SOCKET")
 _GRACE_S = 2.0
 _LEFTOVER_S = 0.2
 

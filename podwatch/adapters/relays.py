@@ -134,7 +134,7 @@ class RelayProcesses:
         """The host's own program that a relay was started from, as it is to be started again.
 
         pasta runs a variant of itself for the processor. Raises RestoreFailed where it is not
-        there, or is not root's.
+        there, or anybody may write to it.
         """
         path = exe.removesuffix(".avx2")
         if str(PurePath(path).parent) not in self._directories or _kind_of(path) is None:
@@ -206,7 +206,7 @@ class RelayProcesses:
         return relay
 
     def _is_own_program(self, pid: int, exe: str) -> bool:
-        """Whether it runs the file that the host has at this path, which is root's.
+        """Whether it runs the file that the host has at this path.
 
         A path is as the process' own mount namespace has it: a container has one, too.
         """
@@ -217,10 +217,7 @@ class RelayProcesses:
             here = os.stat(exe)
         except OSError:
             return False
-        return (runs.st_dev, runs.st_ino) == (here.st_dev, here.st_ino) and self._is_roots(here)
-
-    def _is_roots(self, info: os.stat_result) -> bool:
-        return info.st_uid == 0 or self._directories != DIRECTORIES
+        return (runs.st_dev, runs.st_ino) == (here.st_dev, here.st_ino)
 
     def _pipe(self, pid: int, descriptor: int) -> int:
         """The inode of a pipe that a process has by this descriptor; 0 for anything else."""

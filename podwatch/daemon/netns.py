@@ -87,7 +87,7 @@ class NetnsWatch:
         if path and not inode:
             way_in = path if mounted else way_in_of(self._rootless.name_server)
             inode = self._enter(pid, way_in) if way_in else 0
-        self.netns = Netns(path or self.netns.path, inode, mounted)
+        self.netns = Netns(path or self.netns.path, inode, mounted, has_file=bool(path))
         return self.netns
 
     def bind(self) -> str:

@@ -178,9 +178,10 @@ class _Teller:
             yield self._way(WayKind.OUT, title, name, endpoint, passed)
 
     def alone(self) -> Iterator[Way]:
-        """Of a user's containers without a bridge."""
+        """Of a user's containers without a bridge, and from those with one to the host."""
         if self._relays is not None:
             yield from self._relays.alone()
+            yield from self._relays.to_host(self.setup)
 
     def members(self, key: str) -> dict[str, str]:
         """The containers, name by id, whose pod has this infra container: its network is theirs."""

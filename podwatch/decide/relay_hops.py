@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from podwatch.decide import hops
 from podwatch.decide.firewalld_hops import RESTORE
-from podwatch.decide.relays import assigned, duties, loss_of, mode_of
-from podwatch.words.network import Address, Container, PortMapping
+from podwatch.decide.relays import assigned, bridged, duties, loss_of, mode_of
+from podwatch.decide.uplink import old_addresses
+from podwatch.words.network import Address, Container, PortMapping, Setup
 from podwatch.words.relays import UPLINK, Duty, Relay, RelayKind, Relays, Role
 from podwatch.words.snapshot import Snapshot
+from podwatch.words.text import few
 from podwatch.words.way import Hop, Kernel, Mark, Way, WayKind
 
 _UPLINK, _PORT = "uplink", "relay"
@@ -64,6 +66,27 @@ class RelayHops:
         is_lost = version == 4 and outside is not None
         return Hop("route", what, Mark.BROKEN if is_lost else Mark.NOTE, RESTORE)
 
+    def to_host(self, setup: Setup) -> Iterator[Way]:
+        """From the containers of each network to the host, by host.containers.internal."""
+        titles = {container.id: container.title for container in bridged(self._snapshot.containers)}
+        on_network: dict[str, dict[str, str]] = {}
+        for endpoint in setup.endpoints:
+            if title := titles.get(endpoint.container_id):
+                on_network.setdefault(endpoint.network_name, {})[endpoint.container_id] = title
+        for network, among in on_network.items():
+            title = f"{few(sorted(among.values()), 3)} on {network} to host.containers.internal"
+            yield Way(WayKind.HOST, title, "", "", network, (self._to_host(setup),), among=among)
+
+    def _to_host(self, setup: Setup) -> Hop:
+        relay = self._relay(UPLINK)
+        if relay is None:
+            return self._lost(UPLINK)
+        if old := old_addresses(setup, self._snapshot):
+            what = f"{relay.named} has {few(map(str, old))}, which the host has no more"
+            advice = "restore.host_address = true: see podwatch.conf(5)"
+            return Hop(_UPLINK, what, Mark.BROKEN, advice)
+        return Hop(_UPLINK, f"{relay.named} leads to the host")
+
     def alone(self) -> Iterator[Way]:
         """The ways of containers that have no bridge, but a relay of their own."""
         everybody = self._snapshot.containers.values()
@@ -79,7 +102,7 @@ class RelayHops:
                     title,
                     known.title,
                     known.id,
-                    "",
+                    mode,
                     passed,
                     port=(mapping.host_port, mapping.protocol),
                     count=mapping.count,
@@ -87,7 +110,7 @@ class RelayHops:
                 )
             out = (*hops.state(known), self._way(known))
             title = f"{known.title} out by {mode}"
-            yield Way(WayKind.OUT, title, known.title, known.id, "", out, members=members)
+            yield Way(WayKind.OUT, title, known.title, known.id, mode, out, members=members)
 
     def _in(self, known: Container, mapping: PortMapping) -> Iterator[Hop]:
         yield from hops.host_port(self._kernel, mapping)

@@ -9,9 +9,9 @@ by sockets of the host's. slirp4netns has addresses of its own, and looks for no
 
 from collections.abc import Iterator, Sequence
 
-from podwatch.decide.relays import assigned, bridged
+from podwatch.decide.relays import assigned, bridged, can_start, missing_relays
 from podwatch.words.network import Address, Setup
-from podwatch.words.relays import UPLINK, RelayKind
+from podwatch.words.relays import UPLINK, Duty, RelayKind, Role
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import few
@@ -21,7 +21,40 @@ ROUTE, ADDRESS = "route", "address"
 """What a loss is of, as its `value` says it."""
 
 
-def without_route(setup: Setup, snapshot: Snapshot) -> Iterator[Missing]:
+def lost_relays(setup: Setup, snapshot: Snapshot, rules: Sequence[Rule] = ()) -> Iterator[Missing]:
+    """What is lost of the relays, and what one that runs took over too early."""
+    yield from missing_relays(setup, snapshot, rules)
+    yield from _without_route(setup, snapshot)
+    yield from _alone_without_route(snapshot)
+
+
+def _alone_without_route(snapshot: Snapshot) -> Iterator[Missing]:
+    """The same of containers with a pasta of their own, which runs."""
+    outside, relays = snapshot.outside, snapshot.relays
+    if relays is None or outside is None or 4 not in outside.routed:
+        return
+    running = assigned(relays.running, snapshot.containers, relays.netns_file)
+    for key in sorted(relays.routeless):
+        duty, known = Duty(Role.WAY, key), snapshot.containers.get(key)
+        if known is None or not known.is_up or duty not in running:
+            continue
+        if can_start(duty, relays, snapshot.containers):
+            what = (
+                f"{known.title} has no default route: its pasta took over none when it started, "
+                "and the host has one by now"
+            )
+            yield Missing(
+                MissingKind.RELAY,
+                what,
+                str(duty),
+                container=known.title,
+                container_ids=(key,),
+                place=str(duty),
+                value=ROUTE,
+            )
+
+
+def _without_route(setup: Setup, snapshot: Snapshot) -> Iterator[Missing]:
     """That the user's network has no default route for IPv4, where the host has one."""
     if lacks_route(setup, snapshot):
         ids = tuple(container.id for container in bridged(snapshot.containers))
@@ -72,7 +105,9 @@ def old_addresses(setup: Setup, snapshot: Snapshot) -> list[Address]:
     if snapshot.links is None or not _has_pasta(setup, snapshot) or not _of_host(snapshot):
         return []
     link = snapshot.routed.get(4, "")
-    own = [one.ip for one in snapshot.links.addresses.get(link, ()) if one.version == 4]
+    own: list[Address] = [
+        one.ip for one in snapshot.links.addresses.get(link, ()) if one.version == 4
+    ]
     return own if not set(own) & _of_host(snapshot) else []
 
 

@@ -34,7 +34,9 @@ def test_a_namespace_with_its_file_is_whole() -> None:
     ],
 )
 def test_a_namespace_that_podman_loses_is_missing(
-    netns: Netns, says: str, reloadable: bool
+    netns: Netns,
+    says: str,
+    reloadable: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     """Each of the three is one loss for every container; only a lost file can be put back."""
     (loss,) = lost_netns(SETUP, replace(SNAPSHOT, netns=netns), ())
