@@ -3,8 +3,8 @@
 
 The names of bridges and tables are the same there as root's are on the host. A command that is
 typed without a word on where would change root's networks, or nothing. `podman unshare
---rootless-netns` leads inside, and is harmless only while podman finds the namespace and its uplink runs: else it
-repairs, or takes the namespace from running containers.
+--rootless-netns` leads inside, and is harmless only while podman finds the namespace and its uplink
+runs: else it repairs, or takes the namespace from running containers.
 """
 
 import shlex
