@@ -8,7 +8,7 @@ given. podman would start the uplink, too, when it next changes a network: it wa
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -35,7 +35,7 @@ _AGAIN_S = 0.02
 
 
 class RelayRepair:
-    """Starts what is missing of one user's relays."""
+    """Starts what is missing of one user's relays. `inside` gives a process in the namespaces."""
 
     def __init__(
         self,
@@ -44,12 +44,14 @@ class RelayRepair:
         lock: NetworkLock,
         *,
         start: RelayStart | None = None,
+        inside: Callable[[Rootless], int] = member,
         tun: Path = TUN,
     ) -> None:
         self._rootless = rootless
         self._look = look
         self._lock = lock
         self._start = start or RelayStart(rootless)
+        self._inside = inside
         self._tun = tun
 
     async def mend(self, losses: Sequence[Missing], snapshot: Snapshot) -> str:
@@ -99,7 +101,7 @@ class RelayRepair:
         what = f"{relay.kind} {_whose(duty, snapshot.containers)}"
         if container is not None:
             self._check_alive(container, what)
-        target = member(self._rootless)
+        target = self._inside(self._rootless)
         if not target:
             raise RestoreFailed(
                 f"{what} cannot be started: nobody is in the namespaces of the user's containers",
