@@ -23,16 +23,17 @@ def open_regular(
     *,
     follow: bool = False,
     of_root: bool = False,
+    dir_fd: int | None = None,
 ) -> int:
     """A descriptor of the regular file at `path`. Waits for nobody.
 
     A FIFO, a device or a directory is refused, a link unless `follow`, and with `of_root` what
-    belongs neither to root nor to the user podwatch runs as. Raises OSError, whose strerror
-    says why.
+    belongs neither to root nor to the user podwatch runs as. A relative `path` is below `dir_fd`,
+    where that is given. Raises OSError, whose strerror says why.
     """
     # Not blocking: a FIFO without a writer and a lease (fcntl(2), F_SETLEASE) are not waited for.
     flags |= os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
-    descriptor = os.open(path, flags, mode)
+    descriptor = os.open(path, flags, mode, dir_fd=dir_fd)
     try:
         info = os.fstat(descriptor)
         if of_root and info.st_uid not in (0, os.geteuid()):
@@ -43,6 +44,28 @@ def open_regular(
         os.close(descriptor)
         raise
     return descriptor
+
+
+def open_below(directory: Path, *names: str, owner: int) -> int:
+    """A descriptor of the regular file `names` below `directory`, which somebody else may change.
+
+    Each part of the way is opened below the one before, and none may be a link, nor belong to
+    anybody but `owner`. Waits for nobody, as long as the file system does not. Raises OSError.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    opened = [os.open(directory, flags)]
+    try:
+        for name in names[:-1]:
+            opened.append(os.open(name, flags, dir_fd=opened[-1]))
+        file = open_regular(names[-1], dir_fd=opened[-1])
+        opened.append(file)
+        for each in opened:
+            if (found := os.fstat(each).st_uid) != owner:
+                raise OSError(errno.EPERM, f"it belongs to uid {found}", names[-1])
+        return opened.pop()
+    finally:
+        for each in opened:
+            os.close(each)
 
 
 def read_proc(path: str | Path, *, limit_bytes: int = 4096) -> bytes:

@@ -47,11 +47,11 @@ def read_sockets(
             for key, pid in pids.items()
             if pid > 0 and Path(f"/proc/{pid}/net/tcp").exists()
         },
-        routeless=frozenset(key for key, pid in pids.items() if pid > 0 and _lacks_way_out(pid)),
+        routeless=frozenset(key for key, pid in pids.items() if pid > 0 and lacks_way_out(pid)),
     )
 
 
-def _lacks_way_out(pid: int) -> bool:
+def lacks_way_out(pid: int) -> bool:
     """Whether a process has no default route for IPv4; not where its routes cannot be read."""
     text = _text(f"/proc/{pid}/net/route")
     return bool(text) and not any(default_routes(text, 4))
@@ -60,6 +60,14 @@ def _lacks_way_out(pid: int) -> bool:
 def default_link_of(version: int) -> str:
     """The interface of the default route of an IP version; "" where there is none."""
     return next(default_routes(_there(_ROUTES[version]), version), "")
+
+
+def host_routed() -> dict[int, str]:
+    """The interface of a default route of this process' namespace, by IP version."""
+    found = {
+        version: next(default_routes(_text(_ROUTES[version]), version), "") for version in (4, 6)
+    }
+    return {version: link for version, link in found.items() if link}
 
 
 def default_link() -> str:

@@ -60,12 +60,12 @@ _SMALL_BYTES = 64
 _CAP_NET_ADMIN = 12  # linux/capability.h
 
 
-def read() -> Links:
-    """All links of this network namespace, their addresses, and the main tables' routes.
+def read(where: namespace.Own | None = None) -> Links:
+    """All links of the networks' namespace, their addresses, and the main tables' routes.
 
-    Raises LinksUnreadable where the kernel does not tell.
+    Of another namespace if `where` is one. Raises LinksUnreadable where the kernel does not tell.
     """
-    with _Questions() as questions:
+    with _Questions(where) as questions:
         seen = questions.links()
         of_links = questions.addresses()
         of_table = questions.routes()

@@ -33,6 +33,11 @@ class Rootless:
     )
 
     @property
+    def name_server(self) -> Path:
+        """The pid file of aardvark-dns, which is in that namespace."""
+        return self.directory / "containers/networks/aardvark-dns/aardvark.pid"
+
+    @property
     def pause(self) -> Path:
         """The pid file of the process that keeps the user's namespaces open."""
         return self.directory / "libpod/tmp/pause.pid"

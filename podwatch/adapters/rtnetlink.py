@@ -138,20 +138,21 @@ _numbers = count(1)
 
 
 class Questions:
-    """A socket for a few questions, one after the other.
+    """A socket for a few questions, one after the other, in the networks' namespace or in `where`.
 
-    Where the networks' namespace is not there, every answer is empty.
+    Where that is not there, every answer is empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, where: namespace.Own | None = None) -> None:
+        where = where or namespace.networks()
         self._number = 0
         self._buffer = memoryview(bytearray(_ANSWER_BYTES))
         self._opened = ExitStack()
         self._socket: socket.socket | None = None
-        if not namespace.is_there():
+        if not where.is_there:
             return
         try:
-            self._socket = self._opened.enter_context(namespace.networks().question(_NETLINK_ROUTE))
+            self._socket = self._opened.enter_context(where.question(_NETLINK_ROUTE))
         except OSError as exc:
             raise _wrapped("open an rtnetlink socket", exc.errno) from exc
         try:

@@ -10,6 +10,7 @@ import fnmatch
 import os
 import select
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podwatch.adapters.files import open_regular, read_proc, read_text
@@ -31,7 +32,7 @@ _SMALL_BYTES = 4096
 def member(rootless: Rootless) -> int:
     """A process in the namespaces of the user's containers; 0 where there is none."""
     own = _link("self")
-    named = _pid(rootless)
+    named = _named(rootless.pause)
     if named and _is_member(named, own):
         return named
     return next((pid for pid in _candidates() if _is_member(pid, own)), 0)
@@ -56,9 +57,21 @@ def find(rootless: Rootless, pid: int) -> tuple[str, int]:
     return "", 0
 
 
-def _pid(rootless: Rootless) -> int:
+def way_in(aardvark: Path) -> str:
+    """Another way into the network namespace: of aardvark-dns, whose pid is in this file.
+
+    It is the only process in it. "" where it does not run.
+    """
+    pid = _named(aardvark)
+    if not pid or _text(f"/proc/{pid}/comm").strip() != "aardvark-dns":
+        return ""
+    return f"/proc/{pid}/ns/net" if _is_member(pid, _link("self")) else ""
+
+
+def _named(path: Path) -> int:
+    """The process that a pid file names; 0 for none."""
     try:
-        said = (read_text(rootless.pause, limit_bytes=_SMALL_BYTES) or "").strip()
+        said = (read_text(path, limit_bytes=_SMALL_BYTES) or "").strip()
     except StateUnreadable:
         return 0
     return int(said) if said.isdecimal() and len(said) < 10 else 0
@@ -117,21 +130,22 @@ class MemberWatch:
         try:
             self._process = os.pidfd_open(pid)
             self._mounts = open_regular(f"/proc/{pid}/mountinfo")
-            self._epoll = select.epoll(2)
+            self._epoll = select.epoll(1)
             # A file of mounts is always readable: only a change of them is waited for.
             self._epoll.register(self._mounts, select.EPOLLPRI | select.EPOLLERR)
-            self._epoll.register(self._process, select.EPOLLIN)
         except OSError:
             self.close()
             raise
         self.pid = pid
-        self._loop.add_reader(self._epoll.fileno(), self._heard)
+        self._loop.add_reader(self._epoll.fileno(), self._changed)
+        self._loop.add_reader(self._process, self._ended)
 
     def close(self) -> None:
         """Let go of the process: nothing of podwatch's keeps its namespaces."""
         if self._epoll is not None:
-            if self._loop is not None:
+            if self._loop is not None and self.pid:
                 self._loop.remove_reader(self._epoll.fileno())
+                self._loop.remove_reader(self._process)
             self._epoll.close()
             self._epoll = None
         for descriptor in (self._mounts, self._process):
@@ -140,11 +154,12 @@ class MemberWatch:
         self._mounts = self._process = -1
         self.pid = 0
 
-    def _heard(self) -> None:
-        if self._epoll is None:
-            return
-        heard = {descriptor for descriptor, _ in self._epoll.poll(0)}
-        if self._process in heard:
-            self.close()
-        if heard:
-            self._on_change()
+    def _changed(self) -> None:
+        # The kernel tells it once, to whoever asks first: that was the loop.
+        if self._epoll is not None:
+            self._epoll.poll(0)
+        self._on_change()
+
+    def _ended(self) -> None:
+        self.close()
+        self._on_change()

@@ -81,8 +81,14 @@ COMMANDS = (
         "status",
         "what the daemon sees; exits with 0 ok to 3 unknown",
         "Reads what the daemon wrote down last, so it costs the host nothing. Every user may read "
-        "that of the host.",
-        (_flag("--json", "print the whole status document"), _ALL, *_WHOSE),
+        "that of the host. With --users it exits with the gravest of what users' own say: 2 lost, "
+        "1 degraded, 3 unknown; who has none does not count.",
+        (
+            _flag("--json", "print the whole status document"),
+            _ALL,
+            *_WHOSE,
+            _flag("--users", "what each user's podwatch says of itself, for root"),
+        ),
     ),
     Command(
         "check",

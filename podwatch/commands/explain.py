@@ -14,12 +14,13 @@ from podwatch.commands.once import settled_look
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host
-from podwatch.daemon.service import look_once
+from podwatch.daemon.serve import look_once
 from podwatch.decide.explain import explain
 from podwatch.decide.facts import facts, with_sockets
 from podwatch.decide.guard_hops import PLACE as GUARD
 from podwatch.decide.guard_hops import with_guard
 from podwatch.decide.reload_costs import notes_of
+from podwatch.decide.user_notes import explained, user_notices
 from podwatch.report.status import read_status, why_not_running
 from podwatch.words.errors import PodwatchError, RulesUnreadable, Unreadable
 from podwatch.words.guard import FAMILY, GuardMode
@@ -82,7 +83,8 @@ async def look(paths: Paths, config: Config, target: str = "") -> Seen:
         kernel = with_sockets(facts(snapshot), sockets)
         found = explain(snapshot, kernel, _port(target, snapshot.containers))
         ways = await _guarded(found, snapshot, host)
-        return Seen(ways, snapshot.containers, notes_of(snapshot), snapshot)
+        notes = [*notes_of(snapshot), *user_notices(snapshot), *explained(snapshot)]
+        return Seen(ways, snapshot.containers, notes, snapshot)
     finally:
         host.close()
 

@@ -120,7 +120,7 @@ def _run(arguments: argparse.Namespace) -> int:
     sys.modules.setdefault("ssl", None)  # type: ignore[arg-type]
     import asyncio
 
-    from podwatch.daemon.service import serve
+    from podwatch.daemon.serve import serve
     from podwatch.report import logging
 
     config, files = _config_of(arguments)
@@ -132,6 +132,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _status(arguments: argparse.Namespace) -> int:
     from podwatch.commands import render
 
+    if arguments.users:
+        return _status_of_users(arguments)
     paths = chosen_paths(arguments.whose)
     document, why = _last_word(paths)
     if why:
@@ -151,6 +153,20 @@ def _status(arguments: argparse.Namespace) -> int:
     else:
         _show(render.status(document, now=time.time(), colour=_colour(), everything=arguments.all))
     return State(document["state"]).exit_code
+
+
+def _status_of_users(arguments: argparse.Namespace) -> int:
+    from podwatch.adapters.users import read_claims
+    from podwatch.commands import users
+    from podwatch.report.users import document
+
+    need_root("status --users", Paths.of())
+    told = document(read_claims(), time.time())
+    if arguments.json:
+        _show_json(told)
+    else:
+        _show(users.as_text(told, colour=_colour(), everything=arguments.all))
+    return State(told["state"]).exit_code
 
 
 def _last_word(paths: Paths) -> tuple[dict[str, Any], str]:

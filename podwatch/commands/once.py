@@ -20,7 +20,7 @@ from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import DhcpLooker
 from podwatch.daemon.host import Host, limits
 from podwatch.daemon.pause import PauseWatch
-from podwatch.daemon.service import look_once
+from podwatch.daemon.serve import look_once
 from podwatch.decide import dhcp, policy
 from podwatch.decide.census import living
 from podwatch.decide.decision import Memory

@@ -116,8 +116,8 @@ def own_not_running(why: str, refused: str = "", *, used: bool, colour: bool) ->
 
 def _silent(why: str, refused: str, *, colour: bool) -> str:
     wrong = f"    the configuration is refused: {in_one_line(refused)}\n" if refused else ""
-    dot = _dot("unknown", colour=colour)
-    return f"{dot} podwatch: unknown, no word from the daemon\n    {clean(why)}\n{wrong}"
+    mark = dot("unknown", colour=colour)
+    return f"{mark} podwatch: unknown, no word from the daemon\n    {clean(why)}\n{wrong}"
 
 
 def plain(text: str) -> str:
@@ -130,14 +130,15 @@ def _width(names: Iterable[str]) -> int:
     return min(max((len(clean(name)) for name in names), default=0), _MAX_WIDTH)
 
 
-def _dot(state: str, *, colour: bool) -> str:
+def dot(state: str, *, colour: bool) -> str:
+    """The mark of a state, in its colour."""
     return f"\x1b[{_COLOURS.get(state, '0')}m●\x1b[0m" if colour else "●"
 
 
 def _head(document: Mapping[str, Any], *, colour: bool) -> str:
     state, summary = clean(document["state"]), clean(document["summary"])
     dry = " (dry run: nothing is repaired)" if document["dry_run"] else ""
-    return f"{_dot(state, colour=colour)} podwatch: {state}, {summary}{dry}"
+    return f"{dot(state, colour=colour)} podwatch: {state}, {summary}{dry}"
 
 
 def _missing(document: Mapping[str, Any], most: int) -> Iterator[str]:

@@ -32,12 +32,12 @@ from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.user_driver import UserDriver
+from podwatch.daemon.user_network import UserNetwork
 from podwatch.daemon.ways import Ways
 from podwatch.daemon.wires import Watch, Wires
 from podwatch.decide.decision import QUIET_CAP_S, Limits
 from podwatch.decide.kinds import KINDS, Kind
 from podwatch.words.means import BY_PODMAN, Method
-from podwatch.words.netns import Netns
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing
 
@@ -94,7 +94,7 @@ class Host:
             copied=self.copy.of,
             in_use=driver,
             settings=None if netns is None else KernelSettings(configured=_nothing),
-            netns=netns.look if netns is not None else _no_netns,
+            of_user=None if netns is None else UserNetwork(netns.look),
         )
         self.ways = Ways(self.looker.with_inside)
         self.restorer = Restorer(
@@ -162,10 +162,6 @@ def _none(_family: str, _name: str) -> bool:
 def _nothing(_bridge: str) -> Mapping[str, str]:
     """No file of the host's is about a user's bridge."""
     return {}
-
-
-def _no_netns() -> Netns | None:
-    return None
 
 
 def limits(config: Config, kinds: Iterable[Kind] = KINDS) -> Limits:

@@ -13,6 +13,7 @@ from podwatch.adapters.podman_lock import NetworkLock
 from podwatch.adapters.podman_networks import PodmanNetworks
 from podwatch.adapters.systemd import Systemd
 from podwatch.adapters.user_namespaces import member
+from podwatch.daemon.user_names import UserNameServerStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,5 +34,7 @@ class Installed:
             Podman(paths, systemd, member),
             NetworkLock(paths.locks),
             PodmanNetworks(paths),
-            NameServerStart(paths, systemd),
+            NameServerStart(paths, systemd)
+            if paths.rootless is None
+            else UserNameServerStart(paths),
         )

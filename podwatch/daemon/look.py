@@ -23,10 +23,11 @@ from podwatch.daemon.inside import KEPT_S
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.names import Names
-from podwatch.daemon.reading import WAITED_S, Read, Reader
+from podwatch.daemon.reading import Read, Reader, is_old
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.user_driver import UserDriver
+from podwatch.daemon.user_network import AroundUser, UserNetwork
 from podwatch.daemon.wires import Wires
 from podwatch.decide.judge import judge
 from podwatch.decide.kinds import PLACES
@@ -37,7 +38,6 @@ from podwatch.decide.wiring import wiring
 from podwatch.drivers import forwarding
 from podwatch.drivers.driver import DRIVERS, about
 from podwatch.drivers.saved import SavedRules
-from podwatch.words.netns import Netns
 from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
 from podwatch.words.verdict import Missing, State, Verdict
@@ -55,7 +55,7 @@ class Looker:
 
     `changes` counts the transactions on the driver's table; where nobody listens to the kernel, the
     ruleset's generation does, which counts everybody's. `copied` has the saved copy of its rules.
-    `netns` finds the namespace of a user's bridges.
+    `of_user` is what a user's networks have beside.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Looker:
         copied: Callable[[FirewallDriver], SavedRules] = _NO_COPY,
         in_use: InUse | UserDriver | None = None,
         settings: KernelSettings | None = None,
-        netns: Callable[[], Netns | None] = lambda: None,
+        of_user: UserNetwork | None = None,
     ) -> None:
         self.expected = expected
         self.installed = installed
@@ -80,16 +80,19 @@ class Looker:
         self.firewalld = firewalld
         self.containers = containers
         self.surroundings = surroundings
-        self.changes = changes
         self.copied = copied
         self.settings = settings or KernelSettings(installed.networks.internal_bridges)
         self.reader = Reader(expected, installed, rules, containers, changes)
         self.wires = wires or Wires()
         self.names = Names(installed)
         self._in_use = in_use or InUse()
-        self._netns = netns
+        self._of_user = of_user
         self._lock = HeldFor(installed.lock)
         self._changes_at: int | None = None  # at the last look
+
+    def changes(self) -> int:
+        """How many transactions there were on the driver's table."""
+        return self.reader.changes()
 
     @property
     def setup(self) -> Setup | None:
@@ -123,7 +126,7 @@ class Looker:
         what podman alone has done, nobody is asked who would have told.
         """
         unknown: list[Unknown] = []
-        before, netns = self.expected.stamp, self._netns()
+        before, around = self.expected.stamp, self._around_user()
         asked = None if of_podman else self.firewalld.begin(self.setup)
         asked_neighbours = None if of_podman else self.surroundings.begin()
         await asyncio.sleep(0)  # the questions are out; what can be read at once is read meanwhile
@@ -144,7 +147,7 @@ class Looker:
             firewalld = said or firewalld
         stamp, changes = self.expected.stamp, self.reader.changes_read
         self.containers.setup = read.setup
-        if read.setup is not settings_for or time.monotonic() > settings_at + WAITED_S:
+        if read.setup is not settings_for or is_old(settings_at):
             self.settings.read(read.setup)
         # Asked now, of those listed last: podman may have answered while others were waited for.
         containers, listed, inside = self.containers.known(read.setup, self.containers.alive())
@@ -186,8 +189,9 @@ class Looker:
             held=held,
             files=self.installed.networks.read_files(),
             drops=drops,
-            netns=netns,
-            relays=self.containers.relays(containers, netns, unknown),
+            netns=around.netns,
+            outside=around.outside,
+            relays=self.containers.relays(containers, around.netns, unknown),
             copied={} if read.setup is None else self.copied(read.setup.driver).chains,
             others=self.surroundings.others if read.rules is not None else {},
             unknown=tuple(unknown),
@@ -286,9 +290,12 @@ class Looker:
         """The same, but for who has an address of a network without state."""
         if self.expected.stamp != snapshot.stamp or not self.expected.is_current():
             return "a container has come or gone"
-        if self._netns() != snapshot.netns:
+        if self._of_user is not None and self._of_user.netns() != snapshot.netns:
             return "the user's network namespace is another one"
         return "" if snapshot.busy else self.installed.lock.holder()
+
+    def _around_user(self) -> AroundUser:
+        return AroundUser() if self._of_user is None else self._of_user.read()
 
     def podman_works(self) -> bool:
         """Whether podman is changing a network at this moment."""
@@ -298,6 +305,7 @@ class Looker:
         """Whether something that no event tells of is not what it was at the last look."""
         here = self.wires.are_others(self.setup) or self.surroundings.are_others(self.setup)
         rest = self.settings.are_others() or self.containers.are_others()
+        rest = rest or (self._of_user is not None and self._of_user.is_other())
         return here or rest or self.names.are_others(self.setup)
 
     # The parts of a look.

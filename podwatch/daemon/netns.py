@@ -17,6 +17,7 @@ from podwatch.adapters import links, namespace
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.paths import Rootless
 from podwatch.adapters.user_namespaces import MemberWatch, find, member
+from podwatch.adapters.user_namespaces import way_in as way_in_of
 from podwatch.daemon.hints import Watcher
 from podwatch.words.errors import LinksUnreadable, PodwatchError, RestoreFailed
 from podwatch.words.netns import Netns
@@ -81,9 +82,12 @@ class NetnsWatch:
         except OSError:
             path, mounted = "", 0  # it has ended just now
         inode = 0 if self._entered is None else self._entered.inode
-        if mounted != inode and not (inode and self._is_inhabited()):
-            inode = self._enter(pid, path) if mounted else self._leave()
-        self.netns = Netns(path or self.netns.path, inode, mounted)
+        if inode and mounted != inode and not self._is_inhabited():
+            inode = self._leave()
+        if path and not inode:
+            way_in = path if mounted else way_in_of(self._rootless.name_server)
+            inode = self._enter(pid, way_in) if way_in else 0
+        self.netns = Netns(path or self.netns.path, inode, mounted, has_file=bool(path))
         return self.netns
 
     def bind(self) -> str:

@@ -24,6 +24,11 @@ WAITED_S = 0.05
 """What was read longer ago than this is read again."""
 
 
+def is_old(at: float) -> bool:
+    """Whether what was read at this moment has to be read again."""
+    return time.monotonic() > at + WAITED_S
+
+
 @dataclass
 class Read:
     """What is set up and the rules, of one generation, and who is in the middle of a change."""
@@ -37,7 +42,7 @@ class Read:
     @property
     def is_old(self) -> bool:
         """Whether others were waited for since."""
-        return time.monotonic() > self.at + WAITED_S
+        return is_old(self.at)
 
 
 class Reader:

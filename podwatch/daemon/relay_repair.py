@@ -20,6 +20,7 @@ from podwatch.adapters.relays import RelayProcesses
 from podwatch.adapters.user_namespaces import member
 from podwatch.daemon.relays import RelaysLook
 from podwatch.decide.relays import assigned, can_start, mode_of
+from podwatch.decide.uplink import ADDRESS, ROUTE
 from podwatch.formats.relay_commands import to_start
 from podwatch.formats.rootlessport import as_config, bridge_address, slirp_address
 from podwatch.words.errors import Outdated, RestoreFailed
@@ -65,23 +66,26 @@ class RelayRepair:
         for loss in losses:
             role, _, container_id = loss.place.partition(":")
             try:
-                done.append(await self._mend(Duty(Role(role), container_id), snapshot))
+                duty, replaces = Duty(Role(role), container_id), loss.value in (ROUTE, ADDRESS)
+                done.append(await self._mend(duty, snapshot, replaces=replaces))
             except RestoreFailed as exc:
                 failed.append(exc)
         if failed:
             raise failed[0]
         return listed(done, 4)
 
-    async def _mend(self, duty: Duty, snapshot: Snapshot) -> str:
+    async def _mend(self, duty: Duty, snapshot: Snapshot, *, replaces: bool) -> str:
         with ExitStack() as held:
             if duty == UPLINK:
                 held.enter_context(self._lock.keeping_off())
             netns = snapshot.netns
-            netns_file = netns.path if netns is not None and netns.inode else ""
+            is_there = netns is not None and netns.inode and netns.has_file
+            netns_file = netns.path if netns is not None and is_there else ""
             relays = self._look.scan(snapshot.containers, netns_file)
             running = _of(duty, relays, snapshot.containers)
             whose = _whose(duty, snapshot.containers)
-            if any(relay.child or duty.role is not Role.PORTS for relay in running):
+            works = any(relay.child or duty.role is not Role.PORTS for relay in running)
+            if works and not replaces:
                 return f"{running[0].named} {whose} runs by now"
             if not can_start(duty, relays, snapshot.containers):
                 raise Outdated(f"how the relay {whose} was started is not known any more")

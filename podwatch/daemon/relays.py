@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole, write_whole
+from podwatch.adapters.kernel import lacks_way_out
 from podwatch.adapters.process import Watched, started
 from podwatch.adapters.relays import RelayProcesses
-from podwatch.decide.relays import assigned, duties
+from podwatch.decide.relays import assigned, duties, mode_of
 from podwatch.formats.saved_relays import as_text, parse_saved
 from podwatch.words.errors import PodwatchError, StateUnreadable, Unreadable
 from podwatch.words.netns import Netns
@@ -49,7 +50,7 @@ class RelaysLook:
         self, containers: Mapping[str, Container], netns: Netns | None, unknown: list[Unknown]
     ) -> Relays | None:
         """What runs, and what was healthy; None where that is `unknown`."""
-        netns_file = netns.path if netns is not None and netns.inode else ""
+        netns_file = netns.path if netns is not None and netns.inode and netns.has_file else ""
         needed = (
             netns_file,
             frozenset(
@@ -75,12 +76,12 @@ class RelaysLook:
         running = tuple(map(self._as_known, self.processes.find()))
         by_duty = assigned(running, containers, netns_file)
         healthy = self._remember(containers, by_duty)
-        found = Relays(running, healthy, netns_file)
+        found = Relays(running, healthy, netns_file, routeless=_routeless(containers))
         needed = duties(containers, found)
         absent = [duty for duty in needed if not any(map(_works, by_duty.get(duty, ())))]
         self._is_whole = not absent
         if any(duty.role is Role.PORTS and duty not in healthy for duty in absent):
-            found = Relays(running, healthy, netns_file, self.processes.taken())
+            found = replace(found, taken=self.processes.taken())
         self._follow(containers, {duty: by_duty.get(duty, []) for duty in needed})
         self._seen = found
         return found
@@ -192,6 +193,18 @@ class RelaysWatch:
     def describe(self) -> str:
         """Whether it listens, in words."""
         return "listening" if self._listens else "not listening"
+
+
+def _routeless(containers: Mapping[str, Container]) -> frozenset[str]:
+    """Those with a pasta of their own, and without a default route."""
+    return frozenset(
+        key
+        for key, container in containers.items()
+        if container.is_up
+        and container.pid
+        and mode_of(container) == RelayKind.PASTA
+        and lacks_way_out(container.pid)
+    )
 
 
 def _works(relay: Relay) -> bool:

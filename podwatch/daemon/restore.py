@@ -108,6 +108,7 @@ class Restorer:
             Method.NETNS: self._bind,
             Method.LINKS: self._mend,
             Method.NAMES: self._name,
+            Method.UPLINK: self._relay,
             Method.RELAYS: self._relay,
             Method.SYSCTLS: self._set,
             Method.SOURCES: self._trust,

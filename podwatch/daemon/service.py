@@ -2,7 +2,6 @@
 """The service: watchers, loops, heartbeat and signals in one TaskGroup, from start to SIGTERM."""
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,31 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from podwatch import __version__
-from podwatch.adapters.aardvark import Aardvark
 from podwatch.adapters.files import read_proc, write_whole
-from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.http import Page
-from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.links_watch import LinkWatch
-from podwatch.adapters.lock import hold
 from podwatch.adapters.netlink import NftablesWatch
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.process import Processes
 from podwatch.adapters.sysctl import SysctlWatch
-from podwatch.adapters.systemd import Systemd, notify
-from podwatch.daemon.config import Config, load
+from podwatch.adapters.systemd import notify
+from podwatch.daemon.config import load
 from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.guard import Guard
 from podwatch.daemon.heartbeat import beat, first_error, lasting
 from podwatch.daemon.hints import Hints, Watcher
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
-from podwatch.daemon.names_watch import NamesWatch
-from podwatch.daemon.netns import NetnsWatch
-from podwatch.daemon.pause import PauseWatch, why_blocked
-from podwatch.daemon.relays import RelaysWatch
 from podwatch.daemon.settings import loopback
-from podwatch.daemon.who_runs import WhoRuns
 from podwatch.drivers import nftables
 from podwatch.report import logging
 from podwatch.report.events import Event
@@ -51,66 +41,43 @@ _VITAL = frozenset({"nftables"})
 """Watchers without which podwatch would be deaf: it does not begin without them."""
 
 
-async def serve(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> None:
-    """Watch and restore until SIGTERM or SIGINT.
+@dataclass(frozen=True)
+class KernelWatchers:
+    """What the kernel tells of Podman's networks: transactions, links, settings."""
 
-    `files` are the configuration's, read again at SIGHUP. Raises PodwatchError when podwatch
-    cannot begin: another one runs, or the kernel refuses to tell of changes.
-    """
-    paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
-    made = on_host if paths.rootless is None else of_user
-    with hold(paths.run_lock):
-        await made(config, files, paths, dry_run=dry_run).run()
+    nftables: NftablesWatch
+    links: LinkWatch
+    sysctls: SysctlWatch
 
+    @classmethod
+    def ringing(cls, hints: Hints) -> "KernelWatchers":
+        """Those that give these hints."""
+        nft = NftablesWatch(
+            hints.on_change,
+            hints.on_overrun,
+            identify=Processes().identify,
+            table=nftables.TABLE,
+        )
+        links = LinkWatch(hints.on_link, hints.on_links_overrun, hints.on_route, Processes().asker)
+        return cls(nft, links, SysctlWatch(hints.on_sysctl))
 
-def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> "Service":
-    """The service of this host, put together: what each part needs is there when it is made."""
-    hints, dhcp_woken = Hints(read_proc("/proc/self/comm").decode().strip()), asyncio.Event()
-
-    def pause_changed() -> None:
-        hints.look_now("a pause began or ended")
-        dhcp_woken.set()
-        guard.wake()
-
-    netlink = NftablesWatch(
-        hints.on_change,
-        hints.on_overrun,
-        identify=Processes().identify,
-        table=nftables.TABLE,
-    )
-    links = LinkWatch(hints.on_link, hints.on_links_overrun, hints.on_route, Processes().asker)
-    firewalld = FirewalldWatch(hints.on_firewalld)
-    pause = PauseWatch(paths.pause, pause_changed)
-    watchers: dict[str, Watcher] = {
-        "nftables": netlink,
-        "links": links,
-        "firewalld": firewalld,
-        "sysctls": SysctlWatch(hints.on_sysctl),
-        "runtimes": DirectoryWatch(
-            paths.runtimes, hints.on_runtime, lacking="containers are noticed late"
-        ),
-        "names": NamesWatch(Aardvark(paths.aardvark), hints.on_names),
-        "pause": pause,
-    }
-    systemd = Systemd() if Systemd.is_there() else None
-
-    def transactions() -> int:
-        netlink.drain()
+    def transactions(self, hints: Hints) -> int:
+        """How many there were by now, as far as anybody could have heard."""
+        self.nftables.drain()
         return hints.transactions
 
-    host = Host(
-        config,
-        firewalld,
-        systemd,
-        paths,
-        links=links,
-        changes=transactions,
-        heard_late=hints.on_late_answer,
-    )
 
-    def described() -> Mapping[str, str]:
-        found = {name: watcher.describe() for name, watcher in watchers.items()}
-        return {**found, "systemd": "running the host" if systemd else "not running the host"}
+def published(
+    paths: Paths,
+    described: Callable[[], Mapping[str, str]],
+    netlink: NftablesWatch,
+    textfile: Callable[[], str],
+    *,
+    dry_run: bool,
+) -> tuple[Publisher, Page]:
+    """Who tells the world, and the page of metrics; `textfile` says where else those go, "" for
+    nowhere. `described` tells of each watcher, in a word.
+    """
 
     def metrics() -> str:
         return exposition(
@@ -118,7 +85,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         )
 
     def export() -> None:
-        if path := loop.config.metrics.textfile:
+        if path := textfile():
             write_whole(Path(path), metrics())
 
     publisher = Publisher(
@@ -129,102 +96,12 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         dry_run=dry_run,
         history=History(paths.history),
     )
-
-    def against_a_guard() -> str:
-        enabled = loop.config.restore.enabled
-        return why_blocked(pause.now(), enabled=enabled, dry_run=dry_run)
-
-    guard = Guard(
-        paths,
-        config.restore.guard,
-        against_a_guard,
-        publisher.took_guard,
-        publisher.complain,
-        who_runs=WhoRuns(paths, ended=host.containers.ended),
-    )
-    watchers["guard"] = guard.watch
-    loop = Loop(host, hints, config, publisher, guard=guard, pause=pause.now, dry_run=dry_run)
-    dhcp = DhcpLoop.on_host(
-        host.installed,
-        systemd,
-        host.restorer,
-        config,
-        publisher,
-        woken=dhcp_woken,
-        pause=pause.now,
-        dry_run=dry_run,
-    )
-    page = Page("/metrics", CONTENT_TYPE, metrics)
-    return Service(host, hints, watchers, loop, guard, dhcp, publisher, page, files)
+    return publisher, Page("/metrics", CONTENT_TYPE, metrics)
 
 
-def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> "Service":
-    """The service of a user's own Podman: no rights are asked, and nothing of the host's changed.
-
-    What is in the namespace of the user's bridges is heard of while it is there. There is no guard,
-    as what comes in from outside does not pass its rules, and no DHCP.
-    """
-    hints = Hints(read_proc("/proc/self/comm").decode().strip())
-    netlink = NftablesWatch(
-        hints.on_change,
-        hints.on_overrun,
-        identify=Processes().identify,
-        table=nftables.TABLE,
-    )
-    links = LinkWatch(hints.on_link, hints.on_links_overrun, hints.on_route, Processes().asker)
-    inner: dict[str, Watcher] = {
-        "nftables": netlink,
-        "links": links,
-        "sysctls": SysctlWatch(hints.on_sysctl),
-    }
-
-    def complain(exc: PodwatchError) -> None:
-        publisher.complain(exc)
-
-    if paths.rootless is None:
-        raise PodwatchError("this is root's host: it has no namespace of a user's")
-    netns = NetnsWatch(paths.rootless, inner, hints.on_netns, complain)
-    pause = PauseWatch(paths.pause, lambda: hints.look_now("a pause began or ended"))
-    watchers: dict[str, Watcher] = {
-        "netns": netns,
-        "runtimes": DirectoryWatch(
-            paths.runtimes, hints.on_runtime, lacking="containers are noticed late"
-        ),
-        "names": NamesWatch(Aardvark(paths.aardvark), hints.on_names),
-        "pause": pause,
-    }
-
-    def transactions() -> int:
-        netlink.drain()
-        return hints.transactions
-
-    host = Host(config, None, None, paths, links=links, changes=transactions, netns=netns)
-    if host.relays is not None:
-        watchers["relays"] = RelaysWatch(host.relays, hints.on_relay)
-
-    def described() -> Mapping[str, str]:
-        return {name: watcher.describe() for name, watcher in watchers.items()}
-
-    def metrics() -> str:
-        return exposition(
-            publisher.document, publisher.tally, now=time.time(), overruns=netlink.overruns
-        )
-
-    def export() -> None:
-        if path := loop.config.metrics.textfile:
-            write_whole(Path(path), metrics())
-
-    publisher = Publisher(
-        paths.status,
-        described,
-        _status,
-        exporter=export,
-        dry_run=dry_run,
-        history=History(paths.history),
-    )
-    loop = Loop(host, hints, config, publisher, pause=pause.now, dry_run=dry_run)
-    page = Page("/metrics", CONTENT_TYPE, metrics)
-    return Service(host, hints, watchers, loop, None, None, publisher, page, files)
+def own_name() -> str:
+    """What the kernel calls this process: what is committed under that name is podwatch's own."""
+    return read_proc("/proc/self/comm").decode().strip()
 
 
 @dataclass
@@ -365,26 +242,3 @@ class Service:
 
 def _status(text: str) -> None:
     notify(status=text)
-
-
-async def look_once(config: Config, paths: Paths) -> Host:
-    """A host for one look by hand, with podman's names if podman answers; close it when done."""
-    if paths.rootless is not None:
-        netns = NetnsWatch(paths.rootless, {}, lambda _: None, lambda _: None)
-        host = Host(config, None, None, paths, netns=netns)
-    else:
-        systemd = Systemd() if Systemd.is_there() and os.geteuid() == 0 else None
-        host = Host(config, FirewalldWatch(), systemd, paths)
-    host.remember()
-    await host.looker.look()
-    await host.looker.names.listen(host.looker.setup)
-    if config.firewalld.reload_note and host.firewalld is not None:
-        await host.permanent.read(host.looker.setup)
-    if host.containers.is_due:
-        try:
-            await host.containers.ask()
-            if host.containers.census.doubtful:  # the daemon asks again later
-                await host.containers.ask()
-        except PodwatchError:
-            pass  # names are a courtesy: ids do as well
-    return host

@@ -115,6 +115,13 @@ class Restore:
         "stopped.",
         default=True,
     )
+    host_address: bool = setting(
+        SWITCH,
+        "Whether to start pasta of a user's network anew where the host has another address than "
+        "it took over: until then host.containers.internal leads nowhere. What is connected "
+        "through it is cut off.",
+        default=False,
+    )
     relays: bool = setting(
         SWITCH,
         "Whether to start again what carries the packets of a user's containers and has ended: "

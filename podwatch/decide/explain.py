@@ -18,6 +18,7 @@ from podwatch.decide.facts import facts
 from podwatch.decide.firewalld_hops import FirewalldHops
 from podwatch.decide.indexed import Indexed
 from podwatch.decide.name_hops import NameHops
+from podwatch.decide.relay_hops import RelayHops
 from podwatch.decide.rule_hops import RuleHops
 from podwatch.decide.rules import rules_of
 from podwatch.decide.surroundings import unheard_of
@@ -54,7 +55,8 @@ def explain(
     endpoints = sorted(snapshot.setup.endpoints, key=teller.name)
     found = list(chain.from_iterable([told.ways(endpoint, teller) for endpoint in endpoints]))
     told.keep(endpoints)
-    return [*found, *teller.isolation(), *teller.neighbours(), *teller.names()]
+    rest = (teller.alone(), teller.isolation(), teller.neighbours(), teller.names())
+    return [*found, *chain.from_iterable(rest)]
 
 
 class Told:
@@ -111,6 +113,8 @@ class _Teller:
         self._rules = RuleHops(snapshot, self.setup, expected, kernel.others, told.indexed)
         told.indexed = self._rules.indexed
         self._bridges = BridgeHops(snapshot, self.setup, kernel)
+        relays = snapshot.relays
+        self._relays = None if relays is None else RelayHops(snapshot, relays, kernel)
         self._versions: dict[str, set[int]] = {}  # of IP addresses, by container
         for endpoint in setup.endpoints:
             mine = self._versions.setdefault(endpoint.container_id, set())
@@ -122,6 +126,7 @@ class _Teller:
         kernel, around = self.kernel, self.snapshot.around
         return (
             (self.port, self.setup.driver, self.snapshot.firewalld, self.snapshot.uplinks),
+            (self.snapshot.relays, self.snapshot.outside),
             tuple(unheard_of(self.snapshot)),
             (around.deaf, around.has_default_v6, self._rules.indexed is None),
             self._rules.indexed is not None and self._rules.indexed.observed.present,
@@ -171,6 +176,12 @@ class _Teller:
             title = f"{name} ({address}) out by {endpoint.network_name}"
             passed = tuple(self._out(endpoint, known, address))
             yield self._way(WayKind.OUT, title, name, endpoint, passed)
+
+    def alone(self) -> Iterator[Way]:
+        """Of a user's containers without a bridge, and from those with one to the host."""
+        if self._relays is not None:
+            yield from self._relays.alone()
+            yield from self._relays.to_host(self.setup)
 
     def members(self, key: str) -> dict[str, str]:
         """The containers, name by id, whose pod has this infra container: its network is theirs."""
@@ -255,6 +266,11 @@ class _Teller:
             return
         mapping = self._asked(whole)
         yield from hops.host_port(self.kernel, mapping)
+        if self._relays is not None and known is not None:
+            yield from self._relays.port(known, mapping, address)
+            yield from hops.state(known)
+            yield from hops.process(self.kernel, endpoint.container_id, known, mapping)
+            return
         if not about(self.setup.driver).in_firewalld:  # which tells so itself, below
             yield from hops.host_address(mapping)
         if self._is_internal(endpoint):
@@ -270,7 +286,7 @@ class _Teller:
         yield from self._link(endpoint, address, known)
         yield from hops.state(known)
         yield from hops.inside(self.kernel, known, address)
-        yield from hops.process(self.kernel, endpoint, known, mapping)
+        yield from hops.process(self.kernel, endpoint.container_id, known, mapping)
 
     def _out(self, endpoint: Endpoint, known: Container | None, address: Address) -> Iterator[Hop]:
         yield from hops.state(known)
@@ -285,7 +301,11 @@ class _Teller:
         yield from self._firewalld.policies(endpoint, address)
         yield from self._rules.forward(endpoint, address)
         yield from self._rules.other_firewalls(endpoint, address)
-        yield self._rules.masquerade(endpoint, address)
+        masquerade = self._rules.masquerade(endpoint, address)
+        if self._relays is not None:
+            yield from self._relays.beyond(masquerade, address)
+            return
+        yield masquerade
         yield hops.route(self.kernel, address, self.snapshot.around)
 
     def _link(self, endpoint: Endpoint, address: Address, known: Container | None) -> Iterator[Hop]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from podwatch.drivers.sysctls import FORWARDING, Sysctl
 from podwatch.words.links import Around
-from podwatch.words.network import Address, Container, ContainerState, Endpoint, PortMapping
+from podwatch.words.network import Address, Container, ContainerState, PortMapping
 from podwatch.words.text import few
 from podwatch.words.way import Hop, Kernel, Mark
 
@@ -115,14 +115,14 @@ def state(known: Container | None) -> Iterator[Hop]:
 
 
 def process(
-    kernel: Kernel, endpoint: Endpoint, known: Container | None, mapping: PortMapping
+    kernel: Kernel, container_id: str, known: Container | None, mapping: PortMapping
 ) -> Iterator[Hop]:
     """Whether somebody in the container listens on the port, on an address others can reach.
 
     That is the container's own matter: Podman promises that packets get there. Nothing where nobody
     looked.
     """
-    listens = kernel.listens.get(endpoint.container_id)
+    listens = kernel.listens.get(container_id)
     if listens is None:
         return
     wanted = [
@@ -135,7 +135,7 @@ def process(
         return
     silent = [str(port[0]) for port in wanted if port not in listens]
     if len(silent) == len(wanted):
-        name = known.name if known else endpoint.container_id[:12]
+        name = known.name if known else container_id[:12]
         what = f"nothing in it listens on {port} for others"
         yield Hop("container", what, Mark.NOTE, f"podman logs {name}")
     elif silent:

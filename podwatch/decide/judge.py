@@ -39,6 +39,7 @@ from podwatch.decide.surroundings import (
     unforwarded,
     without_events,
 )
+from podwatch.decide.user_notes import user_notices
 from podwatch.drivers.driver import DRIVERS, observed_of
 from podwatch.words.network import Setup
 from podwatch.words.rules import Rule, Ruleset
@@ -94,6 +95,7 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
             warnings.extend(firewalld_warnings(setup, snapshot.firewalld))
             warnings.extend(reload_notes(setup, snapshot.firewalld.permanent))
     warnings.extend(neighbours(snapshot))
+    warnings.extend(user_notices(snapshot))
     blocked = tuple(blocked_by(snapshot, setup))
     missing = tuple(chain.from_iterable(lost.values()))
     return Verdict(

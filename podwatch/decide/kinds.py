@@ -13,10 +13,10 @@ from podwatch.decide.links import missing_links
 from podwatch.decide.names import lost_names
 from podwatch.decide.netns import lost_netns
 from podwatch.decide.places import missing_places
-from podwatch.decide.relays import missing_relays
 from podwatch.decide.rules import lost_rules
 from podwatch.decide.settings import missing_sysctls
 from podwatch.decide.sources import missing_sources
+from podwatch.decide.uplink import lost_relays, with_old_address
 from podwatch.words.means import Method
 from podwatch.words.network import Setup
 from podwatch.words.rules import Rule
@@ -109,6 +109,7 @@ NETNS = Kind(
     means=(Method.NETNS,),
     switch="restore.links",
     why="podman would not find the user's network namespace",
+    tells_the_rest=True,
     # podman mounts it, and unmounts it behind the last container, under its lock.
     forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.BUSY}),
     first_pause_s=1.0,
@@ -149,7 +150,7 @@ RELAYS = Kind(
     "relay",
     "relays",
     words=(MissingKind.UPLINK, MissingKind.RELAY, MissingKind.PORT_RELAY),
-    judge=missing_relays,
+    judge=lost_relays,
     means=(Method.RELAYS,),
     switch="restore.relays",
     why="a process that carries packets has ended",
@@ -163,6 +164,22 @@ RELAYS = Kind(
     is_of_containers=True,
     is_by_writers=False,
     tells_the_rest=True,
+)
+HOST_ADDRESS = Kind(
+    "host_address",
+    "address of the host",
+    "addresses of the host",
+    words=(MissingKind.HOST_ADDRESS,),
+    judge=with_old_address,
+    means=(Method.UPLINK,),
+    switch="restore.host_address",
+    why="the host has another address",
+    part=Part.RELAYS,
+    forbidden_by=frozenset({BlockedKind.PAUSED, BlockedKind.PANIC, BlockedKind.BUSY}),
+    first_pause_s=30.0,
+    waits=True,
+    is_quick=False,
+    is_by_writers=False,
 )
 SOURCES = Kind(
     "sources",
@@ -215,7 +232,17 @@ RULES = Kind(
     is_of_containers=True,
 )
 
-KINDS: tuple[Kind, ...] = (NETNS, LINKS, SYSCTLS, NAMES, RELAYS, SOURCES, PLACES, RULES)
+KINDS: tuple[Kind, ...] = (
+    NETNS,
+    LINKS,
+    SYSCTLS,
+    NAMES,
+    HOST_ADDRESS,
+    RELAYS,
+    SOURCES,
+    PLACES,
+    RULES,
+)
 """In the order of repair; what matters most is last, and reported first."""
 
 

@@ -44,6 +44,8 @@ def forbids_reload(memory: Memory, case: Case) -> Decision | None:
     blocked, waited = case.blocked, case.now - case.since(memory.blocked_since)
     if BlockedKind.STRICT_FORWARD_PORTS in blocked:
         return Decision(None, blocked[BlockedKind.STRICT_FORWARD_PORTS].what)
+    if BlockedKind.NETNS in blocked:
+        return Decision(None, blocked[BlockedKind.NETNS].what)
     if busy := blocked.get(BlockedKind.LOCKED) or blocked.get(BlockedKind.BUSY):
         return Decision(None, busy.what, case.now + min(max(waited / 2, 0.05), 1.0))
     if Part.FIREWALLD in case.unknown:

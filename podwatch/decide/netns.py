@@ -7,12 +7,13 @@ another namespace beside that with the containers in it, and ends what connects 
 
 from collections.abc import Iterator, Sequence
 
+from podwatch.decide.blocked import START_ANEW
 from podwatch.words.network import Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Missing, MissingKind
 
-START_ANEW = "podman stop --all, then start the containers again: nothing else joins the two"
+REMEDY = f"{START_ANEW}; no reload helps"
 
 
 def lost_netns(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule]) -> Iterator[Missing]:
@@ -24,10 +25,25 @@ def lost_netns(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule]) -> Iter
     if netns.is_lost:
         what = "nothing is mounted on the file of the user's network namespace"
         yield Missing(MissingKind.NETNS, what, netns.path, container_ids=ids, place=netns.path)
+    elif netns.is_removed or netns.is_gone:
+        what = (
+            f"what podman keeps of the user's networks was removed ({netns.path}): {REMEDY}"
+            if netns.is_removed
+            else f"the network namespace of the user's bridges is not to be found: {REMEDY}"
+        )
+        yield Missing(
+            MissingKind.NETNS,
+            what,
+            netns.path,
+            container_ids=ids,
+            reloadable=False,
+            place=netns.path,
+            value="gone",
+        )
     elif netns.is_split:
         yield Missing(
             MissingKind.NETNS,
-            f"podman made a second network namespace beside that of the containers: {START_ANEW}",
+            f"podman made a second network namespace beside that of the containers: {REMEDY}",
             f"{netns.path} is {netns.mounted}, the containers are in {netns.inode}",
             container_ids=ids,
             reloadable=False,

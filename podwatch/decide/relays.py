@@ -9,6 +9,7 @@ and one of these for all that have. Who is on another container's network has no
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from podwatch.decide.blocked import START_ANEW
 from podwatch.words.network import Container, Setup
 from podwatch.words.relays import UPLINK, Duty, Relay, RelayKind, Relays, Role
 from podwatch.words.rules import Rule
@@ -53,7 +54,7 @@ def duties(containers: Mapping[str, Container], relays: Relays) -> list[Duty]:
     One that ends, or podman does not call up yet, needs none: podman starts and ends its relays.
     """
     found: list[Duty] = []
-    if relays.netns_file and _bridged(containers):
+    if relays.netns_file and bridged(containers):
         found.append(UPLINK)
     for key, container in containers.items():
         if not container.is_up:
@@ -113,7 +114,7 @@ def can_start(duty: Duty, relays: Relays, containers: Mapping[str, Container]) -
     return relay.file == container.sandbox and not _forwards_itself(duty.container_id, relays)
 
 
-def _bridged(containers: Mapping[str, Container]) -> list[Container]:
+def bridged(containers: Mapping[str, Container]) -> list[Container]:
     """Those that are up on a bridge of their own."""
     return [
         container
@@ -153,12 +154,12 @@ class _Loss:
     def missing(self) -> Missing:
         """The loss, in the judge's words."""
         is_startable = can_start(self.duty, self.relays, self.containers)
-        what, remedy = self._uplink() if self.duty == UPLINK else self._of_container()
+        what, remedy = self.told()
         if not is_startable:
             what = f"{what}; podwatch cannot start it again: {remedy}"
         ids = [self.duty.container_id]
         if self.duty == UPLINK:
-            ids = [container.id for container in _bridged(self.containers)]
+            ids = [container.id for container in bridged(self.containers)]
         return Missing(
             _KINDS[self.duty.role],
             what,
@@ -170,16 +171,20 @@ class _Loss:
             value="child" if self.found else "",
         )
 
+    def told(self) -> tuple[str, str]:
+        """What is lost, and what helps where podwatch cannot."""
+        return self._uplink() if self.duty == UPLINK else self._of_container()
+
     def _uplink(self) -> tuple[str, str]:
-        bridged = _bridged(self.containers)
-        names = few(sorted(container.title for container in bridged))
+        reaching = bridged(self.containers)
+        names = few(sorted(container.title for container in reaching))
         what = (
             f"{self._program()} of the user's network does not run: {names} "
-            f"{'reaches' if len(bridged) == 1 else 'reach'} nothing outside"
+            f"{'reaches' if len(reaching) == 1 else 'reach'} nothing outside"
         )
-        if _BEFORE_5 in self.relays.netns_file:
-            return what, "stop all containers that are on networks, then start them again"
-        first = min(bridged, key=lambda container: container.title)
+        if not self.relays.netns_file or _BEFORE_5 in self.relays.netns_file:
+            return what, START_ANEW
+        first = min(reaching, key=lambda container: container.title)
         return what, f"podman network reload {first.name}"
 
     def _of_container(self) -> tuple[str, str]:
@@ -206,3 +211,15 @@ class _Loss:
         if self.duty == UPLINK:
             return "the pasta or slirp4netns"
         return mode_of(self.containers[self.duty.container_id])
+
+
+def loss_of(
+    duty: Duty,
+    containers: Mapping[str, Container],
+    relays: Relays,
+    found: Sequence[Relay],
+) -> tuple[str, str]:
+    """What to tell of a lost relay, and the one thing to do about it; `found` is what is left."""
+    loss = _Loss(duty, containers, relays, found)
+    what, remedy = loss.told()
+    return what, "podwatch restore" if can_start(duty, relays, containers) else remedy

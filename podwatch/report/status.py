@@ -180,19 +180,26 @@ def read_status(path: Path) -> dict[str, Any]:
     if text is None:
         raise StateUnreadable(f"{path} does not exist")
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise StateUnreadable(f"{path}: not JSON: {exc}") from exc
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        schema = found.get("schema") if isinstance(found, dict) else None
-        raise StateUnreadable(f"{path}: schema {schema!r}, where {SCHEMA} is understood")
-    try:
-        heartbeat = path.stat().st_mtime
+        document = parse_status(text)
+        return {**document, "heartbeat": path.stat().st_mtime}
+    except StateUnreadable as exc:
+        raise StateUnreadable(f"{path}: {exc}") from exc
     except OSError as exc:
         raise StateUnreadable(f"{path}: {exc.strerror}") from exc
-    document = {**complete(found), "heartbeat": heartbeat}
+
+
+def parse_status(text: str) -> dict[str, Any]:
+    """The same from the document's text, without the heartbeat. Raises StateUnreadable."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise StateUnreadable(f"not JSON: {exc}") from exc
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        schema = found.get("schema") if isinstance(found, dict) else None
+        raise StateUnreadable(f"schema {schema!r}, where {SCHEMA} is understood")
+    document = complete(found)
     if document["state"] not in list(State):
-        raise StateUnreadable(f"{path}: no such state: {document['state']!r}")
+        raise StateUnreadable(f"no such state: {document['state']!r}")
     return document
 
 

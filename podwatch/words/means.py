@@ -12,6 +12,7 @@ class Method(StrEnum):
     LINKS = "links"
     NAMES = "names"
     RELAYS = "relays"
+    UPLINK = "uplink"
     SYSCTLS = "sysctls"
     SOURCES = "sources"
     REWIRE = "rewire"

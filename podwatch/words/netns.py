@@ -9,17 +9,33 @@ class Netns:
     """`inode` is the number of the namespace that is looked into, 0 where there is none.
 
     podman finds it by the file `path`, on which it is mounted; `mounted` is the number of what is
-    mounted there now, 0 for nothing.
+    mounted there now, 0 for nothing. `has_file`: there is such a file at all.
     """
 
     path: str = ""
     inode: int = 0
     mounted: int = 0
+    has_file: bool = True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether podman finds the namespace that is looked into."""
+        return bool(self.inode) and self.mounted == self.inode
 
     @property
     def is_lost(self) -> bool:
-        """Whether podman would not find the namespace that there is."""
-        return bool(self.inode) and not self.mounted
+        """Whether podman would not find the namespace that there is, though its file is there."""
+        return bool(self.inode) and not self.mounted and self.has_file
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the file is gone, and with it all that podman keeps beside it."""
+        return bool(self.inode) and not self.mounted and not self.has_file
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is none that could be looked into."""
+        return not self.inode
 
     @property
     def is_split(self) -> bool:

@@ -75,10 +75,12 @@ class Relays:
     `running` are those that run. `healthy` has each as it was while it did its work: it can be
     started again from that alone. `netns_file` is the file of the namespace of a user's bridges, ""
     where there is none. `taken` are the ports of the host, by protocol, that anybody listens on;
-    None where that was not asked, as nothing depends on it.
+    None where that was not asked, as nothing depends on it. `routeless` are the ids of containers
+    with pasta of their own that have no default route for IPv4.
     """
 
     running: tuple[Relay, ...] = ()
     healthy: Mapping[Duty, Relay] = field(default_factory=dict)
     netns_file: str = ""
     taken: frozenset[tuple[str, int]] | None = None
+    routeless: frozenset[str] = frozenset()

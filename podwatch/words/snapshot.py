@@ -14,6 +14,7 @@ from podwatch.words.links import Around, Links, Namespaces
 from podwatch.words.names import NameServer
 from podwatch.words.netns import Netns
 from podwatch.words.network import Address, Container, FirewallDriver, Held, Setup
+from podwatch.words.outside import Outside
 from podwatch.words.relays import Relays
 from podwatch.words.rules import Chain, Ruleset
 from podwatch.words.text import clean_fields
@@ -152,7 +153,7 @@ class Snapshot:
     `numbers` are those of the namespaces of containers on top of a parent, by their ids.
     `held` are the addresses that podman gave to those whose process lives, by a network's name and
     the container's id.
-    `netns` is the namespace of a user's bridges; None on root's host.
+    `netns` is the namespace of a user's bridges, `outside` the host around it; None on root's host.
     `drops` are the chains of others that drop what is forwarded, or sent to the host, and not named
     in them.
     """
@@ -185,6 +186,7 @@ class Snapshot:
     names: NameServer | None = None
     relays: Relays | None = None
     netns: Netns | None = None
+    outside: Outside | None = None
     drops: tuple[BaseChain, ...] = ()
     copied: Mapping[str, Chain] = field(default_factory=dict)
     others: Mapping[FirewallDriver, Ruleset] = field(default_factory=dict)

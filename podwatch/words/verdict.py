@@ -58,6 +58,7 @@ class MissingKind(StrEnum):
     INNER_ADDRESS = "inner_address"
 
     UPLINK = "uplink"  # what connects a user's bridges with the host
+    HOST_ADDRESS = "host_address"  # it has one that the host has no more
     RELAY = "relay"  # what connects one container with it
     PORT_RELAY = "port_relay"  # what listens for what one container publishes
 
@@ -132,6 +133,9 @@ class WarningKind(StrEnum):
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
     RELOAD = "reload"  # firewalld's drops what need not be dropped
+    LINGER = "linger"  # containers end with a session
+    LOW_PORT = "low_port"  # what is published now will not be after a restart
+    HOST_FIREWALL = "host_firewall"  # only root can see what it lets in
     PAUSED = "paused"
     CONFIG = "config"
 
@@ -141,6 +145,8 @@ HARMLESS = frozenset(
         WarningKind.NEIGHBOUR,
         WarningKind.NO_EVENTS,
         WarningKind.RELOAD,
+        WarningKind.LINGER,
+        WarningKind.HOST_FIREWALL,
         WarningKind.STALE_STATE,  # the rules that are left of it are another warning
         WarningKind.UNLISTED,
         WarningKind.REMAINS,
@@ -185,6 +191,7 @@ class BlockedKind(StrEnum):
     PAUSED = "paused"
     BUSY = "busy"
     LOCKED = "locked"
+    NETNS = "netns"
 
 
 @dataclass(frozen=True, slots=True)

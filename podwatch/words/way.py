@@ -53,6 +53,7 @@ class WayKind(StrEnum):
     ISOLATION = "isolation"
     NEIGHBOURS = "neighbours"  # between the containers of one network
     NAMES = "names"  # from a name of one of them to its address
+    HOST = "host"  # from a user's container to the host, and what it publishes
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,14 @@ class Usage:
     ended: int
 
 
-def usage(host: Host) -> Usage:
+def usage(host: Host, status: str = STATUS) -> Usage:
     """The daemon's, over all its threads; `wakeups` are voluntary context switches.
+
+    `status` is where it writes its status: a user's is elsewhere.
 
     `ended` are the page faults of children that have ended: 0 says that there was none, proc(5).
     """
-    pid = json.loads(host.read(STATUS))["pid"]
+    pid = json.loads(host.read(status))["pid"]
     proc = f"/proc/{pid}"
     told = host.shell(
         f"cat {proc}/stat; cat {proc}/task/*/status | grep ^voluntary; grep VmRSS {proc}/status; "

@@ -25,6 +25,8 @@ from tests.lab.watch import Watch
 
 HOST_V4, HOST_V6 = "192.0.2.1", "2001:db8::1"
 CLIENT_V4, CLIENT_V6 = "192.0.2.2", "2001:db8::2"
+FAR_V4 = "203.0.113.1"
+"""The client's, too, but no neighbour of the host: only the default route leads there."""
 HOST_LINK = "eth0"
 RESPONDER_PORT = 7000
 """Where the client greets (TCP) or answers (UDP) with the address it sees its caller under."""
@@ -72,6 +74,7 @@ class Client:
         # After a reboot the kernel may still be taking the former pair down.
         self.run(["sh", "-c", f"ip link delete {CLIENT_LINK} 2>/dev/null || true"])
         self.run(["ip", "link", "set", "lo", "up"])
+        self.run(["ip", "address", "replace", f"{FAR_V4}/32", "dev", "lo"])
         ends = ["name", HOST_LINK, "netns", str(leader)]
         self.run(["ip", "link", "add", CLIENT_LINK, "type", "veth", "peer", *ends])
         host = ["nsenter", "--target", str(leader), "--net"]
@@ -125,25 +128,7 @@ class Client:
             The body of the answer without surrounding white space, or None if there was none: no
             connection, no answer in time, or a status other than 200.
         """
-        deadline = time.monotonic() + timeout
-        received = b""
-        with self.socket(socket.SOCK_STREAM, host) as connection:
-            try:
-                connection.settimeout(timeout)
-                connection.connect((host, port))
-                connection.sendall(f"GET {path} HTTP/1.0\r\nHost: lab\r\n\r\n".encode())
-                while True:
-                    connection.settimeout(max(deadline - time.monotonic(), 0.001))
-                    chunk = connection.recv(65536)
-                    if not chunk:
-                        break
-                    received += chunk
-            except OSError:  # refused, reset, unreachable or out of time: no answer
-                return None
-        head, separator, body = received.partition(b"\r\n\r\n")
-        if not separator or b" 200 " not in head.splitlines()[0]:
-            return None
-        return body.decode(errors="replace").strip()
+        return http_from(self._namespace, port, host, timeout, path)
 
     def udp(
         self, port: int, host: str = HOST_V4, payload: bytes = b"podwatch", timeout: float = 1.0
@@ -235,6 +220,42 @@ def socket_in(
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with _network_namespace(namespace):
         return socket.socket(family, kind, protocol)
+
+
+def http_from(
+    namespace: int, port: int, address: str, timeout: float = 1.0, path: str = "/"
+) -> str | None:
+    """Do one whole HTTP exchange from a network namespace, given as an open descriptor of it.
+
+    Args:
+        namespace: where to ask from.
+        port: TCP port to ask.
+        address: address to ask, IPv4 or IPv6.
+        timeout: seconds for the whole exchange.
+        path: what to ask for.
+
+    Returns:
+        As :meth:`Client.http`.
+    """
+    deadline = time.monotonic() + timeout
+    received = b""
+    with socket_in(namespace, socket.SOCK_STREAM, address) as connection:
+        try:
+            connection.settimeout(timeout)
+            connection.connect((address, port))
+            connection.sendall(f"GET {path} HTTP/1.0\r\nHost: lab\r\n\r\n".encode())
+            while True:
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+                chunk = connection.recv(65536)
+                if not chunk:
+                    break
+                received += chunk
+        except OSError:  # refused, reset, unreachable or out of time: no answer
+            return None
+    head, separator, body = received.partition(b"\r\n\r\n")
+    if not separator or b" 200 " not in head.splitlines()[0]:
+        return None
+    return body.decode(errors="replace").strip()
 
 
 def greeted_as(namespace: int, address: str, timeout: float = 2.0) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from tests.lab.client import HOST_LINK, HOST_V4, HOST_V6, Client
 from tests.lab.host import Host
+from tests.lab.inside import Inside
 from tests.lab.rootfs import BUSYBOX_IMAGE
 
 IMAGE = "local/busybox"
@@ -117,7 +118,7 @@ class ContainerSet:
         return self.probe_ports() + self.probe_egress()
 
 
-def import_image(host: Host) -> str:
+def import_image(host: Inside) -> str:
     """Import the image of all lab containers if podman on ``host`` lacks it; return its name."""
     script = 'podman image exists "$1" || podman import --quiet "$2" "$1" >/dev/null'
     host.run(["sh", "-ec", script, "sh", IMAGE, BUSYBOX_IMAGE])
@@ -131,7 +132,7 @@ def web_command(name: str, ports: Sequence[int] = (80,)) -> list[str]:
     return ["/busybox", "sh", "-c", "; ".join([f"echo {name} >/index.html", *servers])]
 
 
-def run_container(host: Host, name: str, command: Sequence[str], options: Sequence[str]) -> str:
+def run_container(host: Inside, name: str, command: Sequence[str], options: Sequence[str]) -> str:
     """Start a container in the background and return its id.
 
     It is stopped by SIGKILL: as PID 1 busybox would sit out the ten seconds SIGTERM has.
@@ -141,7 +142,7 @@ def run_container(host: Host, name: str, command: Sequence[str], options: Sequen
 
 
 def web(
-    host: Host,
+    host: Inside,
     name: str,
     *,
     networks: Sequence[str] = (),
@@ -152,7 +153,7 @@ def web(
     """Start a container that answers HTTP with its name, and return its id.
 
     Args:
-        host: where to run it.
+        host: where to run it, as root or as a user.
         name: its name, and its answer.
         networks: values of podman's ``--network``; podman's default if empty.
         publish: values of podman's ``--publish``, as ``8080:80/tcp``.
@@ -165,7 +166,7 @@ def web(
 
 
 def udp_echo(
-    host: Host,
+    host: Inside,
     name: str,
     *,
     networks: Sequence[str] = (),
@@ -176,7 +177,7 @@ def udp_echo(
     """Start a container that answers datagrams with its name and the datagram; return its id.
 
     Args:
-        host: where to run it.
+        host: where to run it, as root or as a user.
         name: its name.
         networks: values of podman's ``--network``; podman's default if empty.
         publish: values of podman's ``--publish``, as ``5300:53/udp``.

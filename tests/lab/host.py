@@ -105,11 +105,6 @@ class Host(Inside):
         """The name of its machine."""
         return self.machine.name
 
-    @property
-    def root(self) -> Path:
-        """The host's root directory as this machine sees it; a link in it may lead out of it."""
-        return Path(f"/proc/{self.leader}/root")
-
     def __enter__(self) -> Self:
         """Build the root file system if need be, boot, connect the client, wait until it is up.
 

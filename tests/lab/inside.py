@@ -38,6 +38,9 @@ class Result:
 class Inside(ABC):
     """A host from within; whoever boots it says which it is."""
 
+    systemctl: tuple[str, ...] = ("systemctl",)
+    """What speaks to the manager of the units; a user has their own."""
+
     @property
     @abstractmethod
     def leader(self) -> int:
@@ -48,6 +51,16 @@ class Inside(ABC):
     def called(self) -> str:
         """What the host is called in messages."""
 
+    @property
+    def root(self) -> Path:
+        """The host's root directory as this machine sees it; a link in it may lead out of it."""
+        return Path(f"/proc/{self.leader}/root")
+
+    @property
+    def _enter(self) -> list[str]:
+        """What runs a command there."""
+        return ["nsenter", "--target", str(self.leader), "--all", "env", "-i", *_ENVIRONMENT]
+
     # Commands
 
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[str]:
@@ -57,10 +70,10 @@ class Inside(ABC):
             argv: the command and its arguments.
             options: further arguments of subprocess.Popen.
         """
-        enter = ["nsenter", "--target", str(self.leader), "--all", "env", "-i", *_ENVIRONMENT]
         settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "text": True, "errors": "replace"}
+        command = [*self._enter, *argv]
         process: subprocess.Popen[str]
-        process = subprocess.Popen([*enter, *argv], start_new_session=True, **settings | options)
+        process = subprocess.Popen(command, start_new_session=True, **settings | options)
         return process
 
     def run(
@@ -169,12 +182,12 @@ class Inside(ABC):
 
     def unit_state(self, unit: str) -> str:
         """Return the active state of a unit, as ``systemctl is-active`` prints it."""
-        return self.run(["systemctl", "is-active", unit], check=False).stdout.strip()
+        return self.run([*self.systemctl, "is-active", unit], check=False).stdout.strip()
 
     def unit_show(self, unit: str, *properties: str) -> dict[str, str]:
         """Return properties of a unit as ``systemctl show`` prints them; all if none is named."""
         wanted = [f"--property={','.join(properties)}"] if properties else []
-        lines = self.run(["systemctl", "show", *wanted, unit]).stdout.splitlines()
+        lines = self.run([*self.systemctl, "show", *wanted, unit]).stdout.splitlines()
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
     def journal(

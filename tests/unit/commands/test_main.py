@@ -20,7 +20,7 @@ from podwatch.adapters.paths import Paths
 from podwatch.commands import explain, once
 from podwatch.commands import release as released
 from podwatch.commands.main import main
-from podwatch.daemon import service
+from podwatch.daemon import serve
 from podwatch.report.history import History
 from podwatch.report.incident import Incident
 from podwatch.words.cause import NO_CAUSE
@@ -330,7 +330,7 @@ def test_run_serves_until_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """The daemon's end is exit code 0, and --dry-run reaches it."""
     root_on(tmp_path, monkeypatch)
     work = Answer(None)
-    monkeypatch.setattr(service, "serve", work)
+    monkeypatch.setattr(serve, "serve", work)
 
     assert main(["run", "--dry-run"]) == 0
     assert work.given == {"dry_run": True}

@@ -11,7 +11,7 @@ import pytest
 from podwatch.adapters.paths import Paths
 from podwatch.commands import explain, once, whose
 from podwatch.commands.main import main
-from podwatch.daemon import service
+from podwatch.daemon import serve
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import State
@@ -52,7 +52,7 @@ def test_who_is_not_root_means_his_own(user: Path, monkeypatch: pytest.MonkeyPat
     """Every command that looks or repairs is about the user who types it, with the same codes."""
     document = {"state": "lost", "summary": "pasta has ended"}
     for command, place, name, answer, code in (
-        ("run", service, "serve", None, 0),
+        ("run", serve, "serve", None, 0),
         ("check", once, "check", document, 2),
         ("restore", once, "restore", State.DEGRADED, 1),
         ("explain", explain, "look", explain.Seen([]), 0),

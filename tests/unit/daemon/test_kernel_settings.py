@@ -40,13 +40,10 @@ def test_what_was_as_it_has_to_be_is_remembered(values: dict[str, str]) -> None:
     assert settings.seen == {FORWARD, LOCALNET}
 
 
-def test_what_netavark_says_it_set_was_seen(
-    values: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_netavark_says_it_set_was_seen(values: dict[str, str]) -> None:
     """Where its file has the value that is wanted, and not where it has another."""
     said = {LOCALNET: "1", FORWARD: "0"}
-    monkeypatch.setattr(sysctl, "read_configured", lambda _bridge: said)
-    settings = KernelSettings()
+    settings = KernelSettings(configured=lambda _bridge: said)
     settings.read(SETUP)
     assert settings.seen == {LOCALNET}
 

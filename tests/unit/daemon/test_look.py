@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from podwatch.adapters.paths import Paths
-from podwatch.daemon import look
+from podwatch.daemon import look, reading
 from podwatch.daemon.containers import Containers
 from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
@@ -212,7 +212,7 @@ def test_who_comes_while_others_are_waited_for_is_not_judged_by_old_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The rules are read again after a wait; where somebody came in it, a change is going on."""
-    monkeypatch.setattr(look, "WAITED_S", -1.0)
+    monkeypatch.setattr(reading, "WAITED_S", -1.0)
 
     async def body() -> None:
         firewalld = _Slow()

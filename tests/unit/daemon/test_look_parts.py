@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from podwatch.adapters.paths import Paths
-from podwatch.daemon import look
+from podwatch.daemon import look, reading
 from podwatch.daemon.containers import Containers
 from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
@@ -133,6 +133,11 @@ class Host:
         )
         self.looker.settings = self.settings
 
+    def has_lock(self, lock: Any) -> None:
+        """From now on podman's network lock is this one."""
+        installed = replace(self.looker.installed, lock=lock)
+        self.looker.installed = self.looker.reader.installed = installed
+
     def at(self, _key: object) -> dict[Address, int]:
         """The addresses in network namespaces: those of all containers."""
         self.asked += 1
@@ -232,7 +237,7 @@ def test_settings_are_read_again_after_a_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waited_s: float, times: int
 ) -> None:
     """So that they are of the moment of the rules."""
-    monkeypatch.setattr(look, "WAITED_S", waited_s)
+    monkeypatch.setattr(reading, "WAITED_S", waited_s)
     host = Host(tmp_path)
     asyncio.run(host.looker.look())
     assert host.settings.drivers == [FirewallDriver.NFTABLES] * times
@@ -242,7 +247,7 @@ def test_settings_are_read_again_for_another_driver(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where firewalld tells that the rules are in it, that counts, with its policies."""
-    monkeypatch.setattr(look, "WAITED_S", FOR_EVER_S)
+    monkeypatch.setattr(reading, "WAITED_S", FOR_EVER_S)
     host = Host(tmp_path, replace(SETUP, driver=FirewallDriver.IPTABLES))
     host.expected.asks_podman = True
     host.rules.chains = {}
@@ -292,7 +297,7 @@ def test_routes_do_not_count_while_podman_changes_a_network(tmp_path: Path) -> N
 
     host = Host(tmp_path)
     busy: Any = Busy()
-    host.looker.installed = replace(host.looker.installed, lock=busy)
+    host.has_lock(busy)
     asyncio.run(host.looker.look())
     assert host.surroundings.further == []
 
@@ -332,13 +337,13 @@ def test_who_is_busy_is_named_though_the_setup_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The holder of the lock says more than that somebody changes a network."""
-    monkeypatch.setattr(look, "WAITED_S", -1.0)
+    monkeypatch.setattr(reading, "WAITED_S", -1.0)
 
     async def body() -> None:
         host = Host(tmp_path)
         await host.looker.look()
         busy: Any = Busy()
-        host.looker.installed = replace(host.looker.installed, lock=busy)
+        host.has_lock(busy)
         reads = KernelRules.read
 
         async def read() -> Any:
@@ -355,7 +360,7 @@ def test_what_firewalld_said_while_podman_was_at_it_is_not_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be of the middle of it, though podman is done when the rules are read again."""
-    monkeypatch.setattr(look, "WAITED_S", -1.0)
+    monkeypatch.setattr(reading, "WAITED_S", -1.0)
 
     class Done(Busy):
         """The lock, which podman lets go of once the rules are read."""
@@ -366,7 +371,7 @@ def test_what_firewalld_said_while_podman_was_at_it_is_not_judged(
 
     async def body() -> None:
         lock: Any = Done()
-        host.looker.installed = replace(host.looker.installed, lock=lock)
+        host.has_lock(lock)
         assert (await host.looker.look()).busy == "podman is changing a network"
         assert not (await host.looker.look()).busy
 

@@ -164,7 +164,7 @@ def test_a_commit_that_fails_as_the_rules_changed_is_no_failure(
             replace(there.snapshot, rules=whole), expected_rules(SETUP, whole), whole=True
         )
         there.snapshot = replace(there.snapshot, changes=changes[0])
-        there.restorer.looker.changes = lambda: changes[1]
+        there.restorer.looker.reader.changes = lambda: changes[1]
         there.rules.refuses = ["No such file or directory"]
         outcome = await there.run(Method.REPLAY)
         assert (outcome.done, outcome.outdated) == (False, changes[0] != changes[1])

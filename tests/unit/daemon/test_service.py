@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.systemd import Systemd
-from podwatch.daemon import service
+from podwatch.daemon import host_service
+from podwatch.daemon import service as service_module
 from podwatch.daemon.config import Config
 from podwatch.daemon.hints import Hints
 from podwatch.daemon.pause import Pause, begin
@@ -329,7 +330,7 @@ def test_a_heartbeat_looks_after_what_nothing_tells_of(tmp_path: Path) -> None:
 
 def test_a_start_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the first look takes its time, whoever starts podwatch goes on without its status."""
-    monkeypatch.setattr(service, "_READY_S", 0.01)
+    monkeypatch.setattr(service_module, "_READY_S", 0.01)
     world = FakeWorld(tmp_path)
     world.reported.clear()
     world.serve()
@@ -344,11 +345,12 @@ def test_it_is_put_together_for_a_host(tmp_path: Path) -> None:
     config = Config(metrics=Metrics(textfile=str(textfile)))
 
     async def body() -> None:
-        made = service.on_host(config, [], paths, dry_run=True)
+        made = host_service.on_host(config, [], paths, dry_run=True)
         pause = made.watchers["pause"]
         try:
             pause.attach(asyncio.get_running_loop())
             made.hints.cause = NO_CAUSE
+            assert made.dhcp is not None
             made.dhcp.woken.clear()
             begin(paths.pause, Pause(1.0, 2.0))
             await asyncio.wait_for(made.dhcp.woken.wait(), SOON_S)

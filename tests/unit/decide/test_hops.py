@@ -187,17 +187,17 @@ def test_who_listens(
     """A port that nobody listens on answers nobody; of a range that is so if it is true of all."""
     kernel = Kernel(listens={WEB: frozenset((port, mapping.protocol) for port in listens)})
 
-    (found,) = process(kernel, ENDPOINT, None, mapping)
+    (found,) = process(kernel, ENDPOINT.container_id, None, mapping)
     assert found == Hop("container", what, mark, advice)
     if advice:
-        (named,) = process(kernel, ENDPOINT, INFRA, mapping)
+        (named,) = process(kernel, ENDPOINT.container_id, INFRA, mapping)
         assert named.advice == "podman logs 1234-infra"
 
 
 def test_who_keeps_ports_and_listens_only_root_sees() -> None:
     """Where nobody looked, as the daemon cannot, nothing is told of it."""
     assert list(host_port(Kernel(), ONE)) == []
-    assert list(process(Kernel(), ENDPOINT, None, ONE)) == []
+    assert list(process(Kernel(), ENDPOINT.container_id, None, ONE)) == []
 
 
 def test_a_container_without_a_way_out_is_told_by_a_note() -> None:

@@ -15,6 +15,7 @@ import pytest
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import limits
 from podwatch.daemon.restore import Job, Restorer
+from podwatch.daemon.settings import Restore
 from podwatch.decide.decision import Decision, Limits, Memory
 from podwatch.decide.judge import judge
 from podwatch.decide.kinds import KINDS, RULES, SOURCES, SYSCTLS, Kind, is_quick, kind_of, reported
@@ -279,6 +280,7 @@ def test_every_loss_has_one_row() -> None:
 def test_the_first_means_is_the_quick_one() -> None:
     """A reload takes longer than to report a loss; what comes before it does not."""
     assert [method for method in Method if is_quick(method)] == [
+        Method.NETNS,
         Method.LINKS,
         Method.NAMES,
         Method.RELAYS,
@@ -313,7 +315,8 @@ def test_a_kind_is_known_everywhere(kind: Kind, manual: str) -> None:
     shipped = (TOP / "packaging/podwatch.conf").read_text().replace("\n#", "\n")
     lines = [line for line in shipped.splitlines() if not line.startswith(" ")]
     assert key in tomllib.loads("\n".join(lines))[section]
-    assert kind.means[0] in limits(Config()).methods
+    asked_for = Config(restore=Restore(host_address=True))
+    assert kind.means[0] in limits(asked_for).methods
 
 
 def test_kinds_are_reported_in_the_order_of_their_weight() -> None:
@@ -323,7 +326,9 @@ def test_kinds_are_reported_in_the_order_of_their_weight() -> None:
         "places",
         "sources",
         "relays",
+        "host_address",
         "names",
         "sysctls",
         "links",
+        "netns",
     ]

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A user's containers taken off the network in every way: each seen, named and put back.
+
+While podwatch is paused each fault closes exactly the ways that the lab says: so it is without
+podwatch, too. No container is ever started anew.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e.of_user import OfUser, booted, watched
+from tests.lab.user_containers import standard_set
+from tests.lab.user_faults import (
+    FAULTS,
+    UserFault,
+    kill_name_server,
+    kill_port,
+    kill_relay,
+    kill_uplink,
+)
+
+pytestmark = pytest.mark.e2e
+
+SUITES = ("trixie", "forky", "bookworm")
+_BY_SUITE = [(suite, fault) for suite in SUITES for fault in FAULTS if suite in fault.suites]
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def there(request: pytest.FixtureRequest) -> Iterator[OfUser]:
+    """A user whose containers podwatch watches."""
+    with booted(request.param) as host:
+        yield watched(host)
+
+
+@contextmanager
+def nothing_touched(there: OfUser) -> Iterator[None]:
+    """After the block all is open, and it is the same containers, namespace and kinds of relay."""
+    lives, netns, relays = there.containers.lives(), there.user.netns(), there.user.relays()
+    yield
+    there.until_whole()
+    there.until(lambda: there.status()["state"] == "ok", "ok")
+    assert there.containers.lives() == lives
+    assert there.user.netns() == netns
+    assert there.user.relays() == relays
+
+
+each_fault = pytest.mark.parametrize(
+    ("there", "fault"), _BY_SUITE, indirect=["there"], ids=[f"{s}-{f}" for s, f in _BY_SUITE]
+)
+
+
+@each_fault
+def test_what_is_lost_in_a_pause_is_told_and_put_back_after_it(
+    there: OfUser, fault: UserFault
+) -> None:
+    """Exactly these ways are closed, the status names it, and after the pause all are open."""
+    there.start_anew()
+    with nothing_touched(there):
+        there.user.run(["podwatch", "pause"])
+        try:
+            fault.strike(there.containers)
+            there.until(lambda: there.status()["state"] == "lost", "told")
+            assert there.containers.closed() == fault.closes_on(there.host.suite)
+            told = [loss["what"] for loss in there.status()["missing"]]
+            assert any(fault.named in what for what in told), told
+            assert there.check().code == 2
+        finally:
+            there.user.run(["podwatch", "resume"])
+
+
+@each_fault
+def test_what_is_lost_is_put_back_at_once(there: OfUser, fault: UserFault) -> None:
+    """The history has it by its name, as verified; podman goes on with what was put back."""
+    with nothing_touched(there):
+        counted = len(there.history())
+        fault.strike(there.containers)
+        there.until(lambda: len(there.history()) > counted, "in the history")
+        there.until(lambda: there.history()[-1]["verified"], "verified")
+        losses = [what for incident in there.history()[counted:] for what in incident["missing"]]
+        assert any(fault.named in what for what in losses), losses
+        start = ["run", "--rm", "--network=n1", "local/busybox", "/busybox", "true"]
+        there.user.podman(*start)
+
+
+def test_what_was_put_back_outlives_podwatch(there: OfUser) -> None:
+    """Relays it started are no part of its unit: it is stopped, and every way stays open."""
+    with nothing_touched(there):
+        kill_uplink(there.containers)
+        kill_name_server(there.containers)
+        kill_port(there.containers, "web1", "rootlessport")
+        there.until_whole()
+        there.systemctl("stop", "podwatch")
+        assert there.containers.closed() == set()
+        there.systemctl("start", "podwatch")
+
+
+@pytest.mark.parametrize("how", ["stop", "kill --signal=KILL"])
+def test_what_is_lost_while_podwatch_does_not_run_is_put_back(there: OfUser, how: str) -> None:
+    """Stopped or killed meanwhile, it knows at its start what should be there."""
+    with nothing_touched(there):
+        there.systemctl(*how.split(), "podwatch")
+        kill_uplink(there.containers)
+        kill_port(there.containers, "web1", "rootlessport")
+        there.systemctl("start", "podwatch")
+        there.until_whole()
+
+
+def test_a_changed_address_of_the_host_is_told(there: OfUser) -> None:
+    """pasta goes on with the old one: told with the setting that mends it, which then does."""
+    containers = there.containers
+    with nothing_touched(there):
+        there.host.run("ip address add 192.0.2.9/24 dev eth0; ip address del 192.0.2.1/24 dev eth0")
+        there.host.run("ip route replace default via 192.0.2.2")
+        containers.host_address = "192.0.2.9"
+        try:
+            closed = {"web host.containers.internal", "web1 host.containers.internal"}
+            if there.host.suite != "bookworm":
+                assert containers.closed() == closed | {"web1 hairpin by host"}
+                there.until(lambda: "192.0.2.9" in json.dumps(there.status()), "told", 30)
+        finally:
+            there.host.run(
+                "ip address add 192.0.2.1/24 dev eth0; ip address del 192.0.2.9/24 dev eth0"
+            )
+            there.host.run("ip route replace default via 192.0.2.2")
+            containers.host_address = "192.0.2.1"
+
+
+def test_a_start_without_a_default_route_is_mended_when_there_is_one(there: OfUser) -> None:
+    """pasta copies the routes there are at its start: those of the host come later, and reach."""
+    there.user.podman("rm", "--all", "--force", "--time=0", timeout=90)
+    there.user.podman("network", "prune", "--force")
+    there.host.run("ip route del default")
+    there.containers = standard_set(there.user)
+    there.host.run("ip route add default via 192.0.2.2")
+    lives = there.containers.lives()
+    of_bridges = {f"{box.name} out" for box in there.containers.boxes.values() if box.address}
+    there.until(lambda: not there.containers.closed() & of_bridges, "out")
+    if "web out" in there.containers.closed():
+        assert "podman restart web" in json.dumps(there.status())
+    assert there.containers.lives() == lives
+
+
+def test_nothing_is_left_when_podman_removes_everything(there: OfUser) -> None:
+    """`podman rm -af` ends each relay that podwatch put back, and the namespace with its mount."""
+    kill_uplink(there.containers)
+    kill_name_server(there.containers)
+    kill_port(there.containers, "web1", "rootlessport")
+    kill_relay(there.containers, "web")
+    there.until_whole()
+    there.user.podman("rm", "--all", "--force", "--time=0", timeout=90)
+    there.until(lambda: not any(there.user.relays().values()), "without a relay")
+    there.until(lambda: not there.user.netns(), "unmounted")
+    there.until(lambda: there.status()["state"] == "ok", "ok")
+    units = there.systemctl("list-units", "--no-legend", "--state=active,failed", "podwatch-*")
+    assert units == ""

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network namespace of a user's bridges, as the judge sees it."""
+
+from dataclasses import replace
+
+import pytest
+
+from podwatch.decide.netns import lost_netns
+from podwatch.words.netns import Netns
+from podwatch.words.network import Endpoint, FirewallDriver, Setup
+from podwatch.words.snapshot import Snapshot
+
+PATH = "/run/user/1000/containers/networks/rootless-netns/rootless-netns"
+SETUP = Setup(
+    FirewallDriver.NFTABLES,
+    endpoints=(Endpoint("c" * 64, "n" * 64, "n1", ()), Endpoint("c" * 64, "m" * 64, "m1", ())),
+)
+SNAPSHOT = Snapshot(setup=SETUP, rules=None, firewalld=None)
+
+
+def test_a_namespace_with_its_file_is_whole() -> None:
+    """podman finds what is mounted on the file: nothing is missing."""
+    whole = replace(SNAPSHOT, netns=Netns(PATH, 7, 7))
+
+    assert list(lost_netns(SETUP, whole, ())) == []
+
+
+@pytest.mark.parametrize(
+    ("netns", "says", "reloadable"),
+    [
+        (Netns(PATH, 7, 0), "nothing is mounted", True),
+        (Netns(PATH, 7, 8), "second network namespace", False),
+        (Netns(PATH, 0, 0), "is not to be found", False),
+    ],
+)
+def test_a_namespace_that_podman_loses_is_missing(
+    netns: Netns,
+    says: str,
+    reloadable: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Each of the three is one loss for every container; only a lost file can be put back."""
+    (loss,) = lost_netns(SETUP, replace(SNAPSHOT, netns=netns), ())
+
+    assert says in loss.what
+    assert loss.container_ids == ("c" * 64,)
+    assert loss.reloadable is reloadable
+
+
+def test_without_bridges_there_is_no_namespace_to_lose() -> None:
+    """A user whose containers have no bridge, and root's host, have none."""
+    nobody = replace(SETUP, endpoints=())
+
+    assert list(lost_netns(nobody, replace(SNAPSHOT, netns=Netns()), ())) == []
+    assert list(lost_netns(SETUP, SNAPSHOT, ())) == []
