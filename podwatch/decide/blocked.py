@@ -11,7 +11,7 @@ from podwatch.words.network import Setup
 from podwatch.words.snapshot import Firewalld, HeldLock, Snapshot
 from podwatch.words.verdict import Blocked, BlockedKind
 
-START_ANEW = "podman stop --all, then start the containers again"
+START_ANEW = "stop all containers that are on networks, then start them again"
 
 LOCK_TOLD_S = 30.0
 """podman has its lock for less, even where it waits for a DHCP server that does not answer."""

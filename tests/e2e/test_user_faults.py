@@ -25,7 +25,6 @@ from tests.lab.user_faults import (
 pytestmark = pytest.mark.e2e
 
 SUITES = ("trixie", "forky", "bookworm")
-_BY_SUITE = [(suite, fault) for suite in SUITES for fault in FAULTS if suite in fault.suites]
 
 
 @pytest.fixture(scope="module", params=SUITES)
@@ -47,34 +46,26 @@ def nothing_touched(there: OfUser) -> Iterator[None]:
     assert there.user.relays() == relays
 
 
-each_fault = pytest.mark.parametrize(
-    ("there", "fault"), _BY_SUITE, indirect=["there"], ids=[f"{s}-{f}" for s, f in _BY_SUITE]
-)
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_what_is_lost_is_told_and_put_back(there: OfUser, fault: UserFault) -> None:
+    """In a pause exactly these ways are closed, and told; after it, and the next time, all open.
 
-
-@each_fault
-def test_what_is_lost_in_a_pause_is_told_and_put_back_after_it(
-    there: OfUser, fault: UserFault
-) -> None:
-    """Exactly these ways are closed, the status names it, and after the pause all are open."""
+    The history has it by its name, and as verified. podman goes on with what was put back.
+    """
+    fault = fault.on(there.host.suite)
     there.start_anew()
     with nothing_touched(there):
         there.user.run(["podwatch", "pause"])
         try:
             fault.strike(there.containers)
             there.until(lambda: there.status()["state"] == "lost", "told")
-            assert there.containers.closed() == fault.closes_on(there.host.suite)
+            assert there.containers.closed() == fault.closes
             told = [loss["what"] for loss in there.status()["missing"]]
             assert any(fault.named in what for what in told), told
             assert there.check().code == 2
         finally:
             there.user.run(["podwatch", "resume"])
-
-
-@each_fault
-def test_what_is_lost_is_put_back_at_once(there: OfUser, fault: UserFault) -> None:
-    """The history has it by its name, as verified; podman goes on with what was put back."""
-    with nothing_touched(there):
+        there.until_whole()
         counted = len(there.history())
         fault.strike(there.containers)
         there.until(lambda: len(there.history()) > counted, "in the history")

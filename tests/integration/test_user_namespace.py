@@ -105,7 +105,9 @@ def test_what_is_inside_is_seen_and_changed_from_outside(directory: Path) -> Non
         assert kernel.is_link("podman1")
         assert set(links.read(namespace.Own()).by_name) == {"lo"}
 
-        asyncio.run(NftProgram().apply("add table inet netavark\nadd chain inet netavark FORWARD\n"))
+        asyncio.run(
+            NftProgram().apply("add table inet netavark\nadd chain inet netavark FORWARD\n")
+        )
         assert table_exists("inet", "netavark")
         listed = asyncio.run(NftProgram().list_table("inet", "netavark"))
         assert "chain FORWARD" in listed

@@ -180,15 +180,13 @@ def standard_set(user: User, first_port: int = 8080) -> UserContainers:
     """Start a user's containers, and return their description.
 
     One on no network of its own (pasta, or slirp4netns in podman 4); two on a bridge; one each on
-    two isolated bridges; a pod; one with slirp4netns where that is not podman's own choice.
+    two isolated bridges; a pod; one with slirp4netns.
 
     Args:
         user: whose.
         first_port: the port before the first that is published.
     """
-    names = ["web", "web1", "web2", "pod-web", "north"]
-    with_slirp = user.host.suite != "bookworm"
-    names += ["slirp"] if with_slirp else []
+    names = ["web", "web1", "web2", "pod-web", "north", "slirp"]
     ports = {name: first_port + number for number, name in enumerate(names, 1)}
     user.podman("network", "create", "--subnet=10.89.0.0/24", "n1")
     for name, subnet in (("north", "10.89.1.0/24"), ("south", "10.89.2.0/24")):
@@ -205,8 +203,7 @@ def standard_set(user: User, first_port: int = 8080) -> UserContainers:
     start("south", "south")
     user.podman("pod", "create", "--name=pod", "--network=n1", f"--publish={ports['pod-web']}:80")
     web(user, "pod-web", extra=["--pod=pod"])
-    if with_slirp:
-        start("slirp", "slirp4netns")
+    start("slirp", "slirp4netns")
     found = UserContainers(user, ports)
     found.look()
     return found

@@ -14,9 +14,6 @@ from tests.lab.machine import until
 from tests.lab.user import Process
 from tests.lab.user_containers import UserContainers
 
-NEWER = ("trixie", "forky")
-ALL = ("bookworm", *NEWER)
-
 _BRIDGED = ("web1", "web2", "pod-web", "north", "south")
 _OUT = frozenset(f"{name} out" for name in _BRIDGED)
 _INTERNAL = frozenset(("web1 host.containers.internal",))
@@ -27,25 +24,23 @@ _ISOLATION = frozenset(("north isolation", "south isolation"))
 
 @dataclass(frozen=True)
 class UserFault:
-    """One way: its name, what does it, the ways it closes, and the suites it is for.
+    """One way: its name, what does it, what podwatch calls it in part, the ways it closes.
 
-    ``by_slirp`` are those it closes where slirp4netns is the uplink of all bridges, beside them.
+    On Debian 12 it may be another: there rules are iptables', and slirp4netns is every uplink.
     """
 
     name: str
     strike: Callable[[UserContainers], object]
+    named: str
     closes: frozenset[str]
-    suites: tuple[str, ...] = ALL
-    by_slirp: frozenset[str] = frozenset()
-    named: str = ""
-    """What podwatch calls it, in part."""
-
-    def closes_on(self, suite: str) -> frozenset[str]:
-        """The ways it closes on hosts of this suite."""
-        return self.closes | self.by_slirp if suite == "bookworm" else self.closes
+    on_bookworm: "UserFault | None" = None
 
     def __str__(self) -> str:
         return self.name
+
+    def on(self, suite: str) -> "UserFault":
+        """The one for hosts of this suite."""
+        return self.on_bookworm if suite == "bookworm" and self.on_bookworm else self
 
 
 def kill(there: UserContainers, process: Process | None) -> None:
@@ -101,77 +96,114 @@ def _on_bridge(line: str) -> Callable[[UserContainers], None]:
     return strike
 
 
+def _no_route(closes: frozenset[str], older: UserFault | None = None) -> UserFault:
+    strike = _inside("ip route del default")
+    return UserFault("no default route inside", strike, "no default route", closes, older)
+
+
+def _iptables(name: str, named: str, closes: frozenset[str], *lines: str) -> UserFault:
+    return UserFault(name, _inside(*lines), named, closes)
+
+
 RELAYS = (
-    UserFault("uplink killed", kill_uplink, _OUT | _INTERNAL | _BY_HOST),
+    UserFault(
+        "uplink killed",
+        kill_uplink,
+        "of the user's network does not run: north, ",
+        _OUT | _INTERNAL | _BY_HOST,
+    ),
     UserFault(
         "relay of web killed",
         partial(kill_relay, name="web"),
+        "web: its ",
         frozenset(("web port", "web out", "web host.containers.internal")),
     ),
     UserFault(
         "relay of slirp killed",
         partial(kill_relay, name="slirp"),
+        "slirp: its slirp4netns does not run",
         frozenset(("slirp port", "slirp out")),
-        NEWER,
     ),
-    UserFault("aardvark-dns killed", kill_name_server, frozenset(("web1 name",))),
+    UserFault(
+        "aardvark-dns killed",
+        kill_name_server,
+        "aardvark-dns does not run: names of networks n1, ",
+        frozenset(("web1 name",)),
+    ),
     UserFault(
         "rootlessport of web1 killed",
         partial(kill_port, name="web1", kind="rootlessport"),
+        "web1: rootlessport does not run: nobody listens on ",
         frozenset(("web1 port",)),
     ),
     UserFault(
-        "rootlessport's child of web1 killed",
+        "child of rootlessport of web1 killed",
         partial(kill_port, name="web1", kind="rootlessport-child"),
+        "web1: rootlessport (pid ",
         frozenset(("web1 port",)),
     ),
 )
 """A process that carries packets, or answers for names, has died."""
 
 RULES = (
-    UserFault("nft flush ruleset", _inside("nft flush ruleset"), _HAIRPIN | _ISOLATION, NEWER),
     UserFault(
-        "nft flush table inet netavark",
-        _inside("nft flush table inet netavark"),
+        "all rules flushed",
+        _inside("nft flush ruleset"),
+        "table inet netavark is gone",
         _HAIRPIN | _ISOLATION,
-        NEWER,
+        _iptables(
+            "all rules flushed",
+            "-j NETAVARK_ISOLATION_1",
+            _OUT | _INTERNAL | _HAIRPIN | _ISOLATION,
+            "iptables -F",
+            "iptables -t nat -F",
+        ),
     ),
     UserFault(
-        "nft flush chain inet netavark FORWARD",
+        "each chain flushed",
+        _inside("nft flush table inet netavark"),
+        "jump NETAVARK-ISOLATION-1",
+        _HAIRPIN | _ISOLATION,
+        _iptables(
+            "each chain flushed",
+            "is not masqueraded",
+            _OUT | _INTERNAL | _HAIRPIN,
+            "iptables -t nat -F",
+        ),
+    ),
+    UserFault(
+        "one chain flushed",
         _inside("nft flush chain inet netavark FORWARD"),
+        "jump NETAVARK-ISOLATION-1",
         _ISOLATION,
-        NEWER,
+        _iptables(
+            "one chain flushed", "-j NETAVARK_ISOLATION_1", _ISOLATION, "iptables -F FORWARD"
+        ),
     ),
-    UserFault(
-        "iptables flushed",
-        _inside("iptables -F", "iptables -t nat -F"),
-        _OUT | _INTERNAL | _HAIRPIN | _ISOLATION,
-        ("bookworm",),
-    ),
-    UserFault("iptables -F", _inside("iptables -F"), _ISOLATION, ("bookworm",)),
 )
 """Rules of the network namespace of all bridges."""
 
+_OF_BRIDGE = frozenset(("web1 out", "web2 out", "pod-web out", "web1 name"))
 LINKS = (
-    UserFault("netns unmounted", unmount_netns, frozenset()),
+    UserFault(
+        "netns unmounted",
+        unmount_netns,
+        "nothing is mounted on the file of the user's network namespace",
+        frozenset(),
+    ),
     UserFault(
         "bridge down",
         _on_bridge("ip link set {} down"),
-        frozenset(("web1 out", "web2 out", "pod-web out", "web1 name", "web1 neighbour"))
-        | _HAIRPIN
-        | _INTERNAL,
+        "network n1: its bridge podman1 is down",
+        _OF_BRIDGE | _HAIRPIN | _INTERNAL | {"web1 neighbour"},
     ),
     UserFault(
         "bridge without address",
         _on_bridge("ip address flush dev {}"),
-        frozenset(("web1 out", "web2 out", "pod-web out", "web1 name")) | _HAIRPIN | _INTERNAL,
+        "network n1: its bridge podman1 lacks the address 10.89.0.1/24",
+        _OF_BRIDGE | _HAIRPIN | _INTERNAL,
     ),
-    UserFault(
-        "no default route inside",
-        _inside("ip route del default"),
-        _OUT | _INTERNAL,
-        by_slirp=_BY_HOST,
-    ),
+    _no_route(_OUT | _INTERNAL, _no_route(_OUT | _INTERNAL | _BY_HOST)),
 )
 """Links, addresses and routes there, and the namespace itself."""
 
