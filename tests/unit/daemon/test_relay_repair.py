@@ -42,12 +42,14 @@ class FakeStart:
     def __init__(self, host: "Host") -> None:
         self.host = host
         self.orders: list[Order] = []
-        self.works = True
+        self.works, self.fails = True, False
 
     async def start(self, order: Order) -> str:
         """Take down the order, and carry it out."""
         self.orders.append(order)
         self.host.held_at_start.append(self.host.is_held)
+        if self.fails:
+            raise RestoreFailed(f"{order.what} cannot be started: exit code 1")
         if self.works:
             self.host.begin(order)
         return f"{order.unit}.service"
@@ -392,6 +394,27 @@ def test_without_its_pipe_slirp4netns_would_outlive_its_container(host: Host) ->
     with pytest.raises(RestoreFailed, match="nothing would end it with its container") as caught:
         host.mend(snapshot)
     assert caught.value.hint == "podman restart slirp"
+
+
+@pytest.mark.parametrize(
+    ("taken", "why"),
+    [
+        (frozenset({("tcp", 8082)}), "another program listens on 8082/tcp"),
+        (frozenset({("udp", 8082)}), "exit code 1"),
+    ],
+)
+def test_who_took_its_port_meanwhile_is_told(
+    host: Host, taken: frozenset[tuple[str, int]], why: str
+) -> None:
+    """rootlessport itself says so in the journal alone."""
+    host.stage.pasta(host.file)
+    ports = host.stage.ports()
+    snapshot = host.snapshot(host.web1)
+    host.kill(ports)
+    host.start.fails = True
+    host.stage.look.taken = lambda: taken  # type: ignore[method-assign]
+    with pytest.raises(RestoreFailed, match=f"^rootlessport of web1 cannot be started: {why}$"):
+        host.mend(snapshot)
 
 
 def test_one_that_does_not_run_after_all_has_failed(host: Host) -> None:
