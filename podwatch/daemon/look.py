@@ -27,7 +27,7 @@ from podwatch.daemon.reading import Read, Reader, is_old
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
 from podwatch.daemon.user_driver import UserDriver
-from podwatch.daemon.user_network import AroundUser, UserNetwork
+from podwatch.daemon.user_network import AroundUser, UserNetwork, without_netns
 from podwatch.daemon.wires import Wires
 from podwatch.decide.judge import judge
 from podwatch.decide.kinds import PLACES
@@ -161,7 +161,7 @@ class Looker:
         names = self.names.read(read.setup, unknown)
         if not (read.busy or self.expected.is_current()):
             read.busy = "podman is changing a network"
-        return Snapshot(
+        seen = Snapshot(
             setup=read.setup,
             rules=read.rules,
             firewalld=firewalld,
@@ -196,6 +196,7 @@ class Looker:
             others=self.surroundings.others if read.rules is not None else {},
             unknown=tuple(unknown),
         )
+        return without_netns(seen)
 
     def glance(
         self, before: Snapshot, verdict: Verdict, parts: Collection[Part]

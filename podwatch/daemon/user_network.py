@@ -6,12 +6,13 @@ again. The kernel tells of changes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from podwatch.adapters import host_of_user, kernel, links, namespace
 from podwatch.words.errors import LinksUnreadable
 from podwatch.words.netns import Netns
 from podwatch.words.outside import Outside
+from podwatch.words.snapshot import Part, Snapshot, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,29 @@ def read_outside() -> Outside:
         host_of_user.ends_for(),
         host_of_user.first_port(),
         host_of_user.has_firewalld(),
+    )
+
+
+def without_netns(seen: Snapshot) -> Snapshot:
+    """The same, where the namespace of the networks that are set up is not to be found.
+
+    What is inside is unknown then, and not lost.
+    """
+    netns, setup = seen.netns, seen.setup
+    if netns is None or not netns.is_gone or setup is None or not setup.endpoints:
+        return seen
+    why = "their network namespace is not to be found"
+    unknown = [Unknown(part, "the user's networks", why) for part in (Part.RULES, Part.LINKS)]
+    return replace(
+        seen,
+        rules=None,
+        links=None,
+        namespaces=None,
+        names=None,
+        sysctls={},
+        drops=(),
+        others={},
+        unknown=(*seen.unknown, *unknown),
     )
 
 

@@ -11,8 +11,6 @@ from podwatch.words.network import Setup
 from podwatch.words.snapshot import Firewalld, HeldLock, Snapshot
 from podwatch.words.verdict import Blocked, BlockedKind
 
-START_ANEW = "podman stop --all, then start the containers again"
-
 LOCK_TOLD_S = 30.0
 """podman has its lock for less, even where it waits for a DHCP server that does not answer."""
 
@@ -56,15 +54,6 @@ def blocked_by(snapshot: Snapshot, setup: Setup | None) -> Iterable[Blocked]:
             "firewalld has StrictForwardPorts=yes: netavark refuses to publish ports, and a reload "
             "would take running containers off the network",
             "set StrictForwardPorts=no in /etc/firewalld/firewalld.conf, or publish no ports",
-            only_reload=True,
-        )
-    netns = snapshot.netns
-    if setup is not None and setup.endpoints and netns is not None and not netns.is_whole:
-        yield Blocked(
-            BlockedKind.NETNS,
-            "podman does not find the network namespace of the user's containers: a reload would "
-            "take its container off the network",
-            START_ANEW,
             only_reload=True,
         )
     if snapshot.busy:

@@ -22,6 +22,7 @@ from podwatch.decide.relay_hops import RelayHops
 from podwatch.decide.rule_hops import RuleHops
 from podwatch.decide.rules import rules_of
 from podwatch.decide.surroundings import unheard_of
+from podwatch.decide.user_advice import way_for_user
 from podwatch.drivers.driver import DRIVERS, about
 from podwatch.words.network import Address, Container, Endpoint, PortMapping, Setup, title_of
 from podwatch.words.rules import Rule
@@ -56,7 +57,7 @@ def explain(
     found = list(chain.from_iterable([told.ways(endpoint, teller) for endpoint in endpoints]))
     told.keep(endpoints)
     rest = (teller.alone(), teller.isolation(), teller.neighbours(), teller.names())
-    return [*found, *chain.from_iterable(rest)]
+    return [way_for_user(way, snapshot) for way in (*found, *chain.from_iterable(rest))]
 
 
 class Told:

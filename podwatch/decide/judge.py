@@ -39,6 +39,7 @@ from podwatch.decide.surroundings import (
     unforwarded,
     without_events,
 )
+from podwatch.decide.user_advice import notice_for_user
 from podwatch.decide.user_notes import user_notices
 from podwatch.drivers.driver import DRIVERS, observed_of
 from podwatch.words.network import Setup
@@ -101,7 +102,7 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
     return Verdict(
         state=_state(missing, warnings, blocked, unknown),
         missing=missing,
-        warnings=tuple(warnings),
+        warnings=tuple(notice_for_user(notice, snapshot) for notice in warnings),
         blocked=blocked,
         unknown=tuple(unknown),
         all_container_ids=tuple(container_ids(setup)) if setup else (),

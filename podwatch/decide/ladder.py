@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from podwatch.decide.decision import NEVER, Case, Decision, Limits, Memory
-from podwatch.decide.kinds import RULES
+from podwatch.decide.kinds import NETNS, RULES
 from podwatch.decide.pauses import doubled
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
@@ -44,8 +44,8 @@ def forbids_reload(memory: Memory, case: Case) -> Decision | None:
     blocked, waited = case.blocked, case.now - case.since(memory.blocked_since)
     if BlockedKind.STRICT_FORWARD_PORTS in blocked:
         return Decision(None, blocked[BlockedKind.STRICT_FORWARD_PORTS].what)
-    if BlockedKind.NETNS in blocked:
-        return Decision(None, blocked[BlockedKind.NETNS].what)
+    if case.missing.get(NETNS.name):
+        return Decision(None, "podman would take the container off the network: it finds none")
     if busy := blocked.get(BlockedKind.LOCKED) or blocked.get(BlockedKind.BUSY):
         return Decision(None, busy.what, case.now + min(max(waited / 2, 0.05), 1.0))
     if Part.FIREWALLD in case.unknown:

@@ -7,7 +7,7 @@ another namespace beside that with the containers in it, and ends what connects 
 
 from collections.abc import Iterator, Sequence
 
-from podwatch.decide.blocked import START_ANEW
+from podwatch.words.netns import START_ANEW
 from podwatch.words.network import Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot

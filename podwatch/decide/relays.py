@@ -9,7 +9,7 @@ and one of these for all that have. Who is on another container's network has no
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from podwatch.decide.blocked import START_ANEW
+from podwatch.words.netns import START_ANEW
 from podwatch.words.network import Container, Setup
 from podwatch.words.relays import UPLINK, Duty, Relay, RelayKind, Relays, Role
 from podwatch.words.rules import Rule

@@ -3,6 +3,9 @@
 
 from dataclasses import dataclass
 
+START_ANEW = "stop all containers that are on networks, then start them again"
+"""What helps where podman has lost the namespace for good."""
+
 
 @dataclass(frozen=True, slots=True)
 class Netns:

@@ -191,7 +191,6 @@ class BlockedKind(StrEnum):
     PAUSED = "paused"
     BUSY = "busy"
     LOCKED = "locked"
-    NETNS = "netns"
 
 
 @dataclass(frozen=True, slots=True)
