@@ -108,20 +108,29 @@ def _readdress(there: OfUser, old: str, new: str) -> None:
     there.containers.host_address = new
 
 
-def test_a_changed_address_of_the_host_is_told(there: OfUser) -> None:
-    """pasta goes on with the old one: told with what mends it; nothing is done unasked."""
+def test_a_changed_address_of_the_host_is_told_and_mended_for_who_wants_it(there: OfUser) -> None:
+    """pasta goes on with the old one: told, and nothing is done; with the setting, all is open."""
+    by_slirp = there.host.suite == "bookworm"
     with nothing_touched(there):
         uplink = there.user.uplink()
         _readdress(there, HOST_V4, "192.0.2.9")
         try:
             closed = there.containers.closed()
-            if there.host.suite != "bookworm":
+            assert not any(way.endswith((" port", " out", " name")) for way in closed)
+            if not by_slirp:
                 assert "web1 host.containers.internal" in closed
-                assert not any(way.endswith((" port", " out", " name")) for way in closed)
-                there.until(lambda: HOST_V4 in json.dumps(there.status()["warnings"]), "told", 30)
-            assert there.user.uplink() == uplink
+                there.until(lambda: "took over 192.0.2.1" in json.dumps(there.status()), "told", 30)
+                assert there.user.uplink() == uplink
+                with there.configured("[restore]\nhost_address = true\n"):
+                    of_bridges = lambda way: way.startswith("web1 ")  # noqa: E731
+                    there.until(
+                        lambda: not any(map(of_bridges, there.containers.closed())), "mended", 30
+                    )
         finally:
             _readdress(there, "192.0.2.9", HOST_V4)
+            if not by_slirp:
+                with there.configured("[restore]\nhost_address = true\n"):
+                    there.until_whole(30)
 
 
 def test_a_start_without_a_default_route_is_mended_when_there_is_one(there: OfUser) -> None:
