@@ -8,7 +8,7 @@ given. podman would start the uplink, too, when it next changes a network: it wa
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from podwatch.words.errors import Outdated, RestoreFailed
 from podwatch.words.network import Address, Container, Setup
 from podwatch.words.relays import UPLINK, Duty, Relay, RelayKind, Relays, Role
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.text import listed
+from podwatch.words.text import few, listed
 from podwatch.words.verdict import Missing
 
 TUN = Path("/dev/net/tun")
@@ -36,7 +36,7 @@ _AGAIN_S = 0.02
 
 
 class RelayRepair:
-    """Starts what is missing of one user's relays."""
+    """Starts what is missing of one user's relays. `inside` gives a process in the namespaces."""
 
     def __init__(
         self,
@@ -45,12 +45,14 @@ class RelayRepair:
         lock: NetworkLock,
         *,
         start: RelayStart | None = None,
+        inside: Callable[[Rootless], int] = member,
         tun: Path = TUN,
     ) -> None:
         self._rootless = rootless
         self._look = look
         self._lock = lock
         self._start = start or RelayStart(rootless)
+        self._inside = inside
         self._tun = tun
 
     async def mend(self, losses: Sequence[Missing], snapshot: Snapshot) -> str:
@@ -89,7 +91,11 @@ class RelayRepair:
                 raise Outdated(f"how the relay {whose} was started is not known any more")
             order = self._order(duty, relays, snapshot)
             await self._end(running)
-            where = await self._start.start(order)
+            try:
+                where = await self._start.start(order)
+            except RestoreFailed:
+                self._blame_others(duty, order, snapshot.containers)
+                raise
             relays = self._look.scan(snapshot.containers, netns_file)
         now = _of(duty, relays, snapshot.containers)
         if not now:
@@ -103,7 +109,7 @@ class RelayRepair:
         what = f"{relay.kind} {_whose(duty, snapshot.containers)}"
         if container is not None:
             self._check_alive(container, what)
-        target = member(self._rootless)
+        target = self._inside(self._rootless)
         if not target:
             raise RestoreFailed(
                 f"{what} cannot be started: nobody is in the namespaces of the user's containers",
@@ -175,6 +181,18 @@ class RelayRepair:
             )
         scratch = str(self._rootless.pause.parent)
         return as_config(container, address, scratch, is_on_bridge=is_on_bridge)
+
+    def _blame_others(self, duty: Duty, order: Order, containers: Mapping[str, Container]) -> None:
+        """Raise RestoreFailed where others listen on a port that one could not be started for."""
+        if duty == UPLINK:
+            return
+        taken = self._look.processes.taken()
+        ports = containers[duty.container_id].ports
+        if busy := [port for port in ports if (port.protocol, port.host_port) in taken]:
+            raise RestoreFailed(
+                f"{order.what} cannot be started: another program listens on {few(busy)}",
+                hint="see which: ss -lntup",
+            )
 
     def _pid_file(self, netns_file: str) -> str:
         """The pid file by which podman ends this uplink: 5 has it beside the namespace's file."""

@@ -156,9 +156,8 @@ class RelaysLook:
             if duty == UPLINK or not _is_over(containers.get(duty.container_id), containers)
         }
         for duty, relays in by_duty.items():
-            for relay in relays:
-                if _works(relay) and relay.exe:
-                    now[duty] = relay
+            if duty == UPLINK or containers[duty.container_id].is_up:
+                now.update((duty, relay) for relay in relays if _works(relay) and relay.exe)
         self._healthy = now
         if self._keeps and now != before:
             with suppress(PodwatchError):  # a full disk: what is known now is known all the same

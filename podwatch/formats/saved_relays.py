@@ -60,4 +60,4 @@ def parse_saved(text: str) -> dict[Duty, Relay]:
         OverflowError,
         RecursionError,
     ) as exc:
-        raise StateUnreadable(f"not what podwatch writes there: {exc!r}") from exc
+        raise StateUnreadable(f"not what podwatch writes there: {repr(exc)[:100]}") from exc

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from podwatch.decide.blocked import START_ANEW
 from podwatch.decide.decision import Limits, Memory
 from podwatch.decide.policy import BEYOND, step
 from podwatch.decide.relays import missing_relays
@@ -222,7 +223,7 @@ def test_podman_4_never_connects_its_network_anew() -> None:
     (loss,) = lost(
         (), replace(WEB1, ports=()), healthy={}, netns_file="/run/user/1/netns/rootless-netns-1f"
     )
-    assert loss.what.endswith("stop all containers that are on networks, then start them again")
+    assert loss.what.endswith(START_ANEW)
     assert loss.what.startswith("the pasta or slirp4netns of the user's network does not run")
 
 

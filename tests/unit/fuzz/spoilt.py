@@ -48,7 +48,9 @@ def recorded() -> tuple[str, ...]:
     """Every recorded text of a sensible size, each once."""
     files = sorted(each for each in DATA.rglob("*") if each.is_file() and each.suffix != ".gz")
     texts = [each.read_text() for each in files if each.stat().st_size <= LARGEST_SEED]
-    return tuple(dict.fromkeys(text for text in (*texts, *_joined(), CONF, LEASES, *PROC) if text))
+    return tuple(
+        dict.fromkeys(text for text in (*texts, *_joined(), CONF, LEASES, RELAYS, *PROC) if text)
+    )
 
 
 CONF = """
@@ -86,13 +88,39 @@ LEASES = "\0" * 40 + json.dumps(
 
 PROC = (
     "12555 (nft) R 12550 12550 13657 0 -1 4194304 99 0 0 0 0 0 0 0 20 0 1 0 243563 3133440 382\n",
-    "Name:\tnft\nUmask:\t0022\nState:\tR (running)\nPPid:\t12550\nUid:\t1000\t0\t0\t0\n",
+    "Name:\tnft\nUmask:\t0022\nState:\tR (running)\nPPid:\t12550\nUid:\t1000\t0\t0\t0\n"
+    "NSpid:\t247\t1\n",
     "1000\n",
+    "net:[4026533088]",
+    "1181 1165 0:4 net:[4026533159] /run/user/1000/netns/netns-1 rw - nsfs nsfs rw\n",
     "0::/user.slice/user-1000.slice/session-3.scope\n",
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt uid inode\n"
     "   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 7\n",
 )
-"""Files of /proc: a process, its status, its login, its cgroup, and what listens."""
+"""Files of /proc: a process, its status, its login, a namespace, a mount of one, its cgroup, and
+what listens."""
+
+RELAYS = json.dumps(
+    {
+        "schema": 1,
+        "relays": [
+            {
+                "role": "uplink",
+                "container": "",
+                "kind": "pasta",
+                "pid": 247,
+                "started": 4090609,
+                "exe": "/usr/bin/pasta.avx2",
+                "argv": ["/usr/bin/pasta", "--netns", "/run/user/1000/netns/netns-1"],
+                "file": "/run/user/1000/netns/netns-1",
+                "netns": 4026533010,
+                "child": 0,
+                "end_pipe": 0,
+            }
+        ],
+    },
+    indent=1,
+)
 
 
 def _joined() -> list[str]:
