@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.installed import Installed
+from tests.e2e.installed import Installed, on_one_suite
 from tests.e2e.of_user import OfUser, booted, watched
 from tests.lab.containers import Container, ContainerSet, Probe, web
 from tests.lab.user_faults import kill_name_server, kill_uplink
@@ -36,6 +36,8 @@ class Company:
 def there(request: pytest.FixtureRequest) -> Iterator[Company]:
     """Root and two users, with networks of the same names and subnets."""
     with booted(request.param) as host:
+        # The users first: podman refuses a subnet that it sees on the host.
+        users = watched(host, "u1", 8080), watched(host, "u2", 8180)
         for name, subnet in (("n1", "10.89.0.0/24"), ("north", "10.89.1.0/24")):
             host.podman("network", "create", f"--subnet={subnet}", name)
         web(host, "web1", networks=["n1"], publish=["8301:80"])
@@ -45,7 +47,7 @@ def there(request: pytest.FixtureRequest) -> Iterator[Company]:
             for name, port in (("web1", 8301), ("north", 8302))
         ]
         root = Installed(host, ContainerSet(host, tuple(described)))
-        company = Company(root, watched(host, "u1", 8080), watched(host, "u2", 8180))
+        company = Company(root, *users)
         company.until_whole()
         yield company
 
@@ -107,11 +109,22 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_a_document_of_a_user_is_believed_no_further(there: Company, attack: str) -> None:
-    """Whatever lies in its place: root's command ends, shows nothing secret, and tells the rest."""
-    user = there.second.user
+@pytest.fixture(scope="module")
+def silent(there: Company) -> Iterator[OfUser]:
+    """The second user, whose podwatch does not write."""
     there.second.systemctl("stop", "podwatch")
+    yield there.second
+    there.second.systemctl("start", "podwatch")
+    there.second.until_whole()
+
+
+@on_one_suite
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_document_of_a_user_is_believed_no_further(
+    there: Company, silent: OfUser, attack: str
+) -> None:
+    """Whatever lies in its place: root's command ends, shows nothing secret, and tells the rest."""
+    user = silent.user
     directory = f"{user.runtime}/podwatch"
     place = f"{directory}/status.json"
     try:
@@ -119,13 +132,10 @@ def test_a_document_of_a_user_is_believed_no_further(there: Company, attack: str
         told = there.users()
         assert "u1" in told
         assert "root:" not in told
-        assert not any(ord(letter) < 32 and letter not in "\n" for letter in told), repr(told)
+        assert not any(ord(letter) < 32 and letter != "\n" for letter in told), repr(told)
         assert len(told) < 100_000
-        assert "Traceback" not in told
     finally:
         user.shell(
             f"[ ! -e {directory}.own ] || {{ rm {directory}; mv {directory}.own {directory}; }}; "
             f"rm -rf {place}"
         )
-        there.second.systemctl("start", "podwatch")
-    there.second.until_whole()
