@@ -23,7 +23,7 @@ from podwatch.decide.relays import assigned, can_start, mode_of
 from podwatch.decide.uplink import ADDRESS, ROUTE
 from podwatch.formats.relay_commands import to_start
 from podwatch.formats.rootlessport import as_config, bridge_address, slirp_address
-from podwatch.words.errors import Outdated, RestoreFailed
+from podwatch.words.errors import Outdated, PodwatchError, RestoreFailed
 from podwatch.words.network import Address, Container, Setup
 from podwatch.words.relays import UPLINK, Duty, Relay, RelayKind, Relays, Role
 from podwatch.words.snapshot import Snapshot
@@ -31,6 +31,9 @@ from podwatch.words.text import few, listed
 from podwatch.words.verdict import Missing
 
 TUN = Path("/dev/net/tun")
+AT_ONCE = 8
+"""So many are started at the same time: each is a job of the user's systemd."""
+
 _GONE_S = 1.0
 _AGAIN_S = 0.02
 
@@ -56,23 +59,27 @@ class RelayRepair:
         self._tun = tun
 
     async def mend(self, losses: Sequence[Missing], snapshot: Snapshot) -> str:
-        """Start each that is lost; what was done, in words.
+        """Start each that is lost, several at a time; what was done, in words.
 
-        One that cannot be started keeps no other from it. Raises RestoreFailed for the first such
-        one when all were tried.
+        One that cannot be started keeps no other from it, nor waits another for it. Raises
+        PodwatchError for the first such one when all were tried.
         """
-        done: list[str] = []
-        failed: list[RestoreFailed] = []
-        for loss in losses:
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def one(loss: Missing) -> str | PodwatchError:
             role, _, container_id = loss.place.partition(":")
-            try:
-                duty, replaces = Duty(Role(role), container_id), loss.value in (ROUTE, ADDRESS)
-                done.append(await self._mend(duty, snapshot, replaces=replaces))
-            except RestoreFailed as exc:
-                failed.append(exc)
-        if failed:
-            raise failed[0]
-        return listed(done, 4)
+            duty, replaces = Duty(Role(role), container_id), loss.value in (ROUTE, ADDRESS)
+            async with turns:
+                try:
+                    return await self._mend(duty, snapshot, replaces=replaces)
+                except PodwatchError as exc:
+                    return exc
+
+        outcomes = await asyncio.gather(*map(one, losses))
+        for outcome in outcomes:
+            if isinstance(outcome, PodwatchError):
+                raise outcome
+        return listed([outcome for outcome in outcomes if isinstance(outcome, str)], 4)
 
     async def _mend(self, duty: Duty, snapshot: Snapshot, *, replaces: bool) -> str:
         with ExitStack() as held:

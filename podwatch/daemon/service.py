@@ -108,8 +108,8 @@ def own_name() -> str:
 class Service:
     """Everything that runs until podwatch is told to stop.
 
-    `watchers` are attached in their order. `files` are the configuration's. `notify` tells the
-    service manager.
+    `watches` says what it looks after. `watchers` are attached in their order. `files` are the
+    configuration's. `notify` tells the service manager.
     """
 
     host: Host
@@ -121,6 +121,7 @@ class Service:
     publisher: Publisher
     page: Page
     files: list[Path]
+    watches: str = "Podman's network rules"
     notify: Callable[..., None] = notify
     heartbeat_s: float = HEARTBEAT_S
     stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -138,7 +139,7 @@ class Service:
             self.host.remember()
             if self.host.copy.complaint:
                 logging.log(Event.COMPLAINT, self.host.copy.complaint)
-            logging.log(Event.STARTED, f"podwatch {__version__} watches Podman's network rules")
+            logging.log(Event.STARTED, f"podwatch {__version__} watches {self.watches}")
             lasts["loop"] = self.loop.run()
             if self.dhcp is not None:
                 lasts["dhcp"] = self.dhcp.run()

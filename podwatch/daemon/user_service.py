@@ -72,4 +72,5 @@ def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         dry_run=dry_run,
     )
     loop = Loop(host, hints, config, publisher, pause=pause.now, dry_run=dry_run)
-    return Service(host, hints, watchers, loop, None, None, publisher, page, files)
+    watches = "the network of this user's containers"
+    return Service(host, hints, watchers, loop, None, None, publisher, page, files, watches=watches)

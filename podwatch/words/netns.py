@@ -18,7 +18,7 @@ class Netns:
     path: str = ""
     inode: int = 0
     mounted: int = 0
-    has_file: bool = True
+    has_file: bool = False
 
     @property
     def is_whole(self) -> bool:

@@ -12,6 +12,7 @@ from podwatch.adapters.paths import Paths
 from podwatch.commands import explain, once, whose
 from podwatch.commands.main import main
 from podwatch.daemon import serve
+from podwatch.report import logging
 from podwatch.words.errors import PodwatchError
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import State
@@ -50,6 +51,7 @@ class Work:
 
 def test_who_is_not_root_means_his_own(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command that looks or repairs is about the user who types it, with the same codes."""
+    monkeypatch.setattr(logging, "configure", lambda _level: None)  # it is the process' own
     document = {"state": "lost", "summary": "pasta has ended"}
     for command, place, name, answer, code in (
         ("run", serve, "serve", None, 0),

@@ -78,7 +78,7 @@ class Host:
         self.stage = RelayStage(top)
         self.rootless = Rootless(top)
         self.file = str(top / "containers/networks/rootless-netns/rootless-netns")
-        self.netns = Netns(self.file, OWN, OWN)
+        self.netns = Netns(self.file, OWN, OWN, has_file=True)
         self.tun = top / "tun"
         self.tun.touch()
         self.mounted = {self.file: OWN, "/netns/web": OWN + 1, "/netns/web1": OWN}
@@ -231,7 +231,7 @@ def test_slirp4netns_as_the_uplink_is_named_in_podmans_pid_file(host: Host) -> N
 def test_podman_4_has_its_pid_file_elsewhere(host: Host, tmp_path: Path) -> None:
     """Where its namespace's file is among those of containers."""
     host.file = str(tmp_path / "netns/rootless-netns-1f")
-    host.netns, host.mounted[host.file] = Netns(host.file, OWN, OWN), OWN
+    host.netns, host.mounted[host.file] = Netns(host.file, OWN, OWN, has_file=True), OWN
     uplink = host.stage.slirp(host.file)
     host.stage.ports()
     snapshot = host.snapshot(host.web1)

@@ -21,7 +21,7 @@ from tests.unit.relay_stage import RelayStage
 from tests.unit.waiting import until
 
 NETNS = "/run/user/1000/containers/networks/rootless-netns/rootless-netns"
-THERE = Netns(NETNS, 4026533159, 4026533159)
+THERE = Netns(NETNS, 4026533159, 4026533159, has_file=True)
 WEB = Container(
     "b" * 64,
     "web",

@@ -20,7 +20,7 @@ SNAPSHOT = Snapshot(setup=SETUP, rules=None, firewalld=None)
 
 def test_a_namespace_with_its_file_is_whole() -> None:
     """podman finds what is mounted on the file: nothing is missing."""
-    whole = replace(SNAPSHOT, netns=Netns(PATH, 7, 7))
+    whole = replace(SNAPSHOT, netns=Netns(PATH, 7, 7, has_file=True))
 
     assert list(lost_netns(SETUP, whole, ())) == []
 
@@ -28,8 +28,9 @@ def test_a_namespace_with_its_file_is_whole() -> None:
 @pytest.mark.parametrize(
     ("netns", "says", "reloadable"),
     [
-        (Netns(PATH, 7, 0), "nothing is mounted", True),
-        (Netns(PATH, 7, 8), "second network namespace", False),
+        (Netns(PATH, 7, 0, has_file=True), "nothing is mounted", True),
+        (Netns(PATH, 7, 0), "was removed", False),
+        (Netns(PATH, 7, 8, has_file=True), "second network namespace", False),
         (Netns(PATH, 0, 0), "is not to be found", False),
     ],
 )
@@ -38,7 +39,7 @@ def test_a_namespace_that_podman_loses_is_missing(
     says: str,
     reloadable: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """Each of the three is one loss for every container; only a lost file can be put back."""
+    """Each of these is one loss for every container; only a lost file can be put back."""
     (loss,) = lost_netns(SETUP, replace(SNAPSHOT, netns=netns), ())
 
     assert says in loss.what

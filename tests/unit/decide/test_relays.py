@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from podwatch.decide.blocked import START_ANEW
 from podwatch.decide.decision import Limits, Memory
 from podwatch.decide.policy import BEYOND, step
 from podwatch.decide.relays import missing_relays
 from podwatch.words.means import Method
+from podwatch.words.netns import START_ANEW
 from podwatch.words.network import (
     Container,
     ContainerState,
