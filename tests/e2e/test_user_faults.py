@@ -17,6 +17,7 @@ from tests.lab.client import HOST_V4
 from tests.lab.user_containers import standard_set
 from tests.lab.user_faults import (
     FAULTS,
+    LINKS,
     UserFault,
     kill_name_server,
     kill_port,
