@@ -245,10 +245,11 @@ def networks() -> Own:
 
 def look_after(namespace: Own | None) -> None:
     """From now on Podman's networks are in this namespace; None where they are in none now."""
-    global _networks
+    global _networks, _number
     before, _networks = _networks, namespace or _NOWHERE
     if before is not _networks:
         before.close()
+        _number += 1
 
 
 def number() -> int:
