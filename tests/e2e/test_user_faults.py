@@ -62,7 +62,7 @@ def test_what_is_lost_is_told_and_put_back(there: OfUser, fault: UserFault) -> N
             fault.strike(there.containers)
             there.until(lambda: there.status()["state"] == "lost", "told")
             assert there.containers.closed() == fault.closes
-            assert fault.named in there.user.run(["podwatch", "status"], check=False).stdout
+            assert fault.named in json.dumps(there.status(), ensure_ascii=False)
             assert there.check().code == 2
             if fault.mends:
                 fault.mends(there.containers)
