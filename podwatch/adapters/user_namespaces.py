@@ -22,7 +22,8 @@ from podwatch.words.errors import StateUnreadable
 if TYPE_CHECKING:  # a command that looks once does not load it
     from asyncio import AbstractEventLoop
 
-_MEMBERS = frozenset({"conmon", "aardvark-dns", "rootlessport", "exe"})
+_CONMON = frozenset({"conmon"})
+_MEMBERS = _CONMON | {"aardvark-dns", "rootlessport", "exe"}
 """Who else is in the namespaces, while containers run and podman's pause process has ended."""
 
 _MAX_BYTES = 4 * 1024 * 1024
@@ -31,11 +32,23 @@ _SMALL_BYTES = 4096
 
 def member(rootless: Rootless) -> int:
     """A process in the namespaces of the user's containers; 0 where there is none."""
+    return _in_namespaces(rootless, _MEMBERS)
+
+
+def keeper(rootless: Rootless) -> int:
+    """One by which podman itself finds these namespaces; 0 where it would begin by making new ones.
+
+    It knows its pause process and the conmons of containers (libpod/runtime_migrate.go, Podman 5).
+    """
+    return _in_namespaces(rootless, _CONMON)
+
+
+def _in_namespaces(rootless: Rootless, names: frozenset[str]) -> int:
     own = _link("self")
     named = _named(rootless.pause)
     if named and _is_member(named, own):
         return named
-    return next((pid for pid in _candidates() if _is_member(pid, own)), 0)
+    return next((pid for pid in _called(names) if _is_member(pid, own)), 0)
 
 
 def find(rootless: Rootless, pid: int) -> tuple[str, int]:
@@ -77,9 +90,9 @@ def _named(path: Path) -> int:
     return int(said) if said.isdecimal() and len(said) < 10 else 0
 
 
-def _candidates() -> Iterator[int]:
+def _called(names: frozenset[str]) -> Iterator[int]:
     for name in os.listdir("/proc"):
-        if name.isdecimal() and _text(f"/proc/{name}/comm").strip() in _MEMBERS:
+        if name.isdecimal() and _text(f"/proc/{name}/comm").strip() in names:
             yield int(name)
 
 
