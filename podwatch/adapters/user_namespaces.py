@@ -38,7 +38,8 @@ def member(rootless: Rootless) -> int:
 def keeper(rootless: Rootless) -> int:
     """One by which podman itself finds these namespaces; 0 where it would begin by making new ones.
 
-    It knows its pause process and the conmons of containers (libpod/runtime_migrate.go, Podman 5).
+    It knows its pause process, and the conmons of running containers (pkg/domain/infra/abi,
+    SetupRootless, Podman 4 and 5).
     """
     return _in_namespaces(rootless, _CONMON)
 
