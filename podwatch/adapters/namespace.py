@@ -109,7 +109,7 @@ class Entered(Own):
     mount: int
     net: int
     _files: dict[str, int] = field(default_factory=dict)
-    _idle: dict[int, socket.socket] = field(default_factory=dict)
+    _idle: dict[int, list[socket.socket]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.enter = self._enter
@@ -163,14 +163,18 @@ class Entered(Own):
 
     @contextmanager
     def question(self, protocol: int) -> Iterator[socket.socket]:
-        """The same one each time: to open one takes a child. Raises OSError."""
-        sock = self._idle.pop(protocol, None) or self.netlink(protocol)
+        """The same one each time, and for a question within another, a second one.
+
+        To open one takes a child. Raises OSError.
+        """
+        idle = self._idle.setdefault(protocol, [])
+        sock = idle.pop() if idle else self.netlink(protocol)
         try:
             yield sock
         except BaseException:
             sock.close()  # an answer may still come
             raise
-        self._idle[protocol] = sock
+        idle.append(sock)
 
     def read(self, path: str, limit_bytes: int) -> bytes:
         """What a file below /proc/net or /proc/sys holds inside. Raises OSError."""
@@ -208,7 +212,8 @@ class Entered(Own):
         for path in list(self._files):
             self._forget(path)
         while self._idle:
-            self._idle.popitem()[1].close()
+            for sock in self._idle.popitem()[1]:
+                sock.close()
         for descriptor in (self.user, self.mount, self.net):
             with suppress(OSError):
                 os.close(descriptor)

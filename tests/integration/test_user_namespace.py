@@ -7,6 +7,8 @@ mounts and one for the network, the latter with a file.
 
 import asyncio
 import os
+import resource
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -119,6 +121,23 @@ def test_what_is_inside_is_seen_and_changed_from_outside(directory: Path) -> Non
         assert sysctl.read([path]) == {path: "0"}
         sysctl.write(path, "1")
         assert sysctl.read([path, "net/ipv4/conf/nothing/forwarding"]) == {path: "1"}
+
+
+@in_private_network
+def test_a_question_within_another_takes_a_child_once(directory: Path) -> None:
+    """As when a route's link is asked for its name: what is asked again starts no process."""
+    with users_podman(directory) as rootless:
+        found = entered(rootless)
+
+        def ask() -> tuple[int, int]:
+            with found.question(socket.NETLINK_ROUTE) as outer:
+                with found.question(socket.NETLINK_ROUTE) as inner:
+                    return outer.fileno(), inner.fileno()
+
+        first = ask()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+        assert {*ask(), *ask()} == set(first)
+        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt == before
 
 
 @in_private_network
