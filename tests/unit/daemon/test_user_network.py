@@ -9,7 +9,7 @@ import pytest
 from podwatch.adapters import host_of_user, kernel, links, namespace
 from podwatch.daemon.user_network import AroundUser, UserNetwork, read_outside, without_netns
 from podwatch.words.errors import LinksUnreadable
-from podwatch.words.links import Links
+from podwatch.words.links import Around, Links
 from podwatch.words.netns import Netns
 from podwatch.words.outside import Outside
 from podwatch.words.snapshot import Part
@@ -90,7 +90,8 @@ def test_what_is_in_a_namespace_that_is_not_found_is_unknown() -> None:
     seen = replace(WHOLE, netns=Netns())
     found = without_netns(seen)
     assert (found.rules, found.links, found.namespaces, found.names) == (None, None, None, None)
-    assert (found.sysctls, found.drops, found.others) == ({}, (), {})
+    assert (found.sysctls, found.routed, found.drops, found.others) == ({}, {}, (), {})
+    assert found.around == Around()
     assert [one.part for one in found.unknown] == [Part.RULES, Part.LINKS]
     assert found.setup == seen.setup
 
