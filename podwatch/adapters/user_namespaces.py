@@ -25,27 +25,27 @@ if TYPE_CHECKING:  # a command that looks once does not load it
 _MEMBERS = frozenset({"conmon", "aardvark-dns", "rootlessport", "exe"})
 """Who else is in the namespaces, while containers run and podman's pause process has ended."""
 
+_PROC = Path("/proc")
 _MAX_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 4096
 
 
-def member(rootless: Rootless) -> int:
+def member(rootless: Rootless, *, proc: Path = _PROC) -> int:
     """A process in the namespaces of the user's containers; 0 where there is none."""
-    own = _link("self")
     named = _named(rootless.pause)
-    if named and _is_member(named, own):
+    if named and _is_member(proc, named):
         return named
-    return next((pid for pid in _candidates() if _is_member(pid, own)), 0)
+    return next((pid for pid in _candidates(proc) if _is_member(proc, pid)), 0)
 
 
-def find(rootless: Rootless, pid: int) -> tuple[str, int]:
+def find(rootless: Rootless, pid: int, *, proc: Path = _PROC) -> tuple[str, int]:
     """The file that podman finds the network namespace by, and the number of what is mounted there.
 
     ("", 0) where there is no such file, 0 where nothing is mounted on it. Raises OSError where the
     process has ended.
     """
-    text = read_proc(f"/proc/{pid}/mountinfo", limit_bytes=_MAX_BYTES).decode("utf-8", "replace")
-    mounted = parse_namespaces(text)
+    data = read_proc(proc / f"{pid}/mountinfo", limit_bytes=_MAX_BYTES)
+    mounted = parse_namespaces(data.decode("utf-8", "replace"))
     for pattern in rootless.netns:
         wanted = str(rootless.directory / pattern)
         for path, inode in mounted.items():
@@ -57,15 +57,15 @@ def find(rootless: Rootless, pid: int) -> tuple[str, int]:
     return "", 0
 
 
-def way_in(aardvark: Path) -> str:
+def way_in(aardvark: Path, *, proc: Path = _PROC) -> str:
     """Another way into the network namespace: of aardvark-dns, whose pid is in this file.
 
     It is the only process in it. "" where it does not run.
     """
     pid = _named(aardvark)
-    if not pid or _text(f"/proc/{pid}/comm").strip() != "aardvark-dns":
+    if not pid or _text(proc / f"{pid}/comm").strip() != "aardvark-dns":
         return ""
-    return f"/proc/{pid}/ns/net" if _is_member(pid, _link("self")) else ""
+    return str(proc / f"{pid}/ns/net") if _is_member(proc, pid) else ""
 
 
 def _named(path: Path) -> int:
@@ -77,29 +77,29 @@ def _named(path: Path) -> int:
     return int(said) if said.isdecimal() and len(said) < 10 else 0
 
 
-def _candidates() -> Iterator[int]:
-    for name in os.listdir("/proc"):
-        if name.isdecimal() and _text(f"/proc/{name}/comm").strip() in _MEMBERS:
+def _candidates(proc: Path) -> Iterator[int]:
+    for name in os.listdir(proc):
+        if name.isdecimal() and _text(proc / name / "comm").strip() in _MEMBERS:
             yield int(name)
 
 
-def _is_member(pid: int, own: str) -> bool:
+def _is_member(proc: Path, pid: int) -> bool:
     """Whether a process is this user's, of this host, and in another user namespace."""
-    status = _text(f"/proc/{pid}/status")
+    status = _text(proc / f"{pid}/status")
     if parse_uid(status) != os.geteuid() or not is_of_this_host(status):
         return False
-    theirs = _link(str(pid))
-    return bool(theirs) and theirs != own
+    theirs = _link(proc / f"{pid}/ns/user")
+    return bool(theirs) and theirs != _link(proc / "self/ns/user")
 
 
-def _link(pid: str) -> str:
+def _link(path: Path) -> str:
     try:
-        return os.readlink(f"/proc/{pid}/ns/user")
+        return os.readlink(path)
     except OSError:
         return ""
 
 
-def _text(path: str) -> str:
+def _text(path: Path) -> str:
     try:
         return read_proc(path, limit_bytes=_SMALL_BYTES).decode("utf-8", "replace")
     except OSError:
