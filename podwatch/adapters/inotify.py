@@ -6,6 +6,7 @@ calls are made through libc: no binding is packaged in all the distributions pod
 """
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ _APPEARS = _MOVED_TO | _CREATE
 _EVENT = struct.Struct("iIII")  # struct inotify_event: wd, mask, cookie, len
 _READ_BYTES = 64 * 1024
 _MAX_TRIES = 3
+_MORE = "as root: sysctl -w fs.inotify.max_user_instances=512"
 
 
 class DirectoryWatch:
@@ -61,7 +63,8 @@ class DirectoryWatch:
         try:
             self.open()
         except OSError as exc:
-            raise Unreadable(f"{self._lacking}: {exc.strerror}") from exc
+            hint = _MORE if exc.errno == errno.EMFILE else ""
+            raise Unreadable(f"{self._lacking}: {exc.strerror}", hint=hint) from exc
         self._loop = loop
         loop.add_reader(self._fd, self.read)
 

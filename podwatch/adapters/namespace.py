@@ -235,6 +235,7 @@ class Entered(Own):
 
 _OWN, _NOWHERE = Own(), Nowhere()
 _networks: Own = _OWN
+_number = 0
 
 
 def networks() -> Own:
@@ -244,10 +245,19 @@ def networks() -> Own:
 
 def look_after(namespace: Own | None) -> None:
     """From now on Podman's networks are in this namespace; None where they are in none now."""
-    global _networks
+    global _networks, _number
     before, _networks = _networks, namespace or _NOWHERE
     if before is not _networks:
         before.close()
+        _number += 1
+
+
+def number() -> int:
+    """Which namespace it is: another number for each that was looked after.
+
+    What was learnt of one says nothing of the next, though links and rules have the same numbers.
+    """
+    return _number
 
 
 def is_there() -> bool:

@@ -15,6 +15,9 @@ from podwatch.words.errors import StateUnreadable
 RUN = Path("/run/podwatch")
 """The run directory of podwatch.service, to which podwatch's other units write."""
 
+STORAGE_CONF = (Path("/etc/containers/storage.conf"), Path("/usr/share/containers/storage.conf"))
+"""Those of the system, of which podman reads the first that is there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rootless:
@@ -106,9 +109,12 @@ class Paths:
     """What a user's Podman has beside; None for root's."""
 
     @classmethod
-    def of_user(cls, environment: Mapping[str, str] = os.environ) -> "Paths":
+    def of_user(
+        cls, environment: Mapping[str, str] = os.environ, storage: Path | None = None
+    ) -> "Paths":
         """A user's host, as the XDG base directory specification and podman place it.
 
+        `storage` is podman's where that is not in its default place.
         PODWATCH_RUN_DIR and PODWATCH_STATE_DIR move what is podwatch's own. Raises StateUnreadable
         without XDG_RUNTIME_DIR.
         """
@@ -123,7 +129,7 @@ class Paths:
             return Path(environment.get(name) or home / default)
 
         configured, kept = base("XDG_CONFIG_HOME", ".config"), base("XDG_DATA_HOME", ".local/share")
-        own, storage = cls.of(environment), kept / "containers/storage"
+        own, storage = cls.of(environment), storage or kept / "containers/storage"
         networks = runtime / "containers/networks"
         return replace(
             own,

@@ -47,7 +47,7 @@ class Units(Protocol):
 class Podman:
     """The podman of a host. `systemd` is None where podman is to be run as a child.
 
-    `member` gives a process in a user's namespaces, 0 where there is none.
+    `keeper` gives a process by which podman finds a user's namespaces, 0 where there is none.
     The units write to podwatch's own run directory: where `paths` has another one, podman is asked
     by children, too.
     """
@@ -56,9 +56,9 @@ class Podman:
         self,
         paths: Paths,
         systemd: Units | None,
-        member: Callable[[Rootless], int] = lambda _: 1,
+        keeper: Callable[[Rootless], int] = lambda _: 1,
     ) -> None:
-        self._member = member
+        self._keeper = keeper
         self._paths = paths
         self._rootless = paths.rootless
         self._systemd = systemd
@@ -139,7 +139,7 @@ class Podman:
 
     def _is_idle(self) -> bool:
         """Whether a user has no container at all: podman would begin by making its namespaces."""
-        return self._rootless is not None and not self._member(self._rootless)
+        return self._rootless is not None and not self._keeper(self._rootless)
 
     def runtime_stamp(self) -> object:
         """What changes whenever a container starts or ends, on whatever network it is."""

@@ -22,7 +22,8 @@ from podwatch.words.errors import StateUnreadable
 if TYPE_CHECKING:  # a command that looks once does not load it
     from asyncio import AbstractEventLoop
 
-_MEMBERS = frozenset({"conmon", "aardvark-dns", "rootlessport", "exe"})
+_CONMON = frozenset({"conmon"})
+_MEMBERS = _CONMON | {"aardvark-dns", "rootlessport", "exe"}
 """Who else is in the namespaces, while containers run and podman's pause process has ended."""
 
 _PROC = Path("/proc")
@@ -32,10 +33,23 @@ _SMALL_BYTES = 4096
 
 def member(rootless: Rootless, *, proc: Path = _PROC) -> int:
     """A process in the namespaces of the user's containers; 0 where there is none."""
+    return _in_namespaces(rootless, _MEMBERS, proc)
+
+
+def keeper(rootless: Rootless, *, proc: Path = _PROC) -> int:
+    """One by which podman itself finds these namespaces; 0 where it would begin by making new ones.
+
+    It knows its pause process, and the conmons of running containers (pkg/domain/infra/abi,
+    SetupRootless, Podman 4 and 5).
+    """
+    return _in_namespaces(rootless, _CONMON, proc)
+
+
+def _in_namespaces(rootless: Rootless, names: frozenset[str], proc: Path) -> int:
     named = _named(rootless.pause)
     if named and _is_member(proc, named):
         return named
-    return next((pid for pid in _candidates(proc) if _is_member(proc, pid)), 0)
+    return next((pid for pid in _called(names, proc) if _is_member(proc, pid)), 0)
 
 
 def find(rootless: Rootless, pid: int, *, proc: Path = _PROC) -> tuple[str, int]:
@@ -77,9 +91,9 @@ def _named(path: Path) -> int:
     return int(said) if said.isdecimal() and len(said) < 10 else 0
 
 
-def _candidates(proc: Path) -> Iterator[int]:
+def _called(names: frozenset[str], proc: Path) -> Iterator[int]:
     for name in os.listdir(proc):
-        if name.isdecimal() and _text(proc / name / "comm").strip() in _MEMBERS:
+        if name.isdecimal() and _text(proc / name / "comm").strip() in names:
             yield int(name)
 
 

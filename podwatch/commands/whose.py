@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from podwatch.adapters.paths import Paths
+from podwatch.adapters.storage import graph_root
 from podwatch.words.errors import PodwatchError
 
 HOST = "host"
@@ -27,7 +28,7 @@ def chosen_paths(whose: str | None) -> Paths:
     if whose == HOST:
         return Paths.of()
     _find_runtime_directory()
-    return Paths.of_user()
+    return Paths.of_user(storage=graph_root())
 
 
 def _find_runtime_directory() -> None:

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
+from podwatch.adapters import namespace
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.libnftables import Nftables
-from podwatch.adapters.netlink import chain_exists
+from podwatch.adapters.netlink import chain_exists, generation
 from podwatch.adapters.systemd import Systemd
 from podwatch.drivers import forwarding
 from podwatch.drivers.forwarding import parse_chains
@@ -112,6 +113,31 @@ async def drops_of_others(
         for chain in found
         if forwarding.is_of_others(chain, own, hooks) and forwarding.drops(chain)
     )
+
+
+class DropsListing:
+    """The chains of others that drop, listed again only after a transaction of anybody's.
+
+    `nft` is None where nobody is to be asked. `generated` is the ruleset's generation.
+    """
+
+    def __init__(self, nft: Nftables | None, generated: Callable[[], int] = generation) -> None:
+        self._nft = nft
+        self._generated = generated
+        self._listed: tuple[object, tuple[BaseChain, ...]] = (None, ())
+
+    async def of(self, own: frozenset[str]) -> tuple[BaseChain, ...]:
+        """Those in tables that are not `own`; none where they cannot be listed."""
+        if self._nft is None:
+            return ()
+        try:
+            stamp = (namespace.number(), self._generated(), own)
+            if stamp != self._listed[0]:
+                self._listed = (None, ())
+                self._listed = (stamp, await drops_of_others(self._nft, own))
+        except Unreadable:
+            self._listed = (None, ())
+        return self._listed[1]
 
 
 def is_there(chain: BaseChain) -> bool:

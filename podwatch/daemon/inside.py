@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
 from typing import NamedTuple
 
-from podwatch.adapters import links
+from podwatch.adapters import links, namespace
 from podwatch.words.errors import LinksUnreadable
 from podwatch.words.links import Inner, Links, Namespaces
 from podwatch.words.network import Address
@@ -118,7 +118,7 @@ class Inside:
 
         `key` changes whenever a container may have come or gone.
         """
-        now = self._clock()
+        now, key = self._clock(), (namespace.number(), key)
         known, at, answer = self._counted
         if known != key or answer is None or now > at + _AGAIN_S:
             answer = self._count()
@@ -148,6 +148,6 @@ def _ports(links: Links) -> dict[int, frozenset[object]]:
     found: dict[int, frozenset[object]] = {}
     for link in links.by_name.values():
         if link.netns_id is not None and link.netns_id >= 0:
-            port = (link.index, link.is_up, link.has_carrier, link.master)
+            port = (namespace.number(), link.index, link.is_up, link.has_carrier, link.master)
             found[link.netns_id] = found.get(link.netns_id, frozenset()) | {port}
     return found

@@ -12,7 +12,7 @@ from podwatch.adapters.podman import Podman
 from podwatch.adapters.podman_lock import NetworkLock
 from podwatch.adapters.podman_networks import PodmanNetworks
 from podwatch.adapters.systemd import Systemd
-from podwatch.adapters.user_namespaces import member
+from podwatch.adapters.user_namespaces import keeper
 from podwatch.daemon.user_names import UserNameServerStart
 
 
@@ -31,7 +31,7 @@ class Installed:
         """The Podman whose files are at `paths`; `systemd` starts the units that ask it."""
         return cls(
             paths,
-            Podman(paths, systemd, member),
+            Podman(paths, systemd, keeper),
             NetworkLock(paths.locks),
             PodmanNetworks(paths),
             NameServerStart(paths, systemd)

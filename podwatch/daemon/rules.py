@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from podwatch.adapters import iptables as iptables_tool
+from podwatch.adapters import namespace
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import chain_exists, generation, table_exists
 from podwatch.drivers import cni, iptables, iptables_save, nft_script, nftables
@@ -81,20 +82,23 @@ class NftablesRules:
         self.nft = nft
         self.writers = nft.writers
         self._generated = generated
-        self._known: tuple[int, Ruleset] | None = None
+        self._known: tuple[tuple[int, int], Ruleset] | None = None
         self._seen: frozenset[str] = frozenset()
 
     async def read(self) -> Ruleset:
         """The table as it is, with what an earlier one told of who filled it."""
-        before = self._generated()
+        before = self._stamp()
         if self._known is not None and self._known[0] == before:
             found = self._known[1]
         else:
             listing = await self.nft.list_table(nftables.FAMILY, nftables.TABLE)
             found = nftables.parse_listing(listing)
-            self._known = (before, found) if self._generated() == before else None
+            self._known = (before, found) if self._stamp() == before else None
         self._seen |= nftables.traits(found)
         return replace(found, traits=self._seen | found.traits)
+
+    def _stamp(self) -> tuple[int, int]:
+        return namespace.number(), self._generated()
 
     async def elsewhere(self, setup: Setup) -> Ruleset | None:
         """Nowhere: nftables has no second program."""

@@ -108,8 +108,8 @@ def own_name() -> str:
 class Service:
     """Everything that runs until podwatch is told to stop.
 
-    `watches` says what it looks after. `watchers` are attached in their order. `files` are the configuration's. `notify` tells the
-    service manager.
+    `watches` says what it looks after. `watchers` are attached in their order. `files` are the
+    configuration's. `notify` tells the service manager.
     """
 
     host: Host

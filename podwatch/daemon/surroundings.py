@@ -13,9 +13,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from podwatch.adapters import kernel, namespace
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.link_keepers import keeps
+from podwatch.adapters.netlink import generation
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.asking import Asking
-from podwatch.daemon.firewalls import KEEPERS, OTHERS_EVERY_S, Neighbours, drops_of_others, is_there
+from podwatch.daemon.firewalls import (
+    KEEPERS,
+    OTHERS_EVERY_S,
+    DropsListing,
+    Neighbours,
+    is_there,
+)
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.routes import MAX_NETWORKS, routed
 from podwatch.daemon.rules import Rules
@@ -35,8 +42,8 @@ class Surroundings:
 
     `rules` are those of every driver podwatch knows; `nft` and `systemd` are None where nobody is
     to be asked. The rules of others are looked at again `every_s` seconds after the last look at
-    them. `heard_late` is called when systemd answers what no look waited for, and says otherwise
-    than before. `clock` counts seconds.
+    them, if `generated`, the ruleset's generation, is another. `heard_late` is called when systemd
+    answers what no look waited for, and says otherwise than before. `clock` counts seconds.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class Surroundings:
         every_s: float = OTHERS_EVERY_S,
         heard_late: Callable[[], None] = lambda: None,
         still_there: Callable[[BaseChain], bool] = is_there,
+        generated: Callable[[], int] = generation,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.due_at: float | None = None
@@ -59,7 +67,7 @@ class Surroundings:
         """Chains of others that drop, where they are looked at."""
         self._installed = installed
         self._rules = rules
-        self._nft = nft
+        self._listing = DropsListing(nft, generated)
         self._neighbours = Neighbours(systemd)
         self._asking: Asking[tuple[str, ...]] = Asking(heard_late)
         self._active: tuple[str, ...] = ()
@@ -117,11 +125,7 @@ class Surroundings:
         if is_due or setup.driver != self._looked_for:
             is_due = True
             self._looked_at, self._looked_for, self.due_at = now, setup.driver, None
-            try:
-                own = about(setup.driver).tables
-                self.drops = () if self._nft is None else await drops_of_others(self._nft, own)
-            except Unreadable:
-                self.drops = ()
+            self.drops = await self._listing.of(about(setup.driver).tables)
         else:
             self.drops = tuple(chain for chain in self.drops if self._still_there(chain))
             if self.due_at is not None:

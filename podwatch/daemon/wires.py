@@ -7,7 +7,7 @@ To list them takes 3 ms at 100 containers, so that is not done for nothing.
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from podwatch.adapters import links
+from podwatch.adapters import links, namespace
 from podwatch.words.errors import LinksUnreadable
 from podwatch.words.links import Link, Links
 from podwatch.words.network import Setup
@@ -38,6 +38,7 @@ class Wires:
         """The index of each link but containers', when it was last seen under its name."""
         self._read = read
         self._known: tuple[int, Links] | None = None
+        self._of = namespace.number()
 
     def changes(self) -> int | None:
         """How many changes of links there were by now; None where nobody listens."""
@@ -53,6 +54,8 @@ class Wires:
 
     def read(self, unknown: list[Unknown]) -> Links | None:
         """All links; None, and why in `unknown`, where the kernel does not tell."""
+        if self._of != namespace.number():
+            self._of, self._known, self.indexes = namespace.number(), None, {}
         changes = self.changes()
         if self._known is not None and changes is not None and self._known[0] == changes:
             return self._known[1]

@@ -10,7 +10,7 @@ connection that it is there to keep.
 
 What is lost with each mode of the guard, and without podwatch, comes last, once for each fault, and
 goes into dist/guard.json and dist/guard.md. With `--guard` that is all, five times, on two suites,
-at 10 and 100 containers.
+at 10 and 100 containers. With `--user` a user's podwatch is measured, and nothing else.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.bench import below, guard_run, idle, outages, report, seeing
+from tests.bench import below, guard_run, idle, outages, report, seeing, user
 from tests.bench.machine import described
 from tests.lab.host import Host
 from tests.lab.rootfs import build
@@ -41,6 +41,9 @@ def main() -> int:
     asked = _arguments()
     DIST.mkdir(exist_ok=True)
     date = datetime.now(UTC).date().isoformat()
+    if asked.user:
+        user.run(DIST, asked.suite, asked.repeat, date)
+        return 0
     if asked.guard:
         return 0 if _keeps(asked, guard_run.WHOLE, date) else 1
     found: dict[str, Any] = {"date": date, "outages": []}
@@ -137,6 +140,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--guard", action="store_true", help="the guard, and nothing else: two hours"
     )
+    parser.add_argument("--user", action="store_true", help="a user's podwatch, and nothing else")
     parser.add_argument("--guard-suites", type=lambda text: tuple(text.split(",")))
     parser.add_argument("--guard-containers", type=lambda text: tuple(_numbers(text)))
     parser.add_argument(

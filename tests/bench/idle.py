@@ -49,11 +49,11 @@ def usage(host: Host, status: str = STATUS) -> Usage:
     return Usage(cpu, sum(wakeups), rss, pss, children, int(times[8]))
 
 
-def idle(host: Host, seconds: float) -> dict[str, float]:
-    """The running daemon on a quiet host, observed for so long."""
-    before = usage(host)
+def idle(host: Host, seconds: float, status: str = STATUS) -> dict[str, float]:
+    """The running daemon on a quiet host, observed for so long; `status` is where it writes."""
+    before = usage(host, status)
     time.sleep(seconds)  # the length of the observation
-    after = usage(host)
+    after = usage(host, status)
     return {
         "seconds": seconds,
         "cpu_ms": round((after.cpu_s - before.cpu_s) * 1000),

@@ -11,6 +11,9 @@ from tests.lab.inside import Inside
 from tests.lab.user import User
 from tests.lab.user_containers import UserContainers, standard_set
 
+_AT_ONCE = {"/etc/systemd/logind.conf.d/lab.conf": "[Login]\nUserStopDelaySec=0\n"}
+"""The runtime directory of who has gone is removed at once, not after ten seconds."""
+
 
 @dataclass
 class OfUser(Told):
@@ -60,9 +63,9 @@ class OfUser(Told):
 
 
 @contextmanager
-def booted(suite: str, *, firewalld: bool = False) -> Iterator[Host]:
-    """Boot a host of this suite with the package installed."""
-    with Host(suite, firewalld=firewalld) as host:
+def booted(suite: str) -> Iterator[Host]:
+    """Boot a host of this suite with the package installed; firewalld closes no port yet."""
+    with Host(suite, firewalld=False, files=_AT_ONCE) as host:
         host.install(built_package())
         yield host
 

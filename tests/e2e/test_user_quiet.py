@@ -161,7 +161,7 @@ def test_the_end_of_a_session_ends_everything(there: OfUser) -> None:
     for user in users:
         assert until(partial(_has_gone, user), 20), user.processes()
     told = there.host.journal(since_cursor=cursor)
-    assert "podwatch.service: Failed" not in told, told
+    assert "podwatch.service: Failed with result" not in told, told
     assert "podwatch.service: State 'stop-sigterm' timed out" not in told, told
 
 

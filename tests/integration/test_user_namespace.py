@@ -21,7 +21,9 @@ from podwatch.adapters.links import Orders
 from podwatch.adapters.netlink import Change, NftablesWatch, generation, table_exists
 from podwatch.adapters.paths import Rootless
 from podwatch.adapters.user_namespaces import MemberWatch, find, member
+from podwatch.daemon.rules import NftablesRules
 from podwatch.words.errors import RestoreFailed
+from podwatch.words.rules import Ruleset
 from tests.integration.namespace import in_private_network
 
 pytestmark = pytest.mark.integration
@@ -45,7 +47,7 @@ exec sleep 1000
 @contextmanager
 def users_podman(directory: Path) -> Iterator[Rootless]:
     """A user's namespaces below this runtime directory, as that user sees them from outside."""
-    directory.mkdir()
+    directory.mkdir(parents=True)
     os.chown(directory, NOBODY, NOBODY)
     process = subprocess.Popen(
         [
@@ -196,3 +198,23 @@ def test_a_process_that_is_in_no_namespace_is_no_member(directory: Path) -> None
 
 def _is_open(descriptor: str) -> bool:
     return os.path.lexists(f"/proc/self/fd/{descriptor}")
+
+
+@in_private_network
+def test_a_rule_that_is_listed_is_of_the_namespace_it_is_in(directory: Path) -> None:
+    """Two namespaces with the same number of transactions are not taken for one another."""
+    rules = NftablesRules(NftProgram())
+
+    def read() -> Ruleset:
+        return asyncio.run(rules.read())
+
+    with users_podman(directory / "one") as first:
+        entered(first)
+        asyncio.run(NftProgram().apply("add table inet netavark\n"))
+        number = generation()
+        assert read().present
+    with users_podman(directory / "two") as second:
+        entered(second)
+        asyncio.run(NftProgram().apply("add table inet another\n"))
+        assert generation() == number
+        assert not read().present

@@ -21,7 +21,7 @@ from tests.lab.user import Process, User
 
 ANSWER_S = 1.5
 """How long an answer may take."""
-NO_ANSWER_S = 0.5
+NO_ANSWER_S = 0.3
 """So long nothing is heard where nothing may be: an answer from the same host takes no time."""
 _AT_ONCE = 24
 Answer = TypeVar("Answer")

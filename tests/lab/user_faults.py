@@ -34,6 +34,8 @@ class UserFault:
     named: str
     closes: frozenset[str]
     on_bookworm: "UserFault | None" = None
+    mends: Callable[[UserContainers], object] | None = None
+    """What a person does about it, where podwatch only tells of it."""
 
     def __str__(self) -> str:
         return self.name
@@ -94,11 +96,6 @@ def _on_bridge(line: str) -> Callable[[UserContainers], None]:
         inside(there, line.format(bridge or "podman1").split())
 
     return strike
-
-
-def _no_route(closes: frozenset[str], older: UserFault | None = None) -> UserFault:
-    strike = _inside("ip route del default")
-    return UserFault("no default route inside", strike, "no default route", closes, older)
 
 
 def _iptables(name: str, named: str, closes: frozenset[str], *lines: str) -> UserFault:
@@ -199,11 +196,23 @@ LINKS = (
     ),
     UserFault(
         "bridge without address",
-        _on_bridge("ip address flush dev {}"),
+        _on_bridge("ip address del 10.89.0.1/24 dev {}"),
         "network n1: its bridge podman1 lacks the address 10.89.0.1/24",
         _OF_BRIDGE | _HAIRPIN | _INTERNAL,
     ),
-    _no_route(_OUT | _INTERNAL, _no_route(_OUT | _INTERNAL | _BY_HOST)),
+    UserFault(
+        "no default route inside",
+        _inside("ip route del default"),
+        "has no default route",
+        _OUT | _INTERNAL,
+        UserFault(  # what slirp4netns has set up was lost by nobody's fault but a person's
+            "no default route inside",
+            _inside("ip route del default"),
+            "has no default route",
+            _OUT | _INTERNAL | _BY_HOST,
+            mends=_inside("ip route add default via 10.0.2.2"),
+        ),
+    ),
 )
 """Links, addresses and routes there, and the namespace itself."""
 

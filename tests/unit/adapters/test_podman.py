@@ -273,10 +273,10 @@ class FakeUser:
             runtimes=(answers / "crun",),
             rootless=self.rootless,
         )
-        self.podman = Podman(self.paths, None, self.member)
+        self.podman = Podman(self.paths, None, self.keeper)
 
-    def member(self, rootless: Rootless) -> int:
-        """A process in them."""
+    def keeper(self, rootless: Rootless) -> int:
+        """A process by which podman finds them."""
         assert rootless == self.rootless
         return self.pid
 

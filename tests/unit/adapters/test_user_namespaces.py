@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from podwatch.adapters.paths import Rootless
-from podwatch.adapters.user_namespaces import MemberWatch, find, member, way_in
+from podwatch.adapters.user_namespaces import MemberWatch, find, keeper, member, way_in
 from tests.unit.waiting import until
 
 HOSTS, USERS = "user:[4026531837]", "user:[4026532001]"
@@ -57,6 +57,10 @@ class Proc:
         """Who is in the namespaces."""
         return member(self.rootless, proc=self.proc)
 
+    def keeper(self) -> int:
+        """By whom podman finds them."""
+        return keeper(self.rootless, proc=self.proc)
+
     def find(self, pid: int) -> tuple[str, int]:
         """The network namespace's file, and its number."""
         return find(self.rootless, pid, proc=self.proc)
@@ -90,13 +94,26 @@ def test_without_it_whoever_podman_started_is(host: Proc, name: str) -> None:
     assert host.member() == 40
 
 
+def test_podman_itself_finds_them_by_fewer(host: Proc) -> None:
+    """Its pause process and conmon: beside any other one it would make new namespaces."""
+    for pid, name in enumerate(("aardvark-dns", "rootlessport", "exe"), 40):
+        host.add(pid, name)
+    assert host.member()
+    assert host.keeper() == 0
+    host.add(50, "conmon")
+    assert host.keeper() == 50
+    host.add(51, "podman pause")
+    host.name(host.rootless.pause, "51")
+    assert host.keeper() == 51
+
+
 def test_nobody_is_a_member_who_is_not_podmans(host: Proc) -> None:
     """Another user's, one of the host's own namespace, one in a container, any other program."""
     host.add(50, "conmon", uid=os.geteuid() + 1)
     host.add(51, "conmon", namespace=HOSTS)
     host.add(52, "conmon", inner="\t1")
     host.add(53, "bwrap")
-    assert host.member() == 0
+    assert (host.member(), host.keeper()) == (0, 0)
 
 
 @pytest.mark.parametrize("pid", ["50", "51", "52", "60", "", "x", "-1", "4294967296000"])

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from podwatch.daemon import firewalls
-from podwatch.daemon.firewalls import Neighbours, interferes
-from podwatch.words.errors import BusUnavailable
+from podwatch.daemon.firewalls import DropsListing, Neighbours, interferes
+from podwatch.words.errors import BusUnavailable, RulesUnreadable
 from podwatch.words.links import NETWORKD
 
 
@@ -136,3 +136,38 @@ def test_a_silent_systemd_is_asked_for_all_again_at_once() -> None:
     assert asyncio.run(neighbours.active()) == ()
     systemd.active = ["docker.service"]
     assert asyncio.run(neighbours.active()) == ("docker.service",)
+
+
+def test_the_chains_of_others_are_listed_again_only_after_a_transaction() -> None:
+    """While the ruleset's generation is the same, so are they; a failure is no answer."""
+    asked: list[str] = []
+
+    class Lists:
+        """nft, which has no chain of anybody's, or fails."""
+
+        fails = False
+
+        async def list_chains(self) -> str:
+            """Every chain."""
+            asked.append("list chains")
+            if self.fails:
+                raise RulesUnreadable("no answer")
+            return ""
+
+    nft: Any = Lists()
+    numbers = [1]
+    listing = DropsListing(nft, lambda: numbers[-1])
+
+    async def body() -> None:
+        assert await listing.of(frozenset()) == ()
+        assert await listing.of(frozenset()) == ()
+        assert len(asked) == 1
+        assert await listing.of(frozenset({"inet netavark"})) == ()
+        assert len(asked) == 2
+        numbers.append(2)
+        nft.fails = True
+        assert await listing.of(frozenset({"inet netavark"})) == ()
+        assert await listing.of(frozenset({"inet netavark"})) == ()
+        assert len(asked) == 4
+
+    asyncio.run(body())

@@ -137,7 +137,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
     """One who has no container, and no podman that could be asked."""
     with one_user(tmp_path, monkeypatch) as made:
         made.pid = 0
-        monkeypatch.setattr(installed, "member", made.member)
+        monkeypatch.setattr(installed, "keeper", made.member)
         monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
         yield made
 

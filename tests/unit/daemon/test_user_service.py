@@ -123,7 +123,7 @@ def test_what_becomes_of_the_namespace_is_a_hint(user: User) -> None:
 
 def test_a_look_has_the_users_namespace(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is at that moment."""
-    monkeypatch.setattr(installed, "member", user.member)
+    monkeypatch.setattr(installed, "keeper", user.member)
     made = service(user)
     try:
         assert asyncio.run(made.host.looker.look()).netns == Netns()

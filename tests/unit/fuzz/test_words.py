@@ -22,6 +22,7 @@ from podwatch.formats.kept_sources import read_kept
 from podwatch.formats.network_files import cni_file, netavark_file
 from podwatch.formats.proc_files import user_name
 from podwatch.formats.proc_net import default_routes
+from podwatch.formats.storage_conf import named_graph_root
 from podwatch.report import history
 from podwatch.report.metrics import Tally, exposition
 from podwatch.report.status import SHAPE, fit
@@ -142,6 +143,7 @@ def _shut_out(text: str) -> object:
         reload_policy,
         _shut_out,
         lambda text: user_name(text, 0),
+        lambda text: named_graph_root(text, of_system=False, variables={}),
         _route,
     ],
 )

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""containers-storage.conf(5): where a user's Podman keeps its images and networks. Pure."""
+
+import string
+import tomllib
+from collections.abc import Mapping
+
+from podwatch.words.errors import StateUnreadable
+
+
+def named_graph_root(text: str, *, of_system: bool, variables: Mapping[str, str]) -> str:
+    """The directory that one file names for a user; "" where it names none.
+
+    The system's own file names it for all users, with $HOME, $USER and $UID among the `variables`
+    (containers/storage types/options.go, rootless_storage_path), the user's for that one. Raises
+    StateUnreadable for what is not TOML.
+    """
+    try:
+        given = tomllib.loads(text).get("storage")
+    except (ValueError, RecursionError) as exc:  # ValueError: or a number of 5000 digits
+        raise StateUnreadable(f"not TOML: {exc}") from exc
+    key = "rootless_storage_path" if of_system else "graphroot"
+    found = given.get(key) if isinstance(given, dict) else None
+    if not isinstance(found, str) or not found.isprintable():
+        return ""
+    return string.Template(found).safe_substitute(variables)
