@@ -173,8 +173,8 @@ class NftProgram(Nftables):
         state: bool = False,
         commits: bool = False,
     ) -> tuple[int, str, str]:
-        if not namespace.is_there() and not commits:
-            return 0, "", ""
+        if not namespace.is_there():  # nor is a script committed where podwatch is itself
+            return int(commits), "", "the networks' namespace is not there"
         argv = ["nft"]
         argv += ["--handle"] if handles else []
         argv += [] if state else ["--stateless"]

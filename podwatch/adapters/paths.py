@@ -15,6 +15,9 @@ from podwatch.words.errors import StateUnreadable
 RUN = Path("/run/podwatch")
 """The run directory of podwatch.service, to which podwatch's other units write."""
 
+STORAGE_CONF = (Path("/etc/containers/storage.conf"), Path("/usr/share/containers/storage.conf"))
+"""Those of the system, of which podman reads the first that is there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rootless:

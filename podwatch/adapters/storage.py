@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from podwatch.adapters.files import read_whole
+from podwatch.adapters.paths import STORAGE_CONF
 from podwatch.formats.storage_conf import named_graph_root
 from podwatch.words.errors import StateUnreadable
 
 MAX_BYTES = 1 << 20
-OF_SYSTEM = (Path("/etc/containers/storage.conf"), Path("/usr/share/containers/storage.conf"))
+OF_SYSTEM = STORAGE_CONF
 
 
 def graph_root(environment: Mapping[str, str] = os.environ) -> Path | None:

@@ -26,40 +26,40 @@ _CONMON = frozenset({"conmon"})
 _MEMBERS = _CONMON | {"aardvark-dns", "rootlessport", "exe"}
 """Who else is in the namespaces, while containers run and podman's pause process has ended."""
 
+_PROC = Path("/proc")
 _MAX_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 4096
 
 
-def member(rootless: Rootless) -> int:
+def member(rootless: Rootless, *, proc: Path = _PROC) -> int:
     """A process in the namespaces of the user's containers; 0 where there is none."""
-    return _in_namespaces(rootless, _MEMBERS)
+    return _in_namespaces(rootless, _MEMBERS, proc)
 
 
-def keeper(rootless: Rootless) -> int:
+def keeper(rootless: Rootless, *, proc: Path = _PROC) -> int:
     """One by which podman itself finds these namespaces; 0 where it would begin by making new ones.
 
     It knows its pause process, and the conmons of running containers (pkg/domain/infra/abi,
     SetupRootless, Podman 4 and 5).
     """
-    return _in_namespaces(rootless, _CONMON)
+    return _in_namespaces(rootless, _CONMON, proc)
 
 
-def _in_namespaces(rootless: Rootless, names: frozenset[str]) -> int:
-    own = _link("self")
+def _in_namespaces(rootless: Rootless, names: frozenset[str], proc: Path) -> int:
     named = _named(rootless.pause)
-    if named and _is_member(named, own):
+    if named and _is_member(proc, named):
         return named
-    return next((pid for pid in _called(names) if _is_member(pid, own)), 0)
+    return next((pid for pid in _called(names, proc) if _is_member(proc, pid)), 0)
 
 
-def find(rootless: Rootless, pid: int) -> tuple[str, int]:
+def find(rootless: Rootless, pid: int, *, proc: Path = _PROC) -> tuple[str, int]:
     """The file that podman finds the network namespace by, and the number of what is mounted there.
 
     ("", 0) where there is no such file, 0 where nothing is mounted on it. Raises OSError where the
     process has ended.
     """
-    text = read_proc(f"/proc/{pid}/mountinfo", limit_bytes=_MAX_BYTES).decode("utf-8", "replace")
-    mounted = parse_namespaces(text)
+    data = read_proc(proc / f"{pid}/mountinfo", limit_bytes=_MAX_BYTES)
+    mounted = parse_namespaces(data.decode("utf-8", "replace"))
     for pattern in rootless.netns:
         wanted = str(rootless.directory / pattern)
         for path, inode in mounted.items():
@@ -71,15 +71,15 @@ def find(rootless: Rootless, pid: int) -> tuple[str, int]:
     return "", 0
 
 
-def way_in(aardvark: Path) -> str:
+def way_in(aardvark: Path, *, proc: Path = _PROC) -> str:
     """Another way into the network namespace: of aardvark-dns, whose pid is in this file.
 
     It is the only process in it. "" where it does not run.
     """
     pid = _named(aardvark)
-    if not pid or _text(f"/proc/{pid}/comm").strip() != "aardvark-dns":
+    if not pid or _text(proc / f"{pid}/comm").strip() != "aardvark-dns":
         return ""
-    return f"/proc/{pid}/ns/net" if _is_member(pid, _link("self")) else ""
+    return str(proc / f"{pid}/ns/net") if _is_member(proc, pid) else ""
 
 
 def _named(path: Path) -> int:
@@ -91,29 +91,29 @@ def _named(path: Path) -> int:
     return int(said) if said.isdecimal() and len(said) < 10 else 0
 
 
-def _called(names: frozenset[str]) -> Iterator[int]:
-    for name in os.listdir("/proc"):
-        if name.isdecimal() and _text(f"/proc/{name}/comm").strip() in names:
+def _called(names: frozenset[str], proc: Path) -> Iterator[int]:
+    for name in os.listdir(proc):
+        if name.isdecimal() and _text(proc / name / "comm").strip() in names:
             yield int(name)
 
 
-def _is_member(pid: int, own: str) -> bool:
+def _is_member(proc: Path, pid: int) -> bool:
     """Whether a process is this user's, of this host, and in another user namespace."""
-    status = _text(f"/proc/{pid}/status")
+    status = _text(proc / f"{pid}/status")
     if parse_uid(status) != os.geteuid() or not is_of_this_host(status):
         return False
-    theirs = _link(str(pid))
-    return bool(theirs) and theirs != own
+    theirs = _link(proc / f"{pid}/ns/user")
+    return bool(theirs) and theirs != _link(proc / "self/ns/user")
 
 
-def _link(pid: str) -> str:
+def _link(path: Path) -> str:
     try:
-        return os.readlink(f"/proc/{pid}/ns/user")
+        return os.readlink(path)
     except OSError:
         return ""
 
 
-def _text(path: str) -> str:
+def _text(path: Path) -> str:
     try:
         return read_proc(path, limit_bytes=_SMALL_BYTES).decode("utf-8", "replace")
     except OSError:

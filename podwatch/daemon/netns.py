@@ -68,7 +68,8 @@ class NetnsWatch:
     def describe(self) -> str:
         """Which namespace is looked into, in words."""
         if not self._entered:
-            return "no container is on a bridge"
+            is_there = self.netns.mounted
+            return "not inside" if is_there else "listening; no container is on a bridge"
         deaf = [name for name, watcher in self._inner.items() if "not" in watcher.describe()]
         return f"not listening to {', '.join(deaf)}" if deaf and self._loop else "listening"
 
@@ -80,13 +81,15 @@ class NetnsWatch:
                 self._member.follow(pid)
             path, mounted = find(self._rootless, pid) if pid else ("", 0)
         except OSError:
-            path, mounted = "", 0  # it has ended just now
+            pid, path, mounted = 0, "", 0  # it has ended just now
         inode = 0 if self._entered is None else self._entered.inode
         if inode and mounted != inode and not self._is_inhabited():
             inode = self._leave()
         if path and not inode:
             way_in = path if mounted else way_in_of(self._rootless.name_server)
             inode = self._enter(pid, way_in) if way_in else 0
+        if inode and not pid:
+            return self.netns  # nobody is there to be asked: nothing says that its file is lost
         self.netns = Netns(path or self.netns.path, inode, mounted, has_file=bool(path))
         return self.netns
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from podwatch.adapters import host_of_user, kernel, links, namespace
 from podwatch.words.errors import LinksUnreadable
+from podwatch.words.links import Around
 from podwatch.words.netns import Netns
 from podwatch.words.outside import Outside
 from podwatch.words.snapshot import Part, Snapshot, Unknown
@@ -38,14 +39,15 @@ def read_outside() -> Outside:
 
 
 def without_netns(seen: Snapshot) -> Snapshot:
-    """The same, where the namespace of the networks that are set up is not to be found.
+    """The same, where nobody looked into the namespace of the networks that are set up.
 
     What is inside is unknown then, and not lost.
     """
     netns, setup = seen.netns, seen.setup
-    if netns is None or not netns.is_gone or setup is None or not setup.endpoints:
+    if netns is None or netns.inode or setup is None or not setup.endpoints:
         return seen
-    why = "their network namespace is not to be found"
+    cannot = "is not to be found" if netns.is_gone else "cannot be entered"
+    why = f"their network namespace {cannot}"
     unknown = [Unknown(part, "the user's networks", why) for part in (Part.RULES, Part.LINKS)]
     return replace(
         seen,
@@ -54,6 +56,8 @@ def without_netns(seen: Snapshot) -> Snapshot:
         namespaces=None,
         names=None,
         sysctls={},
+        routed={},
+        around=Around(),
         drops=(),
         others={},
         unknown=(*seen.unknown, *unknown),

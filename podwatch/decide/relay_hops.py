@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from podwatch.decide import hops
 from podwatch.decide.firewalld_hops import RESTORE
-from podwatch.decide.relays import assigned, bridged, duties, loss_of, mode_of
+from podwatch.decide.relays import assigned, bridged, can_start, duties, loss_of, mode_of
 from podwatch.decide.uplink import old_addresses
 from podwatch.words.network import Address, Container, PortMapping, Setup
 from podwatch.words.relays import UPLINK, Duty, Relay, RelayKind, Relays, Role
@@ -50,18 +50,22 @@ class RelayHops:
         is_needed = relay is not None and relay.kind is RelayKind.SLIRP
         yield masquerade if is_needed or masquerade.mark is Mark.OPEN else _noted(masquerade)
         if relay is None:
-            yield self._lost(UPLINK)
+            yield self._without_uplink()
             return
         yield Hop(_UPLINK, f"{relay.named} connects the user's network with the host")
         yield self._route(address)
 
     def _route(self, address: Address) -> Hop:
-        version, outside = address.version, self._snapshot.outside
+        version, outside, around = address.version, self._snapshot.outside, self._snapshot.around
+        if version == 6 and around.deaf and not around.has_default_v6:
+            return hops.route(self._kernel, address, around)
         if outside is not None and version not in outside.routed:
             what = f"the host has no default route for IPv{version}: only neighbours are reached"
             return Hop("route", what, Mark.NOTE)
         if version in self._kernel.routed:
             return Hop("route", f"the user's network has a default route for IPv{version}")
+        if self._snapshot.links is None:
+            return Hop("route", "the user's network could not be looked into", Mark.UNKNOWN)
         what = f"the user's network has no default route for IPv{version}, and the host has one"
         is_lost = version == 4 and outside is not None
         return Hop("route", what, Mark.BROKEN if is_lost else Mark.NOTE, RESTORE)
@@ -80,7 +84,7 @@ class RelayHops:
     def _to_host(self, setup: Setup) -> Hop:
         relay = self._relay(UPLINK)
         if relay is None:
-            return self._lost(UPLINK)
+            return self._without_uplink()
         if old := old_addresses(setup, self._snapshot):
             what = f"{relay.named} has {few(map(str, old))}, which the host has no more"
             advice = "restore.host_address = true: see podwatch.conf(5)"
@@ -108,7 +112,7 @@ class RelayHops:
                     count=mapping.count,
                     members=members,
                 )
-            out = (*hops.state(known), self._way(known))
+            out = (*hops.state(known), self._way(known), *self._route_of(known))
             title = f"{known.title} out by {mode}"
             yield Way(WayKind.OUT, title, known.title, known.id, mode, out, members=members)
 
@@ -131,6 +135,23 @@ class RelayHops:
         if relay is None:
             return self._lost(Duty(Role.WAY, known.id))
         return Hop(_PORT, f"{relay.named} connects {known.title} with the host")
+
+    def _route_of(self, known: Container) -> Iterator[Hop]:
+        """That a pasta which runs took over no default route, and there is one to take over."""
+        outside, duty = self._snapshot.outside, Duty(Role.WAY, known.id)
+        if known.id not in self._relays.routeless or outside is None or 4 not in outside.routed:
+            return
+        if known.is_up and duty in self._running:
+            what = f"{known.title} has no default route for IPv4, and the host has one"
+            helps = can_start(duty, self._relays, self._snapshot.containers)
+            advice = RESTORE if helps else f"podman restart {known.name}"
+            yield Hop("route", what, Mark.BROKEN if helps else Mark.NOTE, advice)
+
+    def _without_uplink(self) -> Hop:
+        if UPLINK in duties(self._snapshot.containers, self._relays):
+            return self._lost(UPLINK)
+        what = "what connects the user's network is not known: nobody could look into it"
+        return Hop(_UPLINK, what, Mark.UNKNOWN)
 
     def _relay(self, duty: Duty) -> Relay | None:
         return next(iter(self._running.get(duty, ())), None)

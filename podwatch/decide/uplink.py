@@ -92,8 +92,11 @@ def with_old_address(
 def lacks_route(setup: Setup, snapshot: Snapshot) -> bool:
     """Whether nothing leads out of the user's network, though something leads out of the host."""
     outside = snapshot.outside
-    if outside is None or not _has_pasta(setup, snapshot):
+    if outside is None or snapshot.links is None or not _has_pasta(setup, snapshot):
         return False
+    subnets = (subnet for network in setup.networks.values() for subnet in network.subnets)
+    if not any(subnet.version == 4 for subnet in subnets):
+        return False  # nobody asked for a route that no network needs
     return 4 in outside.routed and 4 not in snapshot.routed
 
 

@@ -8,6 +8,8 @@ from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import few
 from podwatch.words.verdict import Notice, WarningKind
 
+_OF_ANOTHER = "container:"
+
 
 def user_notices(snapshot: Snapshot) -> Iterator[Notice]:
     """What a look tells of it."""
@@ -51,5 +53,6 @@ def explained(snapshot: Snapshot) -> Iterator[Notice]:
 
 
 def _running(snapshot: Snapshot) -> list[Container]:
-    everybody = snapshot.containers.values()
-    return sorted((one for one in everybody if one.is_up), key=lambda one: one.title)
+    """Those that are up and publish by themselves: podman lists a pod's ports with each member."""
+    own = (one for one in snapshot.containers.values() if not one.mode.startswith(_OF_ANOTHER))
+    return sorted((one for one in own if one.is_up), key=lambda one: one.title)

@@ -37,8 +37,8 @@ class Netns:
 
     @property
     def is_gone(self) -> bool:
-        """Whether there is none that could be looked into."""
-        return not self.inode
+        """Whether there is none at all."""
+        return not self.inode and not self.mounted
 
     @property
     def is_split(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from podwatch.adapters.paths import Paths
+from podwatch.adapters.paths import Paths, Rootless
 from podwatch.adapters.podman import Podman, reload_unit
 from podwatch.words.errors import RestoreFailed, StateUnreadable
 
@@ -259,3 +259,69 @@ def test_what_changes_with_containers_is_a_stamp(tmp_path: Path) -> None:
     assert none == podman.runtime_stamp()
     runtime.mkdir()
     assert podman.runtime_stamp() != none
+
+
+class FakeUser:
+    """A user's namespaces; stands in for adapters.user_namespaces. `pid` is who is in them."""
+
+    def __init__(self, answers: Path) -> None:
+        self.pid = 0
+        self.rootless = Rootless(answers)
+        self.paths = Paths(
+            run=answers,
+            addresses=answers / "ipam.db",
+            runtimes=(answers / "crun",),
+            rootless=self.rootless,
+        )
+        self.podman = Podman(self.paths, None, self.keeper)
+
+    def keeper(self, rootless: Rootless) -> int:
+        """A process by which podman finds them."""
+        assert rootless == self.rootless
+        return self.pid
+
+
+def test_a_users_podman_is_not_asked_while_nothing_of_it_runs(answers: Path) -> None:
+    """It would make its namespaces to answer: there is no container, and none is listed."""
+    user = FakeUser(answers)
+    assert run(user.podman.list_containers()) == {}
+    setup, listed = run(user.podman.list_networks())
+    assert (setup.endpoints, setup.networks, listed) == ((), {}, {})
+    assert not (answers / "asked").exists()
+
+
+def test_a_users_podman_is_asked_once_something_runs(answers: Path) -> None:
+    """By children: what it says is what root's would."""
+    user = FakeUser(answers)
+    user.pid = 7
+    assert set(run(user.podman.list_containers())) == {ONE}
+    setup, listed = run(user.podman.list_networks())
+    assert ([each.container_id for each in setup.endpoints], set(listed)) == ([ONE], {ONE})
+    asked = (answers / "asked").read_text().splitlines()
+    assert [line.partition(" -")[0] for line in asked] == [
+        *("ps", "network ls", "ps", "ps", "container inspect"),
+    ]
+
+
+def test_roots_podman_is_asked_whoever_runs(answers: Path) -> None:
+    """It has no namespaces to make."""
+    podman = Podman(Paths(run=answers), None, lambda _: 0)
+    assert set(run(podman.list_containers())) == {ONE}
+
+
+def test_a_users_stamp_is_of_the_runtime_too(answers: Path) -> None:
+    """Most of a user's containers are on no network with a database; root's need not be asked."""
+    user = FakeUser(answers)
+    stamps = [user.podman.networks_stamp()]
+    assert stamps == [user.podman.networks_stamp()]
+    (answers / "crun").mkdir()
+    stamps.append(user.podman.networks_stamp())
+    (answers / "ipam.db").write_text("x")
+    stamps.append(user.podman.networks_stamp())
+    assert len(set(stamps)) == 3
+
+    root = Podman(replace(user.paths, rootless=None), None)
+    before = root.networks_stamp()
+    (answers / "crun/web").mkdir()
+    assert root.networks_stamp() == before
+    assert user.podman.networks_stamp() != stamps[-1]

@@ -301,3 +301,30 @@ def test_the_guard_s_own_transactions_are_no_news(hints: Hints) -> None:
     assert hints.take() == Heard(others_at=NOW)
     hints.on_change(change(guard, OURS, writer=Writer("podwatch", 8)))
     assert hints.wants_look
+
+
+def test_what_becomes_of_a_users_namespace_wants_a_look(hints: Hints) -> None:
+    """At once, as what a repair depends on is another; podman may be the one who did it."""
+    hints.on_netns("the user's network namespace came")
+    assert (hints.wants_look, hints.urgent, hints.can_wait) == (True, True, False)
+    assert hints.take().changed_at == NOW
+    assert hints.cause.short == "the user's network namespace came"
+
+
+def test_a_namespace_that_lost_its_file_hides_no_cause(hints: Hints) -> None:
+    """Who deleted the rules just now is to blame for what is lost next."""
+    hints.on_change(change(OURS, deletes=True))
+    hints.on_netns("the user's network namespace lost its file")
+    assert hints.cause.writer == NFT
+
+
+def test_the_end_of_a_relay_is_the_cause_of_what_is_lost(hints: Hints) -> None:
+    """But for a link that went first, and took it along."""
+    hints.on_change(change(OURS, deletes=True))
+    hints.on_relay("pasta (pid 7) of web ended")
+    assert (hints.urgent, hints.take().changed_at) == (True, NOW)
+    assert hints.cause.short == "pasta (pid 7) of web ended"
+    hints.cause = NO_CAUSE
+    hints.on_link("podman1 was deleted", None, LinkChange.GONE)
+    hints.on_relay("pasta (pid 7) of web ended")
+    assert hints.cause.kind is CauseKind.LINK

@@ -128,6 +128,49 @@ def test_a_pod_on_the_hosts_network() -> None:
 
 
 @pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("pasta", "pasta"),
+        ("pasta:-T,5000", "pasta"),
+        ("slirp4netns", "slirp4netns"),
+        ("slirp4netns:port_handler=slirp4netns", "slirp4netns"),
+        ("none", "none"),
+        ("ns:/run/netns/x", "none"),
+        ("", "none"),
+    ],
+)
+def test_a_container_alone_is_what_podman_calls_its_network(mode: str, kind: str) -> None:
+    """Whatever options it was given; what podman does not say of it is none."""
+    alone = Container("a", "alone", netns="10", mode=mode)
+    assert classify({"a": alone}, {}, HOST)["a"].kind == kind
+
+
+def test_who_shares_a_relay_of_another_has_none() -> None:
+    """A pod's infra container has the pasta; its member and a guest are told by their owner."""
+    infra = Container(
+        "i", "i-infra", pod="shop", pod_id="p", is_infra=True, netns="10", mode="pasta"
+    )
+    till = Container("t", "till", pod="shop", pod_id="p", netns="10", mode="container:i")
+    guest = Container("g", "guest", netns="10", mode="container:i")
+    found = classify({"t": till, "g": guest, "i": infra}, {}, HOST)
+
+    assert {key: each.kind for key, each in found.items()} == {
+        "i": ContainerClass.PASTA,
+        "t": ContainerClass.MEMBER,
+        "g": ContainerClass.SHARED,
+    }
+
+
+def test_on_a_bridge_the_mode_says_nothing() -> None:
+    """Networks do, and a container on the host's network needs no relay, whatever it says."""
+    bridged = Container("b", "web", networks=("podman",), netns="10", mode="bridge")
+    on_host = Container("h", "host", netns=HOST, mode="pasta")
+    found = classify({"b": bridged, "h": on_host}, {}, HOST)
+    assert found["b"].kind is ContainerClass.BRIDGE
+    assert found["h"].kind is ContainerClass.HOST
+
+
+@pytest.mark.parametrize(
     "suite", ["trixie", "forky", "experimental", "bookworm-netavark", "bookworm-cni"]
 )
 def test_a_real_hosts_containers(suite: str) -> None:

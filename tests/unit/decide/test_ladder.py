@@ -8,7 +8,7 @@ import pytest
 from podwatch.decide.decision import Decision, Limits, Memory, Tries
 from podwatch.decide.kinds import RULES, SYSCTLS
 from podwatch.decide.policy import acted, hinted, step
-from podwatch.words.means import Method
+from podwatch.words.means import BY_PODMAN, Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind, Missing, MissingKind
 from tests.unit.decide.test_policy import (
@@ -206,3 +206,31 @@ def test_tries_are_counted_by_kind() -> None:
     memory = after(Method.RELOAD, memory, 100.0)
     assert memory.of(RULES) == Tries(None, 1, 101.0)
     assert (memory.rounds, memory.replays) == ((100.0,), ())
+
+
+NETNS = Missing(MissingKind.NETNS, "nothing is mounted on it", "/x", container_ids=("bb",))
+SPLIT = replace(NETNS, reloadable=False)
+
+
+ONLY_RULES = Limits(methods=LIMITS.methods - {Method.NETNS})
+
+
+@pytest.mark.parametrize("netns", [NETNS, SPLIT], ids=["lost", "split"])
+@pytest.mark.parametrize("loss", [RULE, STUCK], ids=["reload", "escalate"])
+def test_nothing_is_reloaded_while_podman_finds_no_namespace(netns: Missing, loss: Missing) -> None:
+    """podman would make another one, and take the container off the network."""
+    case = verdict(netns, loss)
+    decision = decide(case, 150.0, since(case), limits=ONLY_RULES)
+    assert (decision.method, decision.why) == (
+        None,
+        "podman would take the container off the network: it finds none",
+    )
+    whole = verdict(loss)
+    assert decide(whole, 150.0, since(whole), limits=ONLY_RULES).method in BY_PODMAN
+
+
+def test_the_namespace_is_mounted_before_anything_is_reloaded() -> None:
+    """It takes no podman; a copy of the rules waits for nothing of it."""
+    assert decide(verdict(NETNS, RULE)).method is Method.NETNS
+    replayed = decide(verdict(NETNS, RULE), limits=ONLY_RULES, can_replay=True)
+    assert replayed.method is Method.REPLAY

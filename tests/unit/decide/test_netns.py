@@ -25,6 +25,13 @@ def test_a_namespace_with_its_file_is_whole() -> None:
     assert list(lost_netns(SETUP, whole, ())) == []
 
 
+def test_a_namespace_that_cannot_be_entered_is_not_lost() -> None:
+    """podman finds it: that podwatch may not is no reason to stop anybody's containers."""
+    closed = replace(SNAPSHOT, netns=Netns(PATH, 0, 7, has_file=True))
+
+    assert list(lost_netns(SETUP, closed, ())) == []
+
+
 @pytest.mark.parametrize(
     ("netns", "says", "reloadable"),
     [

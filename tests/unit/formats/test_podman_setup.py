@@ -11,7 +11,7 @@ import pytest
 from podwatch.drivers.iptables import expected_rules
 from podwatch.formats.podman_setup import parse_setup, with_dns_port
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.network import Isolation, PortMapping, Setup
+from podwatch.words.network import Container, Isolation, PortMapping, Setup
 from podwatch.words.rules import RuleKind, Ruleset
 
 DATA = Path(__file__).parents[2] / "data" / "bookworm-netavark-standard"
@@ -186,6 +186,81 @@ def test_dns_on_another_port_is_redirected() -> None:
             ("ip6", "fd10:89:10::1", 128, "[fd10:89:10::1]"),
         )
     )
+
+
+PORT = {"host_port": 8080, "container_port": 80, "protocol": "tcp", "range": 1}
+
+
+def told(
+    inspected: dict[str, Any], *, state: str = "running", networks: tuple[str, ...] = ()
+) -> Container:
+    """The one container of a user's, of which podman tells this when it is asked for it alone."""
+    listed = {"Id": "c0ffee", "Names": ["web"], "State": state, "Networks": list(networks)}
+    whole = {
+        "Id": "c0ffee",
+        "State": {"Status": state},
+        "HostConfig": {"NetworkMode": "pasta"},
+        "NetworkSettings": {"Networks": {}},
+    }
+    _, containers = parse_setup(
+        answer([NETWORK], [{**listed, "Ports": [PORT]}], [{**whole, **inspected}])
+    )
+    return containers["c0ffee"]
+
+
+def test_a_container_alone_is_told_with_its_place() -> None:
+    """Its network's mode, the file of its namespace, its conmon, and what it publishes."""
+    found = told(
+        {
+            "State": {"Status": "running", "ConmonPid": 275},
+            "HostConfig": {"NetworkMode": "slirp4netns:mtu=1500"},
+            "NetworkSettings": {"SandboxKey": "/run/user/1000/netns/netns-1", "Networks": None},
+        }
+    )
+    assert (found.mode, found.conmon) == ("slirp4netns:mtu=1500", 275)
+    assert found.sandbox == "/run/user/1000/netns/netns-1"
+    assert found.ports == (PortMapping(8080, 80, "tcp"),)
+
+
+@pytest.mark.parametrize("conmon", [None, "275", -1, 0])
+def test_a_conmon_that_is_none_is_zero(conmon: Any) -> None:
+    """As podman says it of a container that ended."""
+    assert told({"State": {"Status": "exited", "ConmonPid": conmon}}).conmon == 0
+
+
+def test_what_podman_leaves_out_is_empty() -> None:
+    """An older one tells of no sandbox; a mode that is no text is none."""
+    found = told({"HostConfig": {"NetworkMode": None}, "NetworkSettings": {"SandboxKey": 7}})
+    assert (found.mode, found.sandbox, found.conmon) == ("", "", 0)
+
+
+def test_who_was_not_told_of_alone_has_what_is_listed() -> None:
+    """A container that podman did not inspect has ports, and no place."""
+    listed = {"Id": "c0ffee", "Names": ["web"], "State": "running", "Ports": [PORT]}
+    _, containers = parse_setup(answer([NETWORK], [listed], []))
+    found = containers["c0ffee"]
+    assert (found.mode, found.sandbox, found.conmon) == ("", "", 0)
+    assert found.ports == (PortMapping(8080, 80, "tcp"),)
+
+
+def test_a_place_that_cannot_be_shown_makes_the_answer_unknown() -> None:
+    """A path and a mode are printed, and compared: nothing is cut out of them."""
+    with pytest.raises(StateUnreadable, match="cannot be shown"):
+        told({"HostConfig": {"NetworkMode": "pasta\x1b[2J"}})
+
+
+def test_a_real_container_is_told_with_its_place() -> None:
+    """As podman 4.3 tells it: on a bridge, in a pod, alone."""
+    _, containers = parse_setup(answer())
+    named = {each.name: each for each in containers.values()}
+    assert named["web-a"].mode == "bridge"
+    assert named["host-web"].mode == "host"
+    assert named["pod-web"].mode == f"container:{named['921c06661c7e-infra'].id}"
+    assert [str(each) for each in named["dual-web"].ports] == [
+        "8083/tcp",
+        "9000-9002/tcp",
+        "192.0.2.1:8084/tcp",
+    ]
 
 
 def test_nothing_runs() -> None:
