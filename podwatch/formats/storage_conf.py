@@ -2,7 +2,6 @@
 """containers-storage.conf(5): where a user's Podman keeps its images and networks. Pure."""
 
 import string
-import tomllib
 from collections.abc import Mapping
 
 from podwatch.words.errors import StateUnreadable
@@ -15,6 +14,8 @@ def named_graph_root(text: str, *, of_system: bool, variables: Mapping[str, str]
     (containers/storage types/options.go, rootless_storage_path), the user's for that one. Raises
     StateUnreadable for what is not TOML.
     """
+    import tomllib  # a command on a host without such a file does not load it
+
     try:
         given = tomllib.loads(text).get("storage")
     except (ValueError, RecursionError) as exc:  # ValueError: or a number of 5000 digits
