@@ -7,6 +7,7 @@ libnetwork/slirp4netns of containers/common.
 """
 
 import re
+from itertools import pairwise
 
 from podwatch.words.relays import RelayKind
 
@@ -60,7 +61,7 @@ def is_relay(kind: RelayKind, numbers: tuple[int, ...]) -> bool:
 def given_file(kind: RelayKind, argv: tuple[str, ...]) -> str:
     """The network namespace that it was given by a path; "" where it was not."""
     if kind is RelayKind.PASTA:
-        for word, after in zip(argv, (*argv[1:], ""), strict=True):
+        for word, after in pairwise((*argv, "")):
             if word == _NETNS or word.startswith(f"{_NETNS}="):
                 return after if word == _NETNS else word.partition("=")[2]
     if kind is RelayKind.SLIRP and len(argv) > 3 and "--netns-type=path" in argv[:-2]:

@@ -8,6 +8,7 @@ by setupRootlessPortMappingViaRLK of libpod/networking_slirp4netns.go).
 import json
 from collections.abc import Sequence
 from ipaddress import IPv4Network
+from itertools import pairwise
 
 from podwatch.formats.relay_commands import END_FD, READY_FD
 from podwatch.words.network import Address, Container
@@ -53,7 +54,7 @@ def slirp_address(argv: Sequence[str]) -> Address | None:
     None where that is no subnet it could have given one from.
     """
     cidr = _SLIRP_SUBNET
-    for word, after in zip(argv, (*argv[1:], ""), strict=True):
+    for word, after in pairwise((*argv, "")):
         if word == "--cidr" or word.startswith("--cidr="):
             cidr = after if word == "--cidr" else word.partition("=")[2]
     try:

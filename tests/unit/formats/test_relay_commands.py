@@ -55,6 +55,13 @@ def test_pasta_is_given_its_namespace_by_an_option() -> None:
     assert given_file(RelayKind.PASTA, ("pasta", "--netns-only", "4711")) == ""
 
 
+@pytest.mark.parametrize("kind", RelayKind)
+def test_a_command_line_that_could_not_be_read_gives_nothing(kind: RelayKind) -> None:
+    """As of a process that ends at that moment: it has given no file, and is no error."""
+    assert given_file(kind, ()) == ""
+    assert to_start(RelayKind.PASTA, ()) == ()
+
+
 def test_slirp4netns_is_given_it_before_the_name_of_its_device() -> None:
     """Where it says that this is a path."""
     assert given_file(RelayKind.SLIRP, argv(SLIRP)) == f"{R}/netns/netns-d0e2"

@@ -72,3 +72,8 @@ def test_on_a_bridge_an_ipv4_address_is_taken_first() -> None:
 def test_slirp4netns_gives_the_hundredth_address(words: str, address: str) -> None:
     """Of its subnet, which is an argument or the usual one."""
     assert str(slirp_address(["slirp4netns", *words.split()])) == address
+
+
+def test_without_a_command_line_the_usual_subnet_counts() -> None:
+    """Nothing was read, and that is no error."""
+    assert str(slirp_address(())) == "10.0.2.100"

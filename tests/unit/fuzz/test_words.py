@@ -22,6 +22,8 @@ from podwatch.formats.kept_sources import read_kept
 from podwatch.formats.network_files import cni_file, netavark_file
 from podwatch.formats.proc_files import user_name
 from podwatch.formats.proc_net import default_routes
+from podwatch.formats.relay_commands import end_descriptor, given_file, parse_argv, to_start
+from podwatch.formats.rootlessport import slirp_address
 from podwatch.formats.storage_conf import named_graph_root
 from podwatch.report import history
 from podwatch.report.metrics import Tally, exposition
@@ -29,6 +31,7 @@ from podwatch.report.status import SHAPE, fit
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.names import Askers
 from podwatch.words.network import Endpoint, FirewallDriver, Network, Setup
+from podwatch.words.relays import RelayKind
 from tests.unit.fuzz.spoilt import recorded, spoilt
 from tests.unit.fuzz.test_parsers import bounded
 
@@ -123,6 +126,14 @@ def _route(text: str) -> bool:
     return any((*default_routes(text, 4), *default_routes(text, 6)))
 
 
+def _relay(text: str) -> object:
+    argv = parse_argv(text.encode("utf-8", "replace").replace(b" ", b"\0"))
+    return [
+        (given_file(kind, argv), end_descriptor(kind, argv), to_start(kind, argv))
+        for kind in RelayKind
+    ], slirp_address(argv)
+
+
 def _shut_out(text: str) -> object:
     network = Network("n", "podman1", (ip_network("10.89.0.0/24"),))
     asking = [Askers("one", network, (ip_address("10.89.0.1"),), 53)]
@@ -145,6 +156,7 @@ def _shut_out(text: str) -> object:
         lambda text: user_name(text, 0),
         lambda text: named_graph_root(text, of_system=False, variables={}),
         _route,
+        _relay,
     ],
 )
 @given(data=st.data())
