@@ -160,6 +160,26 @@ def test_a_start_without_a_default_route_is_mended_when_there_is_one(there: OfUs
     assert there.containers.lives() == lives
 
 
+def test_what_podman_keeps_of_networks_is_removed(there: OfUser) -> None:
+    """It is told with what helps, nothing is reloaded, and what helps does."""
+    if there.host.suite == "bookworm":
+        return  # podman 4.3 keeps it elsewhere
+    lives, counted = there.containers.lives(), len(there.history())
+    there.user.run(["rm", "-rf", f"{there.user.runtime}/containers/networks"])
+    there.until(lambda: "stop all containers" in json.dumps(there.status()), "told")
+    assert there.status()["state"] == "lost"
+    assert "podman network reload" not in json.dumps(there.status())
+    assert there.containers.lives() == lives
+    there.user.podman("stop", "--all", "--time=0", check=False, timeout=90)
+    there.user.podman("start", "--all", check=False, timeout=90)
+    there.containers.look()
+    there.until_whole(60)
+    there.until(lambda: there.status()["state"] == "ok", "ok")
+    tried = [way for incident in there.history()[counted:] for way in incident["methods"]]
+    assert "reload" not in tried
+    assert "escalate" not in tried
+
+
 def test_nothing_is_left_when_podman_removes_everything(there: OfUser) -> None:
     """`podman rm -af` ends each relay that podwatch put back, and the namespace with its mount."""
     kill_uplink(there.containers)
