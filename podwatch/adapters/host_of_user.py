@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the host has for one of its users: sessions that linger, low ports, firewalld."""
+"""What the host has for one of its users: sessions that linger, low ports, firewalld, addresses."""
 
 import os
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 from podwatch.adapters.files import read_proc
+from podwatch.adapters.namespace import Own
+from podwatch.adapters.rtnetlink import Notifications
 
+_GROUPS = 0x10 | 0x40 | 0x100 | 0x400  # RTMGRP_IPV4_IFADDR, _IPV4_ROUTE, and IPv6's
 _LINGER = Path("/var/lib/systemd/linger")
 _SYSTEMD = Path("/run/systemd/system")
 _FIREWALLD = Path("/sys/fs/cgroup/system.slice/firewalld.service/cgroup.procs")
@@ -39,3 +43,16 @@ def has_firewalld() -> bool:
         return bool(read_proc(_FIREWALLD).strip())
     except OSError:
         return False
+
+
+class HostWatch:
+    """Calls `on_change` when an address or a route of the host was changed, on the loop."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        what = "changes of the host's addresses"
+        self._told = Notifications(
+            _GROUPS, what, lambda _: on_change(), on_change, opened=Own().netlink
+        )
+        self.attach = self._told.attach
+        self.close = self._told.close
+        self.describe = self._told.describe

@@ -11,7 +11,6 @@ from podwatch.formats.storage_conf import named_graph_root
 from podwatch.words.errors import StateUnreadable
 
 MAX_BYTES = 1 << 20
-OF_SYSTEM = STORAGE_CONF
 
 
 def graph_root(environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -40,4 +39,4 @@ def _files(environment: Mapping[str, str]) -> Iterator[tuple[Path, bool]]:
     named = environment.get("CONTAINERS_STORAGE_CONF")
     configured = environment.get("XDG_CONFIG_HOME") or f"{environment.get('HOME', '/')}/.config"
     yield Path(named or f"{configured}/containers/storage.conf"), False
-    yield from ((path, True) for path in OF_SYSTEM)
+    yield from ((path, True) for path in STORAGE_CONF)

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from podwatch.adapters.aardvark import Aardvark
+from podwatch.adapters.host_of_user import HostWatch
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.paths import Paths
+from podwatch.adapters.relay_start import RelayStart
 from podwatch.daemon.config import Config
 from podwatch.daemon.hints import Hints, Watcher
 from podwatch.daemon.host import Host
@@ -17,6 +19,8 @@ from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.relays import RelaysWatch
 from podwatch.daemon.service import KernelWatchers, Service, own_name, published
 from podwatch.words.errors import PodwatchError
+
+_WITHOUT = "not running this user's units: what is started ends with this login"
 
 
 def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> Service:
@@ -39,6 +43,7 @@ def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     if paths.rootless is None:
         raise PodwatchError("this is root's host: it has no namespace of a user's")
     netns = NetnsWatch(paths.rootless, inner, hints.on_netns, complain)
+    has_systemd = RelayStart(paths.rootless).has_systemd
     pause = PauseWatch(paths.pause, lambda: hints.look_now("a pause began or ended"))
     watchers: dict[str, Watcher] = {
         "netns": netns,
@@ -47,6 +52,7 @@ def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         ),
         "names": NamesWatch(Aardvark(paths.aardvark), hints.on_names),
         "pause": pause,
+        "host": HostWatch(hints.on_route),
     }
 
     host = Host(
@@ -62,7 +68,8 @@ def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         watchers["relays"] = RelaysWatch(host.relays, hints.on_relay)
 
     def described() -> Mapping[str, str]:
-        return {name: watcher.describe() for name, watcher in watchers.items()}
+        found = {name: watcher.describe() for name, watcher in watchers.items()}
+        return {**found, "systemd": "running this user's units" if has_systemd else _WITHOUT}
 
     publisher, page = published(
         paths,

@@ -278,7 +278,9 @@ def _about(kind: Kind, memory: Memory, case: Case) -> Decision:
     is_busy = BlockedKind.BUSY in kind.forbidden_by and case.is_changing
     if is_busy and now < case.since(memory.blocked_since) + limits.busy_cap:
         return Decision(None, "", now + _ALMOST_S)
-    if kind.means[0] not in limits.methods or kind.part in case.unknown:
+    if kind.means[0] not in limits.methods:
+        return Decision(None, f"{kind.switch} forbids it")
+    if kind.part in case.unknown:
         return Decision(None, "")
     if not (missing := _wanted(kind, memory, missing)):
         return Decision(None, BEYOND if kind.tells_the_rest else LEFT_ALONE)

@@ -12,7 +12,7 @@ from podwatch.adapters import storage
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home, and a system whose file is in it."""
-    monkeypatch.setattr(storage, "OF_SYSTEM", (tmp_path / "etc.conf", tmp_path / "usr.conf"))
+    monkeypatch.setattr(storage, "STORAGE_CONF", (tmp_path / "etc.conf", tmp_path / "usr.conf"))
     (tmp_path / ".config/containers").mkdir(parents=True)
     return tmp_path
 

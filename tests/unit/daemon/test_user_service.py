@@ -71,7 +71,9 @@ def test_the_status_names_every_watcher(user: User) -> None:
         "runtimes": "not listening",
         "names": "not listening",
         "pause": "not listening",
+        "host": "not listening",
         "relays": "not listening",
+        "systemd": "not running this user's units: what is started ends with this login",
     }
     assert "podwatch_build_info" in (run / "podwatch.prom").read_text()
 

@@ -149,11 +149,11 @@ def test_duplicates_wait_while_the_rules_cannot_be_read() -> None:
 
 
 def test_beside_a_loss_it_is_not_said_that_nothing_is_missing() -> None:
-    """What cannot be set is waited for, and no more is said of it."""
+    """What must not be set is waited for, and the setting is named that forbids it."""
     lasting = Limits(methods=frozenset(Method) - {Method.SYSCTLS})
     decision = decide(verdict(SYSCTL), limits=lasting)
 
-    assert decision == Decision(None, "waiting to try again", 100.0 + LIMITS.backoff_max)
+    assert decision == Decision(None, "restore.sysctls forbids it", 100.0 + LIMITS.backoff_max)
 
 
 def test_duplicates_beside_missing_rules_are_no_reason_of_their_own() -> None:
