@@ -14,7 +14,7 @@ def named_graph_root(text: str, *, of_system: bool, variables: Mapping[str, str]
     (containers/storage types/options.go, rootless_storage_path), the user's for that one. Raises
     StateUnreadable for what is not TOML.
     """
-    import tomllib  # most users have no such file, and their `podwatch status` answers the sooner
+    import tomllib  # a command on a host without such a file does not load it
 
     try:
         given = tomllib.loads(text).get("storage")
