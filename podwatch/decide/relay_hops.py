@@ -141,7 +141,7 @@ class RelayHops:
         outside, duty = self._snapshot.outside, Duty(Role.WAY, known.id)
         if known.id not in self._relays.routeless or outside is None or 4 not in outside.routed:
             return
-        if known.is_up and duty in self._running:
+        if duty in self._running:
             what = f"{known.title} has no default route for IPv4, and the host has one"
             helps = can_start(duty, self._relays, self._snapshot.containers)
             advice = RESTORE if helps else f"podman restart {known.name}"

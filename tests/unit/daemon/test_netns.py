@@ -285,9 +285,12 @@ def test_a_watcher_that_is_closed_is_not_deaf(user: User) -> None:
     async def body() -> None:
         ended = watch.inner["links"].ended
         assert ended is not None
+        failed: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: failed.append(what))
         ended.cancel()
         await asyncio.sleep(0)
-        assert (watch.told, watch.complaints) == ([], [])
+        await asyncio.sleep(0)
+        assert (watch.told, watch.complaints, failed) == ([], [], [])
         assert namespace.is_there()
 
     watch.listen(body)

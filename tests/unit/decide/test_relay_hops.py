@@ -242,6 +242,31 @@ def test_a_pasta_that_took_over_no_route_leads_nowhere() -> None:
     assert (broken(without_any), judge(without_any).missing) == ({}, ())
 
 
+def test_a_pasta_that_ended_is_all_that_is_missed() -> None:
+    """The next one takes over the route of then."""
+    running = tuple(relay for relay in RUNNING if relay is not OF_ALONE)
+    seen = replace(USER, relays=Relays(running, HEALTHY, NETNS, routeless=frozenset({ALONE})))
+    assert not hops(seen, "route", WayKind.OUT, "alone")
+    assert broken(seen).keys() == {"8081/tcp → alone", "alone out by pasta"}
+
+
+@pytest.mark.parametrize("has_route", [True, False])
+def test_a_route_that_a_router_told_of_is_lost_as_roots_is(
+    has_route: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """slirp4netns tells of one, and who forwards takes no more such: the state says so, too."""
+    around = replace(USER.around, deaf=("tap0",), has_default_v6=has_route)
+    routed = {4: "tap0", 6: "tap0"} if has_route else {4: "tap0"}
+    seen = replace(USER, around=around, routed=routed)
+    of_v6 = [way for way in ways(seen, WayKind.OUT, "web") if "::" in way.title]
+    (route,) = (hop for way in of_v6 for hop in way.hops if hop.place == "route")
+    if has_route:
+        assert route == Hop("route", "the user's network has a default route for IPv6")
+    else:
+        assert route.mark is Mark.BROKEN
+        assert route.advice.endswith("sysctl -w net.ipv6.conf.tap0.accept_ra=2")
+
+
 def test_a_route_that_podwatch_cannot_bring_back_is_a_note() -> None:
     """Of a pasta that it knows nothing of it says no more than that."""
     relays = Relays(RUNNING, {}, NETNS, routeless=frozenset({ALONE}))
