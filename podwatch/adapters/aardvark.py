@@ -219,7 +219,10 @@ def _serves(process: Path, directory: Path) -> bool:
     if _read(process / "comm").strip() != PROGRAM or str(directory) not in _command(process):
         return False
     status = _read(process / "status")
-    return parse_uid(status) == os.geteuid() and is_of_this_host(status)
+    if parse_uid(status) != os.geteuid() or not is_of_this_host(status):
+        return False
+    # One that was left behind in a namespace that podman has given up serves nobody.
+    return namespace.networks().holds(str(process))
 
 
 def _command(process: Path) -> tuple[str, ...]:

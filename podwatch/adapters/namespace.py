@@ -75,6 +75,10 @@ class Own:
         """Whether /sys/class/net has this, relative to it."""
         return os.path.lexists(f"/sys/class/net/{name}")
 
+    def holds(self, process: str) -> bool:
+        """Whether a process, by its directory in /proc, may be in it; it is not asked of root's."""
+        return True
+
     def close(self) -> None:
         """Let go of it."""
 
@@ -195,6 +199,13 @@ class Entered(Own):
     def has(self, name: str) -> bool:
         """Nothing: /sys shows the host's interfaces inside, too."""
         return False
+
+    def holds(self, process: str) -> bool:
+        """Whether a process is in it; also where the kernel does not tell."""
+        try:
+            return os.stat(f"{process}/ns/net").st_ino == self.inode
+        except OSError:
+            return True
 
     def bind(self, path: str) -> None:
         """Give the namespace its file again, in the mount namespace. Raises OSError."""

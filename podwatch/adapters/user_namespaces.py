@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # a command that looks once does not load it
     from asyncio import AbstractEventLoop
 
 _CONMON = frozenset({"conmon"})
-_MEMBERS = _CONMON | {"aardvark-dns", "rootlessport", "exe"}
+_MEMBERS = _CONMON | {"aardvark-dns", "rootlessport"}
 """Who else is in the namespaces, while containers run and podman's pause process has ended."""
 
 _PROC = Path("/proc")

@@ -85,7 +85,7 @@ def test_the_pause_process_is_a_member(host: Proc, ending: str) -> None:
     assert host.member() == 41
 
 
-@pytest.mark.parametrize("name", ["conmon", "aardvark-dns", "rootlessport", "exe"])
+@pytest.mark.parametrize("name", ["conmon", "aardvark-dns", "rootlessport"])
 def test_without_it_whoever_podman_started_is(host: Proc, name: str) -> None:
     """Its containers go on when the pause process has ended."""
     host.add(39, "bash")
@@ -96,7 +96,7 @@ def test_without_it_whoever_podman_started_is(host: Proc, name: str) -> None:
 
 def test_podman_itself_finds_them_by_fewer(host: Proc) -> None:
     """Its pause process and conmon: beside any other one it would make new namespaces."""
-    for pid, name in enumerate(("aardvark-dns", "rootlessport", "exe"), 40):
+    for pid, name in enumerate(("aardvark-dns", "rootlessport"), 40):
         host.add(pid, name)
     assert host.member()
     assert host.keeper() == 0
