@@ -20,7 +20,7 @@ def described(host: Host) -> str:
     told = [
         f"{name} {found[0]}"
         for name, command in versions.items()
-        if (found := re.search(r"\d+(\.\d+)+", host.shell(command).stdout))
+        if (found := re.search(r"\d+(\.\d+)+", host.shell(command, check=False).stdout))
     ]
     return (
         f"{cpu[1] if cpu else os.uname().machine}, {os.cpu_count()} cores, "

@@ -105,8 +105,8 @@ def _by_hand(there: OfUser, fault: UserFault, argv: tuple[str, ...], repeat: int
         began = time.perf_counter()
         there.user.podman(*argv, check=False)
         took.append((time.perf_counter() - began) * 1000)
+        there.containers.look()
     there.systemctl("start", "podwatch")
-    there.containers.look()
     there.until_whole(60)
     return round(statistics.median(took), 1)
 
