@@ -36,7 +36,13 @@ class Page:
     async def listen(self, host: str, port: int) -> int:
         """Begin to answer; the port (a free one for 0). Raises PodwatchError if it is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as exc:  # EAFNOSUPPORT: the unit's RestrictAddressFamilies= forbids it
+            raise PodwatchError(
+                f"cannot listen on {host} port {port}: {exc.strerror}",
+                hint="the service needs the drop-in /usr/share/podwatch/metrics-http.conf",
+            ) from exc
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((host, port))

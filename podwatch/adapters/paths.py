@@ -24,21 +24,30 @@ class Rootless:
     """Where a user's Podman keeps what root's has no use for.
 
     All of a user's bridges are in one network namespace, which has a file; podman 4.3 has other
-    places than 5. `netns` are the patterns of that file, relative to `directory`.
+    places than 5.
     """
 
     directory: Path
     """The user's runtime directory, $XDG_RUNTIME_DIR."""
 
-    netns: tuple[str, ...] = (
-        "containers/networks/rootless-netns/rootless-netns",
-        "netns/rootless-netns-*",  # Podman before 5
-    )
+    run_root: Path | None = None
+    """Where podman keeps what lasts until the host is booted, if that is not below `directory`."""
+
+    @property
+    def networks(self) -> Path:
+        """What it keeps there of networks."""
+        return (self.run_root or self.directory / "containers") / "networks"
+
+    @property
+    def netns(self) -> tuple[str, ...]:
+        """The patterns of the file of the namespace: of Podman 5, and of those before."""
+        five = self.networks / "rootless-netns/rootless-netns"
+        return str(five), str(self.directory / "netns/rootless-netns-*")
 
     @property
     def name_server(self) -> Path:
         """The pid file of aardvark-dns, which is in that namespace."""
-        return self.directory / "containers/networks/aardvark-dns/aardvark.pid"
+        return self.networks / "aardvark-dns/aardvark.pid"
 
     @property
     def pause(self) -> Path:
@@ -49,7 +58,7 @@ class Rootless:
     def uplinks(self) -> tuple[Path, ...]:
         """The pid files of pasta or slirp4netns, which connects that namespace."""
         return (
-            self.directory / "containers/networks/rootless-netns/rootless-netns-conn.pid",
+            self.networks / "rootless-netns/rootless-netns-conn.pid",
             self.directory / "libpod/tmp/rootless-netns/rootless-netns-slirp4netns.pid",
         )
 
@@ -110,11 +119,14 @@ class Paths:
 
     @classmethod
     def of_user(
-        cls, environment: Mapping[str, str] = os.environ, storage: Path | None = None
+        cls,
+        environment: Mapping[str, str] = os.environ,
+        storage: Path | None = None,
+        run_root: Path | None = None,
     ) -> "Paths":
         """A user's host, as the XDG base directory specification and podman place it.
 
-        `storage` is podman's where that is not in its default place.
+        `storage` and `run_root` are podman's where those are not in their default places.
         PODWATCH_RUN_DIR and PODWATCH_STATE_DIR move what is podwatch's own. Raises StateUnreadable
         without XDG_RUNTIME_DIR.
         """
@@ -130,7 +142,8 @@ class Paths:
 
         configured, kept = base("XDG_CONFIG_HOME", ".config"), base("XDG_DATA_HOME", ".local/share")
         own, storage = cls.of(environment), storage or kept / "containers/storage"
-        networks = runtime / "containers/networks"
+        rootless = Rootless(runtime, run_root)
+        networks = rootless.networks
         return replace(
             own,
             run=Path(environment.get("PODWATCH_RUN_DIR", runtime / "podwatch")),
@@ -162,7 +175,7 @@ class Paths:
             cni_networks=configured / "cni/net.d",
             cni_results=networks / "cni/results",
             leases=networks / "nv-proxy.lease",
-            rootless=Rootless(runtime),
+            rootless=rootless,
         )
 
     @classmethod

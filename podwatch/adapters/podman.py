@@ -137,6 +137,20 @@ class Podman:
             return None
         return info.st_ino, info.st_mtime_ns, info.st_size
 
+    @property
+    def journal(self) -> str:
+        """What shows how a reload went."""
+        return "journalctl --user" if self._rootless else "journalctl -u 'podwatch-reload@*'"
+
+    def _outside(self) -> tuple[str, ...]:
+        """What starts a user's podman outside of podwatch's sandbox; nothing where there is none.
+
+        Where it finds no uplink podman starts one, and pasta cannot work in there.
+        """
+        if self._rootless is None or not (self._rootless.directory / "systemd/private").exists():
+            return ()
+        return ("systemd-run", "--user", "--quiet", "--collect", "--wait", "--pipe", "--")
+
     def _is_idle(self) -> bool:
         """Whether a user has no container at all: podman would begin by making its namespaces."""
         return self._rootless is not None and not self._keeper(self._rootless)
@@ -152,7 +166,8 @@ class Podman:
         """
         units = {reload_unit(container_id): container_id for container_id in ids}
         if self._systemd is None:
-            return await _reload(ids, at_once=at_once, timeout_s=timeout_s)
+            command = (*self._outside(), "podman", "network", "reload")
+            return await _reload(command, ids, at_once=at_once, timeout_s=timeout_s)
         results = await self._systemd.run_units(list(units), at_once=at_once, timeout_s=timeout_s)
         return {units[unit]: said for unit, said in results.items() if said != "done"}
 
@@ -200,12 +215,14 @@ def reload_unit(container_id: str) -> str:
     return f"podwatch-reload@{container_id}.service"
 
 
-async def _reload(ids: Sequence[str], *, at_once: int, timeout_s: float) -> dict[str, str]:
+async def _reload(
+    command: Sequence[str], ids: Sequence[str], *, at_once: int, timeout_s: float
+) -> dict[str, str]:
     turns = asyncio.Semaphore(at_once)
 
     async def one(container_id: str) -> tuple[str, str]:
         async with turns:
-            result = await run(["podman", "network", "reload", container_id], timeout_s=timeout_s)
+            result = await run([*command, container_id], timeout_s=timeout_s)
         return container_id, result.failure
 
     done = await asyncio.gather(*(one(container_id) for container_id in ids))

@@ -7,10 +7,15 @@ from pathlib import Path
 
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.paths import STORAGE_CONF
-from podwatch.formats.storage_conf import named_graph_root
+from podwatch.formats.storage_conf import named_root
 from podwatch.words.errors import StateUnreadable
 
 MAX_BYTES = 1 << 20
+
+
+def run_root(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Where podman keeps what lasts until the host is booted; None where it takes its default."""
+    return _named(environment, of_run=True)
 
 
 def graph_root(environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -19,13 +24,17 @@ def graph_root(environment: Mapping[str, str] = os.environ) -> Path | None:
     The user's own file counts before the system's, of which the first that is there counts. A file
     that makes no sense names none, as podman refuses to work with it.
     """
+    return _named(environment, of_run=False)
+
+
+def _named(environment: Mapping[str, str], *, of_run: bool) -> Path | None:
     variables = {"UID": str(os.geteuid()), **environment}
     for path, of_system in _files(environment):
         try:
             text = read_whole(path, limit_bytes=MAX_BYTES)
             if text is None:
                 continue
-            found = named_graph_root(text, of_system=of_system, variables=variables)
+            found = named_root(text, of_system=of_system, variables=variables, of_run=of_run)
         except StateUnreadable:
             found = ""
         if found.startswith("/"):

@@ -61,12 +61,11 @@ def find(rootless: Rootless, pid: int, *, proc: Path = _PROC) -> tuple[str, int]
     data = read_proc(proc / f"{pid}/mountinfo", limit_bytes=_MAX_BYTES)
     mounted = parse_namespaces(data.decode("utf-8", "replace"))
     for pattern in rootless.netns:
-        wanted = str(rootless.directory / pattern)
         for path, inode in mounted.items():
-            if fnmatch.fnmatchcase(path, wanted):
+            if fnmatch.fnmatchcase(path, pattern):
                 return path, inode
     for pattern in rootless.netns:
-        for there in sorted(rootless.directory.glob(pattern)):
+        for there in sorted(Path(pattern).parent.glob(Path(pattern).name)):
             return str(there), 0
     return "", 0
 
@@ -80,6 +79,22 @@ def way_in(aardvark: Path, *, proc: Path = _PROC) -> str:
     if not pid or _text(proc / f"{pid}/comm").strip() != "aardvark-dns":
         return ""
     return str(proc / f"{pid}/ns/net") if _is_member(proc, pid) else ""
+
+
+def is_uncounted(path: str) -> bool:
+    """Whether podman's count beside the namespace's file is gone, or is no number: Podman 5 alone.
+
+    It counts the places of containers on networks (common libnetwork/internal/rootlessnetns); where
+    that comes to 0, podman takes the namespace away, whoever is in it.
+    """
+    count = Path(path).with_name("ref-count")
+    if count.parent.name != "rootless-netns":
+        return False
+    try:
+        said = read_text(count, limit_bytes=_SMALL_BYTES) or ""
+    except StateUnreadable:
+        return True
+    return not (said.isascii() and said.isdigit() and int(said) > 0)
 
 
 def _named(path: Path) -> int:

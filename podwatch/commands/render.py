@@ -103,7 +103,7 @@ def own_not_running(why: str, refused: str = "", *, used: bool, colour: bool) ->
     none = (
         ""
         if used
-        else "    podman has kept nothing of yours yet: podwatch.service waits for that\n"
+        else "    podman has kept nothing of yours yet: until then podwatch.service is skipped\n"
     )
     return (
         f"{_silent(why, refused, colour=colour)}{none}"
@@ -280,6 +280,8 @@ _CLASSES: Mapping[str, str] = {
     ContainerClass.MACVLAN: f"macvlan {_NO_RULES}",
     ContainerClass.IPVLAN: f"ipvlan {_NO_RULES}",
     ContainerClass.HOST: "the host's network",
+    ContainerClass.PASTA: "pasta of its own",
+    ContainerClass.SLIRP4NETNS: "slirp4netns of its own",
     ContainerClass.MEMBER: "in {shares}",
     ContainerClass.SHARED: "on the network of {shares}",
     ContainerClass.NONE: "no Podman network",

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from podwatch.adapters.paths import Paths
-from podwatch.adapters.storage import graph_root
+from podwatch.adapters.storage import graph_root, run_root
 from podwatch.words.errors import PodwatchError
 
 HOST = "host"
@@ -28,7 +28,7 @@ def chosen_paths(whose: str | None) -> Paths:
     if whose == HOST:
         return Paths.of()
     _find_runtime_directory()
-    return Paths.of_user(storage=graph_root())
+    return Paths.of_user(storage=graph_root(), run_root=run_root())
 
 
 def _find_runtime_directory() -> None:

@@ -10,7 +10,7 @@ import errno
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,23 @@ class Config:
             value = getattr(getattr(self, setting.section), setting.key)
             origin = self.origins.get(setting.name, BUILT_IN)
             yield setting.section, setting.key, setting.form.write(value), origin
+
+
+_OF_THE_HOST = ("textfile", "listen")
+
+
+def without_the_hosts(config: Config, own: Path) -> Config:
+    """The configuration for a user whose own files are in the directory `own`.
+
+    Where the host's podwatch answers and writes its metrics is not for theirs.
+    """
+    theirs = [
+        key
+        for key in _OF_THE_HOST
+        if not Path(config.origins.get(f"metrics.{key}", "/")).is_relative_to(own)
+    ]
+    metrics = replace(config.metrics, **dict.fromkeys(theirs, ""))
+    return replace(config, metrics=metrics)
 
 
 def load(paths: Sequence[Path] = Paths().configuration, *, must_exist: bool = False) -> Config:

@@ -230,6 +230,9 @@ class Hints:
         """The name server has ended, or is another one."""
         self._heard.changed_at = self._clock()
         self._said.glance.add(Part.NAMES)
+        if self._repairs_as is not None:  # podwatch's own doing is nobody's fault
+            self.look_now(why)
+            return
         # A link takes the name server with it; who commits rules has nothing to do with it.
         is_first = self.cause.kind is not CauseKind.LINK
         self._wake(other(why), urgent=True, names_cause=is_first)

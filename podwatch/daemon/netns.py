@@ -16,7 +16,7 @@ from functools import partial
 from podwatch.adapters import links, namespace
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.paths import Rootless
-from podwatch.adapters.user_namespaces import MemberWatch, find, member
+from podwatch.adapters.user_namespaces import MemberWatch, find, is_uncounted, member
 from podwatch.adapters.user_namespaces import way_in as way_in_of
 from podwatch.daemon.hints import Watcher
 from podwatch.words.errors import LinksUnreadable, PodwatchError, RestoreFailed
@@ -90,7 +90,13 @@ class NetnsWatch:
             inode = self._enter(pid, way_in) if way_in else 0
         if inode and not pid:
             return self.netns  # nobody is there to be asked: nothing says that its file is lost
-        self.netns = Netns(path or self.netns.path, inode, mounted, has_file=bool(path))
+        self.netns = Netns(
+            path or self.netns.path,
+            inode,
+            mounted,
+            has_file=bool(path),
+            is_uncounted=bool(mounted) and is_uncounted(path),
+        )
         return self.netns
 
     def bind(self) -> str:

@@ -138,7 +138,8 @@ class RelaysLook:
                 told = f"{relay.named} of {whose} ended", owner.pid if owner else 0
                 self._followed[relay.pid] = told
                 if relay.child:
-                    self._followed[relay.child] = told
+                    half = f"{relay.named} of {whose} lost its second half ({relay.child})"
+                    self._followed[relay.child] = half, told[1]
         self._watched.follow(set(self._followed))
 
     # Remembering the healthy ones.

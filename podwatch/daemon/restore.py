@@ -324,7 +324,7 @@ class Restorer:
             raise RestoreFailed(
                 f"podman network reload failed for {len(failed)} of "
                 f"{counted(len(ids), 'container')}: {names}",
-                hint="journalctl -u 'podwatch-reload@*'",
+                hint=self.installed.podman.journal,
             )
         if held:
             done = f"podman network reload of {counted(len(ids), 'container')}"

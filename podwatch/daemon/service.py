@@ -17,7 +17,7 @@ from podwatch.adapters.paths import Paths
 from podwatch.adapters.process import Processes
 from podwatch.adapters.sysctl import SysctlWatch
 from podwatch.adapters.systemd import notify
-from podwatch.daemon.config import load
+from podwatch.daemon.config import Config, load
 from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.guard import Guard
 from podwatch.daemon.heartbeat import beat, first_error, lasting
@@ -108,8 +108,9 @@ def own_name() -> str:
 class Service:
     """Everything that runs until podwatch is told to stop.
 
-    `watches` says what it looks after. `watchers` are attached in their order. `files` are the
-    configuration's. `notify` tells the service manager.
+    `watches` says what it looks after, `settle` what of a configuration that was read is for it.
+    `watchers` are attached in their order. `files` are the configuration's. `notify` tells the
+    service manager.
     """
 
     host: Host
@@ -122,6 +123,7 @@ class Service:
     page: Page
     files: list[Path]
     watches: str = "Podman's network rules"
+    settle: Callable[[Config], Config] = lambda config: config
     notify: Callable[..., None] = notify
     heartbeat_s: float = HEARTBEAT_S
     stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -224,7 +226,7 @@ class Service:
 
     def _reload_config(self) -> None:
         try:
-            self.loop.configure(load(self.files))
+            self.loop.configure(self.settle(load(self.files)))
         except ConfigError as exc:
             logging.log(Event.CONFIG_REFUSED, f"keeping the configuration: {exc}")
             self.publisher.refuse(str(exc))

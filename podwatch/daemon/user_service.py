@@ -2,6 +2,7 @@
 """The service of a user's own Podman, put together."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from podwatch.adapters.aardvark import Aardvark
@@ -9,7 +10,7 @@ from podwatch.adapters.host_of_user import HostWatch
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.relay_start import RelayStart
-from podwatch.daemon.config import Config
+from podwatch.daemon.config import Config, without_the_hosts
 from podwatch.daemon.hints import Hints, Watcher
 from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
@@ -29,7 +30,8 @@ def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     What is in the namespace of the user's bridges is heard of while it is there. There is no guard,
     as what comes in from outside does not pass its rules, and no DHCP.
     """
-    hints = Hints(own_name())
+    settle = partial(without_the_hosts, own=Path(*paths.configuration[-1:]).parent)
+    hints, config = Hints(own_name()), settle(config)
     kernel = KernelWatchers.ringing(hints)
     inner: dict[str, Watcher] = {
         "nftables": kernel.nftables,
@@ -80,4 +82,16 @@ def of_user(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     )
     loop = Loop(host, hints, config, publisher, pause=pause.now, dry_run=dry_run)
     watches = "the network of this user's containers"
-    return Service(host, hints, watchers, loop, None, None, publisher, page, files, watches=watches)
+    return Service(
+        host,
+        hints,
+        watchers,
+        loop,
+        None,
+        None,
+        publisher,
+        page,
+        files,
+        watches=watches,
+        settle=settle,
+    )

@@ -18,6 +18,7 @@ from podwatch.decide.kinds import KINDS, RULES, Kind, reported
 from podwatch.decide.leftovers import candidates, leftovers, notices
 from podwatch.decide.links import damaged, moved
 from podwatch.decide.names import name_notices
+from podwatch.decide.netns import netns_notices
 from podwatch.decide.parents import without_parent
 from podwatch.decide.reload_costs import reload_notes
 from podwatch.decide.rules import container_ids, duplicates, not_podmans, rules_of, unmasked
@@ -90,6 +91,7 @@ def judge(snapshot: Snapshot, kinds: Sequence[Kind] = KINDS) -> Verdict:
         warnings.extend(without_parent(snapshot))
         warnings.extend(astray(setup, snapshot, damaged(setup, snapshot)))
         warnings.extend(name_notices(setup, snapshot))
+        warnings.extend(netns_notices(setup, snapshot))
         warnings.extend(shut_notices(setup, snapshot))
         if snapshot.firewalld is not None and setup.driver in DRIVERS:
             warnings.extend(unmasked(rules, snapshot.firewalld))

@@ -11,7 +11,7 @@ from podwatch.words.netns import START_ANEW
 from podwatch.words.network import Setup
 from podwatch.words.rules import Rule
 from podwatch.words.snapshot import Snapshot
-from podwatch.words.verdict import Missing, MissingKind
+from podwatch.words.verdict import Missing, MissingKind, Notice, WarningKind
 
 REMEDY = f"{START_ANEW}; no reload helps"
 
@@ -50,3 +50,17 @@ def lost_netns(setup: Setup, snapshot: Snapshot, _rules: Sequence[Rule]) -> Iter
             place=netns.path,
             value="split",
         )
+
+
+def netns_notices(setup: Setup, snapshot: Snapshot) -> Iterator[Notice]:
+    """That podman would take the namespace away, though containers are in it."""
+    netns = snapshot.netns
+    if netns is None or not netns.is_uncounted or not setup.endpoints or snapshot.busy:
+        return
+    path = f"{netns.path.rpartition('/')[0]}/ref-count"
+    places = sum(len(holders) for holders in snapshot.held.values())
+    what = (
+        f"podman's count of who is on the user's networks ({path}) is gone or is no number: when a "
+        "container stops next, podman takes the network namespace away from all others"
+    )
+    yield Notice(WarningKind.NETNS, what, f"printf %s {places} > {path}" if places else REMEDY)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from podwatch.decide import hops
 from podwatch.decide.firewalld_hops import RESTORE
 from podwatch.decide.relays import assigned, bridged, can_start, duties, loss_of, mode_of
-from podwatch.decide.uplink import old_addresses
+from podwatch.decide.uplink import is_astray, old_addresses
 from podwatch.words.network import Address, Container, PortMapping, Setup
 from podwatch.words.relays import UPLINK, Duty, Relay, RelayKind, Relays, Role
 from podwatch.words.snapshot import Snapshot
@@ -39,8 +39,10 @@ class RelayHops:
             yield Hop(_PORT, f"{relay.named} listens on {mapping}")
         elif duty in duties(self._snapshot.containers, self._relays):
             yield self._lost(duty)
-        wires = self._kernel.wires
-        if wires is not None and known.is_up and not wires.get(address):
+        wires, netns = self._kernel.wires, self._snapshot.netns
+        if wires is None and netns is not None and netns.is_gone:
+            yield Hop("inside", f"whether {known.title} has {address} is not known", Mark.UNKNOWN)
+        elif wires is not None and known.is_up and not wires.get(address):
             what = f"{known.title} has lost {address}"
             yield Hop("inside", what, Mark.BROKEN, f"podman network reload {known.name}")
 
@@ -62,6 +64,10 @@ class RelayHops:
         if outside is not None and version not in outside.routed:
             what = f"the host has no default route for IPv{version}: only neighbours are reached"
             return Hop("route", what, Mark.NOTE)
+        if version == 4 and is_astray(self._snapshot):
+            link = self._snapshot.routed[4]
+            what = f"the default route of the user's network leads to {link}, and not out"
+            return Hop("route", what, Mark.BROKEN, f"ip route del default dev {link}")
         if version in self._kernel.routed:
             return Hop("route", f"the user's network has a default route for IPv{version}")
         if self._snapshot.links is None:

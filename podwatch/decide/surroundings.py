@@ -109,14 +109,18 @@ def askers(setup: Setup, snapshot: Snapshot) -> Iterator[Askers]:
 def shut_out(setup: Setup, snapshot: Snapshot) -> Iterable[Notice]:
     """Chains of other firewalls that drop what containers need, and what lets it through."""
     own = about(setup.driver).tables
+    # What a user publishes does not pass these chains: rootlessport carries it.
+    is_user = snapshot.netns is not None
+    so = "neighbours and the host do not reach" if is_user else "its published ports do not answer"
     for chain, name, network in forwarding.shut_out(setup, snapshot.drops, own):
-        yield Notice(
-            WarningKind.SHUT_OUT,
+        what = (
             f"network {name} ({network.bridge}): chain {chain.table} {chain.name} drops what it "
             "does not accept, and accepts no new connection to this network: whatever Podman's "
-            "rules say, its published ports do not answer",
-            forwarding.remedy(chain, network.bridge, own),
+            f"rules say, {so}"
         )
+        if is_user:
+            what += " its containers, but by their published ports"
+        yield Notice(WarningKind.SHUT_OUT, what, forwarding.remedy(chain, network.bridge, own))
     for chain, one in unheard(setup, snapshot):
         bridge = one.network.bridge
         yield Notice(

@@ -60,8 +60,8 @@ def _without_route(setup: Setup, snapshot: Snapshot) -> Iterator[Missing]:
         ids = tuple(container.id for container in bridged(snapshot.containers))
         names = few(sorted(container.title for container in bridged(snapshot.containers)))
         what = (
-            "the user's network has no default route: pasta took over none when it started, and "
-            f"the host has one by now; {names} reach nothing outside"
+            "the user's network has no default route, and the host has one: "
+            f"{names} reach nothing outside"
         )
         yield Missing(
             MissingKind.UPLINK, what, str(UPLINK), container_ids=ids, place=str(UPLINK), value=ROUTE
@@ -108,10 +108,19 @@ def old_addresses(setup: Setup, snapshot: Snapshot) -> list[Address]:
     if snapshot.links is None or not _has_pasta(setup, snapshot) or not _of_host(snapshot):
         return []
     link = snapshot.routed.get(4, "")
+    if is_astray(snapshot):
+        return []
     own: list[Address] = [
         one.ip for one in snapshot.links.addresses.get(link, ()) if one.version == 4
     ]
     return own if not set(own) & _of_host(snapshot) else []
+
+
+def is_astray(snapshot: Snapshot) -> bool:
+    """Whether the default route of the user's network leads to a bridge of its own, and not out."""
+    links = snapshot.links
+    link = None if links is None else links.by_name.get(snapshot.routed.get(4, ""))
+    return link is not None and link.kind == "bridge"
 
 
 def _of_host(snapshot: Snapshot) -> set[Address]:

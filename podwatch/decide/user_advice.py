@@ -3,34 +3,31 @@
 
 The names of bridges and tables are the same there as root's are on the host. A command that is
 typed without a word on where would change root's networks, or nothing. `podman unshare
---rootless-netns` leads inside, and is harmless only while podman finds the namespace and its uplink
-runs: else it repairs, or takes the namespace from running containers.
+--rootless-netns` would lead inside, too; but where podman's own count of containers is wrong it
+takes the namespace from those that run.
 """
 
 import shlex
 from dataclasses import replace
 
 from podwatch.decide.firewalld_hops import RESTORE
-from podwatch.decide.relays import assigned
-from podwatch.words.relays import UPLINK
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Notice
 from podwatch.words.way import Hop, Way
 
 _INSIDE = ("ip ", "bridge ", "nft ", "sysctl ", "iptables", "ip6tables")
-_ENTER = "podman unshare --rootless-netns"
+_PAUSE = "$(cat $XDG_RUNTIME_DIR/libpod/tmp/pause.pid)"
 
 
 def for_user(advice: str, snapshot: Snapshot) -> str:
     """The same advice, as a user has to follow it; of root's host it is as it was."""
-    netns, relays = snapshot.netns, snapshot.relays
+    netns = snapshot.netns
     if netns is None or not advice.startswith(_INSIDE):
         return advice
-    if relays is None or not netns.is_whole:
+    if not netns.is_whole:
         return RESTORE
-    if UPLINK not in assigned(relays.running, snapshot.containers, relays.netns_file):
-        return RESTORE
-    return f"{_ENTER} sh -c {shlex.quote(advice)}" if ";" in advice else f"{_ENTER} {advice}"
+    there = f"nsenter -t {_PAUSE} -U -m --preserve-credentials nsenter --net={netns.path}"
+    return f"{there} sh -c {shlex.quote(advice)}" if ";" in advice else f"{there} {advice}"
 
 
 def notice_for_user(notice: Notice, snapshot: Snapshot) -> Notice:

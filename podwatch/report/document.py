@@ -84,7 +84,11 @@ def with_refused(document: dict[str, Any], refused: str) -> dict[str, Any]:
     if not refused or not document:
         return document
     what = f"the configuration is refused, and the one before it in effect: {refused}"
-    notice = Notice(WarningKind.CONFIG, what, "mend the file, then: systemctl reload podwatch")
+    notice = Notice(
+        WarningKind.CONFIG,
+        what,
+        "mend the file, then: systemctl reload podwatch (a user's: systemctl --user …)",
+    )
     state = State.DEGRADED if document["state"] == State.OK else document["state"]
     return {**document, "state": state, "warnings": [asdict(notice), *document["warnings"]]}
 
@@ -205,13 +209,22 @@ def _containers(snapshot: Snapshot, verdict: Verdict) -> list[dict[str, Any]]:
         other for key, other in snapshot.containers.items() if other.is_up and key not in places
     )
     return found + [
-        {
-            **_container(other),
-            "networks": [{"network": name, "addresses": []} for name in other.networks],
-            **(of_all(mine) if (mine := shared.get(other.id, [])) else {}),
-        }
+        _without_rules(other, ways.get(other.id, []), shared.get(other.id, []))
         for other in sorted(others, key=lambda other: other.title)
     ]
+
+
+def _without_rules(known: Container, own: list[Way], shared: list[Way]) -> dict[str, Any]:
+    """One that is up and needs no rules; a user's may have ways of its own all the same."""
+    stands: dict[str, Any] = of_all(shared) if shared else {}
+    if own:
+        ports = [str(mapping) for mapping in known.ports[:MAX_ENTRIES]]
+        stands = {"ports": ports, **_stands(own, 0, shared)}
+    return {
+        **_container(known),
+        "networks": [{"network": name, "addresses": []} for name in known.networks],
+        **stands,
+    }
 
 
 def _container(container: Container) -> dict[str, Any]:

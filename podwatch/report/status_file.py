@@ -62,6 +62,7 @@ class StatusFile:
         self._notify = notify
         self._dry_run = dry_run
         self._clock = clock
+        self._is_written = False
         self._state: object = None
         self._line = ""
         self._started = self._since = clock()
@@ -92,10 +93,17 @@ class StatusFile:
             "guard": self.guard,
             **more,
         }
+        self._is_written = False
         write_whole(self._path, as_text(self.document))
+        self._is_written = True
 
     def beat(self) -> bool:
-        """Show by the file's time that podwatch is alive; False when there is no file to touch."""
+        """Show by the file's time that podwatch is alive; False when there is no file to touch.
+
+        One that could not be written is an old one: its time must not say that it holds.
+        """
+        if not self._is_written:
+            return False
         try:
             os.utime(self._path)
         except OSError:

@@ -12,13 +12,15 @@ class Netns:
     """`inode` is the number of the namespace that is looked into, 0 where there is none.
 
     podman finds it by the file `path`, on which it is mounted; `mounted` is the number of what is
-    mounted there now, 0 for nothing. `has_file`: there is such a file at all.
+    mounted there now, 0 for nothing. `has_file`: there is such a file at all. `is_uncounted`:
+    podman's own count of who is in it, beside the file, is gone or is no number.
     """
 
     path: str = ""
     inode: int = 0
     mounted: int = 0
     has_file: bool = False
+    is_uncounted: bool = False
 
     @property
     def is_whole(self) -> bool:

@@ -133,6 +133,7 @@ class WarningKind(StrEnum):
     OTHER_VARIANT = "other_variant"
     NEIGHBOUR = "neighbour"
     RELOAD = "reload"  # firewalld's drops what need not be dropped
+    NETNS = "netns"  # podman would take it away
     LINGER = "linger"  # containers end with a session
     LOW_PORT = "low_port"  # what is published now will not be after a restart
     HOST_FIREWALL = "host_firewall"  # only root can see what it lets in

@@ -43,3 +43,13 @@ def test_without_a_runtime_directory_nothing_is_guessed() -> None:
     """A user without XDG_RUNTIME_DIR is told so."""
     with pytest.raises(StateUnreadable, match="XDG_RUNTIME_DIR"):
         Paths.of_user({"HOME": "/home/u1"})
+
+
+def test_another_run_root_is_followed() -> None:
+    """The network namespace and the names are there; the pause process is not."""
+    paths = Paths.of_user(USERS, run_root=Path("/run/user/1000/rr"))
+
+    assert paths.addresses == Path("/run/user/1000/rr/networks/ipam.db")
+    assert paths.rootless is not None
+    assert paths.rootless.netns[0] == "/run/user/1000/rr/networks/rootless-netns/rootless-netns"
+    assert paths.rootless.pause == Path("/run/user/1000/libpod/tmp/pause.pid")

@@ -63,3 +63,12 @@ def test_a_file_that_makes_no_sense_names_none(home: Path, text: str) -> None:
     (home / ".config/containers/storage.conf").write_text(text)
 
     assert said(home) is None
+
+
+def test_what_lasts_until_the_host_is_booted_may_be_elsewhere(home: Path) -> None:
+    """The user's own runroot counts; the system's is root's."""
+    (home / "etc.conf").write_text('[storage]\nrunroot = "/run/containers"\n')
+    assert storage.run_root({"HOME": str(home)}) is None
+    own = home / ".config/containers/storage.conf"
+    own.write_text('[storage]\nrunroot = "/run/user/7/rr"\ngraphroot = "/data"\n')
+    assert storage.run_root({"HOME": str(home)}) == Path("/run/user/7/rr")

@@ -242,14 +242,15 @@ def test_the_end_of_one_is_heard(host: Host) -> None:
         host.stage.kill(way)
         await until(host.rung, lambda: bool(host.heard))
         host.read()
-        os.kill(host.stage.child_of(ports), 9)
+        half = host.stage.child_of(ports)
+        os.kill(half, 9)
         await until(host.rung, lambda: len(host.heard) > 1)
         host.read()
         host.stage.kill(uplink)
         await until(host.rung, lambda: len(host.heard) > 2)
         assert host.heard == [
             f"pasta (pid {way}) of web ended",
-            f"rootlessport (pid {ports}) of web1 ended",
+            f"rootlessport (pid {ports}) of web1 lost its second half ({half})",
             f"pasta (pid {uplink}) of the user's network ended",
         ]
 

@@ -41,7 +41,11 @@ def service(user: User) -> Service:
     """The service for this user, with metrics."""
     paths = paths_of(user.rootless.directory)
     paths.run.mkdir()
-    config = Config(metrics=Metrics(textfile=str(paths.run / "podwatch.prom")))
+    paths = replace(paths, configuration=(paths.run / "podwatch.conf",))
+    config = Config(
+        metrics=Metrics(textfile=str(paths.run / "podwatch.prom"), listen="127.0.0.1:9"),
+        origins={"metrics.textfile": str(paths.configuration[0]), "metrics.listen": "/etc/x"},
+    )
     return of_user(config, [], paths, dry_run=True)
 
 
@@ -53,6 +57,8 @@ def test_what_is_there_for_a_user(user: User) -> None:
         assert isinstance(made.host.nft, NftProgram)
         assert made.host.relays is not None
         assert made.watches == "the network of this user's containers"
+        assert made.loop.config.metrics.textfile  # the user's own, and not what root set for root's
+        assert not made.loop.config.metrics.listen
     finally:
         made.host.close()
 

@@ -49,7 +49,10 @@ class User:
 
     def __init__(self, directory: Path) -> None:
         self.rootless = Rootless(directory)
-        self.path = str(directory / self.rootless.netns[0])
+        self.path = self.rootless.netns[0]
+        count = Path(self.path).with_name("ref-count")
+        count.parent.mkdir(parents=True, exist_ok=True)
+        count.write_text("2")
         self.pid = os.getpid()
         self.has_file, self.mounted = True, NUMBER
         self.shows_mounts = True

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from podwatch.decide.netns import lost_netns
+from podwatch.decide.netns import lost_netns, netns_notices
 from podwatch.words.netns import Netns
-from podwatch.words.network import Endpoint, FirewallDriver, Setup
+from podwatch.words.network import Endpoint, FirewallDriver, Held, Setup
 from podwatch.words.snapshot import Snapshot
 
 PATH = "/run/user/1000/containers/networks/rootless-netns/rootless-netns"
@@ -60,3 +60,16 @@ def test_without_bridges_there_is_no_namespace_to_lose() -> None:
 
     assert list(lost_netns(nobody, replace(SNAPSHOT, netns=Netns()), ())) == []
     assert list(lost_netns(SETUP, SNAPSHOT, ())) == []
+
+
+def test_a_count_that_is_lost_is_told_with_the_right_one() -> None:
+    """Not while podman is at work, which writes it; one that is there says nothing."""
+    lost = Netns(PATH, 7, 7, has_file=True, is_uncounted=True)
+    held: Held = {"n1": {"c" * 64: ()}, "m1": {"c" * 64: ()}}
+    seen = replace(SNAPSHOT, netns=lost, held=held)
+
+    (notice,) = netns_notices(SETUP, seen)
+    assert notice.advice == f"printf %s 2 > {PATH.rpartition('/')[0]}/ref-count"
+    assert list(netns_notices(SETUP, replace(seen, busy="podman is at it"))) == []
+    assert list(netns_notices(SETUP, replace(seen, netns=replace(lost, is_uncounted=False)))) == []
+    assert list(netns_notices(replace(SETUP, endpoints=()), seen)) == []

@@ -60,7 +60,7 @@ def test_a_network_without_a_route_is_connected_anew() -> None:
     (loss,) = lost(replace(USER, routed={6: "eth0"}))
     assert (loss.kind, loss.place, loss.value) == (MissingKind.UPLINK, str(UPLINK), "route")
     assert loss.container_ids == (WEB, DB)
-    assert loss.what.endswith("the host has one by now; db, web reach nothing outside")
+    assert loss.what.endswith("and the host has one: db, web reach nothing outside")
 
 
 ONLY_V6 = replace(

@@ -9,15 +9,15 @@ from podwatch.decide.explain import explain
 from podwatch.decide.judge import judge
 from podwatch.decide.user_advice import for_user, notice_for_user, way_for_user
 from podwatch.words.netns import Netns
-from podwatch.words.relays import Relays
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.verdict import Notice, WarningKind
 from podwatch.words.way import Hop, Mark, Way, WayKind
-from tests.unit.decide.user_host import FAULTS, HEALTHY, NETNS, RUNNING, UP, USER, without
+from tests.unit.decide.user_host import FAULTS, NETNS, USER
 from tests.unit.decide.whole_host import FAULTS as OF_ROOT
 
 SET = "sysctl -w net.ipv4.ip_forward=1"
-THERE = "podman unshare --rootless-netns"
+PAUSE = "$(cat $XDG_RUNTIME_DIR/libpod/tmp/pause.pid)"
+THERE = f"nsenter -t {PAUSE} -U -m --preserve-credentials nsenter --net={NETNS}"
 
 
 @pytest.mark.parametrize(
@@ -50,15 +50,11 @@ def test_on_roots_host_advice_is_as_it_was() -> None:
         replace(USER, netns=Netns(NETNS, 7, 0, has_file=True)),
         replace(USER, netns=Netns(NETNS, 7, 8, has_file=True)),
         replace(USER, netns=Netns()),
-        replace(USER, relays=None),
-        replace(USER, relays=Relays((), HEALTHY, NETNS)),
-        replace(USER, relays=Relays(RUNNING, HEALTHY, "/elsewhere")),
-        without(UP),
     ],
-    ids=["lost", "split", "gone", "unread", "no relay", "another's", "no uplink"],
+    ids=["lost", "split", "gone"],
 )
-def test_podman_is_not_sent_into_a_namespace_that_is_not_whole(seen: Snapshot) -> None:
-    """There it would make another one, or end what connects this one: podwatch comes first."""
+def test_nobody_is_sent_into_a_namespace_that_is_not_whole(seen: Snapshot) -> None:
+    """Its file leads elsewhere, or nowhere: podwatch comes first."""
     assert for_user(SET, seen) == "podwatch restore"
 
 
@@ -82,3 +78,12 @@ def test_no_advice_is_for_the_hosts_own_network(fault: str) -> None:
     told += [hop.advice for way in explain(seen) for hop in way.hops]
     for advice in told:
         assert not advice.startswith(("ip ", "nft ", "bridge ", "sysctl ", "iptables", "firewall"))
+
+
+@pytest.mark.parametrize("fault", sorted({**OF_ROOT, **FAULTS}))
+def test_nobody_is_told_to_use_podman_unshare(fault: str) -> None:
+    """Where podman's own count is wrong, it takes the namespace from running containers."""
+    seen = {**OF_ROOT, **FAULTS}[fault](USER)
+    told = [notice.advice for notice in judge(seen).warnings]
+    told += [hop.advice for way in explain(seen) for hop in way.hops]
+    assert not [advice for advice in told if "unshare" in advice]

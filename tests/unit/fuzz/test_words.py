@@ -24,7 +24,7 @@ from podwatch.formats.proc_files import user_name
 from podwatch.formats.proc_net import default_routes
 from podwatch.formats.relay_commands import end_descriptor, given_file, parse_argv, to_start
 from podwatch.formats.rootlessport import slirp_address
-from podwatch.formats.storage_conf import named_graph_root
+from podwatch.formats.storage_conf import named_root
 from podwatch.report import history
 from podwatch.report.metrics import Tally, exposition
 from podwatch.report.status import SHAPE, fit
@@ -154,7 +154,7 @@ def _shut_out(text: str) -> object:
         reload_policy,
         _shut_out,
         lambda text: user_name(text, 0),
-        lambda text: named_graph_root(text, of_system=False, variables={}),
+        lambda text: named_root(text, of_system=False, variables={}),
         _route,
         _relay,
     ],

@@ -110,6 +110,20 @@ def test_what_cannot_be_written_is_there_all_the_same(tmp_path: Path) -> None:
     assert file.document["state"] == "lost"
 
 
+def test_an_old_status_is_not_shown_to_be_of_now(stage: Stage) -> None:
+    """Where the newer one could not be written, as on a full disk, no heartbeat says it holds."""
+    stage.write(FINE)
+    directory = stage.path.parent
+    directory.rename(directory.with_name("away"))
+    with pytest.raises(PodwatchError):
+        stage.file.write({})
+    directory.with_name("away").rename(directory)
+
+    assert not stage.file.beat()
+    stage.file.write({})
+    assert stage.file.beat()
+
+
 def test_a_line_for_each_entry() -> None:
     """Each field, and each container in its list, has a line of its own, which tools can find."""
     document = {"state": "ok", "none": [], "containers": [{"name": "a\n", "ways": [1, 2]}, {}]}
