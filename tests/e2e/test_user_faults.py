@@ -160,6 +160,53 @@ def test_a_start_without_a_default_route_is_mended_when_there_is_one(there: OfUs
     assert there.containers.lives() == lives
 
 
+def test_a_lost_count_is_told_with_its_cure(there: OfUser) -> None:
+    """Before it podman would take the namespace from running containers; after it, it does not."""
+    if there.host.suite == "bookworm":
+        return  # podman 4.3 counts nobody
+    count = f"{there.user.runtime}/containers/networks/rootless-netns/ref-count"
+    with nothing_touched(there):
+        counted = there.user.read(count)
+        there.user.run(["rm", count])
+        there.until(lambda: "ref-count" in json.dumps(there.status()["warnings"]), "told")
+        (warning,) = there.status()["warnings"]
+        there.user.run(warning["advice"])
+        assert there.user.read(count) == counted
+        there.until(lambda: there.status()["state"] == "ok", "ok")
+        there.user.podman("unshare", "--rootless-netns", "true")
+
+
+def test_a_lost_link_and_uplink_are_put_back_by_podman_itself(there: OfUser) -> None:
+    """podman is started outside of podwatch's sandbox: its pasta would not run in there."""
+    with nothing_touched(there):
+        counted = len(there.history())
+        there.user.run(
+            there.user.in_netns(
+                [
+                    "sh",
+                    "-c",
+                    "ip link del $(ip -o link show master podman1 | cut -d' ' -f2 | "
+                    "cut -d@ -f1 | head -n 1)",
+                ]
+            )
+        )
+        kill_uplink(there.containers)
+        there.until_whole(40)
+        done = [way for incident in there.history()[counted:] for way in incident["methods"]]
+        assert "rewire" in done
+
+
+def test_the_hosts_metrics_are_not_a_users(there: OfUser) -> None:
+    """Where root's podwatch answers, a user's does not, and it starts all the same."""
+    path = "/etc/podwatch/podwatch.conf.d/metrics.conf"
+    there.host.write(path, '[metrics]\nlisten = "127.0.0.1:9842"\n')
+    try:
+        there.start_anew()
+        assert there.status()["state"] == "ok"
+    finally:
+        there.host.run(["rm", path])
+
+
 def test_what_podman_keeps_of_networks_is_removed(there: OfUser) -> None:
     """It is told with what helps, nothing is reloaded, and what helps does."""
     if there.host.suite == "bookworm":
