@@ -9,13 +9,13 @@ its answer means that its start is over.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from typing import Any
 
 from podwatch.adapters.dbus import SystemBus
 from podwatch.drivers.about import TRUSTED
 from podwatch.drivers.firewalld import policy
 from podwatch.words.errors import BusUnavailable
+from podwatch.words.firewalld_event import FirewalldEvent
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Zone
 from podwatch.words.text import clean
@@ -32,22 +32,6 @@ _RULES = (
     f"type='signal',sender='{NAME}',interface='{NAME}.direct'",
     f"type='signal',sender='{NAME}',interface='{_OF_ZONES}',member='Updated'",
 )
-
-
-class FirewalldEvent(StrEnum):
-    """What can happen to firewalld, in words a person understands."""
-
-    RELOADED = "firewalld reloaded"
-    STARTED = "firewalld started"
-    STOPPED = "firewalld stopped"
-    PANIC = "firewalld's panic mode changed"
-    SOURCES = "the sources of a firewalld zone changed"
-    POLICY = "a firewalld policy was changed"
-    DIRECT = "a direct rule was added to firewalld"
-    ZONE = "a firewalld zone was changed"
-    PERMANENT = "firewalld's permanent configuration was changed"
-    BUS_LOST = "the system bus went away"
-    BUS_BACK = "the system bus is there"
 
 
 _SIGNALS = {

@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""systemd: units started and waited for, states asked, and sd_notify through pystemd.
+"""systemd: units started and waited for, states asked.
 
 The signal JobRemoved says how a job ended, but a signal is only a hint: a job has ended when
 systemd no longer knows it. Signals may be lost, so systemd is asked about a job now and then, too.
 """
 
 import asyncio
-import os
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from podwatch.adapters.dbus import DBUS, DBUS_PATH, SystemBus
@@ -205,28 +201,3 @@ class Systemd:
             if unit in batch.units:
                 batch.heard[job] = result
                 batch.hint.set()
-
-
-def _load_pystemd() -> None:
-    """Import pystemd, and lxml, which all of it loads (0.11 to 0.15), only where it is already."""
-    stand_in = ModuleType("lxml")
-    stand_in.etree = None  # type: ignore[attr-defined]
-    had = sys.modules.setdefault("lxml", stand_in)
-    try:
-        import_module("pystemd.dbuslib")
-    finally:
-        if had is stand_in:
-            del sys.modules["lxml"]
-
-
-def notify(**state: str | int) -> None:
-    """Tell the service manager: ready=1, watchdog=1, status="…"; nothing without NOTIFY_SOCKET.
-
-    The environment is left alone: pystemd's default would make later keep-alives vanish.
-    """
-    if "NOTIFY_SOCKET" not in os.environ:
-        return
-    _load_pystemd()
-    import pystemd.daemon
-
-    pystemd.daemon.notify(False, **state)  # noqa: FBT003 - pystemd's signature

@@ -11,13 +11,13 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from podwatch.adapters.ipam import AddressBook
 from podwatch.adapters.process import Watched
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.inside import Inside
 from podwatch.daemon.installed import Installed
-from podwatch.daemon.relays import RelaysLook
 from podwatch.decide.census import Asked, Census, by_kernel, in_doubt, living
 from podwatch.decide.classes import classify
 from podwatch.words.errors import LinksUnreadable, PodwatchError, StateUnreadable, Unreadable
@@ -27,6 +27,9 @@ from podwatch.words.netns import Netns
 from podwatch.words.network import Address, Container, ContainerState, FirewallDriver, Held, Setup
 from podwatch.words.relays import Relays
 from podwatch.words.snapshot import Part, Unknown
+
+if TYPE_CHECKING:  # root's podwatch does without
+    from podwatch.daemon.relays import RelaysLook
 
 QUIET_S = 0.5
 """podman is asked for its containers when netavark's state has been the same for so long."""
@@ -50,7 +53,7 @@ class Containers:
         changes: Callable[[], int],
         *,
         inside: Inside | None = None,
-        relays: RelaysLook | None = None,
+        relays: "RelaysLook | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.census = Census()

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.netlink import table_exists
 from podwatch.daemon.asking import Asking
 from podwatch.drivers.driver import about
@@ -18,6 +18,9 @@ from podwatch.drivers.firewalld import POLICIES
 from podwatch.words.errors import Unreadable
 from podwatch.words.network import FirewallDriver, Network, Setup
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Part, Permanent, Unknown
+
+if TYPE_CHECKING:  # a user's podwatch does without, and without the bus
+    from podwatch.adapters.firewalld import FirewalldWatch
 
 Answer = tuple[Firewalld, list[Unknown]]
 """What firewalld said, and what of it is unknown."""
@@ -33,7 +36,7 @@ class FirewalldLook:
 
     def __init__(
         self,
-        watch: FirewalldWatch | None,
+        watch: "FirewalldWatch | None",
         heard_late: Callable[[], None] = lambda: None,
         is_there: Callable[[str, str], bool] = table_exists,
         permanent: Callable[[], Permanent | None] = lambda: None,

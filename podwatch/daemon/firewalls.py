@@ -5,17 +5,20 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from podwatch.adapters import namespace
 from podwatch.adapters.files import read_whole
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.netlink import chain_exists, generation
-from podwatch.adapters.systemd import Systemd
 from podwatch.drivers import forwarding
 from podwatch.drivers.forwarding import parse_chains
 from podwatch.words.errors import Unreadable
 from podwatch.words.links import NETWORK_MANAGER, NETWORKD
 from podwatch.words.way import BaseChain
+
+if TYPE_CHECKING:  # a user's podwatch does without, and without the bus
+    from podwatch.adapters.systemd import Systemd
 
 _NFTABLES_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
 _UFW_FILE = Path("/etc/ufw/ufw.conf")
@@ -41,7 +44,7 @@ class Neighbours:
     """
 
     def __init__(
-        self, systemd: Systemd | None, clock: Callable[[], float] = time.monotonic
+        self, systemd: "Systemd | None", clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._systemd = systemd
         self._clock = clock

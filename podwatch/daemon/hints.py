@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.links_watch import LinkChange
 from podwatch.adapters.netlink import Change
 from podwatch.drivers.driver import DRIVERS
@@ -30,6 +29,7 @@ from podwatch.words.cause import (
     other,
     why_looked,
 )
+from podwatch.words.firewalld_event import FirewalldEvent
 from podwatch.words.guard import THREAD, is_guard
 from podwatch.words.snapshot import Part
 

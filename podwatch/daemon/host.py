@@ -5,41 +5,38 @@ The daemon and the one-shot commands use the same host. Whatever is absent (syst
 bus, firewalld) is None or says so itself: podwatch goes on with what there is.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from podwatch.adapters.cni import CniCache
-from podwatch.adapters.firewalld import FirewalldWatch
-from podwatch.adapters.firewalld_permanent import PermanentFirewalld
 from podwatch.adapters.libnftables import Nftables, NftProgram
 from podwatch.adapters.netlink import generation
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.statedir import StateDirectory
-from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.config import Config
 from podwatch.daemon.containers import Containers
 from podwatch.daemon.expected import Expected
 from podwatch.daemon.firewalld_look import FirewalldLook
 from podwatch.daemon.installed import Installed
-from podwatch.daemon.kept_sources import KeptSources
+from podwatch.daemon.kept_sources import KeptSources, Nobody, Permanents
 from podwatch.daemon.kernel_settings import KernelSettings
 from podwatch.daemon.look import Looker
-from podwatch.daemon.netns import NetnsWatch
 from podwatch.daemon.permanent import PermanentLook
-from podwatch.daemon.relay_repair import RelayRepair
-from podwatch.daemon.relays import RelaysLook
 from podwatch.daemon.restore import Restorer
 from podwatch.daemon.rules import known_rules
 from podwatch.daemon.saved_copy import SavedCopy
 from podwatch.daemon.surroundings import Surroundings
-from podwatch.daemon.user_driver import UserDriver
-from podwatch.daemon.user_network import UserNetwork
 from podwatch.daemon.ways import Ways
 from podwatch.daemon.wires import Watch, Wires
 from podwatch.decide.decision import QUIET_CAP_S, Limits
 from podwatch.decide.kinds import KINDS, Kind
 from podwatch.words.means import BY_PODMAN, Method
-from podwatch.words.snapshot import Snapshot
-from podwatch.words.verdict import Missing
+
+if TYPE_CHECKING:  # a user's podwatch does without them, and without the bus
+    from podwatch.adapters.firewalld import FirewalldWatch
+    from podwatch.adapters.systemd import Systemd
+    from podwatch.daemon.netns import NetnsWatch
+    from podwatch.daemon.user_parts import UserParts
 
 
 class Host:
@@ -54,30 +51,31 @@ class Host:
     def __init__(
         self,
         config: Config,
-        firewalld: FirewalldWatch | None,
-        systemd: Systemd | None,
+        firewalld: "FirewalldWatch | None",
+        systemd: "Systemd | None",
         paths: Paths,
         *,
         links: Watch | None = None,
         changes: Callable[[], int] = generation,
         heard_late: Callable[[], None] = lambda: None,
-        netns: NetnsWatch | None = None,
+        netns: "NetnsWatch | None" = None,
     ) -> None:
         self.installed = Installed.at(paths, systemd)
         state, cni = StateDirectory(paths.netavark_state), CniCache(paths.cni_results)
-        driver = None if netns is None else UserDriver()
-        if driver is None:
+        user = None if netns is None else _user_parts(self.installed, netns)
+        if user is None:
             self.expected = Expected(state, self.installed, cni)
             self.nft = Nftables()
         else:
-            self.expected = Expected(state, self.installed, has_table=_none, named=driver.name)
+            named = user.driver.name
+            self.expected = Expected(state, self.installed, has_table=_none, named=named)
             self.nft = NftProgram()
         self.firewalld = firewalld
         self.systemd = systemd
         self.copy = SavedCopy(paths.rules)
-        self.permanent = _permanent(firewalld or FirewalldWatch(), self.installed, heard_late)
+        self.permanent = _permanent(firewalld, self.installed, heard_late)
         rules = known_rules(self.nft)
-        self.relays = None if paths.rootless is None else RelaysLook(paths.relays)
+        self.relays = None if user is None else user.relays
         self.containers = Containers(self.expected, self.installed, changes, relays=self.relays)
         self.surroundings = Surroundings(
             self.installed, rules, systemd, self.nft, heard_late=heard_late
@@ -92,9 +90,9 @@ class Host:
             wires=Wires(links),
             changes=changes,
             copied=self.copy.of,
-            in_use=driver,
-            settings=None if netns is None else KernelSettings(configured=_nothing),
-            of_user=None if netns is None else UserNetwork(netns.look),
+            in_use=None if user is None else user.driver,
+            settings=None if user is None else KernelSettings(configured=_nothing),
+            of_user=None if user is None else user.network,
         )
         self.ways = Ways(self.looker.with_inside)
         self.restorer = Restorer(
@@ -104,7 +102,7 @@ class Host:
             self.copy,
             lock=paths.restore_lock,
             bind=netns.bind if netns is not None else str,
-            relay=_relay_repair(self.installed, self.relays),
+            relay=None if user is None else user.relay,
             at_once=config.restore.at_once,
             timeout_s=config.restore.timeout,
         )
@@ -137,21 +135,22 @@ class Host:
 
 
 def _permanent(
-    firewalld: FirewalldWatch, installed: Installed, heard: Callable[[], None]
+    firewalld: "FirewalldWatch | None", installed: Installed, heard: Callable[[], None]
 ) -> PermanentLook:
-    paths = installed.paths
-    asked = PermanentFirewalld(firewalld.bus, paths.firewalld_conf)
-    kept = KeptSources(asked, installed.networks, paths.kept_sources)
-    return PermanentLook(asked, lambda: firewalld.permanent_changes, kept, heard)
+    asked: Permanents = Nobody()
+    if firewalld is not None:
+        from podwatch.adapters.firewalld_permanent import PermanentFirewalld
+
+        asked = PermanentFirewalld(firewalld.bus, installed.paths.firewalld_conf)
+    kept = KeptSources(asked, installed.networks, installed.paths.kept_sources)
+    changes = (lambda: 0) if firewalld is None else (lambda: firewalld.permanent_changes)
+    return PermanentLook(asked, changes, kept, heard)
 
 
-def _relay_repair(
-    installed: Installed, relays: RelaysLook | None
-) -> Callable[[Sequence[Missing], Snapshot], Awaitable[str]] | None:
-    rootless = installed.paths.rootless
-    if rootless is None or relays is None:
-        return None
-    return RelayRepair(rootless, relays, installed.lock).mend
+def _user_parts(installed: Installed, netns: "NetnsWatch") -> "UserParts":
+    from podwatch.daemon.user_parts import UserParts
+
+    return UserParts.of(installed, netns)
 
 
 def _none(_family: str, _name: str) -> bool:

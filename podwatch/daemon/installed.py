@@ -5,15 +5,16 @@ Root's Podman is one; a user's is another. Whoever asks podman, or reads its fil
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from podwatch.adapters.name_server import NameServerStart
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.podman import Podman
 from podwatch.adapters.podman_lock import NetworkLock
 from podwatch.adapters.podman_networks import PodmanNetworks
-from podwatch.adapters.systemd import Systemd
-from podwatch.adapters.user_namespaces import keeper
-from podwatch.daemon.user_names import UserNameServerStart
+
+if TYPE_CHECKING:  # a user's podwatch does without, and without the bus
+    from podwatch.adapters.systemd import Systemd
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,15 @@ class Installed:
     name_server: NameServerStart
 
     @classmethod
-    def at(cls, paths: Paths, systemd: Systemd | None) -> "Installed":
+    def at(cls, paths: Paths, systemd: "Systemd | None") -> "Installed":
         """The Podman whose files are at `paths`; `systemd` starts the units that ask it."""
+        lock, networks = NetworkLock(paths.locks), PodmanNetworks(paths)
+        if paths.rootless is None:
+            names = NameServerStart(paths, systemd)
+            return cls(paths, Podman(paths, systemd), lock, networks, names)
+        from podwatch.adapters.user_namespaces import keeper
+        from podwatch.daemon.user_names import UserNameServerStart
+
         return cls(
-            paths,
-            Podman(paths, systemd, keeper),
-            NetworkLock(paths.locks),
-            PodmanNetworks(paths),
-            NameServerStart(paths, systemd)
-            if paths.rootless is None
-            else UserNameServerStart(paths),
+            paths, Podman(paths, systemd, keeper), lock, networks, UserNameServerStart(paths)
         )

@@ -6,12 +6,11 @@ after: whatever interrupts this, podwatch knows what is its own.
 """
 
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from podwatch.adapters.files import read_whole, write_whole
-from podwatch.adapters.firewalld_permanent import PermanentFirewalld
 from podwatch.adapters.podman_networks import PodmanNetworks
 from podwatch.decide import kept_sources
 from podwatch.decide.kept_sources import Plan
@@ -19,6 +18,7 @@ from podwatch.formats.kept_sources import Kept, as_text, read_kept
 from podwatch.report import logging
 from podwatch.report.events import Event
 from podwatch.words.errors import BusUnavailable, PodwatchError, RestoreFailed, StateUnreadable
+from podwatch.words.snapshot import Permanent
 
 GIVE_WAY_S = 30.0
 """A source that is taken away again so soon after podwatch added it is left as somebody wants it,
@@ -27,12 +27,46 @@ until it is there again or its network has no container."""
 MAX_BYTES = 4 << 20
 
 
+class Permanents(Protocol):
+    """Who reads and changes firewalld's permanent configuration; all raise PodwatchError."""
+
+    def stamp(self) -> object:
+        """What changes whenever a setting does of which firewalld tells nobody."""
+
+    async def read(self, subnets: Iterable[str]) -> Permanent:
+        """The configuration, with the zones of these subnets."""
+
+    async def add(self, subnet: str) -> None:
+        """Make a subnet a source of zone trusted."""
+
+    async def remove(self, subnet: str) -> None:
+        """Make it none."""
+
+
+class Nobody:
+    """In place of that, where there is no firewalld to ask: a user's podwatch has none."""
+
+    def stamp(self) -> object:
+        """Nothing."""
+        return None
+
+    async def read(self, subnets: Iterable[str]) -> Permanent:
+        """Raises BusUnavailable."""
+        raise BusUnavailable("nobody asks firewalld here")
+
+    async def add(self, subnet: str) -> None:
+        """Raises BusUnavailable."""
+        raise BusUnavailable("nobody asks firewalld here")
+
+    remove = add
+
+
 class KeptSources:
     """What podwatch added itself, by subnet, as the file at `path` has it."""
 
     def __init__(
         self,
-        firewalld: PermanentFirewalld,
+        firewalld: Permanents,
         networks: PodmanNetworks,
         path: Path,
         clock: Callable[[], float] = time.monotonic,

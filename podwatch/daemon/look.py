@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from podwatch.adapters.netlink import generation
 from podwatch.daemon.containers import Containers
@@ -26,7 +27,6 @@ from podwatch.daemon.names import Names
 from podwatch.daemon.reading import Read, Reader, is_old
 from podwatch.daemon.rules import Rules
 from podwatch.daemon.surroundings import Surroundings
-from podwatch.daemon.user_driver import UserDriver
 from podwatch.daemon.user_network import AroundUser, UserNetwork, without_netns
 from podwatch.daemon.wires import Wires
 from podwatch.decide.judge import judge
@@ -42,6 +42,9 @@ from podwatch.words.network import FirewallDriver, Setup
 from podwatch.words.snapshot import Firewalld, Part, Snapshot, Unknown
 from podwatch.words.verdict import Missing, State, Verdict
 from podwatch.words.way import BaseChain
+
+if TYPE_CHECKING:  # root's podwatch does without
+    from podwatch.daemon.user_driver import UserDriver
 
 PATIENCE_S = 0.25
 """So long who hurries waits for answers over the bus."""
@@ -70,7 +73,7 @@ class Looker:
         wires: Wires | None = None,
         changes: Callable[[], int] = generation,
         copied: Callable[[FirewallDriver], SavedRules] = _NO_COPY,
-        in_use: InUse | UserDriver | None = None,
+        in_use: "InUse | UserDriver | None" = None,
         settings: KernelSettings | None = None,
         of_user: UserNetwork | None = None,
     ) -> None:

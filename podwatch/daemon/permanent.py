@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from podwatch.adapters.firewalld_permanent import PermanentFirewalld
-from podwatch.daemon.kept_sources import KeptSources
+from podwatch.daemon.kept_sources import KeptSources, Permanents
 from podwatch.decide.kept_sources import Plan
 from podwatch.decide.reload_costs import reload_notes, trusted_subnets
 from podwatch.report import logging
@@ -45,7 +44,7 @@ class PermanentLook:
 
     def __init__(
         self,
-        firewalld: PermanentFirewalld,
+        firewalld: Permanents,
         changes: Callable[[], int],
         kept: KeptSources,
         heard: Callable[[], None] = lambda: None,

@@ -19,10 +19,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from podwatch.adapters import sysctl
-from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.lock import hold
 from podwatch.daemon.gates import keep_macs, shut_gates
 from podwatch.daemon.installed import Installed
@@ -44,11 +43,13 @@ from podwatch.words.snapshot import Snapshot, Unknown
 from podwatch.words.text import counted, listed
 from podwatch.words.verdict import Missing, MissingKind, Verdict
 
+if TYPE_CHECKING:  # a user's podwatch does without, and without the bus
+    from podwatch.adapters.firewalld import FirewalldWatch
+
 T = TypeVar("T")
 
 END_S = 6.0
-"""What is begun gets so long when podwatch is told to stop; of its TimeoutStopSec=, 15 s, half is
-left to put rules back."""
+"""What is begun gets so long at a stop; of TimeoutStopSec=, 15 s, half is left for rules."""
 _ASK_S = 2.0
 _TRIES = 3
 
@@ -84,7 +85,7 @@ class Restorer:
     def __init__(
         self,
         looker: Looker,
-        firewalld: FirewalldWatch | None,
+        firewalld: "FirewalldWatch | None",
         installed: Installed,
         copy: SavedCopy,
         *,
@@ -197,7 +198,6 @@ class Restorer:
             return Outcome(method, done=False, detail=detail, held=held)
 
     async def _bind(self, job: Job) -> Outcome:
-        """Give the namespace of a user's bridges its file again."""
         return job.done(self.bind())
 
     async def _mend(self, job: Job) -> Outcome:

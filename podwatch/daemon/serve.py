@@ -4,15 +4,11 @@
 import os
 from pathlib import Path
 
-from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.lock import hold
 from podwatch.adapters.paths import Paths
-from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host
-from podwatch.daemon.host_service import on_host
-from podwatch.daemon.netns import NetnsWatch
-from podwatch.daemon.user_service import of_user
+from podwatch.daemon.service import Service
 from podwatch.words.errors import PodwatchError
 
 
@@ -23,17 +19,32 @@ async def serve(config: Config, files: list[Path], paths: Paths, *, dry_run: boo
     cannot begin: another one runs, or the kernel refuses to tell of changes.
     """
     paths.run.mkdir(mode=0o755, parents=True, exist_ok=True)
-    made = on_host if paths.rootless is None else of_user
     with hold(paths.run_lock):
-        await made(config, files, paths, dry_run=dry_run).run()
+        await _service(config, files, paths, dry_run=dry_run).run()
+
+
+def _service(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -> Service:
+    """The service; neither root's nor a user's loads what only the other has."""
+    if paths.rootless is None:
+        from podwatch.daemon.host_service import on_host
+
+        return on_host(config, files, paths, dry_run=dry_run)
+    from podwatch.daemon.user_service import of_user
+
+    return of_user(config, files, paths, dry_run=dry_run)
 
 
 async def look_once(config: Config, paths: Paths) -> Host:
     """A host for one look by hand, with podman's names if podman answers; close it when done."""
     if paths.rootless is not None:
+        from podwatch.daemon.netns import NetnsWatch
+
         netns = NetnsWatch(paths.rootless, {}, lambda _: None, lambda _: None)
         host = Host(config, None, None, paths, netns=netns)
     else:
+        from podwatch.adapters.firewalld import FirewalldWatch
+        from podwatch.adapters.systemd import Systemd
+
         systemd = Systemd() if Systemd.is_there() and os.geteuid() == 0 else None
         host = Host(config, FirewalldWatch(), systemd, paths)
     host.remember()

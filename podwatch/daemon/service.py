@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from podwatch import __version__
 from podwatch.adapters.files import read_proc, write_whole
@@ -15,10 +16,9 @@ from podwatch.adapters.links_watch import LinkWatch
 from podwatch.adapters.netlink import NftablesWatch
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.process import Processes
+from podwatch.adapters.sd_notify import notify
 from podwatch.adapters.sysctl import SysctlWatch
-from podwatch.adapters.systemd import notify
 from podwatch.daemon.config import Config, load
-from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.guard import Guard
 from podwatch.daemon.heartbeat import beat, first_error, lasting
 from podwatch.daemon.hints import Hints, Watcher
@@ -33,6 +33,9 @@ from podwatch.report.metrics import CONTENT_TYPE, exposition
 from podwatch.report.publish import Publisher
 from podwatch.report.status_file import HEARTBEAT_S
 from podwatch.words.errors import ConfigError, PodwatchError
+
+if TYPE_CHECKING:  # a user's podwatch does without, and without the bus
+    from podwatch.daemon.dhcp import DhcpLoop
 
 _READY_S = 10.0
 """So long a start waits for the first status: where podman has to be asked, it takes its time."""
@@ -118,7 +121,7 @@ class Service:
     watchers: Mapping[str, Watcher]
     loop: Loop
     guard: Guard | None
-    dhcp: DhcpLoop | None
+    dhcp: "DhcpLoop | None"
     publisher: Publisher
     page: Page
     files: list[Path]

@@ -9,12 +9,12 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from podwatch.adapters import kernel, namespace
 from podwatch.adapters.libnftables import Nftables
 from podwatch.adapters.link_keepers import keeps
 from podwatch.adapters.netlink import generation
-from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.asking import Asking
 from podwatch.daemon.firewalls import (
     KEEPERS,
@@ -33,6 +33,9 @@ from podwatch.words.network import ContainerClass, FirewallDriver, Network, Setu
 from podwatch.words.rules import Ruleset
 from podwatch.words.way import BaseChain
 
+if TYPE_CHECKING:  # a user's podwatch does without, and without the bus
+    from podwatch.adapters.systemd import Systemd
+
 _OTHERS_SOON_S = 5.0
 """A firewall that is switched on is there as a whole so long after its first transaction."""
 
@@ -50,7 +53,7 @@ class Surroundings:
         self,
         installed: Installed,
         rules: Mapping[FirewallDriver, Rules],
-        systemd: Systemd | None,
+        systemd: "Systemd | None",
         nft: Nftables | None,
         *,
         every_s: float = OTHERS_EVERY_S,

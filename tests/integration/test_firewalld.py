@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from podwatch.adapters.firewalld import FirewalldEvent, FirewalldWatch
+from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.firewalld_permanent import PermanentFirewalld
 from podwatch.words.errors import BusUnavailable
+from podwatch.words.firewalld_event import FirewalldEvent
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Zone
 from podwatch.words.way import Policy

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.units import SYSTEMD, UnitWatch
+from podwatch.words.firewalld_event import FirewalldEvent
 from tests.integration.firewall_stage import SUITES, FirewallStage, on_stage
 from tests.integration.namespace import in_private_network
 from tests.integration.test_firewalld import SUBNET, listening

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from podwatch.adapters.systemd import Systemd, notify
+from podwatch.adapters.sd_notify import notify
+from podwatch.adapters.systemd import Systemd
 from podwatch.words.errors import BusUnavailable, RestoreFailed
 from tests.unit.adapters.system_bus import MANAGER, ROOT, FakeSystemd, Reply
 

@@ -5,11 +5,11 @@ import asyncio
 
 import pytest
 
-from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.links_watch import LinkChange
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.hints import Heard, Hints
 from podwatch.words.cause import NO_CAUSE, WHILE_ABSENT, CauseKind, Process, Writer
+from podwatch.words.firewalld_event import FirewalldEvent
 from podwatch.words.snapshot import Part
 
 OURS, FIREWALLD, OTHERS = "inet netavark", "inet firewalld", "inet site"

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from podwatch.adapters.firewalld import FirewalldEvent
 from podwatch.adapters.netlink import Change
 from podwatch.daemon.config import Config
 from podwatch.daemon.pause import Pause
@@ -16,6 +15,7 @@ from podwatch.daemon.reporting import reporting
 from podwatch.daemon.settings import Look, Restore
 from podwatch.words.cause import Writer
 from podwatch.words.errors import StateUnreadable
+from podwatch.words.firewalld_event import FirewalldEvent
 from podwatch.words.means import Method, Outcome
 from podwatch.words.verdict import Blocked, BlockedKind, Missing, MissingKind, State
 from podwatch.words.way import Hop, Mark, Way, WayKind

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from podwatch.adapters import user_namespaces
 from podwatch.adapters.lock import hold
 from podwatch.adapters.paths import Paths
-from podwatch.daemon import installed, serve
+from podwatch.daemon import host_service, serve, user_service
 from podwatch.daemon.config import Config
 from podwatch.daemon.settings import Firewalld
 from podwatch.words.errors import RestoreFailed, StateUnreadable
@@ -42,8 +43,8 @@ class FakeService:
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was served."""
     found: list[str] = []
-    monkeypatch.setattr(serve, "on_host", FakeService("root", found))
-    monkeypatch.setattr(serve, "of_user", FakeService("user", found))
+    monkeypatch.setattr(host_service, "on_host", FakeService("root", found))
+    monkeypatch.setattr(user_service, "of_user", FakeService("user", found))
     return found
 
 
@@ -137,7 +138,7 @@ def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[User]:
     """One who has no container, and no podman that could be asked."""
     with one_user(tmp_path, monkeypatch) as made:
         made.pid = 0
-        monkeypatch.setattr(installed, "keeper", made.member)
+        monkeypatch.setattr(user_namespaces, "keeper", made.member)
         monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
         yield made
 

@@ -12,7 +12,7 @@ import pytest
 
 from podwatch.adapters.libnftables import NftProgram
 from podwatch.adapters.paths import Paths
-from podwatch.daemon import installed
+from podwatch.adapters import user_namespaces
 from podwatch.daemon.config import Config
 from podwatch.daemon.netns import NetnsWatch
 from podwatch.daemon.pause import Pause, begin
@@ -131,7 +131,7 @@ def test_what_becomes_of_the_namespace_is_a_hint(user: User) -> None:
 
 def test_a_look_has_the_users_namespace(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is at that moment."""
-    monkeypatch.setattr(installed, "keeper", user.member)
+    monkeypatch.setattr(user_namespaces, "keeper", user.member)
     made = service(user)
     try:
         assert asyncio.run(made.host.looker.look()).netns == Netns()
