@@ -70,6 +70,25 @@ def find(rootless: Rootless, pid: int, *, proc: Path = _PROC) -> tuple[str, int]
     return "", 0
 
 
+def no_reload(rootless: Rootless, *, proc: Path = _PROC) -> str:
+    """Why podman must not set up a network of the user's anew now; "" where it may.
+
+    Where the namespace is not mounted it makes another one. Where the uplink has ended as well as a
+    container's link, its reload counts wrong, and takes the namespace from all (Podman 5.4).
+    """
+    pid = member(rootless, proc=proc)
+    try:
+        mounted = find(rootless, pid, proc=proc)[1] if pid else 0
+    except OSError:
+        mounted = 0
+    if not mounted:
+        return "the user's network namespace is not mounted"
+    uplinks = (_text(proc / f"{_named(path)}/comm") for path in rootless.uplinks)
+    if not any(name.startswith(("pasta", "slirp4netns")) for name in uplinks):
+        return "pasta or slirp4netns of the user's network does not run"
+    return ""
+
+
 def way_in(aardvark: Path, *, proc: Path = _PROC) -> str:
     """Another way into the network namespace: of aardvark-dns, whose pid is in this file.
 

@@ -27,6 +27,10 @@ def shut_gates(
 
     Raises Unreadable where that cannot be told: then nobody is to be reloaded.
     """
+    rootless = installed.paths.rootless
+    if rootless is not None and (why := installed.forbids(rootless)):
+        names = {endpoint.network_name for endpoint in setup.endpoints} if setup else set()
+        return dict.fromkeys({*names, *installed.networks.read_files()}, why)
     server = aardvark.Aardvark(installed.paths.aardvark, proc, sockets=dict).read(scan=True)
     ports = () if setup is None else [endpoint.dns_port for endpoint in setup.endpoints]
     gates = Gates(

@@ -4,11 +4,12 @@
 Root's Podman is one; a user's is another. Whoever asks podman, or reads its files, is handed this.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from podwatch.adapters.name_server import NameServerStart
-from podwatch.adapters.paths import Paths
+from podwatch.adapters.paths import Paths, Rootless
 from podwatch.adapters.podman import Podman
 from podwatch.adapters.podman_lock import NetworkLock
 from podwatch.adapters.podman_networks import PodmanNetworks
@@ -26,6 +27,8 @@ class Installed:
     lock: NetworkLock
     networks: PodmanNetworks
     name_server: NameServerStart
+    forbids: Callable[[Rootless], str] = lambda _: ""
+    """Why no network of a user's must be set up anew now; "" where it may."""
 
     @classmethod
     def at(cls, paths: Paths, systemd: "Systemd | None") -> "Installed":
@@ -34,9 +37,8 @@ class Installed:
         if paths.rootless is None:
             names = NameServerStart(paths, systemd)
             return cls(paths, Podman(paths, systemd), lock, networks, names)
-        from podwatch.adapters.user_namespaces import keeper
+        from podwatch.adapters.user_namespaces import keeper, no_reload
         from podwatch.daemon.user_names import UserNameServerStart
 
-        return cls(
-            paths, Podman(paths, systemd, keeper), lock, networks, UserNameServerStart(paths)
-        )
+        podman, server = Podman(paths, systemd, keeper), UserNameServerStart(paths)
+        return cls(paths, podman, lock, networks, server, no_reload)

@@ -16,15 +16,17 @@ from podwatch.words.verdict import Notice
 from podwatch.words.way import Hop, Way
 
 _INSIDE = ("ip ", "bridge ", "nft ", "sysctl ", "iptables", "ip6tables")
+_RELOAD = "podman network reload"
 _PAUSE = "$(cat $XDG_RUNTIME_DIR/libpod/tmp/pause.pid)"
 
 
 def for_user(advice: str, snapshot: Snapshot) -> str:
     """The same advice, as a user has to follow it; of root's host it is as it was."""
     netns = snapshot.netns
-    if netns is None or not advice.startswith(_INSIDE):
+    if netns is None or not advice.startswith((*_INSIDE, _RELOAD)):
         return advice
-    if not netns.is_whole:
+    # podwatch looks first whether a reload would take the namespace from all others.
+    if not netns.is_whole or advice.startswith(_RELOAD):
         return RESTORE
     there = f"nsenter -t {_PAUSE} -U -m --preserve-credentials nsenter --net={netns.path}"
     return f"{there} sh -c {shlex.quote(advice)}" if ";" in advice else f"{there} {advice}"
@@ -43,4 +45,6 @@ def way_for_user(way: Way, snapshot: Snapshot) -> Way:
 
 
 def _hop(hop: Hop, snapshot: Snapshot) -> Hop:
+    if hop.place == "uplink":  # one that podwatch cannot start: podman does, with its next network
+        return hop
     return replace(hop, advice=for_user(hop.advice, snapshot))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from podwatch.adapters.paths import Rootless
-from podwatch.adapters.user_namespaces import MemberWatch, find, keeper, member, way_in
+from podwatch.adapters.user_namespaces import MemberWatch, find, keeper, member, no_reload, way_in
 from tests.unit.waiting import until
 
 HOSTS, USERS = "user:[4026531837]", "user:[4026532001]"
@@ -249,3 +249,15 @@ def test_without_a_loop_nobody_is_followed() -> None:
     watch = MemberWatch(lambda: None)
     watch.follow(os.getpid())
     assert watch.pid == 0
+
+
+def test_no_network_is_set_up_anew_without_namespace_and_uplink(host: Proc) -> None:
+    """podman would make another namespace, or count wrong and take it from all."""
+    assert "not mounted" in no_reload(host.rootless, proc=host.proc)
+    host.add(41, "podman pause")
+    host.name(host.rootless.pause, "41")
+    host.mount(41, Path(host.rootless.netns[0]))
+    assert "does not run" in no_reload(host.rootless, proc=host.proc)
+    host.add(43, "pasta.avx2")
+    host.name(host.rootless.uplinks[0], "43")
+    assert no_reload(host.rootless, proc=host.proc) == ""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from podwatch.adapters import user_namespaces
 from podwatch.adapters.libnftables import NftProgram
 from podwatch.adapters.paths import Paths
-from podwatch.adapters import user_namespaces
 from podwatch.daemon.config import Config
 from podwatch.daemon.netns import NetnsWatch
 from podwatch.daemon.pause import Pause, begin

@@ -92,7 +92,7 @@ def test_a_container_that_lost_its_address_is_not_reached() -> None:
     told = {hop.what for hop in hops(gone, "inside", WayKind.IN, "web")}
     assert told == {"web has lost 10.89.0.2", "web has lost fd89::2"}
     (advice,) = {hop.advice for hop in hops(gone, "inside", WayKind.IN, "web")}
-    assert advice == "podman network reload web"
+    assert advice == "podwatch restore"
 
 
 def test_without_the_uplink_nothing_leads_out() -> None:

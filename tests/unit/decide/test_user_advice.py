@@ -29,6 +29,7 @@ THERE = f"nsenter -t {PAUSE} -U -m --preserve-credentials nsenter --net={NETNS}"
         ("ip6tables -F", f"{THERE} ip6tables -F"),
         ("bridge link; ip link", f"{THERE} sh -c 'bridge link; ip link'"),
         ("podman restart web", "podman restart web"),
+        ("podman network reload web", "podwatch restore"),
         ("podwatch restore", "podwatch restore"),
         ("ipcs", "ipcs"),
         ("", ""),
