@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of ways, with its filter; a row opens to the hops that its packets pass.
 
-import { _, KINDS, MARKS, clean, count, format, lasted } from "./words.js";
+import { _, KINDS, MARKS, clean, count, exactly, format } from "./words.js";
 import { chosen, matches } from "./model.js";
 import { h, keep, mark, say, set, show, theirs, told } from "./dom.js";
 
@@ -149,7 +149,7 @@ export class Table {
             parts.push(h("p", { class: "faint" }, known?.why ?? (known?.ways ? _("podwatch knows no hops of it.") : _("Asking podwatch …"))));
         }
         if (row.since)
-            parts.push(h("p", { class: "faint" }, format(_("like this for $0"), lasted(Date.now() / 1000 - row.since))));
+            parts.push(h("p", { class: "faint" }, format(_("Like this since $0"), exactly(row.since))));
         cell.replaceChildren(...parts);
     }
 }
