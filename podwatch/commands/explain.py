@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from podwatch.adapters.kernel import read_sockets
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.sockets import bound
-from podwatch.commands.once import settled_look
 from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host
+from podwatch.daemon.leftovers import settled_look
 from podwatch.daemon.serve import look_once
 from podwatch.decide.explain import explain
 from podwatch.decide.facts import facts, with_sockets
