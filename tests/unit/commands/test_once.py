@@ -10,6 +10,7 @@ import pytest
 
 from podwatch.adapters.paths import Paths
 from podwatch.commands import once
+from podwatch.daemon import leftovers
 from podwatch.daemon.config import Config
 from podwatch.daemon.settings import Dhcp, Restore
 from podwatch.report.status import SHAPE
@@ -51,7 +52,7 @@ def test_while_networks_change_a_loss_is_looked_at_again(
     """What is missing then may be on its way; but the last of ten looks counts."""
     host: Any = FakeHost(*looks, *2 * [FINE])
 
-    _, verdict = asyncio.run(once.settled_look(host, again_s=0))
+    _, verdict = asyncio.run(leftovers.settled_look(host, again_s=0))
 
     assert verdict.state is state
     assert len(looks) + 2 - len(host.seen) == made
