@@ -22,11 +22,11 @@ from podwatch.daemon.serve import look_once
 from podwatch.decide import dhcp, policy
 from podwatch.decide.decision import Memory
 from podwatch.decide.ways import with_ways
+from podwatch.report import steps
 from podwatch.report.dhcp import section
 from podwatch.report.document import document, with_dhcp
 from podwatch.report.status import SCHEMA, read_status
 from podwatch.words.errors import StateUnreadable
-from podwatch.words.text import clean
 from podwatch.words.verdict import State
 
 PATIENCE_S = 60.0
@@ -112,26 +112,21 @@ async def restore_host(
         memory, decision = policy.step(memory, verdict, now, rules, can_replay=can_replay)
         if not verdict.missing and decision.method is None:
             verdict = with_ways(verdict, host.ways.of(snapshot, verdict))
-            more = "; what closes a way: podwatch status" if verdict.state is State.LOST else ""
-            print(f"{verdict.state}: nothing is missing that podwatch puts back{more}")
+            print(steps.whole(verdict))
             return verdict.state
         if now > end:
-            print(f"{verdict.state}: the host changes faster than it can be repaired")
+            print(steps.unsettled(verdict))
             return verdict.state
         if decision.method is None:
             if decision.look_at is None or decision.look_at > end:
-                print(f"{verdict.state}: {clean(decision.why)}")
+                print(steps.left(verdict, decision))
                 return verdict.state
             await asyncio.sleep(max(0.0, decision.look_at - now))
             continue
-        for loss in verdict.missing:
-            print(f"missing: {clean(loss.what)}")
-        print(f"{'would ' if dry_run else ''}{decision.method}: {clean(decision.why)}")
+        print(*steps.intended(verdict, decision, dry_run=dry_run), sep="\n")
         if dry_run:
             return verdict.state
         outcome = await host.restorer.restore(decision.method, decision, snapshot, verdict, print)
-        if outcome.outdated:
-            print(f"looking again: {clean(outcome.detail)}")
-            continue
-        print(f"{'done' if outcome.done else 'failed'}: {clean(outcome.detail)}")
-        memory = policy.acted(memory, decision, time.monotonic(), rules, done=outcome.done)
+        print(steps.tried(outcome))
+        if not outcome.outdated:
+            memory = policy.acted(memory, decision, time.monotonic(), rules, done=outcome.done)

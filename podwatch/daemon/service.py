@@ -29,6 +29,7 @@ from podwatch.drivers import nftables
 from podwatch.report import logging
 from podwatch.report.events import Event
 from podwatch.report.history import History
+from podwatch.report.listener import Listener
 from podwatch.report.metrics import CONTENT_TYPE, exposition
 from podwatch.report.publish import Publisher
 from podwatch.report.status_file import HEARTBEAT_S
@@ -77,9 +78,10 @@ def published(
     textfile: Callable[[], str],
     *,
     dry_run: bool,
+    listener: Listener | None = None,
 ) -> tuple[Publisher, Page]:
     """Who tells the world, and the page of metrics; `textfile` says where else those go, "" for
-    nowhere. `described` tells of each watcher, in a word.
+    nowhere. `described` tells of each watcher, in a word; `listener` is told of all of it.
     """
 
     def metrics() -> str:
@@ -98,6 +100,7 @@ def published(
         exporter=export,
         dry_run=dry_run,
         history=History(paths.history),
+        listener=listener,
     )
     return publisher, Page("/metrics", CONTENT_TYPE, metrics)
 
