@@ -116,7 +116,7 @@ class Service:
 
     `watches` says what it looks after, `settle` what of a configuration that was read is for it.
     `watchers` are attached in their order. `files` are the configuration's. `notify` tells the
-    service manager.
+    service manager. `tend` is called at each heartbeat.
     """
 
     host: Host
@@ -131,6 +131,7 @@ class Service:
     watches: str = "Podman's network rules"
     settle: Callable[[Config], Config] = lambda config: config
     notify: Callable[..., None] = notify
+    tend: Callable[[], None] = lambda: None
     heartbeat_s: float = HEARTBEAT_S
     stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -212,6 +213,7 @@ class Service:
     def _show(self) -> None:
         self.notify(watchdog=1)
         self.publisher.beat()
+        self.tend()
         # Of some settings and routes nobody tells; to read them while awake costs next to nothing.
         if self.host.looker.is_outdated():
             self.hints.on_surroundings()
