@@ -31,7 +31,10 @@ from podwatch.words.way import Hop, Mark, Way, WayKind
 MOST_INCIDENTS = 200
 """The service tells no more."""
 
-_NOT_PERMITTED = (ASK, f"{NAME}.Error.NotAllowed", "org.freedesktop.DBus.Error.AccessDenied")
+_DENIED = "org.freedesktop.DBus.Error.AccessDenied"
+"""What the bus itself says."""
+
+_NOT_PERMITTED = (ASK, f"{NAME}.Error.NotAllowed", _DENIED)
 
 
 def _ask(arguments: argparse.Namespace, name: str, *values: Any) -> Any:
@@ -56,15 +59,11 @@ def _ask(arguments: argparse.Namespace, name: str, *values: Any) -> Any:
 
 
 def _not_permitted(arguments: argparse.Namespace, name: str, exc: Refused) -> PodwatchError:
-    asked = method(name)
-    why = str(exc)
-    if asked is not None and asked.action is not None and exc.name == ASK:
-        why = (
-            f"polkit action {asked.action.name} needs an administrator's password, and nobody can "
-            "be asked here"
-        )
+    asked, by_polkit = method(name), ""
+    if exc.name != _DENIED and asked is not None and asked.action is not None:
+        by_polkit = f" (polkit action {asked.action.name})"
     return PodwatchError(
-        f"{typed.command(arguments)} is not permitted to {_who()}: {why}",
+        f"{typed.command(arguments)} is not permitted to {_who()}{by_polkit}: {exc}",
         hint=f"sudo podwatch {arguments.command}",
     )
 
