@@ -9,7 +9,8 @@ middle of a look. What is told to the world goes through the Publisher.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from podwatch.daemon.config import Config
@@ -118,6 +119,9 @@ class Loop:
 
     async def _once(self) -> None:
         """Look, decide, report, act; where nothing is done, rest until the next look is due."""
+        while (job := self.hints.take_job()) is not None:
+            with self._repairing(_ACT_S):
+                await job()
         parts = self.hints.take_glance()
         glanced = self._glance(parts) if parts else None
         if glanced is not None:
@@ -314,18 +318,23 @@ class Loop:
     async def _restore(self, method: str, decision: Decision, look: _Look) -> Outcome:
         restore = self.config.restore
         rounds = len(decision.container_ids) // restore.at_once + 1
-        self._act_ends = self.clock() + rounds * restore.timeout + _ACT_S
+        with self._repairing(rounds * restore.timeout + _ACT_S):
+            return await self.host.restorer.restore(
+                method, decision, look.snapshot, look.verdict, self.publisher.progress
+            )
+
+    @contextmanager
+    def _repairing(self, limit_s: float) -> Iterator[None]:
+        """Change the host meanwhile, which takes `limit_s` seconds at most."""
+        self._act_ends = self.clock() + limit_s
         try:
             with self.hints.repairing(self.host.looker.writers):
-                outcome = await self.host.restorer.restore(
-                    method, decision, look.snapshot, look.verdict, self.publisher.progress
-                )
+                yield
                 # What we did ourselves is in the socket by now: it is no news.
                 self.host.looker.changes()
                 self.host.looker.wires.changes()
         finally:
             self._act_ends = None
-        return outcome
 
     def _remember(
         self,

@@ -463,3 +463,18 @@ def test_ways_stay_as_they_were_while_something_is_held_back() -> None:
     host = FakeHost(held, covered=False)
     host.drive(0.05)
     assert host.worked_out_at == []
+
+
+def test_what_is_asked_for_is_done_between_two_looks() -> None:
+    """Nobody looks meanwhile, the heartbeat goes on, and what was committed is no news."""
+    host = FakeHost(OK)
+
+    async def job() -> None:
+        host.done.append("job")
+        flush(host, writer=Writer("podwatch", 1))()
+        await asyncio.sleep(120)
+        host.done.append("job done")
+
+    host.drive(200, {5: lambda: host.hints.ask(job), 20: lambda: host.hints.look_now("heard")})
+    assert host.done[2:6] == ["job", "job done", "look", "report nothing by heard"]
+    assert host.looks_at[1] == BEGAN_S + 125
