@@ -138,6 +138,9 @@ def _explain(arguments: argparse.Namespace) -> int:
     else:
         every_hop = arguments.all or bool(arguments.target)
         show(explain.as_text(found, every_hop=every_hop, colour=colour()))
+        if any(way.kind is WayKind.IN for way in found):
+            command = f"sudo podwatch explain {arguments.target}".rstrip()
+            show(f"(root sees whose sockets listen: {command})")
     return explain.state_of(found).exit_code
 
 

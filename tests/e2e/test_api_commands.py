@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.e2e.installed import Installed, on_one_suite
+from tests.e2e.installed import Installed
 from tests.lab.inside import Result
 from tests.lab.terminal import at_terminal
 
-pytestmark = [pytest.mark.e2e, on_one_suite]
+pytestmark = pytest.mark.e2e
 
 PASSWORD = "correct horse"  # noqa: S105 - of a host that is thrown away
 RULE = "/etc/polkit-1/rules.d/10-lab.rules"
@@ -22,6 +22,7 @@ polkit.addRule(function(action, subject) {
         return polkit.Result.YES;
 });
 """
+_OF_SOCKETS = ("host port", "container")
 _PAUSE = "/run/podwatch/pause/pause.json"
 
 
@@ -98,6 +99,16 @@ def test_a_typed_password_pauses_and_resumes(there: Installed) -> None:
     there.until_whole()
 
 
+def test_an_interrupt_ends_it(there: Installed) -> None:
+    """Ctrl-C at the question: nothing is done, and he can ask again at once."""
+    told = joe(there, ["resume", "--host"], "\x03")
+
+    assert told.code == 130, told
+    assert told.stdout.count("Password: ") == 1
+    assert there.host.run(["pgrep", "pkttyagent"], check=False).code == 1
+    assert joe(there, ["resume", "--host"]).stdout.endswith("there is no pause\n")
+
+
 def test_a_wrong_password_changes_nothing(there: Installed) -> None:
     """It is asked for once, as systemctl does; the command says that it was not permitted."""
     told = joe(there, ["pause", "--host"], "wrong")
@@ -122,16 +133,21 @@ def test_an_administrator_may_permit_it_to_others(there: Installed) -> None:
 
 
 def test_anybody_is_told_the_ways_that_root_is_told(there: Installed) -> None:
-    """The same words and the same exit code, healthy and broken; and of one container."""
+    """The same words and exit code, healthy and broken, but for whose sockets listen."""
     name = there.containers.containers[0].name
     there.host.run(["podwatch", "pause"])
     for code in (0, 2):
+        if code:
+            there.lose_the_table()
         for target in ([], [name]):
             own = there.host.run(["podwatch", "explain", *target], check=False)
             told = podwatch(there, "jim", "explain", "--host", *target)
             assert (told.code, told.stderr) == (code, ""), told
-            assert told.stdout == own.stdout.partition("\nnote: ")[0] + "\n"
-        there.host.nft("delete", "table", "inet", "netavark")
+            ways = own.stdout.partition("\nnote: ")[0].splitlines()
+            assert told.stdout.splitlines() == [
+                *(line for line in ways if not line[6:].startswith(_OF_SOCKETS)),
+                f"({' '.join(['root sees whose sockets listen: sudo podwatch explain', *target])})",
+            ]
     missing = podwatch(there, "jim", "explain", "--host", "nowhere")
     assert missing.code == 3
     assert "nowhere: there is no such container" in missing.stderr

@@ -6,8 +6,8 @@ that, through PAM as login(1) does it, on a terminal that is its own.
 """
 
 import os
-import pty
 import select
+import subprocess
 import termios
 import time
 from collections.abc import Sequence
@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from tests.lab.inside import Inside, Result
 
 PROMPT = b"Password: "
-_LOGGED_IN = ("systemd-run", "--quiet", "--collect", "--wait", "--pipe", "--property=PAMName=login")
-_OWN_TERMINAL = ("setsid", "--ctty", "--wait")
+_AT_TERMINAL = ("systemd-run", "--quiet", "--collect", "--wait", "--pty")
 
 
 def at_terminal(
@@ -26,23 +25,35 @@ def at_terminal(
 
     Everything the terminal shows is `stdout`. Raises TimeoutError for a command that does not end.
     """
-    mine, its = pty.openpty()
+    logged_in = ["--property=PAMName=login", f"--uid={user}"]
     end, shown, asked = time.monotonic() + limit_s, b"", 0
-    try:
-        with host.popen(
-            [*_LOGGED_IN, f"--uid={user}", *_OWN_TERMINAL, *argv], stdin=its, stdout=its, stderr=its
-        ) as process:
-            while process.poll() is None or select.select([mine], [], [], 0)[0]:
-                if select.select([mine], [], [], 0.05)[0]:
-                    shown += os.read(mine, 65536)
-                # What is typed before the prompt hides it would be thrown away.
-                if shown.count(PROMPT) > asked and not termios.tcgetattr(its)[3] & termios.ECHO:
-                    os.write(mine, f"{password}\n".encode())
-                    asked += 1
-                if time.monotonic() > end:
-                    process.kill()
-                    raise TimeoutError(f"{argv} did not end: {shown!r}")
-    finally:
-        os.close(mine)
-        os.close(its)
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with host.popen([*_AT_TERMINAL, *logged_in, *argv], **streams) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        while time.monotonic() < end:
+            if select.select([process.stdout], [], [], 0.05)[0]:
+                piece = os.read(process.stdout.fileno(), 65536)
+                if not piece:
+                    break
+                shown += piece
+            if shown.count(PROMPT) > asked and _is_hidden(host):
+                process.stdin.write(f"{password}\n")
+                process.stdin.flush()
+                asked += 1
+        else:
+            process.kill()
+            raise TimeoutError(f"{argv} did not end: {shown!r}")
     return Result(shown.decode().replace("\r\n", "\n"), "", process.returncode)
+
+
+def _is_hidden(host: Inside) -> bool:
+    """Whether some terminal of the host hides what is typed: before that it is thrown away."""
+    for path in (host.root / "dev/pts").glob("[0-9]*"):
+        terminal = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        try:
+            if not termios.tcgetattr(terminal)[3] & termios.ECHO:
+                return True
+        finally:
+            os.close(terminal)
+    return False

@@ -199,6 +199,7 @@ def test_ways_are_told_as_to_root(service: Service, capsys: pytest.CaptureFixtur
         "✗ web → outside: BROKEN\n"
         "    ✗ masquerade      has no rule\n"
         "        → podwatch restore\n"
+        "(root sees whose sockets listen: sudo podwatch explain)\n"
     )
     assert main(["explain", "--host", "web"]) == 2
     assert "    ✓ port rule       forwards\n" in capsys.readouterr().out
