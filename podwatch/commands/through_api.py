@@ -11,6 +11,7 @@ import asyncio
 import json
 import math
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -30,6 +31,9 @@ from podwatch.words.way import Hop, Mark, Way, WayKind
 
 MOST_INCIDENTS = 200
 """The service tells no more."""
+
+_HOUR = "1h"
+"""A pause for which nothing has to be typed."""
 
 _DENIED = "org.freedesktop.DBus.Error.AccessDenied"
 """What the bus itself says."""
@@ -51,7 +55,7 @@ def _ask(arguments: argparse.Namespace, name: str, *values: Any) -> Any:
         with asking_here():
             return asyncio.run(call(name, *values, may_ask=True))
     except BusUnavailable as exc:
-        raise PodwatchError(str(exc), hint=f"sudo podwatch {arguments.command}") from exc
+        raise PodwatchError(str(exc), hint=_as_root(arguments)) from exc
     except Refused as exc:
         if exc.name not in _NOT_PERMITTED:
             raise
@@ -64,8 +68,20 @@ def _not_permitted(arguments: argparse.Namespace, name: str, exc: Refused) -> Po
         by_polkit = f" (polkit action {asked.action.name})"
     return PodwatchError(
         f"{typed.command(arguments)} is not permitted to {_who()}{by_polkit}: {exc}",
-        hint=f"sudo podwatch {arguments.command}",
+        hint=_as_root(arguments),
     )
+
+
+def _as_root(arguments: argparse.Namespace) -> str:
+    """What root would type for the same, no more: a dry run stays one."""
+    words = ["sudo", "podwatch", arguments.command]
+    given = vars(arguments)
+    words += [f"--{name.replace('_', '-')}" for name in ("dry_run", "stale") if given.get(name)]
+    if given.get("duration", _HOUR) != _HOUR:
+        words += ["--for", given["duration"]]
+    if given.get("reason"):
+        words += ["--reason", given["reason"]]
+    return shlex.join([*words, *filter(None, [given.get("target")])])
 
 
 def _who() -> str:
@@ -139,8 +155,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         every_hop = arguments.all or bool(arguments.target)
         show(explain.as_text(found, every_hop=every_hop, colour=colour()))
         if any(way.kind is WayKind.IN for way in found):
-            command = f"sudo podwatch explain {arguments.target}".rstrip()
-            show(f"(root sees whose sockets listen: {command})")
+            show(f"(root sees whose sockets listen: {_as_root(arguments)})")
     return explain.state_of(found).exit_code
 
 

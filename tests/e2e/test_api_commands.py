@@ -75,7 +75,8 @@ def test_where_nobody_can_be_asked_the_right_that_is_missing_is_named(
         f"org.podwatch1.{action}): "
     )
     assert "nothing is there through which polkit could ask for a password" in told.stderr
-    assert told.stderr.endswith(f"\n  → sudo podwatch {typed[0]}\n")
+    as_root = " ".join(word for word in typed if word != "--host")
+    assert told.stderr.endswith(f"\n  → sudo podwatch {as_root}\n")
     assert not there.host.exists(_PAUSE)
 
 

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,6 +126,28 @@ def test_what_is_not_permitted_says_which_right_is_missing(
     assert told.out == ""
     assert told.err.startswith(f"podwatch: pause --host is not permitted to joe{why}")
     assert told.err.endswith("\n  → sudo podwatch pause\n")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "restore --dry-run",
+        "restore --stale",
+        "pause --for 10m --reason 'new cable'",
+        "resume",
+        "explain web",
+    ],
+)
+def test_what_root_is_to_type_does_no_more(
+    service: Service, capsys: pytest.CaptureFixture[str], typed: str
+) -> None:
+    """A dry run that was refused is no advice to repair."""
+    service.answers = dict.fromkeys(
+        ("Restore", "Pause", "Resume", "Explain"), Refused("NotAllowed", "no")
+    )
+
+    assert main([*shlex.split(typed), "--host"]) == 3
+    assert capsys.readouterr().err.endswith(f"\n  → sudo podwatch {typed}\n")
 
 
 @pytest.mark.parametrize(
