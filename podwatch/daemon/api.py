@@ -207,12 +207,12 @@ class Api:
     async def _seen(self) -> Looked:
         """What a look found that everybody may share; what came of it is over by then."""
         now, last, hints = self._clock(), self._audience.last, self._loop.hints
-        # Something was said that no look has taken up yet: one that began before is not enough.
-        is_stale = hints.wants_look
+        # What was said, or seen, and is not told yet: a look that began before is not enough.
+        is_stale = hints.wants_look or last is None or last.ended < self._loop.last_look
         if last is not None and not is_stale and self._is_settled(last):
             if now - last.ended < FRESH_S:
                 return last
-        if not is_stale and now - self._rang_at >= FRESH_S:
+        if not hints.wants_look and now - self._rang_at >= FRESH_S:
             self._rang_at = now
             hints.look_now("asked over D-Bus")
         look = last

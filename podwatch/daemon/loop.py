@@ -24,7 +24,7 @@ from podwatch.decide.decision import NEVER, Decision, Memory
 from podwatch.decide.kinds import LINKS, NAMES, is_quick
 from podwatch.decide.ways import with_ways
 from podwatch.report.publish import Publisher
-from podwatch.words.cause import NO_CAUSE
+from podwatch.words.cause import NO_CAUSE, Cause
 from podwatch.words.errors import PodwatchError
 from podwatch.words.means import BY_PODMAN, Method, Outcome
 from podwatch.words.snapshot import Part, Snapshot
@@ -56,9 +56,9 @@ _ACT_S = 300.0
 class _Look:
     """What a look saw and how it was judged, between two moments of the clock.
 
-    `transactions` is their number before it, `pause` the pause that was going on then. A glance saw
-    the links and the name server alone: all else is as at the look before. `of_podman`: all that
-    was said may be podman's own doing.
+    `transactions` is their number before it, `cause` what was to blame and `pause` the pause that
+    was going on then. A glance saw the links and the name server alone: all else is as at the look
+    before. `of_podman`: all that was said may be podman's own doing.
     """
 
     snapshot: Snapshot
@@ -67,6 +67,7 @@ class _Look:
     ended: float
     transactions: int
     pause: Pause | None
+    cause: Cause
     is_glance: bool = False
     of_podman: bool = False
 
@@ -144,7 +145,7 @@ class Loop:
         of_podman = self.hints.can_wait
         hurries = not self.hints.begin_look()
         began, worked = self.clock(), time.process_time()
-        pause, transactions = self.pause(), self.hints.transactions
+        pause, transactions, cause = self.pause(), self.hints.transactions, self.hints.cause
         paused, snapshot = self._blocked(pause), None
         if seen is not None and seen.snapshot.paused == paused:
             snapshot = self.host.looker.with_census(seen.snapshot)
@@ -169,6 +170,7 @@ class Loop:
             self.last_look,
             transactions,
             pause,
+            cause,
             of_podman=of_podman,
         )
         return self._seen
@@ -188,7 +190,7 @@ class Loop:
         if found is None:
             return None
         transactions, now = self.hints.transactions, self.clock()
-        look = _Look(*found, began, now, transactions, pause, is_glance=True)
+        look = _Look(*found, began, now, transactions, pause, self.hints.cause, is_glance=True)
         memory, decision = policy.step(
             self.memory, look.verdict, now, self.limits, kinds=(LINKS, NAMES)
         )
@@ -212,8 +214,10 @@ class Loop:
         """What reports a look, and from when on what it has to keep back may be reported."""
         due, rest_at = policy.due(self.memory, look.verdict, decision, look.ended, self.limits)
         is_news, cause = bool(due.missing) or not look.verdict.missing, self.hints.cause
-        if is_news and look.ended >= rest_at:  # what is lost from now on has a cause of its own
-            self.hints.cause = NO_CAUSE
+        # Who did something in the middle of a look that found all whole is to blame at the next.
+        is_next = not look.verdict.missing and cause is not look.cause
+        if is_news and look.ended >= rest_at and not is_next:
+            self.hints.cause = NO_CAUSE  # what is lost from now on has a cause of its own
 
         def report() -> None:
             self._ask_podman()

@@ -13,6 +13,7 @@ from tests.lab.by_host import host_of
 
 SUITES = ("trixie", "forky")
 SHARING = (
+    "test_api",
     "test_api_commands",
     "test_blocked",
     "test_each_rule",

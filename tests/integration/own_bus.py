@@ -2,6 +2,7 @@
 """A real dbus-daemon of the test's own, with the policy that podwatch's package installs."""
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -56,6 +57,11 @@ class OwnBus:
         )
         assert self._daemon.stdout is not None
         assert self._daemon.stdout.readline()
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Stop or continue its process: while it is stopped it hangs on everything."""
+        assert self._daemon is not None
+        self._daemon.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def stop(self) -> None:
         """Kill it: all its clients lose their connections."""

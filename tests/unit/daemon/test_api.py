@@ -240,6 +240,22 @@ def test_what_was_said_since_is_looked_at() -> None:
     host.driven(body)
 
 
+def test_what_was_seen_and_is_not_told_yet_is_waited_for() -> None:
+    """A loss that may be about to come is kept back for a moment: the look before it is too old."""
+    host = ApiHost(FINE, pause=Pause(0, time.time() + 100))
+
+    async def body(call: Caller) -> None:
+        await asyncio.sleep(10)
+        assert await call("Look") == "ok"
+        host.verdict = WEB
+        host.hints.look_now("a rule was deleted")
+        await asyncio.sleep(0.05)
+        assert host.document["state"] == "ok"
+        assert await call("Look") == "lost"
+
+    host.driven(body)
+
+
 def test_during_a_pause_looking_is_as_ever() -> None:
     """What is lost is told, and stays."""
     host = ApiHost(WEB, pause=Pause(0, time.time() + 100))

@@ -133,13 +133,13 @@ def test_an_outdated_repair_is_no_failure() -> None:
 
 
 def test_a_hint_in_the_middle_of_a_look_is_for_the_next_one() -> None:
-    """The look that goes on reports what it saw, and another follows though nothing else rings."""
+    """The look that goes on reports what it saw; the next one what was done, and by whom."""
     host = FakeHost(OK, {"replay": OK})
     host.in_looks = [lambda: None, flush(host, missing="web")]
     done = host.drive(10, {5: host.hints.on_sysctl})
     assert done[2:] == [
         *("look", "report nothing by nft (pid 7)"),
-        *("look", "replay", "report web by nobody", "report replay done"),
+        *("look", "replay", "report web by nft (pid 7)", "report replay done"),
         *("look", "report nothing by nobody"),
     ]
 
