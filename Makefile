@@ -66,6 +66,10 @@ host: need-root setup ## a throw-away host to play with, until Ctrl-C (root); SU
 	@packaging/make-deb
 	@$(PYTHON) -m tests.lab host $(SUITE)
 
+.PHONY: page
+page: ## the Cockpit page in any browser, with recorded documents, without Cockpit or root
+	@$(SYSTEM_PYTHON) -m tests.page
+
 .PHONY: soak
 soak: need-root setup ## random faults, churn and kills on one host (root); SOAK="--minutes 30 --kills 200"
 	@packaging/make-deb
@@ -77,7 +81,7 @@ bench: need-root setup ## podwatch beside the alternatives, measured (root, 40 m
 	@$(PYTHON) -m tests.bench $(BENCH)
 
 .PHONY: deb
-deb: need-build ## build dist/podwatch_VERSION_all.deb
+deb: need-build ## build dist/podwatch_VERSION_all.deb, and cockpit-podwatch's beside it
 	@packaging/make-deb
 
 .PHONY: run
