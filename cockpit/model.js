@@ -84,7 +84,7 @@ function ofContainer(each, old) {
     const known = ["broken", "unknown"].includes(worst(each.ways));
     if ((each.state === "lost" || each.state === "unknown") && !known) {
         const state = each.state === "lost" ? "broken" : "unknown";
-        row("self", "", networks, [{ ...each, state, why: each.why || count(each.missing, _("$0 thing is missing"), _("$0 things are missing")) }]);
+        row("self", "", networks, [{ ...each, state, why: each.why || count("$0 thing is missing", "$0 things are missing", each.missing) }]);
     } else if (!rows.length) {
         rows.push({ ...common, key: each.id, kind: "none", port: "", network: networks, target: each.name, was: "", part: "",
                     state: each.state === "ok" && !old ? "open" : old ? "unknown" : "none", hop: "", advice: "", since: 0,

@@ -82,10 +82,10 @@ export class Remarks {
 
     updateFacts(document) {
         const { guard, counters } = document;
-        const guarded = { off: _("off"), anchor: _("an anchor: no rule is guarded yet"), full: format(_("full: $0 of $1"), count(guard.ports, _("$0 port"), _("$0 ports")), count(guard.containers, _("$0 container"), _("$0 containers"))) };
+        const guarded = { off: _("off"), anchor: _("an anchor: no rule is guarded yet"), full: format(_("full: $0 of $1"), count("$0 port", "$0 ports", guard.ports), count("$0 container", "$0 containers", guard.containers)) };
         const facts = [
             [_("Guard"), guard.mode ? guarded[guard.mode] || guard.mode : "", guard.why],
-            [_("Carried by the guard"), guard.carried ? count(guard.carried, _("$0 connection"), _("$0 connections")) : "", ""],
+            [_("Carried by the guard"), guard.carried ? count("$0 connection", "$0 connections", guard.carried) : "", ""],
             [_("Name server"), document.watchers.names === "listening" ? _("watched") : document.watchers.names, ""],
             [_("Last look"), document.last_look.at ? exactly(document.last_look.at) : "", document.last_look.cause],
             [_("Looks"), String(counters.looks), ""],

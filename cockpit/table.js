@@ -62,7 +62,7 @@ export class Table {
                 node.replaceChildren(mark(each.state, format("$0 $1", each.number, MARKS[each.state])));
             },
         });
-        say(this.found, query ? format(_("$0 of $1"), shown.length, here.length) : count(here.length, _("$0 way"), _("$0 ways")));
+        say(this.found, query ? format(_("$0 of $1"), shown.length, here.length) : count("$0 way", "$0 ways", here.length));
         keep(this.table, shown, {
             key: row => row.key,
             make: row => this.make(row),

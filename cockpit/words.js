@@ -12,7 +12,8 @@ const language = () => (cockpit.language || "en").replace("_", "-");
 // Nothing in it can steer the reader's eye or screen: control characters, marks of direction.
 export const clean = text => String(text).replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, "\ufffd");
 
-export function count(number, one, many) {
+// Of two texts of the sources the one for this number, in whatever forms the language has.
+export function count(one, many, number) {
     return format(ngettext(one, many, number), number);
 }
 
