@@ -153,8 +153,8 @@ function advice(document) {
 
 const WHY = {
     starting: _("podwatch is starting, and has not looked yet."),
-    stopped: _("podwatch does not run. What is shown here is what it saw last."),
-    checking: _("Asking whether podwatch is alive."),
+    stopped: _("podwatch is not running. What is shown here is what it saw last."),
+    checking: _("Asking whether podwatch is running."),
 };
 
 // The headline: a state that can be trusted, since when, a sentence, and what to do.

@@ -24,7 +24,7 @@ export class Table {
             title => h("th", { scope: "col" }, title))));
         this.table = h("table", { id: "ways" }, h("caption", { class: "unseen" }, _("Ways to and from containers")), this.head);
         this.none = h("p", { class: "empty", hidden: true }, _("No way matches the filter."), " ",
-                      h("button", { type: "button", class: "link", click: () => { this.filter.value = ""; this.draw(); this.filter.focus(); } }, _("Clear it")));
+                      h("button", { type: "button", class: "link", click: () => { this.filter.value = ""; this.draw(); this.filter.focus(); } }, _("Clear filter")));
         this.node = h("div", null, h("div", { class: "tools" }, this.filter, this.quick, this.found), this.table, this.none);
     }
 

@@ -60,7 +60,7 @@ export const KINDS = {
     in: _("in"),
     out: _("way out"),
     isolation: _("isolation"),
-    neighbours: _("neighbours"),
+    neighbours: _("between containers"),
     names: _("names"),
     host: _("to the host"),
 };
