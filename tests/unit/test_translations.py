@@ -89,7 +89,7 @@ def test_template() -> None:
 
 
 def test_both_forms_of_a_plural_are_marked() -> None:
-    """The page gives count() and ngettext() two texts that the template has, and then the number."""
+    """Where a number chooses between two texts, both are written there, for the template."""
     calls = re.compile(r"(?<![\w.$])(?<!function )(?:count|(?:cockpit\.)?ngettext)\((?![\"'])(.*)")
 
     for path in sorted((TOP / "cockpit").glob("*.js")):
