@@ -2,40 +2,27 @@
 """The page's translations are whole, and become files that Cockpit can serve."""
 
 import gettext
-import importlib.util
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.page import words
+from tests.page.words import PROGRAM, translations
+
 TOP = Path(__file__).resolve().parent.parent.parent
-PROGRAM = TOP / "packaging/translations.py"
 LANGUAGES = sorted((TOP / "cockpit/po").glob("*.po"))
 HEADER = (
     'msgid ""\nmsgstr ""\n"Language: de\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n'
     '"Plural-Forms: nplurals=2; plural=n != 1;\\n"\n'
 )
 HOSTILE = "\"'\\\\n</script><!--\n\t\r\u2028\u2029\x7f‮é字🙂${x}`$0\0"
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("podwatch_translations", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["podwatch_translations"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-translations: Any = _load()
 
 
 @pytest.fixture(scope="module")
@@ -388,3 +375,13 @@ def test_usage(arguments: list[str]) -> None:
 
     assert ended.returncode == 1
     assert ended.stderr.startswith("Usage: python3 packaging/translations.py DIRECTORY")
+
+
+def test_the_demo_speaks_every_language() -> None:
+    """`make page` gives out every language of the page, one for tests, and nothing for English."""
+    served = {language: words.script(language) for language in words.languages()}
+
+    assert {"de", "zh_CN", "he"} < set(served)
+    assert served.pop("en") == words.script("../de") == ""
+    for language, script in served.items():
+        assert _served(script)[1][""]["language"] == language
