@@ -6,6 +6,7 @@ import { _, cockpit, clean } from "./words.js";
 const PATH = "/org/podwatch1";
 const INTERFACE = "org.podwatch1.Manager";
 const UNIT = "podwatch.service";
+const AGAIN_S = 10;
 const SYSTEMD = ["/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
 const ASKS = ["org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied", "org.podwatch1.Error.NotAllowed"];
 
@@ -15,35 +16,67 @@ function refused(error) {
 }
 
 export class Bus {
-    // `changed` is called whenever a property, the unit or the access has changed; `incident` when
-    // one began or ended.
+    // `changed` is called whenever a property has changed, or nobody answers any more; `incident` when
+    // one began or ended, or may have.
     constructor({ changed, incident }) {
         this.changed = changed;
+        this.incident = incident;
+        this.client = null;
         this.isServed = false;
-        this.client = cockpit.dbus("org.podwatch1", { superuser: "try" });
-        this.proxy = this.client.proxy(INTERFACE, PATH);
-        this.isAsked = new Promise(done => this.proxy.wait(() => { this.see(); done(); incident(); }));
-        this.proxy.addEventListener("changed", () => this.see());
-        for (const signal of ["IncidentBegan", "IncidentEnded"])
-            this.proxy.addEventListener(signal, () => incident());
-        this.client.addEventListener("owner", (event, owner) => {
-            this.owner = owner;
-            this.see();
-            if (owner)
-                incident();
-        });
+        this.pausedUntil = 0;
     }
 
-    see() {
-        const before = JSON.stringify([this.isServed, this.isOwned, this.pausedUntil]);
-        this.isServed = Boolean(this.proxy.valid) && this.owner !== null;
-        this.isOwned = this.isServed && Boolean(this.owner);
-        this.pausedUntil = this.isServed ? Number(this.proxy.PausedUntil) || 0 : 0;
-        if (before !== JSON.stringify([this.isServed, this.isOwned, this.pausedUntil]))
+    // Opened only while podwatch runs: Cockpit starts a service that is asked for, and whoever stopped
+    // podwatch did not want it started by a page that somebody looks at.
+    follow(isRunning) {
+        this.isRunning = isRunning;
+        if (isRunning && !this.client)
+            this.open();
+        else if (!isRunning && this.client)
+            this.close();
+    }
+
+    open() {
+        const client = this.client = cockpit.dbus("org.podwatch1", { superuser: "try" });
+        const proxy = client.proxy(INTERFACE, PATH);
+        const see = () => {
+            if (client !== this.client)
+                return;
+            const before = this.isServed;
+            this.isServed = Boolean(proxy.valid);
+            this.pausedUntil = this.isServed ? Number(proxy.PausedUntil) || 0 : 0;
             this.changed();
+            if (this.isServed && !before)
+                this.incident();
+        };
+        const end = () => {
+            if (client === this.client)
+                this.close();
+        };
+        proxy.addEventListener("changed", see);
+        for (const signal of ["IncidentBegan", "IncidentEnded"])
+            proxy.addEventListener(signal, () => this.incident());
+        client.addEventListener("owner", (event, owner) => {
+            if (!owner)
+                end();
+        });
+        client.addEventListener("close", end);
+    }
+
+    close() {
+        const client = this.client;
+        this.client = null;
+        this.isServed = false;
+        this.pausedUntil = 0;
+        client.close();
+        setTimeout(() => this.follow(this.isRunning), AGAIN_S * 1000);
+        this.incident();
+        this.changed();
     }
 
     async call(method, values, types) {
+        if (!this.client)
+            throw new Error(_("podwatch does not answer on the bus."));
         try {
             return await this.client.call(PATH, INTERFACE, method, values, types ? { type: types } : undefined);
         } catch (error) {

@@ -121,7 +121,8 @@
             },
             close() { /* nothing is open */ },
         });
-        loaded.then(() => client.dispatch("owner", service === "org.podwatch1" && values(service) ? ":1.1" : null));
+        if (service === "org.podwatch1")
+            loaded.then(() => client.dispatch(...(values(service) ? ["owner", ":1.1"] : ["close", { problem: "not-found" }])));
         return client;
     }
 
