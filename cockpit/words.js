@@ -66,7 +66,7 @@ export const KINDS = {
 };
 
 export const ISOLATIONS = {
-    normal: _("isolated from other networks"),
+    normal: _("isolated"),
     strict: _("strictly isolated"),
 };
 
