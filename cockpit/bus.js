@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // podwatch on the bus, podwatch.service, and whether there is administrative access.
 
+import { value } from "./model.js";
 import { _, cockpit, clean } from "./words.js";
 
 const PATH = "/org/podwatch1";
 const INTERFACE = "org.podwatch1.Manager";
+const PROPERTIES = "org.freedesktop.DBus.Properties";
 const UNIT = "podwatch.service";
 const AGAIN_S = 10;
 const SYSTEMD = ["/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
@@ -38,29 +40,30 @@ export class Bus {
 
     open() {
         const client = this.client = cockpit.dbus("org.podwatch1", { superuser: "try" });
-        const proxy = client.proxy(INTERFACE, PATH);
-        const see = () => {
-            if (client !== this.client)
-                return;
-            const before = this.isServed;
-            this.isServed = Boolean(proxy.valid);
-            this.pausedUntil = this.isServed ? Number(proxy.PausedUntil) || 0 : 0;
-            this.changed();
-            if (this.isServed && !before)
-                this.incident();
-        };
         const end = () => {
             if (client === this.client)
                 this.close();
         };
-        proxy.addEventListener("changed", see);
-        for (const signal of ["IncidentBegan", "IncidentEnded"])
-            proxy.addEventListener(signal, () => this.incident());
+        const take = found => {
+            if (client !== this.client)
+                return;
+            if ("PausedUntil" in found)
+                this.pausedUntil = Number(value(found.PausedUntil)) || 0;
+            this.changed();
+        };
+        // Not by a proxy of Cockpit's: it gives way where a property and a method have one name.
+        client.subscribe({ path: PATH, interface: INTERFACE }, () => this.incident());
+        client.subscribe({ path: PATH, interface: PROPERTIES, member: "PropertiesChanged" }, (path, name, signal, [, found]) => take(found));
         client.addEventListener("owner", (event, owner) => {
             if (!owner)
                 end();
         });
         client.addEventListener("close", end);
+        client.call(PATH, PROPERTIES, "GetAll", [INTERFACE]).then(([found]) => {
+            this.isServed = client === this.client;
+            take(found);
+            this.incident();
+        }, end);
     }
 
     close() {

@@ -193,7 +193,8 @@ export function remarks(document) {
     };
 }
 
-const value = variant => variant && typeof variant === "object" && "v" in variant ? variant.v : variant;
+// What a variant of D-Bus holds.
+export const value = variant => variant && typeof variant === "object" && "v" in variant ? variant.v : variant;
 
 const INCIDENT = { id: 0, began: 0, ended: 0, what: "", cause: "", unit: "", user: "", how: [""], outcome: "", took_ms: 0, containers: 0, line: "" };
 
