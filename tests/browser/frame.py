@@ -25,6 +25,8 @@ Name = str | re.Pattern[str]
 
 _KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowDown": 40, "ArrowUp": 38}
 _SHIFT = 8
+_TOLD = ("disabled", "expanded", "focused", "modal", "busy", "pressed", "checked")
+"""The states of an element that are worth a word in an outline."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Node:
 
     role: str
     name: str
+    """Its accessible name; what is written in it where it has none."""
+    text: str
+    """What is written in it."""
     element: int
     """The element's number in the browser."""
     states: dict[str, Any] = field(default_factory=dict)
@@ -122,8 +127,10 @@ class Frame:
         """The same, for people: a line for each, deeper ones further in."""
         lines = []
         for node in self.nodes():
-            said = [f"{key}={value}" for key, value in node.states.items() if value is not False]
-            lines.append(f"{'  ' * node.depth}{node.role} {node.name!r} {' '.join(said)}".rstrip())
+            said = [key for key in _TOLD if node.states.get(key) not in (None, False, "false")]
+            name = node.name if len(node.name) < 100 else f"{node.name[:99]}…"
+            if node.role != "StaticText":
+                lines.append(f"{'  ' * node.depth}{node.role} {name!r} {' '.join(said)}".rstrip())
         return "\n".join(lines)
 
     def all(self, role: str, name: Name | None = None) -> list[Node]:
@@ -154,6 +161,22 @@ class Frame:
         """Wait until there is no node of this role and name."""
         self._wait(lambda: not self.all(role, name), f"no {role} {name}", limit_s)
 
+    def rows(self, table: str) -> list[tuple[str, ...]]:
+        """The rows of a table of this name, each with what is written in its cells."""
+        found: list[tuple[str, ...]] = []
+        inside = below = -1
+        for node in self.nodes():
+            if node.matches("table", table):
+                inside = node.depth
+            elif node.depth <= inside:
+                break
+            elif inside >= 0 and node.role == "row":
+                below = node.depth + 1
+                found.append(())
+            elif node.depth == below:
+                found[-1] = (*found[-1], node.text)
+        return found
+
     def text(self) -> str:
         """All text of the frame, as it is shown."""
         return str(self.evaluate("document.body.innerText"))
@@ -162,6 +185,17 @@ class Frame:
         """Wait until a pattern is found in the text, and return what it matched."""
         script = f"(document.body.innerText.match(new RegExp({json.dumps(pattern)})) || [''])[0]"
         return str(self.until(script, limit_s))
+
+    # When it was there
+
+    def notice(self, condition: str) -> None:
+        """Have the frame note when an expression first comes true, at a picture it paints."""
+        ask = f"(function ask() {{ {condition} ? noticed = Date.now() : requestAnimationFrame(ask) }})()"
+        self.evaluate(f"void (window.noticed = null, {ask})")
+
+    def noticed(self, limit_s: float = LIMIT_S) -> float:
+        """Wait for that, and return when it was, in seconds since the epoch."""
+        return float(self.until("window.noticed", limit_s)) / 1000
 
     # What a person does
 
@@ -225,13 +259,27 @@ def _walk(node: dict[str, Any], by_id: dict[str, dict[str, Any]], depth: int) ->
     shown = not node.get("ignored") and "backendDOMNodeId" in node
     if shown:
         states = {one["name"]: one["value"].get("value") for one in node.get("properties", ())}
+        text = " ".join(_written(node, by_id))
         yield Node(
             str(node.get("role", {}).get("value", "")),
-            str(node.get("name", {}).get("value", "")),
+            str(node.get("name", {}).get("value", "")) or text,
+            text,
             int(node["backendDOMNodeId"]),
             states,
             depth,
         )
-    for child in node.get("childIds", ()):
-        if child in by_id:
-            yield from _walk(by_id[child], by_id, depth + shown)
+    for child in _children(node, by_id):
+        yield from _walk(child, by_id, depth + shown)
+
+
+def _written(node: dict[str, Any], by_id: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Every text in an element, as it is read out."""
+    if node.get("role", {}).get("value") == "StaticText" and not node.get("ignored"):
+        yield str(node.get("name", {}).get("value", "")).strip()
+        return
+    for child in _children(node, by_id):
+        yield from _written(child, by_id)
+
+
+def _children(node: dict[str, Any], by_id: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (by_id[child] for child in node.get("childIds", ()) if child in by_id)
