@@ -66,6 +66,10 @@ host: need-root setup ## a throw-away host to play with, until Ctrl-C (root); SU
 	@packaging/make-deb
 	@$(PYTHON) -m tests.lab host $(SUITE)
 
+.PHONY: page
+page: ## the Cockpit page in any browser, with recorded documents, without Cockpit or root
+	@$(SYSTEM_PYTHON) -m tests.page
+
 .PHONY: soak
 soak: need-root setup ## random faults, churn and kills on one host (root); SOAK="--minutes 30 --kills 200"
 	@packaging/make-deb

@@ -70,7 +70,8 @@ def test_the_name_server_is_started_where_the_packages_put_it() -> None:
     started = (TOP / "units" / name_server.START_UNIT).read_text()
     assert f"EnvironmentFile={paths.name_server}\n" in started
     assert (
-        "units/name-server usr/libexec/podwatch\n" in (TOP / "packaging/debian/install").read_text()
+        "units/name-server usr/libexec/podwatch\n"
+        in (TOP / "packaging/debian/podwatch.install").read_text()
     )
     spec = (TOP / "packaging/rpm/podwatch.spec").read_text()
     assert "%{buildroot}%{_libexecdir}/podwatch units/name-server units/relay\n" in spec
@@ -110,11 +111,14 @@ def test_the_user_unit_is_not_for_everybody() -> None:
 
 def test_the_user_unit_is_installed_and_not_enabled() -> None:
     """Both packages put it where users' systemd looks; whoever wants it enables it."""
-    installed = (TOP / "packaging/debian/install").read_text()
+    installed = (TOP / "packaging/debian/podwatch.install").read_text()
     spec = (TOP / "packaging/rpm/podwatch.spec").read_text()
 
     assert "units/user/*.service usr/lib/systemd/user\n" in installed
-    assert "dh_installsystemduser --no-enable\n" in (TOP / "packaging/debian/rules").read_text()
+    assert (
+        "dh_installsystemduser --package=podwatch --no-enable\n"
+        in (TOP / "packaging/debian/rules").read_text()
+    )
     assert "%{buildroot}%{_userunitdir} units/user/*.service\n" in spec
     assert f"%{{_userunitdir}}/{USER_UNIT.name}\n" in spec
 
