@@ -45,11 +45,11 @@ class Node:
     depth: int = 0
 
     def matches(self, role: str, name: Name | None) -> bool:
-        """Whether it is of this role and name."""
+        """Whether it is of this role and name; a pattern may be in what is written in it, too."""
         if self.role != role:
             return False
         if isinstance(name, re.Pattern):
-            return name.search(self.name) is not None
+            return any(name.search(text) for text in (self.name, self.text))
         return name is None or self.name == name
 
 
@@ -190,8 +190,8 @@ class Frame:
 
     def notice(self, condition: str) -> None:
         """Have the frame note when an expression first comes true, at a picture it paints."""
-        ask = f"(function ask() {{ {condition} ? noticed = Date.now() : requestAnimationFrame(ask) }})()"
-        self.evaluate(f"void (window.noticed = null, {ask})")
+        ask = f"{condition} ? noticed = Date.now() : requestAnimationFrame(ask)"
+        self.evaluate(f"void (window.noticed = null, (function ask() {{ {ask} }})())")
 
     def noticed(self, limit_s: float = LIMIT_S) -> float:
         """Wait for that, and return when it was, in seconds since the epoch."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.browser.cockpit import Session, browsing
 from tests.browser.frame import Frame
-from tests.e2e.installed import TOP, Installed, built_package, installed
+from tests.e2e.installed import TOP, Installed, installed
 from tests.lab.cockpit import ADMIN, install_cockpit
 from tests.lab.containers import web
 
@@ -57,7 +57,10 @@ def lines(page: Frame) -> list[Line]:
     """The table of ways as it is now."""
     head, *others = page.rows(WAYS) or [_PARTS]
     assert head == _PARTS
-    return [Line(*cells) for cells in others if len(cells) == len(_PARTS)]
+    # Before the port is the sign that the line can be opened.
+    return [
+        Line(cells[0].lstrip("› "), *cells[1:]) for cells in others if len(cells) == len(_PARTS)
+    ]
 
 
 class PageHost(Installed):
