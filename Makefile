@@ -81,7 +81,7 @@ bench: need-root setup ## podwatch beside the alternatives, measured (root, 40 m
 	@$(PYTHON) -m tests.bench $(BENCH)
 
 .PHONY: deb
-deb: need-build ## build dist/podwatch_VERSION_all.deb
+deb: need-build ## build dist/podwatch_VERSION_all.deb, and cockpit-podwatch's beside it
 	@packaging/make-deb
 
 .PHONY: run

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // podwatch on the bus, podwatch.service, and whether there is administrative access.
 
+import { value } from "./model.js";
 import { _, cockpit, clean } from "./words.js";
 
 const PATH = "/org/podwatch1";
 const INTERFACE = "org.podwatch1.Manager";
+const PROPERTIES = "org.freedesktop.DBus.Properties";
 const UNIT = "podwatch.service";
+const AGAIN_S = 10;
 const SYSTEMD = ["/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
 const ASKS = ["org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied", "org.podwatch1.Error.NotAllowed"];
 
@@ -15,35 +18,68 @@ function refused(error) {
 }
 
 export class Bus {
-    // `changed` is called whenever a property, the unit or the access has changed; `incident` when
-    // one began or ended.
+    // `changed` is called whenever a property has changed, or nobody answers any more; `incident` when
+    // one began or ended, or may have.
     constructor({ changed, incident }) {
         this.changed = changed;
+        this.incident = incident;
+        this.client = null;
         this.isServed = false;
-        this.client = cockpit.dbus("org.podwatch1", { superuser: "try" });
-        this.proxy = this.client.proxy(INTERFACE, PATH);
-        this.isAsked = new Promise(done => this.proxy.wait(() => { this.see(); done(); incident(); }));
-        this.proxy.addEventListener("changed", () => this.see());
-        for (const signal of ["IncidentBegan", "IncidentEnded"])
-            this.proxy.addEventListener(signal, () => incident());
-        this.client.addEventListener("owner", (event, owner) => {
-            this.owner = owner;
-            this.see();
-            if (owner)
-                incident();
-        });
+        this.pausedUntil = 0;
     }
 
-    see() {
-        const before = JSON.stringify([this.isServed, this.isOwned, this.pausedUntil]);
-        this.isServed = Boolean(this.proxy.valid) && this.owner !== null;
-        this.isOwned = this.isServed && Boolean(this.owner);
-        this.pausedUntil = this.isServed ? Number(this.proxy.PausedUntil) || 0 : 0;
-        if (before !== JSON.stringify([this.isServed, this.isOwned, this.pausedUntil]))
+    // Opened only while podwatch runs: Cockpit starts a service that is asked for, and whoever stopped
+    // podwatch did not want it started by a page that somebody looks at.
+    follow(isRunning) {
+        this.isRunning = isRunning;
+        if (isRunning && !this.client)
+            this.open();
+        else if (!isRunning && this.client)
+            this.close();
+    }
+
+    open() {
+        const client = this.client = cockpit.dbus("org.podwatch1", { superuser: "try" });
+        const end = () => {
+            if (client === this.client)
+                this.close();
+        };
+        const take = found => {
+            if (client !== this.client)
+                return;
+            if ("PausedUntil" in found)
+                this.pausedUntil = Number(value(found.PausedUntil)) || 0;
             this.changed();
+        };
+        // Not by a proxy of Cockpit's: it gives way where a property and a method have one name.
+        client.subscribe({ path: PATH, interface: INTERFACE }, () => this.incident());
+        client.subscribe({ path: PATH, interface: PROPERTIES, member: "PropertiesChanged" }, (path, name, signal, [, found]) => take(found));
+        client.addEventListener("owner", (event, owner) => {
+            if (!owner)
+                end();
+        });
+        client.addEventListener("close", end);
+        client.call(PATH, PROPERTIES, "GetAll", [INTERFACE]).then(([found]) => {
+            this.isServed = client === this.client;
+            take(found);
+            this.incident();
+        }, end);
+    }
+
+    close() {
+        const client = this.client;
+        this.client = null;
+        this.isServed = false;
+        this.pausedUntil = 0;
+        client.close();
+        setTimeout(() => this.follow(this.isRunning), AGAIN_S * 1000);
+        this.incident();
+        this.changed();
     }
 
     async call(method, values, types) {
+        if (!this.client)
+            throw new Error(_("podwatch does not answer on the bus."));
         try {
             return await this.client.call(PATH, INTERFACE, method, values, types ? { type: types } : undefined);
         } catch (error) {

@@ -22,7 +22,7 @@ export class Headline {
         this.pause = button("pause", _("Pause"), pause);
         this.resume = button("resume", _("Resume"), () => this.doing(this.resume, resume), "primary");
         this.restore = button("restore", _("Restore"), restore);
-        this.start = button("start", _("Start podwatch"), () => this.doing(this.start, start), "primary");
+        this.start = button("start-again", _("Start podwatch"), () => this.doing(this.start, start), "primary");
         this.rights = h("p", { id: "rights", class: "faint", hidden: true });
         this.node = h("header", null,
                       h("div", { class: "says" }, this.state, this.dry, this.summary, this.advice, this.paused, this.working, this.wrong),
@@ -57,7 +57,7 @@ export class Headline {
         if (shown.since)
             set(this.state, "title", exactly(shown.since));
         this.summary.replaceChildren(...same(this.summary, shown.sentence || told(shown.theirs)));
-        this.advice.replaceChildren(...same(this.advice, shown.advice ? told(`→ ${shown.advice}`, { class: "advice" }) : ""));
+        this.advice.replaceChildren(...same(this.advice, shown.advice ? told(shown.advice, { class: "advice" }) : ""));
         show(this.dry, shown.dry);
         show(this.paused, shown.isPaused && !shown.doubt);
         this.paused.replaceChildren(...same(this.paused, pauseOf(shown)));
@@ -100,7 +100,8 @@ export class Headline {
 function pauseOf(shown) {
     const until = shown.paused >= FOREVER ? _("Paused until resumed") : shown.paused ? format(_("Paused until $0"), moment(shown.paused)) : "";
     const reason = shown.pause.split(": ").slice(1).join(": ");
-    return until ? h("span", null, `⏸ ${until}`, reason ? ": " : "", reason ? told(reason) : "") : h("span", null, "⏸ ", told(shown.pause));
+    return h("span", null, h("span", { class: "mark paused" }, h("span", { class: "glyph", "aria-hidden": "true" }, "‖")), " ",
+             until || told(shown.pause), until && reason ? [": ", told(reason)] : null);
 }
 
 // What is there already where that says the same: a live region speaks only of what is new.

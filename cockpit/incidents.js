@@ -48,7 +48,7 @@ export class Incidents {
         keep(this.list, incidents.slice(0, this.all ? 200 : MOST / 4).map(each => ({ ...each, day: moment(each.began) })), {
             key: each => String(each.id || each.began),
             make: () => h("li"),
-            fill: (node, each) => node.replaceChildren(...entry(each)),
+            fill: (node, each) => node.replaceChildren(...entry(each).filter(Boolean)),
         });
         show(this.more, incidents.length > MOST / 4);
         say(this.more, this.all ? _("Show fewer") : format(_("Show all $0"), incidents.length));
@@ -59,10 +59,10 @@ export class Incidents {
 }
 
 function entry(each) {
-    const over = each.outcome !== "open";
+    const over = each.outcome !== "open" && each.outcome !== "unknown";
     const who = [each.unit, each.user].filter(Boolean).map(clean).join(", ");
-    const state = over ? (each.outcome === "restored" ? "open" : "note") : "broken";
-    const took = over ? format(_("restored after $0"), lasted(each.took_ms / 1000)) : _("still going on");
+    const state = over ? (each.outcome === "restored" ? "open" : "note") : each.outcome === "open" ? "broken" : "unknown";
+    const took = over ? format(_("restored after $0"), lasted(each.took_ms / 1000)) : each.outcome === "open" ? _("still going on") : _("its end is not known");
     const outcome = each.outcome === "told" ? format(_("over after $0"), lasted(each.took_ms / 1000)) : took;
     return [
         h("div", { class: "when" }, mark(state), h("time", { datetime: new Date(each.began * 1000).toISOString(), title: exactly(each.began) }, each.day),

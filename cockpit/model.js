@@ -2,7 +2,7 @@
 // From podwatch's status document to what is shown: pure. Nothing here touches the page or a clock.
 // The one rule: what is old, unreadable or half known is never shown as well.
 
-import { _, CLASSES, KINDS, MARKS, STATES, clean, count, format, lasted } from "./words.js";
+import { _, CLASSES, ISOLATIONS, KINDS, MARKS, STATES, clean, count, format, lasted } from "./words.js";
 import { SHAPE, fit } from "./shape.js";
 
 const GRAVEST = ["broken", "unknown", "closed", "open"];
@@ -35,10 +35,11 @@ export function parse(text) {
 
 // Why the document says nothing of now; "" while podwatch shows that it is alive. `silent` are the
 // seconds since it last did, null where that is not known yet; `unit` is what systemd says.
-export function distrust(document, { silent, unit, served }) {
-    if (unit && unit.active && unit.active !== "active" && unit.active !== "reloading" && !served)
+export function distrust(document, { silent, unit }) {
+    const runs = unit?.active === "active" || unit?.active === "reloading";
+    if (unit?.active && !runs)
         return unit.active === "activating" ? "starting" : "stopped";
-    if (unit && unit.active === "active" && unit.pid && unit.pid !== document.pid && !served)
+    if (runs && unit.pid && unit.pid !== document.pid)
         return "starting";
     if (silent === null)
         return "checking";
@@ -87,7 +88,7 @@ function ofContainer(each, old) {
         row("self", "", networks, [{ ...each, state, why: each.why || count(each.missing, _("$0 thing is missing"), _("$0 things are missing")) }]);
     } else if (!rows.length) {
         rows.push({ ...common, key: each.id, kind: "none", port: "", network: networks, target: each.name, was: "", part: "",
-                    state: each.state === "ok" && !old ? "open" : old ? "unknown" : "none", hop: "", advice: "", since: 0,
+                    state: each.state !== "ok" ? "none" : old ? "unknown" : "open", hop: "", advice: "", since: 0,
                     why: CLASSES[each.class] || "" });
     }
     return rows;
@@ -122,14 +123,14 @@ export function chosen(row, place) {
 // Networks in the order of the document, containers by their first network: lines cross little.
 export function picture(document, rows, old) {
     const networks = document.networks.map(each => ({
-        name: each.name, bridge: each.bridge, subnets: each.subnets, isolation: each.isolation,
+        name: each.name, facts: [each.bridge, ...each.subnets, ISOLATIONS[each.isolation] || ""].filter(Boolean),
         marks: [...grouped(each.ways, way => way.kind)].map(([kind, ways]) => ({ kind, ...summed(ways, old) })),
         state: each.state === "ok" ? (old ? "unknown" : "ok") : old ? "unknown" : each.state,
     }));
     const seen = new Set(networks.map(each => each.name));
     for (const name of document.containers.flatMap(each => each.networks.map(on => on.network))) {
         if (!seen.has(name))
-            networks.push({ name, bridge: "", subnets: [], isolation: "", marks: [], state: "none" });
+            networks.push({ name, facts: [], marks: [], state: "none" });
         seen.add(name);
     }
     const place = new Map(networks.map((each, number) => [each.name, number]));
@@ -168,10 +169,11 @@ export function headline(document, doubt, { silent, paused }) {
     if (doubt) {
         const sentence = doubt === "silent" ? format(_("podwatch gave no sign of life for $0. What is shown here is what it saw last."), lasted(silent))
             : WHY[doubt];
-        return { ...common, state: "unknown", since: 0, sentence, theirs: "", advice: "", doubt, was: document.state };
+        const was = doubt === "checking" ? "" : format(_("The last it said was: $0."), STATES[document.state]);
+        return { ...common, state: "unknown", since: 0, sentence: `${sentence} ${was}`.trim(), theirs: "", advice: "", doubt };
     }
     return { ...common, state: document.state, since: document.since, sentence: "", theirs: document.summary,
-             advice: document.state === "ok" ? "" : advice(document), doubt: "", was: "" };
+             advice: document.state === "ok" ? "" : advice(document), doubt: "" };
 }
 
 // What else there is to tell, in parts that are shown where they have something in them.
@@ -182,7 +184,8 @@ export function remarks(document) {
     return {
         left: left.map(each => entry("note", each.what, each.advice)),
         entries: [
-            ...document.blocked.map(each => entry("broken", each.what, each.advice)),
+            // That it is paused is in the headline.
+            ...document.blocked.filter(each => each.kind !== "paused").map(each => entry("broken", each.what, each.advice)),
             ...document.unknown.map(each => entry("unknown", each.what, each.hint, each.why)),
             ...others.filter(each => !NOTES.includes(each.kind)).map(each => entry("degraded", each.what, each.advice)),
             ...others.filter(each => NOTES.includes(each.kind)).map(each => entry("info", each.what, each.advice)),
@@ -190,7 +193,8 @@ export function remarks(document) {
     };
 }
 
-const value = variant => variant && typeof variant === "object" && "v" in variant ? variant.v : variant;
+// What a variant of D-Bus holds.
+export const value = variant => variant && typeof variant === "object" && "v" in variant ? variant.v : variant;
 
 const INCIDENT = { id: 0, began: 0, ended: 0, what: "", cause: "", unit: "", user: "", how: [""], outcome: "", took_ms: 0, containers: 0, line: "" };
 
@@ -201,11 +205,11 @@ export function incidents(given) {
 }
 
 // The one incident that status.json tells of, where nobody answers on the bus.
-export function lastIncident(document) {
+export function lastIncident(document, old) {
     const last = document.last_incident;
     if (!last.began)
         return [];
     return [{ ...INCIDENT, id: last.began, began: last.began, ended: last.restored_at, what: last.missing.join("; "),
               cause: last.cause, unit: last.process.unit, user: last.process.user, how: last.tried,
-              outcome: last.restored_at ? "restored" : "open", took_ms: last.took_ms, containers: last.containers }];
+              outcome: last.restored_at ? "restored" : old ? "unknown" : "open", took_ms: last.took_ms, containers: last.containers }];
 }

@@ -42,9 +42,8 @@ export class Picture {
             make: each => h("li", null),
             fill: (node, each) => {
                 node.className = `box ${each.state}`;
-                const facts = [each.bridge, ...each.subnets].filter(Boolean);
                 node.replaceChildren(
-                    this.link("network", each.name), ...facts.map(fact => h("div", { class: "fact" }, theirs(fact))),
+                    this.link("network", each.name), ...each.facts.map(fact => h("div", { class: "fact" }, theirs(fact))),
                     h("div", { class: "chips" }, each.marks.map(it => chip(it, this.title(it)))));
             },
         });

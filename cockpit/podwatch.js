@@ -48,7 +48,11 @@ class Page {
         this.clock = new Clock(changed);
         this.files = [new StatusFile(HOST, changed)];
         this.bus = new Bus({ changed, incident: () => this.askIncidents() });
-        watchUnit(unit => { this.unit = unit; changed(); });
+        watchUnit(unit => {
+            this.unit = unit;
+            this.bus.follow(unit?.active === "active" || unit?.active === "reloading");
+            changed();
+        });
         watchAccess(may => { this.may = may; changed(); this.askUsers(); });
         cockpit.user().then(user => {
             if (user.id)
@@ -117,7 +121,7 @@ class Page {
 
     drawDocument(found, file) {
         const silent = file.silent(this.clock.now);
-        const doubt = distrust(found, { silent, unit: this.own ? null : this.unit, served: !this.own && this.bus.isOwned });
+        const doubt = distrust(found, { silent, unit: this.own ? null : this.unit });
         const isOld = doubt !== "";
         document.body.classList.toggle("old", isOld);
         this.shown = headline(found, doubt, { silent, paused: this.own ? 0 : this.bus.pausedUntil || 0 });
@@ -125,7 +129,7 @@ class Page {
         const rows = rowsOf(found, isOld);
         const place = this.place();
         this.drawWays(found, rows, place, isOld);
-        const given = this.own || !this.incidents ? lastIncident(found) : this.incidents;
+        const given = this.own || !this.incidents ? lastIncident(found, isOld) : this.incidents;
         this.incidentsView.update(given, !this.own && Boolean(this.incidents), this.clock.now || Date.now() / 1000, 0);
         this.remarks.update(found, isOld, this.may && this.bus.isServed && !this.own);
     }
@@ -162,8 +166,14 @@ class Page {
     }
 
     askIncidents() {
-        this.bus.incidents().then(found => { this.incidents = incidents(found); this.change(); },
-                                  () => { this.incidents = null; this.change(); });
+        const take = found => {
+            this.incidents = found;
+            this.change();
+        };
+        if (this.bus.isServed)
+            this.bus.incidents().then(found => take(incidents(found)), () => take(null));
+        else
+            take(null);
     }
 
     askUsers() {

@@ -93,8 +93,8 @@ export class Table {
         for (const [cell, title] of [[port, _("Port")], [container, _("Container")], [network, _("Network")], [way, _("Way")]])
             set(cell, "data-label", title);
         container.replaceChildren(row.container ? this.link("container", row.container) : h("span", { class: "faint" }, _("all on it")));
-        network.replaceChildren(...row.network.split(", ").filter(Boolean).flatMap((name, at) => [at ? ", " : "", this.link("network", name)]));
-        way.replaceChildren(...verdict(row));
+        network.replaceChildren(h("div", null, row.network.split(", ").filter(Boolean).flatMap((name, at) => [at ? ", " : null, this.link("network", name)])));
+        way.replaceChildren(h("div", null, verdict(row)));
         this.open(body, this.opened.has(row.key));
     }
 
@@ -161,7 +161,7 @@ function isOf(way, row) {
     return isIn || (row.kind !== "in" && way.kind === row.kind);
 }
 
-export const advised = advice => advice ? h("div", { class: "advice" }, h("span", { "aria-hidden": "true" }, "→ "), h("code", { lang: "en" }, clean(advice))) : null;
+export const advised = advice => advice ? h("div", { class: "advice" }, h("code", { lang: "en" }, clean(advice))) : null;
 
 function verdict(row) {
     if (row.state === "none")
@@ -169,9 +169,9 @@ function verdict(row) {
     const words = row.was ? format(_("unknown, last seen $0"), MARKS[row.was]) : MARKS[row.state];
     const parts = [mark(row.state, words)];
     if (row.hop)
-        parts.push(" ", h("b", { class: "hop" }, told(row.hop)));
+        parts.push(" · ", h("b", { class: "hop" }, told(row.hop)));
     if (row.part)
-        parts.push(" ", h("span", { class: "faint" }, row.part));
+        parts.push(" · ", h("span", { class: "faint" }, row.part));
     if (row.why)
         parts.push(h("div", { class: "why" }, row.kind === "none" ? row.why : told(row.why)));
     return parts;

@@ -64,6 +64,11 @@ export const KINDS = {
     host: _("to the host"),
 };
 
+export const ISOLATIONS = {
+    normal: _("isolated from other networks"),
+    strict: _("strictly isolated"),
+};
+
 // What the network of a container that needs no rules is.
 export const CLASSES = {
     host: _("on the host's own network"),

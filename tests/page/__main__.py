@@ -36,6 +36,8 @@ def answer(path: str) -> tuple[bytes, str] | None:
     """What is at this path, and of which type; None where there is nothing."""
     if path == "/base1/cockpit.js":
         return STAND_IN.read_bytes(), _TYPES[".js"]
+    if path == "/favicon.ico":
+        return b"", "image/x-icon"
     if path == "/manifests.js":
         return b"cockpit.manifests = { podman: {}, networkmanager: {} };", _TYPES[".js"]
     if path == "/documents":

@@ -13,7 +13,7 @@
     let document_ = null;
     let paused = 0;
     let serial = 1;
-    const watches = [], proxies = [];
+    const watches = [], proxies = [], signals = [];
 
     if (query.has("style"))
         localStorage.setItem("shell:style", query.get("style"));
@@ -83,6 +83,7 @@
             return [text];
         },
         RemoveLeftovers: async () => { await change("ok"); return ["took away: tcp dport 8081 dnat ip to 10.88.0.99:80"]; },
+        GetAll: async () => [{ PausedUntil: { v: paused } }],
         Subscribe: async () => [],
         LoadUnit: async () => ["/unit"],
         StartUnit: async () => { await change("ok"); return ["/job"]; },
@@ -119,9 +120,16 @@
                     throw error("org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "");
                 return later(await METHODS[method](...given));
             },
+            subscribe(match, callback) {
+                if (match.member === "PropertiesChanged")
+                    proxies.push({ refresh: () => callback(match.path, match.interface, "PropertiesChanged", ["org.podwatch1.Manager", { PausedUntil: { v: paused } }]) });
+                else
+                    signals.push(callback);
+            },
             close() { /* nothing is open */ },
         });
-        loaded.then(() => client.dispatch("owner", service === "org.podwatch1" && values(service) ? ":1.1" : null));
+        if (service === "org.podwatch1")
+            loaded.then(() => client.dispatch(...(values(service) ? ["owner", ":1.1"] : ["close", { problem: "not-found" }])));
         return client;
     }
 
@@ -161,7 +169,7 @@
 
     // The heartbeat, and a chooser of documents at the foot of the page.
     setInterval(() => { if (document_ && !document_.age) publish(); }, 10000);
-    window.demo = { change, publish, get document() { return document_; } };
+    window.demo = { change, publish, happen: () => signals.forEach(call => call()), get document() { return document_; } };
 
     window.addEventListener("DOMContentLoaded", async () => {
         if (query.has("bare"))
