@@ -19,6 +19,7 @@ from tests.lab.by_host import host_of
 SUITES = ("trixie", "forky")
 SHARED, WITH_COCKPIT = "shared", "with cockpit"
 SHARING = {
+    "test_api": SHARED,
     "test_blocked": SHARED,
     "test_each_rule": SHARED,
     "test_reload_gates": SHARED,

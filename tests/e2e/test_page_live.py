@@ -77,8 +77,8 @@ def test_what_breaks_turns_red_and_green_again(
                 web.break_a_way()
                 red.append(page.noticed() - began)
                 hop = first_broken(explained(web), "in")[0]["place"]
-                told = _of(page, "web-a")
-                assert any(way.startswith(f"broken {hop}") for way in told), told
+                told = [way.split(" · ") for way in _of(page, "web-a")]
+                assert any(way[0] == "broken" and way[1].startswith(hop) for way in told), told
                 page.find("listitem", re.compile(f"8081.*web-a: broken at {hop}"))
                 page.notice(_is("web-a", "open"))
                 began = time.time()
