@@ -124,9 +124,8 @@ def _logged_in(web: PageHost) -> Iterator[Session]:
 
 @pytest.fixture
 def seen(_logged_in: Session) -> Iterator[Session]:
-    """A browser that shows the page as it is when it is opened; it ends without a fault."""
-    _logged_in.go("/podwatch")
-    _logged_in.until_open()
+    """A browser that shows all of the page; it ends without a fault."""
+    _logged_in.turn_to()
     yield _logged_in
     no_faults(_logged_in)
 
