@@ -49,7 +49,8 @@ class AddressBook:
                 raise StateUnreadable(f"larger than {MAX_BYTES} bytes")
             data = os.pread(file, info.st_size, 0)
             if _heads(file) == before:
-                self._known = (before, parse_ipam(data))
+                # An empty one podman has yet to begin.
+                self._known = (before, parse_ipam(data) if data else {})
                 return self._known[1]
         raise StateUnreadable("it changes faster than it can be read")
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from podwatch import __version__
 from podwatch.adapters.paths import Paths
 from podwatch.commands.arguments import parser
-from podwatch.commands.whose import HOST, chosen_paths, has_used_podman, need_root
+from podwatch.commands.whose import HOST, chosen_paths, has_used_podman, need_rights, need_root
 from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable
 from podwatch.words.verdict import ExitCode, State
 
@@ -125,7 +125,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     config, files = _config_of(arguments)
     logging.configure(config.log.level)
-    asyncio.run(serve(config, files, _paths_of(arguments), dry_run=arguments.dry_run))
+    paths = chosen_paths(arguments.whose)
+    need_rights(paths)
+    asyncio.run(serve(config, files, paths, dry_run=arguments.dry_run))
     return 0
 
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from podwatch.adapters.paths import Paths
+from podwatch.adapters.rights import is_root, may_change_networks, user
 from podwatch.adapters.storage import graph_root, run_root
 from podwatch.words.errors import PodwatchError
 
@@ -60,6 +61,20 @@ def need_root(command: str, paths: Paths) -> None:
     """Raise PodwatchError where the host's containers are meant, and it is not root who types."""
     if paths.rootless is None and os.geteuid() != 0:
         raise PodwatchError(f"{command} needs root", hint=f"sudo podwatch {command}")
+
+
+def need_rights(paths: Paths) -> None:
+    """Raise PodwatchError where whoever runs podwatch cannot watch the host.
+
+    That takes CAP_NET_ADMIN, which root has. What others let a podwatch do that is not root, they
+    say when they are asked.
+    """
+    if paths.rootless is None and not is_root() and not may_change_networks():
+        raise PodwatchError(
+            f"run --host needs root, or CAP_NET_ADMIN: {user()} has neither",
+            hint="systemctl start podwatch; as a user of its own: "
+            "see /usr/share/podwatch/units/nonroot.conf",
+        )
 
 
 def has_used_podman(paths: Paths) -> bool:

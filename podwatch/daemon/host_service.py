@@ -9,6 +9,8 @@ from podwatch.adapters.aardvark import Aardvark
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.paths import Paths
+from podwatch.adapters.proxy_units import ProxyUnits
+from podwatch.adapters.rights import is_root, user
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp import DhcpLoop
@@ -83,9 +85,10 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     )
     watchers["guard"] = guard.watch
     loop = Loop(host, hints, config, publisher, guard=guard, pause=pause.now, dry_run=dry_run)
+    starter = systemd if systemd is None or is_root() else ProxyUnits(systemd)
     dhcp = DhcpLoop.on_host(
         host.installed,
-        systemd,
+        starter,
         host.restorer,
         config,
         publisher,
@@ -93,4 +96,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         pause=pause.now,
         dry_run=dry_run,
     )
-    return Service(host, hints, watchers, loop, guard, dhcp, publisher, page, files)
+    watches = "Podman's network rules"
+    if not is_root():
+        watches += f", as {user()} with CAP_NET_ADMIN"
+    return Service(host, hints, watchers, loop, guard, dhcp, publisher, page, files, watches)

@@ -17,7 +17,7 @@ UNITS = (
     "podwatch-reload@0.service",
     "podwatch-network@lan.service",
 )
-LISTING = "/run/podwatch/podman.json"
+LISTING = "/run/podwatch-podman/podman.json"
 
 pytestmark = pytest.mark.e2e
 
