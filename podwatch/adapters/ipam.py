@@ -4,6 +4,7 @@
 It is parsed once, and again only after another transaction: what tells of that is read each time.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -35,7 +36,9 @@ class AddressBook:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise StateUnreadable(f"cannot read {self._path}: {exc.strerror}") from exc
+            # A podwatch that is not root is given the right to read it when its service starts.
+            hint = "systemctl restart podwatch" if exc.errno == errno.EACCES else ""
+            raise StateUnreadable(f"cannot read {self._path}: {exc.strerror}", hint=hint) from exc
         except StateUnreadable as exc:
             raise StateUnreadable(f"{self._path}: {exc}") from exc
 
