@@ -6,6 +6,7 @@ are run as that user with that capability, as a podwatch would that somebody has
 """
 
 import json
+
 import pytest
 
 from tests.e2e.agreement import agree
@@ -321,7 +322,7 @@ def test_systemd_runs_nothing_of_its_choice(there: Installed) -> None:
 
 @pytest.mark.parametrize("kind", ["link to nothing", "link to a file", "link to it all", "fifo"])
 def test_root_is_led_nowhere(there: Installed, kind: str) -> None:
-    """Whatever stands where root's commands and units look: root makes, fills and waits for nothing.
+    """Whatever stands where root's commands and units look: root makes and waits for nothing.
 
     Of aardvark-dns, which does not run, they start none but the real one, with nothing preloaded.
     """
@@ -364,8 +365,9 @@ def test_the_name_servers_unit_starts_nothing_of_its_choice(there: Installed) ->
     evil = (
         "cd /run/podwatch; printf '#!/bin/sh\\ntouch /root/owned\\n' > aardvark-dns; "
         "chmod 755 aardvark-dns; rm -f name-server.env; "
-        "printf 'AARDVARK_DNS=/run/podwatch/aardvark-dns\\nPORT=53\\nLD_PRELOAD=/run/podwatch/evil.so\\n'"
-        f" > name-server.env; {_SYSTEMD} StartUnit ss podwatch-dns.service replace"
+        "printf 'AARDVARK_DNS=/run/podwatch/aardvark-dns\\nPORT=53\\n"
+        "LD_PRELOAD=/run/podwatch/evil.so\\n' > name-server.env; "
+        f"{_SYSTEMD} StartUnit ss podwatch-dns.service replace"
     )
     there.host.run(["systemctl", "stop", "podwatch"])
     there.host.shell(f"kill -KILL $(cat {directory}/aardvark.pid)")
