@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from podwatch.adapters.dbus import DBUS, DBUS_PATH, SystemBus
+from podwatch.adapters.bus_connection import DBUS, DBUS_PATH
+from podwatch.adapters.dbus import SystemBus
 from podwatch.words.errors import BusUnavailable, RestoreFailed
 
 CALL_TIMEOUT_S = 5.0

@@ -241,6 +241,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from podwatch.commands import explain
+    from podwatch.decide.asked import chosen
 
     config, _ = _config_of(arguments)
     paths = _paths_of(arguments)
@@ -252,7 +253,7 @@ def _explain(arguments: argparse.Namespace) -> int:
                 hint="sudo podwatch explain firewalld",
             )
         return _explain_firewalld(seen.snapshot, as_json=arguments.json)
-    found = explain.chosen(seen.ways, arguments.target, seen.containers)
+    found = chosen(seen.ways, arguments.target, seen.containers)
     if arguments.svg:
         from podwatch.adapters.files import write_whole
         from podwatch.commands.drawing import draw

@@ -27,7 +27,7 @@ from podwatch.words.text import clean
 
 MAX_PAUSE_S = 7 * 86400.0
 DEFAULT_S = 3600.0
-_MAX_REASON = 200
+MAX_REASON = 200
 _AFTER_S = 0.01
 _HINT = "podwatch resume"
 
@@ -112,7 +112,7 @@ def read(path: Path, now: float) -> Pause | None:
     try:
         found = json.loads(text)
         since, until = float(found["since"]), float(found["until"])
-        reason, by = clean(found["reason"])[:_MAX_REASON], clean(found["by"])[:64]
+        reason, by = clean(found["reason"])[:MAX_REASON], clean(found["by"])[:64]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
         raise StateUnreadable(f"{path} is not a pause: {clean(str(exc))}", hint=_HINT) from exc
     if not (math.isfinite(since) and math.isfinite(until)) or until > since + MAX_PAUSE_S + 1:

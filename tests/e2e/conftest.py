@@ -12,7 +12,10 @@ from tests.e2e.installed import Installed, installed
 from tests.lab.by_host import host_of
 
 SUITES = ("trixie", "forky")
-SHARING = ("test_blocked", "test_each_rule", "test_reload_gates", "test_strangers", "test_sysctls")
+SHARING = (
+    *("test_api", "test_blocked", "test_each_rule", "test_reload_gates", "test_strangers"),
+    "test_sysctls",
+)
 """Modules that share a host of each suite: they leave it as they found it, and count from there."""
 
 

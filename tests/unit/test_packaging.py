@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -13,6 +14,7 @@ import podwatch
 from podwatch.adapters import name_server, podman
 from podwatch.adapters.paths import LISTS, Paths
 from podwatch.adapters.proxy_units import ENABLE, RESTART
+from podwatch.words.api import ACTIONS, NAME
 from podwatch.words.dhcp import PROXIES
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -133,6 +135,57 @@ def test_the_user_unit_comes_back_like_the_systems() -> None:
         return set(re.findall(rf"^{names}=(.*)$", unit.read_text(), re.MULTILINE))
 
     assert told(USER_UNIT) == told(TOP / "units/podwatch.service")
+
+
+def test_polkit_is_told_what_the_api_says() -> None:
+    """The actions are those of words/api.py, with its texts; each wants an administrator.
+
+    Who serves them may be the user podwatch, whom polkit answers only as their owner.
+    """
+    policy = ElementTree.parse(TOP / "packaging/polkit/org.podwatch1.policy")  # noqa: S314 - ours
+
+    told = {
+        action.get("id"): [action.findtext("description"), action.findtext("message")]
+        for action in policy.iter("action")
+    }
+    assert told == {each.name: [each.description, each.message] for each in ACTIONS}
+    for action in policy.iter("action"):
+        (defaults,) = action.iter("defaults")
+        assert {each.tag: each.text for each in defaults} == dict.fromkeys(
+            ("allow_any", "allow_inactive", "allow_active"), "auth_admin_keep"
+        )
+        assert action.findtext("annotate[@key='org.freedesktop.policykit.owner']") == (
+            "unix-user:podwatch"
+        )
+
+
+def test_the_bus_lets_everybody_call_and_few_own_the_name() -> None:
+    """Whatever is served may be called by anybody; two users may own the name."""
+    policy = ElementTree.parse(TOP / "packaging/dbus/org.podwatch1.conf")  # noqa: S314 - ours
+
+    owners = [
+        each.get("user") for each in policy.iter("policy") if each.find("allow[@own]") is not None
+    ]
+    (everybody,) = policy.iterfind("policy[@context='default']")
+    assert owners == ["root", "podwatch"]
+    assert [each.get("own") for each in policy.iterfind(".//allow[@own]")] == [NAME, NAME]
+    assert {each.get("send_destination") for each in everybody} == {NAME}
+    assert [each.get("send_interface") for each in everybody] == [None]
+    assert policy.find(".//deny") is None
+
+
+def test_a_call_starts_podwatch_only_where_somebody_wants_that() -> None:
+    """What has the bus start it lies where the bus does not look, and names what only an enabled
+    unit is called: who stopped podwatch does not find it started by somebody's browser.
+    """
+    service = (TOP / "packaging/dbus/org.podwatch1.service").read_text()
+    unit = (TOP / "units/podwatch.service").read_text()
+
+    assert f"\nName={NAME}\n" in service
+    assert f"\nSystemdService=dbus-{NAME}.service\n" in service
+    assert f"\nAlias=dbus-{NAME}.service\n" in unit.split("[Install]")[1]
+    for listed in ("packaging/debian/podwatch.install", "packaging/rpm/podwatch.spec"):
+        assert "system-services" not in (TOP / listed).read_text()
 
 
 def test_sandbox_exposure() -> None:
