@@ -254,6 +254,29 @@ def test_a_pause_that_cannot_be_read_holds(there: Installed) -> None:
     there.until_whole()
 
 
+def test_its_api_asks_polkit_about_its_callers(there: Installed) -> None:
+    """It has the name on the bus, and polkit answers it, though it is not root."""
+    nobody = "setpriv --reuid=nobody --regid=nogroup --clear-groups busctl call "
+    api = f"{nobody} org.podwatch1 /org/podwatch1 org.podwatch1.Manager"
+    rule = "/etc/polkit-1/rules.d/60-nobody.rules"
+    assert there.host.shell(f"{api} Look").stdout == 's "ok"\n'
+    refused = there.host.shell(f"{api} Pause ts 60 x", check=False)
+    assert "needs administrative rights" in refused.stderr
+    there.host.write(
+        rule,
+        'polkit.addRule(function(action, subject) { if (subject.user == "nobody" && '
+        'action.id == "org.podwatch1.pause") return polkit.Result.YES; });\n',
+    )
+    try:
+        pause = f"{api} Pause ts 60 x"
+        there.until(lambda: there.host.shell(pause, check=False).code == 0, "permitted")
+        assert whose(there, "/run/podwatch/pause/pause.json") == "600 podwatch:podwatch"
+        assert there.host.shell(f"{api} Resume").stdout == "b true\n"
+    finally:
+        there.host.run(["rm", rule])
+    there.until_whole()
+
+
 def test_its_configuration_is_read_again(there: Installed) -> None:
     """By `systemctl reload`; metrics go to where node_exporter looks for them."""
     directory = "/var/lib/prometheus/node-exporter"
@@ -316,7 +339,7 @@ def test_systemd_runs_nothing_of_its_choice(there: Installed) -> None:
     started = taken_over(there, f"{_SYSTEMD} StartUnit ss podwatch-inspect.service replace")
 
     assert started.code == 0, started.stderr
-    assert there.host.shell("ls /root | grep owned; true").stdout == ""
+    assert there.host.shell("ls /root | grep owned || true").stdout == ""
     there.until_whole()
 
 
