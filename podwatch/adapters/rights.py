@@ -21,6 +21,14 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
+def sees_processes() -> bool:
+    """Whether /proc shows whoever runs here, and not this user's own processes alone (hidepid=)."""
+    try:
+        return bool(read_proc("/proc/1/stat"))
+    except OSError:
+        return False
+
+
 def user() -> str:
     """As whom it runs: the user's name, else the number."""
     uid = os.geteuid()

@@ -24,6 +24,17 @@ def test_the_one_capability_counts(
     assert rights.may_change_networks() is may
 
 
+def test_processes_that_do_not_show_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one runs everywhere, and is root's."""
+    assert rights.sees_processes()
+
+    def hide(path: str) -> bytes:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    monkeypatch.setattr(rights, "read_proc", hide)
+    assert not rights.sees_processes()
+
+
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container whose passwd does not know it."""
     assert rights.user() == pwd.getpwuid(os.geteuid()).pw_name

@@ -438,6 +438,9 @@ def test_watching_the_host_takes_a_right(
     )
     monkeypatch.setattr(whose, "may_change_networks", lambda: True)
     assert main(["run", "--host"]) == 0
+    monkeypatch.setattr(whose, "sees_processes", lambda: False)
+    assert main(["run", "--host"]) == 64
+    assert "/proc hides other users' processes from uid 4242424" in capsys.readouterr().err
 
 
 def test_a_pause_is_ended_once(
