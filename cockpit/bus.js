@@ -13,7 +13,7 @@ const SYSTEMD = ["/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"
 const ASKS = ["org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "org.freedesktop.DBus.Error.AccessDenied", "org.podwatch1.Error.NotAllowed"];
 
 function refused(error) {
-    const text = ASKS.includes(error.name) ? _("This needs administrative access.") : clean(error.message || error.problem || error);
+    const text = ASKS.includes(error.name) ? _("Needs administrative access.") : clean(error.message || error.problem || error);
     return new Error(text);
 }
 

@@ -34,7 +34,7 @@ function dialog({ title, content = [], verb, isDanger = false, act, first = null
                 node.close();
                 return;
             }
-            tell(text || _("Nothing was to be done."));
+            tell(text || _("There was nothing to do."));
             go.remove();
             say(cancel, _("Close"));
             cancel.focus();

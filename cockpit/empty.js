@@ -14,13 +14,13 @@ function told(problem, unit) {
         return [_("podwatch is not installed"), _("This page shows what the package podwatch sees."), null];
     if (problem === "absent" || problem === "early") {
         return runs ? [_("podwatch has not looked yet"), _("It has started, and its first look at the host is not over."), LOGS]
-            : [_("podwatch does not run"), _("Nobody keeps watch over the networks of Podman's containers on this host."), START];
+            : [_("podwatch is not running"), _("Nobody keeps watch over the networks of Podman's containers on this host."), START];
     }
     if (problem === "schema")
-        return [_("podwatch and this page do not fit"), _("Update the packages podwatch and cockpit-podwatch to the same version."), null];
+        return [_("podwatch and this page are of different versions"), _("Update the packages podwatch and cockpit-podwatch to the same version."), null];
     if (problem === "old")
-        return [_("podwatch is too old for this page"), _("Its status does not tell how each way stands. Update the package podwatch, and restart podwatch.service."), null];
-    return [_("The status of podwatch cannot be read"), _("What is wrong stands beneath, and in the logs."), LOGS];
+        return [_("podwatch is too old for this page"), _("Its status does not say which ways are open. Update the package podwatch, and restart podwatch.service."), null];
+    return [_("The status of podwatch cannot be read"), _("The reason is below, and in the logs."), LOGS];
 }
 
 export class Empty {

@@ -27,7 +27,7 @@ export class Incidents {
     update(incidents, whole, now, started) {
         this.given = [incidents, whole, now, started];
         const last = incidents.filter(each => (each.ended || now) > now - DAY);
-        const says = whole ? count(last.length, _("$0 incident in the last 24 hours"), _("$0 incidents in the last 24 hours"))
+        const says = whole ? count("$0 incident in the last 24 hours", "$0 incidents in the last 24 hours", last.length)
             : _("Only the last incident is known here.");
         say(this.says, says);
         set(this.bar, "aria-label", says);

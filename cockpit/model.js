@@ -85,7 +85,7 @@ function ofContainer(each, old) {
     const known = ["broken", "unknown"].includes(worst(each.ways));
     if ((each.state === "lost" || each.state === "unknown") && !known) {
         const state = each.state === "lost" ? "broken" : "unknown";
-        row("self", "", networks, [{ ...each, state, why: each.why || count(each.missing, _("$0 thing is missing"), _("$0 things are missing")) }]);
+        row("self", "", networks, [{ ...each, state, why: each.why || count("$0 thing is missing", "$0 things are missing", each.missing) }]);
     } else if (!rows.length) {
         rows.push({ ...common, key: each.id, kind: "none", port: "", network: networks, target: each.name, was: "", part: "",
                     state: each.state !== "ok" ? "none" : old ? "unknown" : "open", hop: "", advice: "", since: 0,
@@ -154,8 +154,8 @@ function advice(document) {
 
 const WHY = {
     starting: _("podwatch is starting, and has not looked yet."),
-    stopped: _("podwatch does not run. What is shown here is what it saw last."),
-    checking: _("Asking whether podwatch is alive."),
+    stopped: _("podwatch is not running. What is shown here is what it saw last."),
+    checking: _("Asking whether podwatch is running."),
 };
 
 // The headline: a state that can be trusted, since when, a sentence, and what to do.

@@ -89,7 +89,7 @@ class Page {
         this.bare = h("div", { class: "empty", hidden: true }, this.bareSays, this.bareMore);
         this.users = h("ul", { class: "remarks", role: "list" });
         this.usersCard = h("section", { class: "card", id: "users", "aria-labelledby": "users-title", hidden: true },
-                           h("h2", { id: "users-title" }, _("Users' own containers")), h("p", { class: "faint" }, _("Each by what that user's podwatch says itself.")), this.users);
+                           h("h2", { id: "users-title" }, _("Users' own containers")), h("p", { class: "faint" }, _("Each as that user's own podwatch tells it.")), this.users);
         const section = (title, ...content) => h("section", { class: "card", "aria-label": title }, h("h2", null, title), ...content);
         this.ways = section(_("Ways"), this.many, this.picture.node, this.bare, this.table.node);
         this.happened = section(_("Incidents"), this.incidentsView.node);

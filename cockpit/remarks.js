@@ -23,18 +23,18 @@ export class Remarks {
     constructor(remove) {
         this.entries = list();
         this.units = h("p", { class: "units" });
-        this.nothing = h("p", { class: "empty" }, _("Nothing to remark."));
+        this.nothing = h("p", { class: "empty" }, _("No notes."));
         this.firewall = h("button", { type: "button", class: "link", click: () => cockpit.jump("/network/firewall") }, _("Firewall of this host"));
         this.podman = h("button", { type: "button", class: "link", click: () => cockpit.jump("/podman") }, _("Podman containers"));
         this.neighbours = card("neighbours", _("Neighbours and notes"), this.entries, this.units, this.nothing, h("p", { class: "links" }, this.podman, " ", this.firewall));
         this.left = list();
         this.take = h("button", { type: "button", class: "danger", id: "take-away", click: () => remove(this.found.left.map(each => each.what)) }, _("Take away"));
-        this.leftovers = card("leftovers", _("Left over"), h("p", { class: "faint" }, _("Rules of containers that have gone. They can hide a container that publishes the same port now.")), this.left, this.take);
+        this.leftovers = card("leftovers", _("Leftovers"), h("p", { class: "faint" }, _("Rules of containers that have gone. They can hide a container that publishes the same port now.")), this.left, this.take);
         this.lease = h("tbody");
         this.dhcpSays = h("p");
         this.dhcpAdvice = h("div");
         this.leases = h("table", { class: "plain" }, h("caption", { class: "unseen" }, _("DHCP leases")),
-                        h("thead", null, h("tr", null, [_("Container"), _("Network"), _("Address"), _("Renewed next")].map(title => h("th", { scope: "col" }, title)))), this.lease);
+                        h("thead", null, h("tr", null, [_("Container"), _("Network"), _("Address"), _("Next renewal")].map(title => h("th", { scope: "col" }, title)))), this.lease);
         this.dhcp = card("dhcp", _("Addresses by DHCP"), this.dhcpSays, this.dhcpAdvice, this.leases);
         this.facts = h("dl", { class: "facts" });
         this.about = card("about", _("How podwatch keeps watch"), this.facts);
@@ -54,7 +54,7 @@ export class Remarks {
         keepAll(this.left, this.found.left);
         show(this.leftovers, this.found.left.length);
         this.take.disabled = !canRemove || old;
-        this.take.title = canRemove ? "" : _("Needs administrative access");
+        this.take.title = canRemove ? "" : _("Needs administrative access.");
         this.updateDhcp(document.dhcp, old);
         this.updateFacts(document);
     }
@@ -75,17 +75,17 @@ export class Remarks {
                 name.replaceChildren(theirs(each.name));
                 network.replaceChildren(theirs(each.network));
                 address.replaceChildren(theirs(each.address || "–"));
-                next.replaceChildren(each.known ? (each.renews_at ? exactly(each.renews_at) : mark("ok", _("renewed"))) : mark("broken", _("not known to the proxy")));
+                next.replaceChildren(each.known ? (each.renews_at ? exactly(each.renews_at) : mark("ok", _("renewed"))) : mark("broken", _("not known to the DHCP proxy")));
             },
         });
     }
 
     updateFacts(document) {
         const { guard, counters } = document;
-        const guarded = { off: _("off"), anchor: _("an anchor: no rule is guarded yet"), full: format(_("full: $0 of $1"), count(guard.ports, _("$0 port"), _("$0 ports")), count(guard.containers, _("$0 container"), _("$0 containers"))) };
+        const guarded = { off: _("off"), anchor: _("an anchor: no rule is guarded yet"), full: format(_("full: $0 of $1"), count("$0 port", "$0 ports", guard.ports), count("$0 container", "$0 containers", guard.containers)) };
         const facts = [
             [_("Guard"), guard.mode ? guarded[guard.mode] || guard.mode : "", guard.why],
-            [_("Carried by the guard"), guard.carried ? count(guard.carried, _("$0 connection"), _("$0 connections")) : "", ""],
+            [_("Carried by the guard"), guard.carried ? count("$0 connection", "$0 connections", guard.carried) : "", ""],
             [_("Name server"), document.watchers.names === "listening" ? _("watched") : document.watchers.names, ""],
             [_("Last look"), document.last_look.at ? exactly(document.last_look.at) : "", document.last_look.cause],
             [_("Looks"), String(counters.looks), ""],

@@ -24,7 +24,7 @@ export class Table {
             title => h("th", { scope: "col" }, title))));
         this.table = h("table", { id: "ways" }, h("caption", { class: "unseen" }, _("Ways to and from containers")), this.head);
         this.none = h("p", { class: "empty", hidden: true }, _("No way matches the filter."), " ",
-                      h("button", { type: "button", class: "link", click: () => { this.filter.value = ""; this.draw(); this.filter.focus(); } }, _("Clear it")));
+                      h("button", { type: "button", class: "link", click: () => { this.filter.value = ""; this.draw(); this.filter.focus(); } }, _("Clear filter")));
         this.node = h("div", null, h("div", { class: "tools" }, this.filter, this.quick, this.found), this.table, this.none);
     }
 
@@ -66,7 +66,7 @@ export class Table {
                 node.replaceChildren(mark(each.state, format("$0 $1", each.number, MARKS[each.state])));
             },
         });
-        say(this.found, query ? format(_("$0 of $1"), shown.length, here.length) : count(here.length, _("$0 way"), _("$0 ways")));
+        say(this.found, query ? format(_("$0 of $1"), shown.length, here.length) : count("$0 way", "$0 ways", here.length));
         keep(this.table, shown, {
             key: row => row.key,
             make: row => this.make(row),

@@ -12,7 +12,8 @@ const language = () => (cockpit.language || "en").replace("_", "-");
 // Nothing in it can steer the reader's eye or screen: control characters, marks of direction.
 export const clean = text => String(text).replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu, "\ufffd");
 
-export function count(number, one, many) {
+// Of two texts of the sources the one for this number, in whatever forms the language has.
+export function count(one, many, number) {
     return format(ngettext(one, many, number), number);
 }
 
@@ -59,13 +60,13 @@ export const KINDS = {
     in: _("in"),
     out: _("way out"),
     isolation: _("isolation"),
-    neighbours: _("neighbours"),
+    neighbours: _("between containers"),
     names: _("names"),
     host: _("to the host"),
 };
 
 export const ISOLATIONS = {
-    normal: _("isolated from other networks"),
+    normal: _("isolated"),
     strict: _("strictly isolated"),
 };
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is made of the tree: the same packages twice, with the same files, and what pip installs."""
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -172,6 +173,24 @@ def test_the_page_is_small(debs: Mapping[str, Path]) -> None:
 
     assert len(sizes) > 10
     assert sum(sizes) < 60_000
+
+
+def test_the_page_is_translated(debs: Mapping[str, Path], tmp_path: Path) -> None:
+    """Each language has its two files, under the names and in the form that Cockpit looks for."""
+    _run(["dpkg-deb", "--extract", str(debs["cockpit-podwatch"]), str(tmp_path)])
+    page = tmp_path / "usr/share/cockpit/podwatch"
+    languages = {path.stem for path in (TOP / "cockpit/po").glob("*.po")}
+
+    assert {"de", "zh_CN"} <= languages
+    assert {path.name for path in page.glob("po.*")} == {
+        f"po.{part}{language}.js.gz" for part in ("", "manifest.") for language in languages
+    }
+    for path in page.glob("po.*"):
+        language = path.name.removesuffix(".js.gz").rpartition(".")[2]
+        script = gzip.decompress(path.read_bytes()).decode("ascii")
+        assert script.startswith("cockpit.locale({")
+        assert f'"language":"{language}"' in script
+        assert '"Container networks":[null,"' in script
 
 
 def test_the_page_comes_with_its_podwatch(rpms: Mapping[str, Path]) -> None:

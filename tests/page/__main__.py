@@ -11,7 +11,9 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+from tests.page import words
 from tests.page.documents import DOCUMENTS, RECORDED
 
 PAGE = Path(__file__).resolve().parents[2] / "cockpit"
@@ -32,8 +34,11 @@ _POLICY = (
 )
 
 
-def answer(path: str) -> tuple[bytes, str] | None:
-    """What is at this path, and of which type; None where there is nothing."""
+def answer(path: str, page: str = "") -> tuple[bytes, str] | None:
+    """What is at this path, and of which type; None where there is nothing.
+
+    `page` is the address of the page that asks for it, which says in what language that is.
+    """
     if path == "/base1/cockpit.js":
         return STAND_IN.read_bytes(), _TYPES[".js"]
     if path == "/favicon.ico":
@@ -42,14 +47,17 @@ def answer(path: str) -> tuple[bytes, str] | None:
         return b"cockpit.manifests = { podman: {}, networkmanager: {} };", _TYPES[".js"]
     if path == "/documents":
         return json.dumps(list(DOCUMENTS)).encode(), _TYPES[".json"]
+    if path == "/languages":
+        return json.dumps(words.languages()).encode(), _TYPES[".json"]
+    if path == "/podwatch/po.js":
+        language = parse_qs(urlsplit(page).query).get("language", ["en"])[0]
+        return words.script(language).encode(), _TYPES[".js"]
     if path == "/incidents":
         return (RECORDED / "incidents.json").read_bytes(), _TYPES[".json"]
     if path.startswith("/documents/"):
         make = DOCUMENTS.get(path.removeprefix("/documents/"))
         return None if make is None else (json.dumps(make()).encode(), _TYPES[".json"])
     file = PAGE / (path.removeprefix("/podwatch/") or "index.html")
-    if file.name == "po.js" and not file.exists():
-        return b"", _TYPES[".js"]
     if path.startswith("/podwatch/") and file.parent == PAGE and file.is_file():
         return file.read_bytes(), _TYPES.get(file.suffix, "text/plain")
     return None
@@ -66,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "/podwatch/")
             self.end_headers()
             return
-        found = answer(path)
+        found = answer(path, self.headers.get("Referer", ""))
         if found is None:
             self.send_error(404)
             return
@@ -89,7 +97,7 @@ def main(arguments: list[str]) -> int:
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         where = f"http://127.0.0.1:{server.server_port}/podwatch/"
         sys.stdout.write(f"the page: {where}?document=ok   (also: {', '.join(DOCUMENTS)})\n")
-        sys.stdout.write("with &access=no, &bus=no, &style=dark, &direction=rtl; Ctrl-C ends it\n")
+        sys.stdout.write("with &language=de, &access=no, &bus=no, &style=dark; Ctrl-C ends it\n")
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -134,12 +134,16 @@
     }
 
     const cockpit = window.cockpit = events({
-        language: query.get("language") || "en",
+        language: "en",
         language_direction: query.get("direction") || "ltr",
         manifests: {},
         gettext: text => cockpit.words?.[text]?.[1] || text,
-        ngettext: (one, many, number) => cockpit.words?.[one]?.[number === 1 ? 1 : 2] || (number === 1 ? one : many),
-        locale: words => { cockpit.words = words; },
+        ngettext: (one, many, number) => cockpit.words?.[one]?.[Number(cockpit.words[""]["plural-forms"](number)) + 1] || (number === 1 ? one : many),
+        locale: words => {
+            cockpit.words = words;
+            cockpit.language = words[""].language;
+            cockpit.language_direction = query.get("direction") || words[""]["language-direction"];
+        },
         format: (text, ...given) => text.replace(/\$(\d)/g, (whole, at) => given[at] ?? ""),
         jump: to => { window.jumped = to; console.info(`would go to ${to}`); },
         user: () => loaded.then(() => ({ id: 1000, name: "admin", home: "/home/admin" })),
@@ -174,7 +178,7 @@
     window.addEventListener("DOMContentLoaded", async () => {
         if (query.has("bare"))
             return;
-        const names = await fetch("/documents").then(answer => answer.json());
+        const [names, languages] = await Promise.all(["/documents", "/languages"].map(path => fetch(path).then(answer => answer.json())));
         const bar = document.createElement("div");
         Object.assign(bar.style, { position: "fixed", insetInlineEnd: "8px", bottom: "8px", zIndex: 9, display: "flex", gap: "8px", padding: "6px 10px",
                                    background: "#fffbe6", color: "#151515", border: "1px solid #dca614", borderRadius: "8px", fontSize: "12px" });
@@ -191,7 +195,7 @@
         live.textContent = "break / heal";
         live.onclick = () => change(document_.status?.state === "ok" ? "one" : "ok");
         bar.append(choice("document", names, name), choice("access", ["yes", "no"], query.get("access") || "yes"), choice("bus", ["yes", "no"], query.get("bus") || "yes"),
-                   choice("style", ["auto", "light", "dark"], query.get("style") || "auto"), choice("direction", ["ltr", "rtl"], cockpit.language_direction), live);
+                   choice("style", ["auto", "light", "dark"], query.get("style") || "auto"), choice("language", languages, cockpit.language), live);
         document.body.append(bar);
     });
 })();
