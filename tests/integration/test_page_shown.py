@@ -108,7 +108,7 @@ def test_what_is_empty_says_why(page: Shown, document: str) -> None:
         "never": "podwatch does not run",
         "no-podwatch": "podwatch is not installed",
         "old": "too old",
-        "newer": "do not fit",
+        "newer": "of different versions",
         "broken": "cannot be read",
         "no-container": "No container is up",
     }
@@ -167,7 +167,7 @@ def test_two_hundred_containers_are_filtered(page: Shown) -> None:
 
     page.evaluate("document.querySelector('#filter').select()")
     page.type("no such thing")
-    page.click("button", "Clear it")
+    page.click("button", "Clear filter")
     page.until("document.querySelectorAll('#ways tbody').length == 200")
 
 
