@@ -23,6 +23,7 @@ from podwatch.commands.whose import (
     has_used_podman,
     is_for_service,
     is_kept_from_us,
+    need_rights,
     need_root,
     refuse_without_containers,
 )
@@ -118,7 +119,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     config, files = _config_of(arguments)
     logging.configure(config.log.level)
-    asyncio.run(serve(config, files, _paths_of(arguments), dry_run=arguments.dry_run))
+    paths = chosen_paths(arguments.whose)
+    need_rights(paths)
+    asyncio.run(serve(config, files, paths, dry_run=arguments.dry_run))
     return 0
 
 

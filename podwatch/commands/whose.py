@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 
 from podwatch.adapters.paths import Paths
+from podwatch.adapters.rights import is_root, may_change_networks, sees_processes, user
 from podwatch.adapters.storage import graph_root, run_root
-from podwatch.words.errors import PodwatchError
+from podwatch.words.errors import ConfigError, PodwatchError
 
 HOST = "host"
 USER = "user"
@@ -95,6 +96,28 @@ def refuse_without_containers(command: str, whose: str | None) -> None:
             f"{command} is about your own containers, and podman has kept nothing of yours; "
             "--host means root's",
             hint=f"podwatch {command} --host",
+        )
+
+
+def need_rights(paths: Paths) -> None:
+    """Raise PodwatchError where whoever runs podwatch cannot watch the host.
+
+    That takes CAP_NET_ADMIN, which root has, and the sight of containers' processes: those that do
+    not show would be taken for ended. What others let a podwatch do that is not root, they say when
+    they are asked.
+    """
+    if paths.rootless is not None or is_root():
+        return
+    if not sees_processes():
+        raise ConfigError(
+            f"run --host: /proc hides other users' processes from {user()} (hidepid=)",
+            hint="ProtectProc=default and a /proc without hidepid=; or run it as root",
+        )
+    if not may_change_networks():
+        raise PodwatchError(
+            f"run --host needs root, or CAP_NET_ADMIN: {user()} has neither",
+            hint="systemctl start podwatch; as a user of its own: "
+            "see /usr/share/podwatch/units/nonroot.conf",
         )
 
 
