@@ -120,6 +120,9 @@ export class Table {
 
     ask(row, is) {
         const answer = row.state === "none" ? null : this.explain(row.target);
+        // Nobody answers: asked again when anything changes, which is when somebody does.
+        if (!answer && this.hops.get(row.key)?.is === null)
+            return;
         this.hops.set(row.key, { ...this.hops.get(row.key), is });
         const done = found => {
             this.hops.set(row.key, { is, ...found });
@@ -130,7 +133,7 @@ export class Table {
         if (answer)
             answer.then(ways => done({ ways }), error => done({ why: error.message || String(error) }));
         else
-            done({ why: row.state === "none" ? "" : _("podwatch does not answer on the bus: only the first hop that keeps the way from being open is known.") });
+            done(row.state === "none" ? { why: "" } : { is: null, why: _("podwatch does not answer on the bus: only the first hop that keeps the way from being open is known.") });
     }
 
     hopsOf(row, cell) {
