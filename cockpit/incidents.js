@@ -28,7 +28,7 @@ export class Incidents {
         this.given = [incidents, whole, now, started];
         const last = incidents.filter(each => (each.ended || now) > now - DAY);
         const says = whole ? count("$0 incident in the last 24 hours", "$0 incidents in the last 24 hours", last.length)
-            : _("Only the last incident is known: podwatch does not answer on the bus.");
+            : _("Only the last incident is known here.");
         say(this.says, says);
         set(this.bar, "aria-label", says);
         show(this.bar.parentNode.querySelector(".scale"), whole);

@@ -17,6 +17,8 @@ import { h, keep, mark, say, set, show, theirs, told } from "./dom.js";
 
 const TICK_S = 5;
 const CLOCK_S = 60;
+// So long what can be said at once waits for what makes it sure.
+const PATIENCE_MS = 3000;
 
 function theme(event) {
     const style = event?.detail?.style || localStorage.getItem("shell:style") || "auto";
@@ -59,6 +61,7 @@ class Page {
                 this.files.push(new StatusFile(ofUser(user.id), changed));
         });
         cockpit.addEventListener("locationchanged", changed);
+        setTimeout(changed, PATIENCE_MS + 10);
         setInterval(changed, TICK_S * 1000);
         setInterval(() => { this.clock.ask(); this.askUsers(); }, CLOCK_S * 1000);
         document.addEventListener("visibilitychange", () => { this.clock.ask(); changed(); });
@@ -81,7 +84,9 @@ class Page {
         this.whose = h("div", { class: "switch", role: "group", "aria-label": _("Whose containers"), hidden: true }, this.choices);
         this.where = h("nav", { "aria-label": _("Breadcrumb"), class: "where", hidden: true });
         this.many = h("p", { class: "faint", hidden: true });
-        this.bare = h("p", { class: "empty", hidden: true });
+        this.bareSays = h("p");
+        this.bareMore = h("p", null, _("What Podman publishes shows here as soon as a container starts."));
+        this.bare = h("div", { class: "empty", hidden: true }, this.bareSays, this.bareMore);
         this.users = h("ul", { class: "remarks", role: "list" });
         this.usersCard = h("section", { class: "card", id: "users", "aria-labelledby": "users-title", hidden: true },
                            h("h2", { id: "users-title" }, _("Users' own containers")), h("p", { class: "faint" }, _("Each as that user's own podwatch tells it.")), this.users);
@@ -107,7 +112,8 @@ class Page {
         for (const [at, button] of this.choices.entries())
             set(button, "aria-pressed", String(this.own === Boolean(at)));
         const file = this.own ? own : this.files[0];
-        if (!file.found || this.unit === undefined)
+        const isSoon = performance.now() < PATIENCE_MS;
+        if (!file.found || (isSoon && (this.unit === undefined || (this.clock.now === null && file.found.document))))
             return;
         const { document: found, problem } = file.found;
         show(this.empty.node, problem);
@@ -116,6 +122,8 @@ class Page {
             this.empty.update(file.found, this.unit, this.may);
         else
             this.drawDocument(found, file);
+        if (!document.body.dataset.state)
+            performance.mark("shown");
         document.body.dataset.state = problem || this.shown.state;
     }
 
@@ -147,7 +155,8 @@ class Page {
         say(this.many, format(_("The picture is drawn for up to $0 containers; choose a network to see its part."), MOST_IN_PICTURE));
         const isThere = part.containers.length > 0 || (place.kind === "network" && part.networks.length > 0);
         show(this.bare, !isThere);
-        say(this.bare, !found.containers.length ? _("No container is up on this host.")
+        show(this.bareMore, !found.containers.length);
+        say(this.bareSays, !found.containers.length ? _("No container is up on this host.")
             : place.kind === "network" ? format(_("No container is on a network called $0."), clean(place.name)) : format(_("No container called $0 is up."), clean(place.name || "")));
         show(this.table.node, found.containers.length > 0 || rows.length > 0);
         this.table.update(rows, place);

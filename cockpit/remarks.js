@@ -42,7 +42,7 @@ export class Remarks {
     }
 
     update(document, old, canRemove) {
-        this.found = remarks(document);
+        this.found = remarks(document, old);
         keepAll(this.entries, this.found.entries);
         const units = document.neighbours.map(clean).join(", ");
         say(this.units, units ? format(_("Units that add rules of their own: $0"), units) : "");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of ways, with its filter; a row opens to the hops that its packets pass.
 
-import { _, KINDS, MARKS, clean, count, format, lasted } from "./words.js";
+import { _, KINDS, MARKS, clean, count, exactly, format } from "./words.js";
 import { chosen, matches } from "./model.js";
 import { h, keep, mark, say, set, show, theirs, told } from "./dom.js";
 
@@ -37,10 +37,14 @@ export class Table {
                 this.opened.set(row.key, true);
         }
         this.draw();
+        if (isOther) {
+            for (const { node } of this.table.kept.values())
+                this.open(node, this.opened.has(node.row.key));
+        }
         for (const row of rows) {
             const known = this.hops.get(row.key);
             const is = row.state + row.hop + row.why;
-            if (this.opened.has(row.key) && known && known.is !== is)
+            if (this.opened.has(row.key) && known && (known.is !== is || known.isDeaf))
                 this.ask(row, is);
         }
     }
@@ -74,11 +78,10 @@ export class Table {
     }
 
     make(row) {
-        const id = `hops-${number++}`;
         const body = h("tbody");
-        const toggle = h("button", { type: "button", class: "toggle", "aria-expanded": "false", "aria-controls": id, click: () => this.toggle(body) });
-        body.append(h("tr", null, h("th", { scope: "row" }, toggle, h("span", { class: "name" })), h("td"), h("td"), h("td")),
-                    h("tr", { id, hidden: true, class: "opened" }, h("td", { colspan: 4 })));
+        const toggle = h("button", { type: "button", class: "toggle", "aria-expanded": "false", click: () => this.toggle(body) });
+        const labels = [_("Container"), _("Network"), _("Way")];
+        body.append(h("tr", null, h("th", { scope: "row" }, toggle, h("span", { class: "name" })), labels.map(label => h("td", { "data-label": label }))));
         return body;
     }
 
@@ -89,9 +92,9 @@ export class Table {
         const [port, container, network, way] = first.cells;
         const what = { out: _("way out"), self: "–", none: _("no port"), in: row.port }[row.kind] ?? KINDS[row.kind] ?? row.kind;
         port.lastChild.replaceChildren(row.kind === "in" ? theirs(row.port) : h("span", { class: "faint" }, what));
+        set(port, "aria-label", clean(what));
+        show(port.firstChild, row.state !== "none");
         set(port.firstChild, "aria-label", format(_("Hops of $0, $1"), clean(what), clean(row.container || row.network)));
-        for (const [cell, title] of [[port, _("Port")], [container, _("Container")], [network, _("Network")], [way, _("Way")]])
-            set(cell, "data-label", title);
         container.replaceChildren(row.container ? this.link("container", row.container) : h("span", { class: "faint" }, _("all on it")));
         network.replaceChildren(h("div", null, row.network.split(", ").filter(Boolean).flatMap((name, at) => [at ? ", " : null, this.link("network", name)])));
         way.replaceChildren(h("div", null, verdict(row)));
@@ -100,40 +103,45 @@ export class Table {
 
     toggle(body) {
         const key = body.row.key;
-        if (this.opened.has(key))
-            this.opened.delete(key);
-        else
-            this.opened.set(key, true);
-        this.open(body, this.opened.has(key));
+        if (this.opened.delete(key)) {
+            this.open(body, false);
+            return;
+        }
+        this.opened.set(key, true);
+        this.hops.delete(key);
+        this.open(body, true);
     }
 
     open(body, isOpen) {
-        const [first, second] = body.rows;
-        set(first.cells[0].firstChild, "aria-expanded", String(isOpen));
-        show(second, isOpen);
+        const toggle = body.rows[0].cells[0].firstChild;
+        set(toggle, "aria-expanded", String(isOpen));
+        if (isOpen && !body.rows[1]) {
+            const id = `hops-${number++}`;
+            set(toggle, "aria-controls", id);
+            body.append(h("tr", { id, class: "opened" }, h("td", { colspan: 4 })));
+        }
+        if (body.rows[1])
+            show(body.rows[1], isOpen);
         if (isOpen) {
-            this.hopsOf(body.row, second.cells[0]);
+            this.hopsOf(body.row, body.rows[1].cells[0]);
             if (!this.hops.has(body.row.key))
                 this.ask(body.row, body.row.state + body.row.hop + body.row.why);
         }
     }
 
     ask(row, is) {
-        const answer = row.state === "none" ? null : this.explain(row.target);
-        // Nobody answers: asked again when anything changes, which is when somebody does.
-        if (!answer && this.hops.get(row.key)?.is === null)
-            return;
+        const answer = this.explain(row.target);
         this.hops.set(row.key, { ...this.hops.get(row.key), is });
         const done = found => {
             this.hops.set(row.key, { is, ...found });
             const body = this.table.kept?.get(row.key)?.node;
-            if (body && this.opened.has(row.key))
+            if (body?.rows[1] && this.opened.has(row.key))
                 this.hopsOf(row, body.rows[1].cells[0]);
         };
         if (answer)
             answer.then(ways => done({ ways }), error => done({ why: error.message || String(error) }));
         else
-            done(row.state === "none" ? { why: "" } : { is: null, why: _("podwatch does not answer on the bus: only the first hop that keeps the way from being open is known.") });
+            done({ isDeaf: true, why: _("podwatch does not answer on the bus: only the first hop that keeps the way from being open is known.") });
     }
 
     hopsOf(row, cell) {
@@ -152,7 +160,7 @@ export class Table {
             parts.push(h("p", { class: "faint" }, known?.why ?? (known?.ways ? _("podwatch knows no hops of it.") : _("Asking podwatch …"))));
         }
         if (row.since)
-            parts.push(h("p", { class: "faint" }, format(_("like this for $0"), lasted(Date.now() / 1000 - row.since))));
+            parts.push(h("p", { class: "faint" }, format(_("Like this since $0"), exactly(row.since))));
         cell.replaceChildren(...parts);
     }
 }

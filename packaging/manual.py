@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the man pages and the shells' completions, from the parser and the table of settings.
+"""Writes the man pages and the shells' completions, from the parser, the settings and the API.
 
 The prose of a page is in packaging/man; what could disagree with the program is filled in here.
 The packages run this when they are built; nothing of it is installed.
@@ -12,13 +12,14 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from podwatch import __version__
 from podwatch.commands.arguments import parser
 from podwatch.daemon.settings import SECTIONS, SETTINGS
+from podwatch.words import api
 
 FIRST_VERSION = "0.1.0"
 """What has been there ever since needs no word about it."""
@@ -153,19 +154,67 @@ def _settings() -> Iterator[str]:
                     yield from (".br", f"Since podwatch {each.since}.")
 
 
+def _properties() -> Iterator[str]:
+    for each in api.PROPERTIES:
+        yield from (".TP", f"\\fB{roff(each.name)}\\fR {each.signature}", _prose(each.about))
+
+
+def _methods() -> Iterator[str]:
+    for method in api.METHODS:
+        yield from (".TP", _called(method.name, method.takes, method.gives), _prose(method.about))
+        if method.action is not None:
+            yield from (".br", f"polkit is asked about \\fB{roff(method.action.name)}\\fR.")
+        yield from _carried((*method.takes, *method.gives))
+
+
+def _signals() -> Iterator[str]:
+    for signal in api.SIGNALS:
+        yield from (".TP", _called(signal.name, signal.carries), _prose(signal.about))
+        yield from _carried(signal.carries)
+
+
+def _called(name: str, takes: Sequence[api.Argument], gives: Sequence[api.Argument] = ()) -> str:
+    def listed(arguments: Sequence[api.Argument]) -> str:
+        return ", ".join(f"{each.signature} \\fI{roff(each.name)}\\fR" for each in arguments)
+
+    end = f" \\(-> {listed(gives)}" if gives else ""
+    return f"\\fB{roff(name)}\\fR({listed(takes)}){end}"
+
+
+def _carried(arguments: Sequence[api.Argument]) -> Iterator[str]:
+    if arguments:
+        yield ".RS"
+        for each in arguments:
+            yield from (".TP", f"\\fI{roff(each.name)}\\fR", _prose(each.about))
+        yield ".RE"
+
+
+def _errors() -> Iterator[str]:
+    for name, about in api.ERRORS.items():
+        yield from (".TP", f"\\fB{api.NAME}.Error.{name}\\fR", _prose(about))
+
+
 def page(name: str, date: str) -> str:
     """The man page of this name; `date` is that of its foot."""
     commands = described()
-    filled = {
+    filled: dict[str, Iterable[str]] = {
         "DATE": [date],
         "VERSION": [__version__],
         "SYNOPSIS": list(_synopsis(commands))[:-1],
         "OPTIONS": _arguments(commands[0], paragraph=".TP"),
         "COMMANDS": _commands(commands),
         "SETTINGS": _settings(),
+        "BUSNAME": [api.NAME],
+        "BUSPATH": [api.PATH],
+        "INTERFACE": [api.INTERFACE],
+        "PROPERTIES": _properties(),
+        "METHODS": _methods(),
+        "SIGNALS": _signals(),
+        "ERRORS": _errors(),
     }
     text = (PAGES / name).read_text(encoding="utf-8")
-    return re.sub("@([A-Z]+)@", lambda found: "\n".join(filled[found[1]]), text)
+    texts = {each: "\n".join(lines) for each, lines in filled.items()}
+    return re.sub("@([A-Z]+)@", lambda found: texts[found[1]], text)
 
 
 # Completions

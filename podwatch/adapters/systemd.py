@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from podwatch.adapters.dbus import DBUS, DBUS_PATH, SystemBus
+from podwatch.adapters.bus_connection import DBUS, DBUS_PATH
+from podwatch.adapters.dbus import SystemBus
 from podwatch.words.errors import BusUnavailable, RestoreFailed
 
 CALL_TIMEOUT_S = 5.0
@@ -70,6 +71,10 @@ class Systemd:
         """
         async with self._turn:  # whoever asks for a unit that runs already wants another run of it
             return await self._run("StartUnit", names, at_once, timeout_s)
+
+    async def enable(self, name: str) -> None:
+        """Have a unit started at every boot, as `systemctl enable` does. Raises BusUnavailable."""
+        await self._manager("EnableUnitFiles", "asbb", [[name], False, False])
 
     async def start(self, name: str, *, also_reset: Sequence[str] = (), restart: bool) -> None:
         """Start or restart a unit and wait for the job; failures before are forgotten.

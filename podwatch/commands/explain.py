@@ -4,17 +4,17 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 
 from podwatch.adapters.kernel import read_sockets
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.sockets import bound
-from podwatch.commands.once import settled_look
-from podwatch.commands.render import NO_RULES, placed
 from podwatch.daemon.config import Config
 from podwatch.daemon.host import Host
+from podwatch.daemon.leftovers import settled_look
 from podwatch.daemon.serve import look_once
+from podwatch.decide.asked import Containers, port_of
 from podwatch.decide.explain import explain
 from podwatch.decide.facts import facts, with_sockets
 from podwatch.decide.guard_hops import PLACE as GUARD
@@ -22,15 +22,12 @@ from podwatch.decide.guard_hops import with_guard
 from podwatch.decide.reload_costs import notes_of
 from podwatch.decide.user_notes import explained, user_notices
 from podwatch.report.status import read_status, why_not_running
-from podwatch.words.errors import PodwatchError, RulesUnreadable, Unreadable
+from podwatch.words.errors import RulesUnreadable, Unreadable
 from podwatch.words.guard import FAMILY, GuardMode
-from podwatch.words.network import Container
 from podwatch.words.snapshot import Snapshot
 from podwatch.words.text import clean
 from podwatch.words.verdict import Notice, State
 from podwatch.words.way import Mark, Way, WayKind
-
-Containers = Mapping[str, Container]
 
 FIREWALLD = "firewalld"
 """The one target that is neither a container nor a port, unless a container is called so."""
@@ -63,7 +60,8 @@ class Seen:
 
 
 async def look(paths: Paths, config: Config, target: str = "") -> Seen:
-    """Look once, and tell all that there is to tell; `target` as for `chosen`.
+    """Look once, and tell all that there is to tell; `target` as for
+    `chosen`.
 
     Raises Unreadable where there is no state to tell of.
     """
@@ -81,7 +79,7 @@ async def look(paths: Paths, config: Config, target: str = "") -> Seen:
         }
         sockets = await asyncio.to_thread(read_sockets, pids, await asyncio.to_thread(bound))
         kernel = with_sockets(facts(snapshot), sockets)
-        found = explain(snapshot, kernel, _port(target, snapshot.containers))
+        found = explain(snapshot, kernel, port_of(target, snapshot.containers))
         ways = await _guarded(found, snapshot, host)
         notes = [*notes_of(snapshot), *user_notices(snapshot), *explained(snapshot)]
         return Seen(ways, snapshot.containers, notes, snapshot)
@@ -107,92 +105,6 @@ def is_about_firewalld(target: str, containers: Containers) -> bool:
     """Whether firewalld itself is meant: no container, and no pod, is called so."""
     names = {name for one in containers.values() for name in (one.name, one.pod)}
     return target == FIREWALLD and target not in names
-
-
-def chosen(found: Sequence[Way], target: str, containers: Containers) -> list[Way]:
-    """The ways of a container (name, or the beginning of its id) or of a port ("8080/tcp").
-
-    A member of a pod has no network of its own: its ways are its infra container's, and say so.
-    With a container's ways goes the isolation of its networks.
-    Raises PodwatchError when there is none.
-    """
-    if not target:
-        return list(found)
-    port = _port(target, containers)
-    if port is not None:
-        mine = [way for way in found if _covers(way, port)]
-    else:
-        mine = _of_container(found, target, containers)
-    if not mine:
-        raise _nothing(found, target, containers)
-    return mine
-
-
-def _of_container(found: Sequence[Way], target: str, containers: Containers) -> list[Way]:
-    mine = [
-        way
-        for way in found
-        if _is(target, way.container_id, way.container)
-        or target in _other_names(way, containers)
-        or any(_is(target, key, name) for key, name in way.among.items())
-    ] or [
-        replace(way, title=f"{way.title}, the network of {name}")
-        for way in found
-        for key, name in way.members.items()
-        if _is(target, key, name)
-    ]
-    networks = {way.network for way in mine}
-    apart = (way for way in found if way.kind is WayKind.ISOLATION and way.network in networks)
-    return [*mine, *apart]
-
-
-def _other_names(way: Way, containers: Containers) -> tuple[str, ...]:
-    """What a pod may be called beside its title: by its own name, and as its infra container."""
-    infra = containers.get(way.container_id)
-    return (way.container.removeprefix("pod "), infra.name if infra else "")
-
-
-def _port(target: str, containers: Containers) -> tuple[int, str] | None:
-    """The port that is meant; None where it is a container, which may be called by a number."""
-    number, _, protocol = target.partition("/")
-    named = any(target in (container.name, container.pod) for container in containers.values())
-    is_port = number.isdecimal() and len(number) <= 5 and not named
-    return (int(number), protocol or "tcp") if is_port else None
-
-
-def _is(target: str, key: str, name: str) -> bool:
-    """Whether a container with this id and name is meant."""
-    return target == name or (len(target) >= 4 and key.startswith(target))
-
-
-def _nothing(found: Sequence[Way], target: str, containers: Containers) -> PodwatchError:
-    """Why there is no way to tell of."""
-    for key, container in containers.items():
-        if not _is(target, key, container.name):
-            continue
-        if container.is_doubtful:
-            return PodwatchError(f"{target} is not running", hint=f"podman start {container.name}")
-        where = placed(
-            container.kind, ", ".join(container.networks), container.shares
-        ).removesuffix(NO_RULES)
-        hint = (
-            f"podwatch explain {container.shares.removeprefix('pod ')}" if container.shares else ""
-        )
-        what = f"{target} has no rules to explain"
-        return PodwatchError(f"{what}: {where}" if where else what, hint=hint)
-    if target.partition("/")[0].isdecimal():
-        mapped = (way.title.partition(" → ")[0] for way in found if way.kind is WayKind.IN)
-        ports = ", ".join(dict.fromkeys(mapped)) or "no port"
-        return PodwatchError(f"{target}: no container publishes it", hint=f"published: {ports}")
-    names = ", ".join(dict.fromkeys(way.container for way in found if way.container))
-    return PodwatchError(
-        f"{target}: there is no such container", hint=f"with rules: {names or 'none'}"
-    )
-
-
-def _covers(way: Way, port: tuple[int, str]) -> bool:
-    first, last = way.ports
-    return first <= port[0] <= last and way.port is not None and way.port[1] == port[1]
 
 
 def state_of(found: Iterable[Way]) -> State:

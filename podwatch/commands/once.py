@@ -7,36 +7,27 @@ is handed to them.
 
 import asyncio
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from podwatch import __version__
-from podwatch.adapters.libnftables import Nftables
-from podwatch.adapters.lock import hold
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import DhcpLooker
 from podwatch.daemon.host import Host, limits
+from podwatch.daemon.leftovers import settled_look, take_away, take_away_copies
 from podwatch.daemon.pause import PauseWatch
 from podwatch.daemon.serve import look_once
 from podwatch.decide import dhcp, policy
-from podwatch.decide.census import living
 from podwatch.decide.decision import Memory
-from podwatch.decide.leftovers import candidates, leftovers
 from podwatch.decide.ways import with_ways
-from podwatch.drivers.forwarding import parse_chains
-from podwatch.drivers.saved import without
+from podwatch.report import steps
 from podwatch.report.dhcp import section
 from podwatch.report.document import document, with_dhcp
 from podwatch.report.status import SCHEMA, read_status
-from podwatch.words.errors import RestoreFailed, StateUnreadable
-from podwatch.words.guard import FAMILY, is_guard
-from podwatch.words.network import Setup
-from podwatch.words.snapshot import Snapshot
-from podwatch.words.text import clean, counted
-from podwatch.words.verdict import State, Verdict
+from podwatch.words.errors import StateUnreadable
+from podwatch.words.verdict import State
 
 PATIENCE_S = 60.0
 """How long `podwatch restore` waits for what it must wait for."""
@@ -81,98 +72,20 @@ async def restore(paths: Paths, config: Config, *, dry_run: bool, stale: bool) -
     try:
         state = await restore_host(host, config, dry_run=dry_run)
         if stale:
-            await take_away_copies(host.nft, paths.status, dry_run=dry_run)
-            state = await take_away(host, dry_run=dry_run)
+            await take_away_copies(host.nft, _guard_of(paths.status), print, dry_run=dry_run)
+            state = await take_away(host, print, dry_run=dry_run)
         return state
     finally:
         host.close()
 
 
-async def take_away_copies(nft: Nftables, status: Path, *, dry_run: bool) -> None:
-    """Take away copies of the guard that are nobody's, and print each.
-
-    Somebody saved one, and loaded it without its flag: it forwards to where containers were then.
-    One that is owned the kernel keeps; the daemon's own is named in its `status`. Raises
-    RulesUnreadable.
-    """
+def _guard_of(status: Path) -> str:
+    """The table of the daemon's guard, as its `status` says; "" without a daemon."""
     try:
-        present = f"{FAMILY} {read_status(status)['guard']['table']}"
+        table: str = read_status(status)["guard"]["table"]
     except StateUnreadable:
-        present = ""
-    chains = parse_chains(await nft.list_chains())
-    for table in sorted({chain.table for chain in chains if is_guard(chain.table)} - {present}):
-        if dry_run:
-            print(f"left over, unless a program owns it: table {clean(table)}")
-            continue
-        try:
-            await nft.apply(f"delete table {table}\n")
-        except RestoreFailed as exc:
-            print(f"kept: table {clean(table)}: {exc}")
-        else:
-            print(f"taken away: table {clean(table)}, a copy of a guard")
-
-
-async def take_away(host: Host, *, dry_run: bool) -> State:
-    """Take away the rules that no running container needs, and print each.
-
-    podman itself is asked first for the addresses of all that runs: their rules are kept, as are
-    those of whoever has an address in a network namespace. Raises StateUnreadable when podman does
-    not answer, RestoreFailed while another podwatch repairs.
-    """
-    # podman takes its time, so it is asked before the look: what is decided by is the newer.
-    running, _ = await host.installed.podman.list_networks()
-    with hold(host.restorer.lock):
-        return await _take_away_from(host, running, dry_run=dry_run)
-
-
-async def _take_away_from(host: Host, running: Setup, *, dry_run: bool) -> State:
-    snapshot, verdict = await settled_look(host)
-    snapshot = host.looker.with_inside(snapshot)
-    own = snapshot.rules
-    if snapshot.setup is None or own is None:
-        return verdict.state
-    if snapshot.inside is None:
-        print("nothing is taken away: the kernel does not tell who has a network namespace")
-        return verdict.state
-    listed = {address: 1 for endpoint in running.endpoints for address, _ in endpoint.addresses}
-    setup = living(snapshot.setup, snapshot.containers)
-    snapshot = replace(snapshot, setup=setup, inside={**listed, **snapshot.inside})
-    found = leftovers(snapshot, verdict.rules, verdict.missing)
-    for rule in candidates(snapshot, verdict.rules):
-        word = "left over" if rule in found else "kept, as somebody may need it"
-        print(f"{word}: {clean(rule.chain)}: {clean(rule.text)}")
-    if not found:
-        print("nothing is left over")
-        return verdict.state
-    print(f"{'would take' if dry_run else 'taking'} away {counted(len(found), 'rule')}")
-    if dry_run:
-        return verdict.state
-    for driver in {rule.driver for rule in found}:
-        observed = snapshot.others.get(driver, own)
-        of_driver = [rule for rule in found if rule.driver is driver]
-        if why := host.looker.outdated(snapshot):
-            print(f"not taken away: {why} since the look; try again")
-            return verdict.state
-        todo = without(observed, [(rule.chain, rule.text) for rule in of_driver])
-        await host.looker.rules[driver].repair(todo, observed)
-    return (await settled_look(host))[1].state
-
-
-async def settled_look(
-    host: Host, paused: str = "", *, again_s: float = 0.1
-) -> tuple[Snapshot, Verdict]:
-    """Look, and look again while somebody is changing networks and something is missing.
-
-    What is missing then may only be on its way. The last of ten looks counts in any case; between
-    two of them are `again_s` seconds.
-    """
-    for _ in range(10):
-        snapshot = await host.looker.look(paused=paused)
-        snapshot, verdict = host.looker.judged(snapshot)
-        if not (snapshot.busy and verdict.missing):
-            break
-        await asyncio.sleep(again_s)
-    return snapshot, verdict
+        return ""
+    return table
 
 
 async def _dhcp(host: Host, config: Config) -> dict[str, Any]:
@@ -199,26 +112,21 @@ async def restore_host(
         memory, decision = policy.step(memory, verdict, now, rules, can_replay=can_replay)
         if not verdict.missing and decision.method is None:
             verdict = with_ways(verdict, host.ways.of(snapshot, verdict))
-            more = "; what closes a way: podwatch status" if verdict.state is State.LOST else ""
-            print(f"{verdict.state}: nothing is missing that podwatch puts back{more}")
+            print(steps.whole(verdict))
             return verdict.state
         if now > end:
-            print(f"{verdict.state}: the host changes faster than it can be repaired")
+            print(steps.unsettled(verdict))
             return verdict.state
         if decision.method is None:
             if decision.look_at is None or decision.look_at > end:
-                print(f"{verdict.state}: {clean(decision.why)}")
+                print(steps.left(verdict, decision))
                 return verdict.state
             await asyncio.sleep(max(0.0, decision.look_at - now))
             continue
-        for loss in verdict.missing:
-            print(f"missing: {clean(loss.what)}")
-        print(f"{'would ' if dry_run else ''}{decision.method}: {clean(decision.why)}")
+        print(*steps.intended(verdict, decision, dry_run=dry_run), sep="\n")
         if dry_run:
             return verdict.state
         outcome = await host.restorer.restore(decision.method, decision, snapshot, verdict, print)
-        if outcome.outdated:
-            print(f"looking again: {clean(outcome.detail)}")
-            continue
-        print(f"{'done' if outcome.done else 'failed'}: {clean(outcome.detail)}")
-        memory = policy.acted(memory, decision, time.monotonic(), rules, done=outcome.done)
+        print(steps.tried(outcome))
+        if not outcome.outdated:
+            memory = policy.acted(memory, decision, time.monotonic(), rules, done=outcome.done)

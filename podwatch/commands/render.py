@@ -8,10 +8,10 @@ tools), so every text goes through `clean` on its way to a terminal.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from podwatch.decide.asked import placed
 from podwatch.report.incident import by_guard
 from podwatch.report.status import ailing, complete, needing_rules
 from podwatch.words.guard import PREFIX, GuardMode
-from podwatch.words.network import ContainerClass
 from podwatch.words.text import ago, clean, counted, listed
 from podwatch.words.verdict import HARMLESS
 
@@ -269,28 +269,6 @@ def _containers(containers: list[dict[str, Any]]) -> Iterator[str]:
         yield f"    {clean(container['name']):{width}}  {clean(where)}{paused}"
         for port in container["ports"]:
             yield f"    {'':{width}}    {clean(port)}"
-
-
-NO_RULES = ": no rules on this host"
-_NO_RULES = f"{{on}}{NO_RULES}"
-_CLASSES: Mapping[str, str] = {
-    ContainerClass.BRIDGE: f"bridge {_NO_RULES}",
-    ContainerClass.INTERNAL: f"internal network {_NO_RULES}",
-    ContainerClass.UNMANAGED: f"unmanaged bridge {_NO_RULES}",
-    ContainerClass.MACVLAN: f"macvlan {_NO_RULES}",
-    ContainerClass.IPVLAN: f"ipvlan {_NO_RULES}",
-    ContainerClass.HOST: "the host's network",
-    ContainerClass.PASTA: "pasta of its own",
-    ContainerClass.SLIRP4NETNS: "slirp4netns of its own",
-    ContainerClass.MEMBER: "in {shares}",
-    ContainerClass.SHARED: "on the network of {shares}",
-    ContainerClass.NONE: "no Podman network",
-}
-
-
-def placed(kind: str, on: str, shares: str) -> str:
-    """The place of a container without rules, by its class; `on` names its networks."""
-    return _CLASSES.get(kind, "{on}").format(on=on, shares=shares)
 
 
 def _guard(guard: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,8 @@ moment.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -120,6 +121,7 @@ class Hints:
         self._rung = asyncio.Event()
         self._said = _Said()
         self._heard = Heard()
+        self._jobs: deque[Callable[[], Awaitable[None]]] = deque()
 
     # What the watchers call.
 
@@ -262,6 +264,14 @@ class Hints:
         """Look although nothing is known to have changed on the host."""
         self._wake(why_looked(why), urgent=True)
 
+    def ask(self, job: Callable[[], Awaitable[None]]) -> None:
+        """Have the loop do this between two looks, when nobody else looks or repairs.
+
+        It must not raise. What it commits is no news; a look follows.
+        """
+        self._jobs.append(job)
+        self.look_now("asked for")
+
     def _others_changed(self, deleted: frozenset[str] = frozenset()) -> None:
         """Somebody else's rules may shut the networks out."""
         self._heard.others_at = self._clock()
@@ -328,6 +338,10 @@ class Hints:
         """
         said, self._said = self._said, _Said()
         return said.firewalld
+
+    def take_job(self) -> Callable[[], Awaitable[None]] | None:
+        """What the loop was asked to do first, once; None where there is nothing."""
+        return self._jobs.popleft() if self._jobs else None
 
     def take(self) -> Heard:
         """What the loop has to take over, once."""

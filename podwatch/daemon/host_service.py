@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from podwatch.adapters.aardvark import Aardvark
+from podwatch.adapters.bus_service import BusService
 from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.paths import Paths
+from podwatch.adapters.polkit import Polkit
+from podwatch.adapters.proxy_units import ProxyUnits
+from podwatch.adapters.rights import is_root, user
 from podwatch.adapters.systemd import Systemd
+from podwatch.daemon.api import Api
+from podwatch.daemon.audience import Audience
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp import DhcpLoop
 from podwatch.daemon.guard import Guard
@@ -18,6 +24,7 @@ from podwatch.daemon.host import Host
 from podwatch.daemon.loop import Loop
 from podwatch.daemon.names_watch import NamesWatch
 from podwatch.daemon.pause import PauseWatch, why_blocked
+from podwatch.daemon.served import Served
 from podwatch.daemon.service import KernelWatchers, Service, own_name, published
 from podwatch.daemon.who_runs import WhoRuns
 
@@ -61,12 +68,14 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         found = {name: watcher.describe() for name, watcher in watchers.items()}
         return {**found, "systemd": "running the host" if systemd else "not running the host"}
 
+    audience = Audience(lambda: served.changed(), lambda *signal: served.emit(*signal))
     publisher, page = published(
         paths,
         described,
         kernel.nftables,
         lambda: loop.config.metrics.textfile,
         dry_run=dry_run,
+        listener=audience,
     )
 
     def against_a_guard() -> str:
@@ -83,9 +92,10 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     )
     watchers["guard"] = guard.watch
     loop = Loop(host, hints, config, publisher, guard=guard, pause=pause.now, dry_run=dry_run)
+    starter = systemd if systemd is None or is_root() else ProxyUnits(systemd)
     dhcp = DhcpLoop.on_host(
         host.installed,
-        systemd,
+        starter,
         host.restorer,
         config,
         publisher,
@@ -93,4 +103,13 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         pause=pause.now,
         dry_run=dry_run,
     )
-    return Service(host, hints, watchers, loop, guard, dhcp, publisher, page, files)
+    watches = "Podman's network rules"
+    if not is_root():
+        watches += f", as {user()} with CAP_NET_ADMIN"
+    polkit = Polkit()
+    api = Api(loop, publisher, audience, paths, polkit.permit)
+    served = BusService(api.answer, api.properties, publisher.complain)
+    watchers["api"] = face = Served(served, polkit.close, publisher.complain)
+    return Service(
+        *(host, hints, watchers, loop, guard, dhcp, publisher, page, files, watches), tend=face.tend
+    )

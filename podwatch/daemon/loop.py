@@ -9,7 +9,8 @@ middle of a look. What is told to the world goes through the Publisher.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from podwatch.daemon.config import Config
@@ -23,7 +24,7 @@ from podwatch.decide.decision import NEVER, Decision, Memory
 from podwatch.decide.kinds import LINKS, NAMES, is_quick
 from podwatch.decide.ways import with_ways
 from podwatch.report.publish import Publisher
-from podwatch.words.cause import NO_CAUSE
+from podwatch.words.cause import NO_CAUSE, Cause
 from podwatch.words.errors import PodwatchError
 from podwatch.words.means import BY_PODMAN, Method, Outcome
 from podwatch.words.snapshot import Part, Snapshot
@@ -55,9 +56,9 @@ _ACT_S = 300.0
 class _Look:
     """What a look saw and how it was judged, between two moments of the clock.
 
-    `transactions` is their number before it, `pause` the pause that was going on then. A glance saw
-    the links and the name server alone: all else is as at the look before. `of_podman`: all that
-    was said may be podman's own doing.
+    `transactions` is their number before it, `cause` what was to blame and `pause` the pause that
+    was going on then. A glance saw the links and the name server alone: all else is as at the look
+    before. `of_podman`: all that was said may be podman's own doing.
     """
 
     snapshot: Snapshot
@@ -66,6 +67,7 @@ class _Look:
     ended: float
     transactions: int
     pause: Pause | None
+    cause: Cause
     is_glance: bool = False
     of_podman: bool = False
 
@@ -118,6 +120,9 @@ class Loop:
 
     async def _once(self) -> None:
         """Look, decide, report, act; where nothing is done, rest until the next look is due."""
+        while (job := self.hints.take_job()) is not None:
+            with self._repairing(_ACT_S):
+                await job()
         parts = self.hints.take_glance()
         glanced = self._glance(parts) if parts else None
         if glanced is not None:
@@ -140,7 +145,7 @@ class Loop:
         of_podman = self.hints.can_wait
         hurries = not self.hints.begin_look()
         began, worked = self.clock(), time.process_time()
-        pause, transactions = self.pause(), self.hints.transactions
+        pause, transactions, cause = self.pause(), self.hints.transactions, self.hints.cause
         paused, snapshot = self._blocked(pause), None
         if seen is not None and seen.snapshot.paused == paused:
             snapshot = self.host.looker.with_census(seen.snapshot)
@@ -165,6 +170,7 @@ class Loop:
             self.last_look,
             transactions,
             pause,
+            cause,
             of_podman=of_podman,
         )
         return self._seen
@@ -184,7 +190,7 @@ class Loop:
         if found is None:
             return None
         transactions, now = self.hints.transactions, self.clock()
-        look = _Look(*found, began, now, transactions, pause, is_glance=True)
+        look = _Look(*found, began, now, transactions, pause, self.hints.cause, is_glance=True)
         memory, decision = policy.step(
             self.memory, look.verdict, now, self.limits, kinds=(LINKS, NAMES)
         )
@@ -208,8 +214,10 @@ class Loop:
         """What reports a look, and from when on what it has to keep back may be reported."""
         due, rest_at = policy.due(self.memory, look.verdict, decision, look.ended, self.limits)
         is_news, cause = bool(due.missing) or not look.verdict.missing, self.hints.cause
-        if is_news and look.ended >= rest_at:  # what is lost from now on has a cause of its own
-            self.hints.cause = NO_CAUSE
+        # Who did something in the middle of a look that found all whole is to blame at the next.
+        is_next = not look.verdict.missing and cause is not look.cause
+        if is_news and look.ended >= rest_at and not is_next:
+            self.hints.cause = NO_CAUSE  # what is lost from now on has a cause of its own
 
         def report() -> None:
             self._ask_podman()
@@ -314,18 +322,23 @@ class Loop:
     async def _restore(self, method: str, decision: Decision, look: _Look) -> Outcome:
         restore = self.config.restore
         rounds = len(decision.container_ids) // restore.at_once + 1
-        self._act_ends = self.clock() + rounds * restore.timeout + _ACT_S
+        with self._repairing(rounds * restore.timeout + _ACT_S):
+            return await self.host.restorer.restore(
+                method, decision, look.snapshot, look.verdict, self.publisher.progress
+            )
+
+    @contextmanager
+    def _repairing(self, limit_s: float) -> Iterator[None]:
+        """Change the host meanwhile, which takes `limit_s` seconds at most."""
+        self._act_ends = self.clock() + limit_s
         try:
             with self.hints.repairing(self.host.looker.writers):
-                outcome = await self.host.restorer.restore(
-                    method, decision, look.snapshot, look.verdict, self.publisher.progress
-                )
+                yield
                 # What we did ourselves is in the socket by now: it is no news.
                 self.host.looker.changes()
                 self.host.looker.wires.changes()
         finally:
             self._act_ends = None
-        return outcome
 
     def _remember(
         self,

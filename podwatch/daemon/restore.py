@@ -122,7 +122,7 @@ class Restorer:
         self._lockers = 0
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Hold the lock against another podwatch; this one's loops hold it together."""
         if not self._lockers:
             self._locked.enter_context(hold(self.lock))
@@ -169,7 +169,7 @@ class Restorer:
         Raises PodwatchError when another podwatch repairs, or systemd does not answer.
         """
         async with self.turn:
-            with self._alone():
+            with self.alone():
                 if why := self._gate(container_id):
                     return why
                 failed = await self._reload_each([container_id])
@@ -188,7 +188,7 @@ class Restorer:
         `progress` is told what is under way. Never raises on failure.
         """
         try:
-            with self._alone():
+            with self.alone():
                 return await self.means[method](Job(method, decision, snapshot, verdict, progress))
         except Outdated as exc:
             return Outcome(method, done=False, detail=str(exc), outdated=True)

@@ -29,6 +29,7 @@ from podwatch.drivers import nftables
 from podwatch.report import logging
 from podwatch.report.events import Event
 from podwatch.report.history import History
+from podwatch.report.listener import Listener
 from podwatch.report.metrics import CONTENT_TYPE, exposition
 from podwatch.report.publish import Publisher
 from podwatch.report.status_file import HEARTBEAT_S
@@ -77,9 +78,10 @@ def published(
     textfile: Callable[[], str],
     *,
     dry_run: bool,
+    listener: Listener | None = None,
 ) -> tuple[Publisher, Page]:
     """Who tells the world, and the page of metrics; `textfile` says where else those go, "" for
-    nowhere. `described` tells of each watcher, in a word.
+    nowhere. `described` tells of each watcher, in a word; `listener` is told of all of it.
     """
 
     def metrics() -> str:
@@ -98,6 +100,7 @@ def published(
         exporter=export,
         dry_run=dry_run,
         history=History(paths.history),
+        listener=listener,
     )
     return publisher, Page("/metrics", CONTENT_TYPE, metrics)
 
@@ -113,7 +116,7 @@ class Service:
 
     `watches` says what it looks after, `settle` what of a configuration that was read is for it.
     `watchers` are attached in their order. `files` are the configuration's. `notify` tells the
-    service manager.
+    service manager. `tend` is called at each heartbeat.
     """
 
     host: Host
@@ -128,6 +131,7 @@ class Service:
     watches: str = "Podman's network rules"
     settle: Callable[[Config], Config] = lambda config: config
     notify: Callable[..., None] = notify
+    tend: Callable[[], None] = lambda: None
     heartbeat_s: float = HEARTBEAT_S
     stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -209,6 +213,7 @@ class Service:
     def _show(self) -> None:
         self.notify(watchdog=1)
         self.publisher.beat()
+        self.tend()
         # Of some settings and routes nobody tells; to read them while awake costs next to nothing.
         if self.host.looker.is_outdated():
             self.hints.on_surroundings()

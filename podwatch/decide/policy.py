@@ -66,6 +66,15 @@ def hinted(
     return replace(memory, foreign_at=now, settle_until=settle_until, tried=())
 
 
+def without_back_off(memory: Memory) -> Memory:
+    """Somebody asks for a repair: what was tried before is forgotten, and what others do is not."""
+    return Memory(
+        blocked_since=memory.blocked_since,
+        foreign_at=memory.foreign_at,
+        settle_until=memory.settle_until,
+    )
+
+
 def acted(
     memory: Memory,
     decision: Decision,

@@ -21,20 +21,36 @@ FIELDS_LIMIT_BYTES = 8192
 
 _FIXED_BYTES = 16
 _MAX_BYTES = 1 << 27
-_REPLY_SERIAL, _DESTINATION, _SENDER = 5, 6, 7
+_PATH, _INTERFACE, _MEMBER, _REPLY_SERIAL, _DESTINATION, _SENDER, _SIGNATURE = 1, 2, 3, 5, 6, 7, 8
+_ALWAYS = frozenset({_DESTINATION, _SENDER})
+_OF_CALLS = _ALWAYS | {_PATH, _INTERFACE, _MEMBER, _SIGNATURE}
 _STRINGS = frozenset(b"os")
 _ORDERS = {ord("l"): "<", ord("B"): ">"}
 _NUMBERS = {order: struct.Struct(f"{order}I") for order in _ORDERS.values()}
 
 
+NO_REPLY = 1
+MAY_ASK = 4
+"""Flags of a call: no answer is wanted; polkit may ask the person for a password."""
+
+
 class Header(NamedTuple):
-    """What a message says of itself; "" and 0 for what it does not say."""
+    """What a message says of itself; "" and 0 for what it does not say.
+
+    The fields from `serial` on are read of calls alone.
+    """
 
     kind: int
     reply_serial: int
     destination: str
     sender: str
     body_bytes: int
+    serial: int = 0
+    flags: int = 0
+    path: str = ""
+    interface: str = ""
+    member: str = ""
+    signature: str = ""
 
 
 class Messages:
@@ -97,6 +113,7 @@ def _lengths(data: bytearray) -> tuple[str, int, int]:
 def _read(data: bytearray, order: str, fields: int) -> Header | None:
     """A header; none if it cannot be read, or says a thing twice."""
     number = _NUMBERS[order].unpack_from
+    texts = _OF_CALLS if data[1] == CALL else _ALWAYS
     found: dict[int, int | str] = {}
     at, end = _FIXED_BYTES, _FIXED_BYTES + fields
     try:
@@ -110,11 +127,11 @@ def _read(data: bytearray, order: str, fields: int) -> Header | None:
             if kind in _STRINGS:
                 (size,) = number(data, at)
                 at += 4 + size + 1
-                is_wanted = code in (_DESTINATION, _SENDER)
-                value = data[at - size - 1 : at - 1].decode() if is_wanted else ""
+                value = data[at - size - 1 : at - 1].decode() if code in texts else ""
             elif kind == ord("g"):
-                at += 1 + data[at] + 1
-                value = ""
+                size = data[at]
+                at += 1 + size + 1
+                value = data[at - size - 1 : at - 1].decode() if code in texts else ""
             elif kind == ord("u"):
                 (value,) = number(data, at)
                 at += 4
@@ -125,8 +142,19 @@ def _read(data: bytearray, order: str, fields: int) -> Header | None:
         return None
     if at != end:
         return None
-    serial = found.get(_REPLY_SERIAL, 0)
-    destination, sender = found.get(_DESTINATION, ""), found.get(_SENDER, "")
-    if not (isinstance(serial, int) and isinstance(destination, str) and isinstance(sender, str)):
+    serial = found.pop(_REPLY_SERIAL, 0)
+    said = {code: value for code, value in found.items() if isinstance(value, str)}
+    if not isinstance(serial, int) or not (texts & found.keys()) <= said.keys():
         return None
-    return Header(data[1], serial, destination, sender, number(data, 4)[0])
+    destination, sender = said.get(_DESTINATION, ""), said.get(_SENDER, "")
+    header = Header(data[1], serial, destination, sender, number(data, 4)[0])
+    if header.kind != CALL:
+        return header
+    return header._replace(
+        serial=number(data, 8)[0],
+        flags=data[2],
+        path=said.get(_PATH, ""),
+        interface=said.get(_INTERFACE, ""),
+        member=said.get(_MEMBER, ""),
+        signature=said.get(_SIGNATURE, ""),
+    )

@@ -9,14 +9,15 @@ The schema of a line is RECORD; within a schema fields are only added.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from podwatch.adapters.appended import append, lines
 from podwatch.decide.kinds import reported
-from podwatch.report.incident import Incident
+from podwatch.report.incident import MAX_SENTENCES, Incident
 from podwatch.report.status import SHAPE, fit
+from podwatch.words.cause import WHILE_ABSENT, Cause, CauseKind, Process, Writer, by_writer
 from podwatch.words.text import cleaned
 
 SCHEMA = 1
@@ -32,6 +33,7 @@ RECORD: Mapping[str, Any] = {
     "cause": "",
     "by": "",  # the cause in one word of a small set
     "process": SHAPE["last_incident"]["process"],
+    "public": "",  # the cause without command lines, where `cause` may have some
     "missing": [""],
     "missing_count": 0,  # `missing` holds no more than the first 20
     "told": [""],  # what closed a way and was not podwatch's to mend; nothing is missing then
@@ -69,6 +71,7 @@ def record(incident: Incident) -> dict[str, Any]:
         "cause": incident.cause.for_root,
         "by": incident.cause.label,
         "process": incident.cause.facts_for_root,
+        "public": incident.cause.text if incident.cause.writer else "",
         "missing": incident.missing[:MAX_MISSING],
         "missing_count": len(incident.missing),
         "told": incident.told,
@@ -89,12 +92,13 @@ class Told:
     unreadable: int = 0
 
 
-def read(path: Path, *, since: float = 0.0, last: int = 0) -> Told:
+def read(path: Path, *, since: float = 0.0, last: int = 0, limit_bytes: int = LIMIT_BYTES) -> Told:
     """The incidents that began at `since` (seconds since the epoch) or later; the `last` of them.
 
-    0 for `last` means all. Raises StateUnreadable when the file cannot be read.
+    0 for `last` means all. Of each of the two files no more than `limit_bytes` are read. Raises
+    StateUnreadable when a file cannot be read.
     """
-    found = lines(path, limit_bytes=LIMIT_BYTES)
+    found = lines(path, limit_bytes=limit_bytes)
     # Two lines make an incident: of the last ones no more has to be understood.
     return merged(found[-2 * last :], since=since, last=last)
 
@@ -117,6 +121,43 @@ def merged(found: Iterable[bytes], *, since: float = 0.0, last: int = 0) -> Told
                 break
             unreadable += 1
     return Told(told[-last:], unreadable)  # -0 is all of them
+
+
+def incident_of(told: Mapping[str, Any]) -> Incident:
+    """An incident of the history again, with no more of it than everybody may know."""
+    missing = [*told["missing"], *[""] * (told["missing_count"] - len(told["missing"]))]
+    incident = Incident(
+        told["began"],
+        _public_cause(told),
+        missing=missing[:MAX_SENTENCES],
+        counts={kind.name: told[kind.name] for kind in reported()},
+        containers=told["containers"],
+        tried=told["how"],
+        methods=told["methods"],
+        told=told["told"],
+        carried=told["carried"],
+    )
+    if told["ended"] and not told["told"]:
+        incident.end(told["ended"], told["took_ms"] / 1000)
+    elif told["ended"]:
+        incident.over(told["ended"], told["took_ms"] / 1000)
+    return incident
+
+
+def _public_cause(told: Mapping[str, Any]) -> Cause:
+    process = told["process"]
+    if not process["name"]:
+        text = told["cause"]
+        return WHILE_ABSENT if text == WHILE_ABSENT.text else Cause(CauseKind.OTHER, text)
+    who = Process(
+        process["name"],
+        process["pid"],
+        unit=process["unit"],
+        session=process["session"],
+        user=process["user"],
+    )
+    cause = by_writer(Writer(who.name, who.pid, who))
+    return replace(cause, text=told["public"] or cause.text)
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

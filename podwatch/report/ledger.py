@@ -5,6 +5,8 @@ An entry goes to the journal, the history, the counters of the status and the ta
 Which losses are one incident is decided in incidents.py.
 """
 
+from collections.abc import Callable
+
 from podwatch.decide.decision import Decision
 from podwatch.report.closures import Closures
 from podwatch.report.events import Event
@@ -26,9 +28,18 @@ REST_S = 1.0
 
 
 class Ledger:
-    """Enters incidents, and the means that were tried for them."""
+    """Enters incidents, and the means that were tried for them.
 
-    def __init__(self, remarks: Remarks, history: History | None, log: Log) -> None:
+    `entered` is called with each incident that is entered: when it begins, and again when it ends.
+    """
+
+    def __init__(
+        self,
+        remarks: Remarks,
+        history: History | None,
+        log: Log,
+        entered: Callable[[Incident], None] = lambda _: None,
+    ) -> None:
         self.incidents = Incidents()
         self._closures = Closures()
         self.counters = {"looks": 0, "incidents": 0, "restored": 0, "failed": 0}
@@ -37,6 +48,7 @@ class Ledger:
         self._remarks = remarks
         self._history = history
         self._log = log
+        self._entered = entered
         self._failures: dict[str, str] = {}
         self._carried = 0
 
@@ -123,6 +135,7 @@ class Ledger:
         self._remember(incident)
 
     def _remember(self, incident: Incident) -> None:
+        self._entered(incident)
         if self._history is None:
             return
         try:

@@ -17,11 +17,12 @@ from podwatch.report.document import document
 from podwatch.report.events import Event
 from podwatch.report.history import History
 from podwatch.report.ledger import Ledger
+from podwatch.report.listener import Listener, Looked
 from podwatch.report.logging import Log, log
 from podwatch.report.metrics import Tally
 from podwatch.report.remarks import Remarks
 from podwatch.report.standing import Since
-from podwatch.report.status_file import StatusFile
+from podwatch.report.status_file import StatusFile, as_text
 from podwatch.words.cause import Cause
 from podwatch.words.errors import PodwatchError
 from podwatch.words.means import Outcome
@@ -34,7 +35,8 @@ class Publisher:
 
     The status is written to `path`. `watchers` says how each watcher is; `notify` takes the service
     manager's status line; `exporter` writes the metrics, whenever `document` has changed and at
-    each heartbeat. `clock` gives seconds since the epoch.
+    each heartbeat. `clock` gives seconds since the epoch. `listener` is told of all
+    that is published.
     """
 
     def __init__(
@@ -48,23 +50,33 @@ class Publisher:
         history: History | None = None,
         log: Log = log,
         clock: Callable[[], float] = time.time,
+        listener: Listener | None = None,
     ) -> None:
         self.reported = asyncio.Event()
         """Set once the status of a look has been written."""
         self._remarks = Remarks(log)
         self._since = Since()
-        self._ledger = Ledger(self._remarks, history, log)
+        self._listener = listener or Listener()
+        self._ledger = Ledger(self._remarks, history, log, self._listener.entered)
         self._status = StatusFile(path, notify, dry_run=dry_run, clock=clock)
         self._watchers = watchers
         self._exporter = exporter
         self._dry_run = dry_run
         self._log = log
         self._clock = clock
+        self._text = ""
+        self._beaten = clock()
 
     @property
     def document(self) -> dict[str, Any]:
         """The status document as it was written last."""
         return self._status.document
+
+    @property
+    def text(self) -> str:
+        """The same as JSON, with its `heartbeat`: when podwatch last showed that it is alive."""
+        self._text = self._text or as_text(self.document).removesuffix("\n}\n")
+        return f'{self._text},\n"heartbeat": {self._beaten!r}\n}}\n'
 
     @property
     def tally(self) -> Tally:
@@ -107,10 +119,12 @@ class Publisher:
         self._status.restoring = self._under_way(decision)
         self._write()
         self.reported.set()
+        self._listener.looked(Looked(at - took_s, at, snapshot, verdict, decision))
 
     def acted(self, outcome: Outcome, *, took_s: float) -> None:
         """A means of restoring was tried, and took so many seconds."""
         self._ledger.acted(outcome, took_s=took_s)
+        self._listener.acted(outcome)
 
     def progress(self, what: str) -> None:
         """A repair that takes a while is under way."""
@@ -147,6 +161,7 @@ class Publisher:
 
     def beat(self) -> None:
         """Show that podwatch is alive."""
+        self._beaten = self._clock()
         self._remarks.heard(self._watchers())
         if self._ledger.flapping.ends(self._clock()):
             self._write()
@@ -164,6 +179,7 @@ class Publisher:
         watchers = self._watchers()
         self._remarks.heard(watchers)
         newest = self._ledger.incidents.newest
+        self._text, self._beaten = "", self._clock()
         try:
             self._status.write(
                 {
@@ -176,6 +192,7 @@ class Publisher:
         except PodwatchError as exc:
             self.complain(exc)
         self._export()
+        self._listener.wrote()
 
     def _export(self) -> None:
         try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from podwatch.adapters.files import read_proc, read_whole
 from podwatch.decide.kinds import reported
+from podwatch.words.api import NAME
 from podwatch.words.errors import StateUnreadable
 from podwatch.words.verdict import State
 
@@ -160,6 +161,7 @@ SHAPE: Mapping[str, Any] = {
         "relays": "",
         "pause": "",
         "guard": "",
+        "api": "",
         "systemd": "",
     },
     "fight": "",  # flapping: who keeps removing the rules, while somebody does
@@ -214,7 +216,7 @@ def needing_rules(document: Mapping[str, Any]) -> int:
     return sum(entry["needs_rules"] for entry in document.get("containers", ()))
 
 
-_WELL = {
+_WELL: Mapping[str, str | tuple[str, ...]] = {
     "nftables": "listening",
     "links": "listening",
     "firewalld": "connected",
@@ -225,6 +227,7 @@ _WELL = {
     "relays": "listening",
     "pause": "listening",
     "guard": "listening",
+    "api": ("serving", f"not serving {NAME}: no system bus"),  # a host may have none
 }
 
 

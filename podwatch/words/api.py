@@ -20,6 +20,26 @@ FOREVER = 2**64 - 1
 """`PausedUntil` of a pause that lasts until somebody ends it."""
 
 
+MAX_WAYS = 500
+"""So many ways fit into one answer: to make a message of them takes 20 ms."""
+
+INCIDENT: Mapping[str, str] = {
+    "id": "t",
+    "began": "d",
+    "ended": "d",
+    "what": "s",
+    "cause": "s",
+    "unit": "s",
+    "user": "s",
+    "how": "as",
+    "outcome": "s",
+    "took_ms": "t",
+    "containers": "u",
+    "line": "s",
+}
+"""What is told of an incident, each by its type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One value that a method takes or gives, or that a signal carries."""
@@ -141,7 +161,8 @@ METHODS = (
                 "ways",
                 "a(sssa(ssss))",
                 "Of each way its kind, its title, the container whose it is, and its hops: place, "
-                "what was found there, mark (open, broken, note, unknown or closed), advice.",
+                "what was found there, mark (open, broken, note, unknown or closed), advice. "
+                "Where there are more than 500, ask for less.",
             ),
         ),
     ),

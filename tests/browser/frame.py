@@ -259,7 +259,7 @@ def _walk(node: dict[str, Any], by_id: dict[str, dict[str, Any]], depth: int) ->
     shown = not node.get("ignored") and "backendDOMNodeId" in node
     if shown:
         states = {one["name"]: one["value"].get("value") for one in node.get("properties", ())}
-        text = " ".join(_written(node, by_id))
+        text = " ".join(word for word in _written(node, by_id) if word)
         yield Node(
             str(node.get("role", {}).get("value", "")),
             str(node.get("name", {}).get("value", "")) or text,

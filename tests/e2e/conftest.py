@@ -19,6 +19,8 @@ from tests.lab.by_host import host_of
 SUITES = ("trixie", "forky")
 SHARED, WITH_COCKPIT = "shared", "with cockpit"
 SHARING = {
+    "test_api": SHARED,
+    "test_api_commands": SHARED,
     "test_blocked": SHARED,
     "test_each_rule": SHARED,
     "test_reload_gates": SHARED,
@@ -122,9 +124,8 @@ def _logged_in(web: PageHost) -> Iterator[Session]:
 
 @pytest.fixture
 def seen(_logged_in: Session) -> Iterator[Session]:
-    """A browser that shows the page as it is when it is opened; it ends without a fault."""
-    _logged_in.go("/podwatch")
-    _logged_in.until_open()
+    """A browser that shows all of the page; it ends without a fault."""
+    _logged_in.turn_to()
     yield _logged_in
     no_faults(_logged_in)
 

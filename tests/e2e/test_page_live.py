@@ -77,7 +77,8 @@ def test_what_breaks_turns_red_and_green_again(
                 web.break_a_way()
                 red.append(page.noticed() - began)
                 hop = first_broken(explained(web), "in")[0]["place"]
-                assert any(way.startswith(f"broken {hop}") for way in _of(page, "web-a"))
+                told = [way.split(" · ") for way in _of(page, "web-a")]
+                assert any(way[0] == "broken" and way[1].startswith(hop) for way in told), told
                 page.find("listitem", re.compile(f"8081.*web-a: broken at {hop}"))
                 page.notice(_is("web-a", "open"))
                 began = time.time()
@@ -115,7 +116,7 @@ def test_a_link_leads_to_a_container(web: PageHost) -> None:
         assert opened.states["expanded"]
         page.find("listitem", re.compile("open|port forward"))
 
-        session.go("/podwatch#/container/web-a")
+        session.turn_to("container", "web-a")
         assert until(lambda: {line.container for line in lines(page)} == {"web-a"}, 10)
 
 

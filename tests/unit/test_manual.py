@@ -13,8 +13,10 @@ from types import ModuleType
 
 import pytest
 
+from podwatch.adapters import bus_callers, bus_connection, bus_service
 from podwatch.commands.arguments import parser
 from podwatch.daemon.settings import SECTIONS, SETTINGS
+from podwatch.words import api
 from podwatch.words.verdict import ExitCode, State
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -112,7 +114,7 @@ def test_podwatch_8(written: Path) -> None:
     for state in State:
         assert f" {state.exit_code} ({state})" in text
     assert f" {ExitCode.USAGE:d} " in text
-    assert "@" not in re.sub(r"podwatch-(reload|network)@", "", text)
+    assert "@" not in re.sub(r"podwatch-(reload|network|dhcp-enable|dhcp-restart)@", "", text)
 
 
 def test_podwatch_conf_5(written: Path) -> None:
@@ -127,6 +129,36 @@ def test_podwatch_conf_5(written: Path) -> None:
                 assert f"\n {each.key} = {each.default_text}\n" in part
                 assert each.help in part
                 assert f"Allowed: {each.form.allowed}." in part
+
+
+def test_org_podwatch1_5(written: Path) -> None:
+    """org.podwatch1(5) has all that is served, with its texts, and the true limits."""
+    text = re.sub(" +", " ", _rendered(written / "org.podwatch1.5"))
+
+    for each in api.PROPERTIES:
+        assert f"\n {each.name} {each.signature}\n" in text
+        assert each.about in text
+    for called in (*api.METHODS, *api.SIGNALS):
+        takes = called.takes if isinstance(called, api.Method) else called.carries
+        listed = ", ".join(f"{each.signature} {each.name}" for each in takes)
+        assert f"\n {called.name}({listed})" in text
+        assert called.about in text.replace(".  ", ". ")
+        for argument in takes:
+            assert argument.about in text
+    for method in api.METHODS:
+        for given in method.gives:
+            assert f"→ {given.signature} {given.name}\n" in text
+        assert method.action is None or f"polkit is asked about {method.action.name}." in text
+    for name, about in api.ERRORS.items():
+        assert f"\n {api.NAME}.Error.{name}\n" in text
+        assert about in text
+    assert api.ASK in text
+    assert f"more than {bus_connection.MAX_CALL_BYTES} bytes" in text
+    assert f"after {bus_service.LIMIT_S:g} seconds" in text
+    assert f"a change after {bus_service.LIMIT_OF_CHANGES_S:g}" in text
+    assert (bus_callers.AT_ONCE_OF_ONE, bus_callers.AT_ONCE) == (4, 16)
+    assert f"and {bus_callers.MOST_OF_ONE - bus_callers.AT_ONCE_OF_ONE} more wait" in text
+    assert "@" not in text
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish"])

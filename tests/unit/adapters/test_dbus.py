@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from podwatch.adapters import dbus
+from podwatch.adapters.bus_connection import MAX_BODY_BYTES
 from podwatch.adapters.dbus import SystemBus
 from podwatch.words.errors import BusUnavailable
 from tests.lab import stranger
@@ -133,7 +134,7 @@ def answering(fields: dict[int, str | int], body: bytes) -> Talk:
 @pytest.mark.parametrize(
     ("fields", "body", "told"),
     [
-        ({stranger.SIGNATURE: "av"}, bytes(dbus.MAX_BODY_BYTES + 4), "is not read"),
+        ({stranger.SIGNATURE: "av"}, bytes(MAX_BODY_BYTES + 4), "is not read"),
         ({stranger.SIGNATURE: "s", 100: "unheard of"}, stranger.string("x"), "cannot be read"),
     ],
     ids=["too large", "of a later D-Bus"],

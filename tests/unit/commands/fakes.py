@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host for the commands that look once: seen as a test wants, it remembers what was done."""
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from podwatch.adapters.lock import hold
 from podwatch.daemon.ways import Ways
 from podwatch.words.errors import RestoreFailed
 from podwatch.words.means import Method, Outcome
@@ -31,6 +34,7 @@ class FakeHost:
         self.changed = ""
         self.running = Setup(FirewallDriver.NFTABLES)
         self.lock = lock
+        self.turn = asyncio.Lock()
         self.systemd = None
         self.ways = Ways(self.with_inside)
         self.looker = self.restorer = self.copy = self.installed = self.podman = self
@@ -38,6 +42,10 @@ class FakeHost:
         self.chains = ""
         self.refuses = ""
         self.rules = dict.fromkeys(FirewallDriver, self)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else repairs meanwhile."""
+        return hold(self.lock)
 
     async def list_chains(self) -> str:
         """Every chain of every table."""

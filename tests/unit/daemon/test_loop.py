@@ -133,13 +133,13 @@ def test_an_outdated_repair_is_no_failure() -> None:
 
 
 def test_a_hint_in_the_middle_of_a_look_is_for_the_next_one() -> None:
-    """The look that goes on reports what it saw, and another follows though nothing else rings."""
+    """The look that goes on reports what it saw; the next one what was done, and by whom."""
     host = FakeHost(OK, {"replay": OK})
     host.in_looks = [lambda: None, flush(host, missing="web")]
     done = host.drive(10, {5: host.hints.on_sysctl})
     assert done[2:] == [
         *("look", "report nothing by nft (pid 7)"),
-        *("look", "replay", "report web by nobody", "report replay done"),
+        *("look", "replay", "report web by nft (pid 7)", "report replay done"),
         *("look", "report nothing by nobody"),
     ]
 
@@ -463,3 +463,18 @@ def test_ways_stay_as_they_were_while_something_is_held_back() -> None:
     host = FakeHost(held, covered=False)
     host.drive(0.05)
     assert host.worked_out_at == []
+
+
+def test_what_is_asked_for_is_done_between_two_looks() -> None:
+    """Nobody looks meanwhile, the heartbeat goes on, and what was committed is no news."""
+    host = FakeHost(OK)
+
+    async def job() -> None:
+        host.done.append("job")
+        flush(host, writer=Writer("podwatch", 1))()
+        await asyncio.sleep(120)
+        host.done.append("job done")
+
+    host.drive(200, {5: lambda: host.hints.ask(job), 20: lambda: host.hints.look_now("heard")})
+    assert host.done[2:6] == ["job", "job done", "look", "report nothing by heard"]
+    assert host.looks_at[1] == BEGAN_S + 125

@@ -373,6 +373,7 @@ def test_it_is_put_together_for_a_host(tmp_path: Path) -> None:
         "names": "not listening",
         "pause": "listening",
         "guard": "not listening",
+        "api": "not serving org.podwatch1: not connected yet",
         "systemd": "running the host" if Systemd.is_there() else "not running the host",
     }
     assert "podwatch_build_info" in textfile.read_text()

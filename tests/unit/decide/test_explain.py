@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from podwatch.commands.explain import as_text, chosen, state_of
+from podwatch.commands.explain import as_text, state_of
+from podwatch.decide.asked import chosen
 from podwatch.decide.explain import explain
 from podwatch.words.links import Link, Links
 from podwatch.words.network import Address, Container, ContainerState, PortMapping

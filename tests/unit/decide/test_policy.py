@@ -8,7 +8,15 @@ import pytest
 
 from podwatch.decide.decision import NEVER, Decision, Limits, Memory, Tries
 from podwatch.decide.kinds import RULES, SOURCES, SYSCTLS
-from podwatch.decide.policy import BUSY_AGAIN_S, LOCKED_AGAIN_S, acted, due, hinted, step
+from podwatch.decide.policy import (
+    BUSY_AGAIN_S,
+    LOCKED_AGAIN_S,
+    acted,
+    due,
+    hinted,
+    step,
+    without_back_off,
+)
 from podwatch.words.means import Method
 from podwatch.words.snapshot import Part
 from podwatch.words.verdict import BlockedKind, Missing, MissingKind, Verdict
@@ -676,3 +684,15 @@ def test_a_fresh_memory_has_no_past() -> None:
     assert memory.next_replay == NEVER
     assert memory.of(RULES) == memory.of(SOURCES) == Tries(None, 0, NEVER)
     assert decide(verdict(SOURCE), -1e9, memory).method is Method.SOURCES
+
+
+def test_who_asks_for_a_repair_waits_for_no_back_off() -> None:
+    """What was tried is forgotten, what others do is not: a reload waits for quiet all the same."""
+    lost = verdict(SYSCTL)
+    memory = since(lost)
+    for _ in range(5):
+        memory = acted(memory, decide(lost), 100.0, LIMITS, done=False)
+    assert decide(lost, 100.1, memory).method is None
+    assert decide(lost, 100.1, without_back_off(memory)).method is Method.SYSCTLS
+    busy = hinted(since(verdict(RULE)), 100.0)
+    assert decide(verdict(RULE), 100.1, without_back_off(busy)).method is None

@@ -28,19 +28,32 @@ def sent(draw: st.DrawFn) -> tuple[Header, bytes]:
     fields: dict[int, str | int] = {}
     sender, destination = draw(NAMES), draw(NAMES)
     serial = draw(st.integers(0, 2**32 - 1))
+    path, signature = draw(st.sampled_from(["", "/", "/a/b"])), draw(st.sampled_from(["", "a{sv}"]))
+    interface, member = draw(st.sampled_from(["", "a.b"])), draw(st.sampled_from(["", "Do"]))
     for code, value in (
         (stranger.DESTINATION, destination),
-        (stranger.PATH, draw(st.sampled_from(["", "/", "/a/b"]))),
-        (stranger.SIGNATURE, draw(st.sampled_from(["", "av", "a{sv}"]))),
+        (stranger.PATH, path),
+        (stranger.INTERFACE, interface),
+        (stranger.MEMBER, member),
+        (stranger.SIGNATURE, signature),
         (stranger.REPLY_SERIAL, serial),
         (stranger.SENDER, sender),
     ):
         if value:
             fields[code] = value
-    kind, body = draw(st.integers(0, 255)), draw(st.binary(max_size=200))
-    order = draw(st.sampled_from("<>"))
+    kind, body = draw(st.sampled_from([*range(6), 255])), draw(st.binary(max_size=200))
+    order, own = draw(st.sampled_from("<>")), draw(st.integers(1, 99))
     header = Header(kind, serial, destination, sender, len(body))
-    return header, stranger.message(kind, draw(st.integers(1, 99)), fields, body, order)
+    if kind == CALL:
+        header = Header(
+            *header[:5],
+            serial=own,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+        )
+    return header, stranger.message(kind, own, fields, body, order)
 
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -168,7 +181,7 @@ def test_texts_that_nobody_asks_for_are_not_read() -> None:
     field = bytes([stranger.PATH, 1, ord("o"), 0]) + struct.pack("<I2sx", 2, b"\xff\xff")
     head = b"l\4\0\1" + struct.pack("<III", 0, 1, len(field))
     ((header, _),) = Messages(lambda _: True).feed(stranger.padded(head + field, 8))
-    assert header == (SIGNAL, 0, "", "", 0)
+    assert header == Header(SIGNAL, 0, "", "", 0)
 
 
 def test_what_is_passed_over_ends_where_it_ends() -> None:
@@ -179,7 +192,7 @@ def test_what_is_passed_over_ends_where_it_ends() -> None:
         inbox = Messages(lambda header: header.sender == ":1.1")
         data = unwanted + good
         found = [*inbox.feed(data[:cut]), *inbox.feed(data[cut:])]
-        assert found == [((SIGNAL, 0, "", ":1.1", 4), good)]
+        assert found == [(Header(SIGNAL, 0, "", ":1.1", 4), good)]
 
 
 @pytest.mark.parametrize("byte", [17, 19], ids=["length of the signature", "its end"])

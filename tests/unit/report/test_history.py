@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podwatch.report import history
-from podwatch.report.history import RECORD, History, merged, read, record
+from podwatch.report.history import RECORD, History, incident_of, merged, read, record
 from podwatch.report.incident import Incident
-from podwatch.words.cause import Process, Writer, by_writer
+from podwatch.words.cause import NO_CAUSE, WHILE_ABSENT, Process, Writer, by_writer
 from podwatch.words.verdict import Missing, MissingKind, State, Verdict
 
 LOST = Verdict(
@@ -28,6 +28,12 @@ def incident(began: float) -> Incident:
     made = Incident(began, cause)
     made.note(LOST)
     return made
+
+
+def again(before: Incident, **changed: Any) -> Incident:
+    """What is known of an incident from its line, with this in it."""
+    line = json.dumps({**record(before), **changed}).encode()
+    return incident_of(merged([line]).incidents[0])
 
 
 def keys(value: Any) -> Any:
@@ -126,3 +132,33 @@ def test_what_makes_no_sense_is_skipped_and_counted() -> None:
 def test_nothing_raises(found: list[bytes]) -> None:
     """Whatever stands in the file, reading it goes well."""
     assert merged(found).unreadable <= len(found)
+
+
+def test_an_incident_is_what_everybody_may_know_of_it(tmp_path: Path) -> None:
+    """Made of a line of the history, it is as its ledger told of it: without a command line."""
+    one = incident(100.0)
+    one.tried = ["replayed"]
+    one.end(101.5, 1.5)
+    History(tmp_path / "h").note(one)
+    (told,) = read(tmp_path / "h").incidents
+
+    made = incident_of(told)
+    assert {**made.public(), "process": {}} == {**one.public(), "process": {}}
+    assert made.cause.facts.items() <= one.cause.facts.items()
+    assert made.line == one.line
+    assert "site.sh" not in str(made.public())
+
+
+def test_a_line_of_an_older_podwatch_has_no_public_cause() -> None:
+    """It is told by the program's name alone: `cause` may quote a command line."""
+    assert again(incident(5.0), public="").cause.text == "nft (pid 7), unit a.service"
+
+
+def test_what_closed_a_way_is_told_as_such() -> None:
+    """Nothing was missing then, and nothing was restored."""
+    closed = Incident(5.0, NO_CAUSE, told=["a rule drops it"])
+    closed.over(7.0, 2.0)
+    over = again(closed)
+    assert (over.told, over.restored_at, over.line) == (closed.told, 7.0, "")
+    begun = again(Incident(5.0, WHILE_ABSENT, missing=["x"] * 30))
+    assert (begun.restored_at, begun.cause, len(begun.missing)) == (None, WHILE_ABSENT, 30)

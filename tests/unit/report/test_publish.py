@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishing: how the parts of the report are put together, and when they are written."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from podwatch.decide.decision import Decision
 from podwatch.report.events import Event
 from podwatch.report.flapping import FLAPPING_LOSSES, FLAPPING_S
+from podwatch.report.incident import Incident
+from podwatch.report.listener import Listener, Looked
 from podwatch.report.publish import Publisher
 from podwatch.report.status import SHAPE, read_status
 from podwatch.words.cause import Process, Writer, by_writer, other
@@ -30,7 +33,9 @@ REST = Decision(None, "nothing is missing")
 class Stage:
     """A publisher, with everything it logs, tells systemd and has exported."""
 
-    def __init__(self, run_dir: Path, *, dry_run: bool = False) -> None:
+    def __init__(
+        self, run_dir: Path, *, dry_run: bool = False, listener: Listener | None = None
+    ) -> None:
         self.path = run_dir / "status.json"
         self.log = RecordingLog()
         self.notified: list[str] = []
@@ -45,6 +50,7 @@ class Stage:
             dry_run=dry_run,
             log=self.log,
             clock=lambda: time.time() + self.ahead_s,
+            listener=listener,
         )
 
     def looked(
@@ -308,3 +314,53 @@ def test_what_the_guard_has_carried_is_entered_with_an_incident(stage: Stage) ->
     stage.publisher.took_guard({"carried": 9})
     stage.looked(FINE)
     assert read_status(stage.path)["last_incident"]["carried"] == 5
+
+
+def test_the_text_is_what_would_be_read_now(stage: Stage) -> None:
+    """The document of the file, and the heartbeat of this moment; made anew when it has changed."""
+    stage.looked(LOST)
+    stage.ahead_s = 15.0
+    stage.publisher.beat()
+    told = json.loads(stage.publisher.text)
+    assert told.pop("heartbeat") == pytest.approx(time.time() + 15, abs=5)
+    assert told == json.loads(stage.path.read_text())
+    stage.looked(FINE)
+    assert json.loads(stage.publisher.text)["state"] == "ok"
+
+
+class Recording(Listener):
+    """A listener that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def looked(self, look: Looked) -> None:
+        """A look."""
+        self.told.append(f"looked {look.verdict.state} {round(look.ended - look.began, 4)}")
+
+    def acted(self, outcome: Outcome) -> None:
+        """A repair."""
+        self.told.append(f"acted {outcome.method}")
+
+    def entered(self, incident: Incident) -> None:
+        """An incident."""
+        self.told.append("ended" if incident.restored_at else "began")
+
+    def wrote(self) -> None:
+        """A document."""
+        self.told.append("wrote")
+
+
+def test_a_listener_is_told_of_all_of_it(tmp_path: Path) -> None:
+    """In order, and of a look when its document is written; one that does nothing is no harm."""
+    recording = Recording()
+    for listener in (recording, None):
+        stage = Stage(tmp_path, listener=listener)
+        stage.looked(LOST)
+        stage.publisher.acted(Outcome(Method.REPLAY, done=True, detail=""), took_s=0.1)
+        stage.looked(FINE)
+        stage.publisher.beat()
+    assert recording.told == [
+        *("began", "wrote", "looked lost 0.0042", "acted replay"),
+        *("ended", "wrote", "looked ok 0.0042"),
+    ]
