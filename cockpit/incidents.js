@@ -2,7 +2,7 @@
 // Incidents, the newest first, and the last day of them as a bar.
 
 import { _, cockpit, clean, count, exactly, format, lasted, moment } from "./words.js";
-import { h, keep, mark, set, show, svg, say, told } from "./dom.js";
+import { h, keep, mark, set, show, svg, say, theirs, told } from "./dom.js";
 
 const DAY = 86400;
 const MOST = 5;
@@ -69,8 +69,8 @@ function entry(each) {
         h("div", { class: "when" }, mark(state), h("time", { datetime: new Date(each.began * 1000).toISOString(), title: exactly(each.began) }, each.day),
           h("span", { class: "outcome" }, outcome)),
         h("div", { class: "what" }, told(each.what)),
-        each.cause || who ? h("div", { class: "who" }, h("span", { class: "faint" }, `${_("Who")}: `), told(each.cause || _("not known")),
-                              who && !each.cause.includes(who) ? h("span", { class: "faint" }, ` (${who})`) : null) : null,
+        each.cause || who ? h("div", { class: "who" }, h("span", { class: "faint" }, `${_("Who")}: `), each.cause ? told(each.cause) : _("not known"),
+                              who && !each.cause.includes(who) ? h("span", { class: "faint" }, " (", theirs(who), ")") : null) : null,
         each.how.length ? h("div", { class: "how" }, h("span", { class: "faint" }, `${_("How")}: `), told(each.how.join("; "))) : null,
     ];
 }

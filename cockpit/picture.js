@@ -132,7 +132,7 @@ export class Picture {
         stop.append(svg("circle", { cx: midX, cy: midY, r: 8 }),
                     svg("text", { x: midX, y: midY + 4, class: "glyph" }, state === "broken" ? "✕" : "?"));
         if (port && hop && Math.abs(toX - x) > GAP_FOR_TEXT)
-            stop.append(svg("text", { x: midX, y: midY - 13, class: "hop" }, clean(hop)));
+            stop.append(svg("text", { x: midX, y: midY - 13, class: "hop", lang: "en" }, clean(hop)));
     }
 }
 

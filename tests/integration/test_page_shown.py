@@ -105,7 +105,7 @@ def test_what_is_empty_says_why(page: Shown, document: str) -> None:
     """Without a status, or without containers, there is a sentence and no table."""
     page.show(document)
     told = {
-        "never": "podwatch does not run",
+        "never": "podwatch is not running",
         "no-podwatch": "podwatch is not installed",
         "old": "too old",
         "newer": "of different versions",
@@ -240,3 +240,10 @@ def test_leftovers_are_taken_away_after_a_question(page: Shown) -> None:
     page.find("button", "Close")
     page.press("Enter")
     page.until_gone("button", "Take away")
+
+
+def test_a_link_to_a_container_has_its_hops(page: Shown) -> None:
+    """The line that a link opens before podwatch answers on the bus has its hops once it does."""
+    page.show("one", "#/container/web-a")
+
+    page.until("document.querySelectorAll('tbody.broken ol.hops li').length > 3")
