@@ -5,7 +5,7 @@ import { _, cockpit, clean, count, exactly, format, lasted, moment } from "./wor
 import { h, keep, mark, set, show, svg, say, theirs, told } from "./dom.js";
 
 const DAY = 86400;
-const MOST = 20;
+const MOST = 5;
 
 export class Incidents {
     constructor() {
@@ -15,7 +15,7 @@ export class Incidents {
         this.empty = h("p", { class: "empty" });
         this.note = h("p", { class: "faint" });
         this.more = h("button", { type: "button", class: "link", click: () => { this.all = !this.all; this.update(...this.given); } });
-        this.logs = h("button", { type: "button", class: "link", click: () => cockpit.jump(`/system/logs/#/?tag=podwatch&since=${encodeURIComponent(this.since)}`) },
+        this.logs = h("button", { type: "button", class: "link", click: () => cockpit.jump(`/system/logs/#/?prio=info&tag=podwatch&since=${encodeURIComponent(this.since)}`) },
                       _("View in the logs"));
         this.since = "-24hours";
         this.node = h("div", { id: "incidents" }, this.says, this.bar,
@@ -45,16 +45,17 @@ export class Incidents {
                 set(node, "class", each.is === "restored" ? "restored" : each.is === "open" ? "open" : "told");
             },
         });
-        keep(this.list, incidents.slice(0, this.all ? 200 : MOST / 4).map(each => ({ ...each, day: moment(each.began) })), {
+        keep(this.list, incidents.slice(0, this.all ? 200 : MOST).map(each => ({ ...each, day: moment(each.began) })), {
             key: each => String(each.id || each.began),
             make: () => h("li"),
             fill: (node, each) => node.replaceChildren(...entry(each).filter(Boolean)),
         });
-        show(this.more, incidents.length > MOST / 4);
+        show(this.more, incidents.length > MOST);
         say(this.more, this.all ? _("Show fewer") : format(_("Show all $0"), incidents.length));
         show(this.empty, whole && !incidents.length);
         say(this.empty, started ? format(_("No incident since $0."), exactly(started)) : _("No incident."));
-        this.since = incidents.length ? new Date((incidents[incidents.length - 1].began - 60) * 1000).toISOString().slice(0, 19).replace("T", " ") : "-24hours";
+        const [oldest] = incidents.slice(0, MOST).slice(-1);
+        this.since = oldest ? `@${Math.floor(oldest.began) - 60}` : "-24hours";
     }
 }
 

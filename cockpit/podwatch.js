@@ -139,7 +139,7 @@ class Page {
         this.drawWays(found, rows, place, isOld);
         const given = this.own || !this.incidents ? lastIncident(found, isOld) : this.incidents;
         this.incidentsView.update(given, !this.own && Boolean(this.incidents), this.clock.now || Date.now() / 1000, 0);
-        this.remarks.update(found, isOld, this.may && this.bus.isServed && !this.own);
+        this.remarks.update(found, isOld, this.may && this.bus.isServed && !this.own, this.may);
     }
 
     drawWays(found, rows, place, isOld) {
