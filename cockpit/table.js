@@ -96,7 +96,8 @@ export class Table {
         show(port.firstChild, row.state !== "none");
         set(port.firstChild, "aria-label", format(_("Hops of $0, $1"), clean(what), clean(row.container || row.network)));
         container.replaceChildren(row.container ? this.link("container", row.container) : h("span", { class: "faint" }, _("all on it")));
-        network.replaceChildren(h("div", null, row.network.split(", ").filter(Boolean).flatMap((name, at) => [at ? ", " : null, this.link("network", name)])));
+        const names = row.network.split(", ").filter(Boolean);
+        network.replaceChildren(...(names.length ? [h("div", null, names.flatMap((name, at) => [at ? ", " : null, this.link("network", name)]))] : []));
         way.replaceChildren(h("div", null, verdict(row)));
         this.open(body, this.opened.has(row.key));
     }
