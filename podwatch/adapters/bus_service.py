@@ -225,6 +225,8 @@ class BusService:
         try:
             async with self._callers.turn(call.sender) as uid:
                 await bus.has_room.wait()
+                if not bus.connected:
+                    return  # the next bus may know somebody else by this sender's name
                 asked = Call(method, tuple(values), call.sender, uid, may_ask)
                 async with asyncio.timeout(limit_s):
                     given = await self._answer(asked)
