@@ -42,6 +42,7 @@ function dialog({ title, content = [], verb, isDanger = false, act, first = null
             say(wrong, clean(error.message || error));
             show(wrong, true);
             go.disabled = false;
+            go.focus();
         }
         node.removeAttribute("aria-busy");
     }

@@ -53,9 +53,9 @@ export class Headline {
             this.words = words + shown.state;
             this.state.className = `headline ${shown.state}`;
             this.state.replaceChildren(mark(shown.state, words));
+            if (shown.since)
+                set(this.state.firstChild, "title", exactly(shown.since));
         }
-        if (shown.since)
-            set(this.state, "title", exactly(shown.since));
         this.summary.replaceChildren(...same(this.summary, shown.sentence || told(shown.theirs)));
         this.advice.replaceChildren(...same(this.advice, shown.advice ? told(shown.advice, { class: "advice" }) : ""));
         show(this.dry, shown.dry);

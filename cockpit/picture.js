@@ -7,19 +7,18 @@ import { h, keep, mark, say, set, svg, theirs } from "./dom.js";
 
 const GAP_FOR_TEXT = 90;
 
-const list = name => h("ul", { class: `column ${name}`, role: "list" });
+const list = (name, title) => h("ul", { class: `column ${name}`, role: "list", "aria-label": title });
 
 export class Picture {
     constructor(link) {
         this.link = link;
-        this.ports = list("ports");
-        this.networks = list("networks");
-        this.boxes = list("boxes");
+        this.ports = list("ports", _("Ports of the host"));
+        this.networks = list("networks", _("Networks"));
+        this.boxes = list("boxes", _("Containers"));
         this.lines = svg("svg", { role: "list", "aria-label": _("Ways"), focusable: "false" });
-        const column = (title, content) => h("div", null, h("h3", null, title), content);
+        const column = content => h("div", null, h("h3", null, content.getAttribute("aria-label")), content);
         this.frame = h("div", { class: "frame" }, this.lines,
-                       column(_("Ports of the host"), this.ports), column(_("Networks"), this.networks),
-                       column(_("Containers"), this.boxes));
+                       column(this.ports), column(this.networks), column(this.boxes));
         this.node = h("div", { id: "picture" }, this.frame);
         this.shown = null;
         new ResizeObserver(() => this.draw()).observe(this.frame);

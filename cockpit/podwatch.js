@@ -17,6 +17,8 @@ import { h, keep, mark, say, set, show, theirs, told } from "./dom.js";
 
 const TICK_S = 5;
 const CLOCK_S = 60;
+// So long what can be said at once waits for what makes it sure.
+const PATIENCE_MS = 3000;
 
 function theme(event) {
     const style = event?.detail?.style || localStorage.getItem("shell:style") || "auto";
@@ -59,6 +61,7 @@ class Page {
                 this.files.push(new StatusFile(ofUser(user.id), changed));
         });
         cockpit.addEventListener("locationchanged", changed);
+        setTimeout(changed, PATIENCE_MS + 10);
         setInterval(changed, TICK_S * 1000);
         setInterval(() => { this.clock.ask(); this.askUsers(); }, CLOCK_S * 1000);
         document.addEventListener("visibilitychange", () => { this.clock.ask(); changed(); });
@@ -107,7 +110,8 @@ class Page {
         for (const [at, button] of this.choices.entries())
             set(button, "aria-pressed", String(this.own === Boolean(at)));
         const file = this.own ? own : this.files[0];
-        if (!file.found || this.unit === undefined)
+        const isSoon = performance.now() < PATIENCE_MS;
+        if (!file.found || (isSoon && (this.unit === undefined || (this.clock.now === null && file.found.document))))
             return;
         const { document: found, problem } = file.found;
         show(this.empty.node, problem);
@@ -116,6 +120,8 @@ class Page {
             this.empty.update(file.found, this.unit, this.may);
         else
             this.drawDocument(found, file);
+        if (!document.body.dataset.state)
+            performance.mark("shown");
         document.body.dataset.state = problem || this.shown.state;
     }
 

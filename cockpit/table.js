@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of ways, with its filter; a row opens to the hops that its packets pass.
 
-import { _, KINDS, MARKS, clean, count, format, lasted } from "./words.js";
+import { _, KINDS, MARKS, clean, count, exactly, format } from "./words.js";
 import { chosen, matches } from "./model.js";
 import { h, keep, mark, say, set, show, theirs, told } from "./dom.js";
 
@@ -37,6 +37,10 @@ export class Table {
                 this.opened.set(row.key, true);
         }
         this.draw();
+        if (isOther) {
+            for (const { node } of this.table.kept.values())
+                this.open(node, this.opened.has(node.row.key));
+        }
         for (const row of rows) {
             const known = this.hops.get(row.key);
             const is = row.state + row.hop + row.why;
@@ -74,11 +78,10 @@ export class Table {
     }
 
     make(row) {
-        const id = `hops-${number++}`;
         const body = h("tbody");
-        const toggle = h("button", { type: "button", class: "toggle", "aria-expanded": "false", "aria-controls": id, click: () => this.toggle(body) });
-        body.append(h("tr", null, h("th", { scope: "row" }, toggle, h("span", { class: "name" })), h("td"), h("td"), h("td")),
-                    h("tr", { id, hidden: true, class: "opened" }, h("td", { colspan: 4 })));
+        const toggle = h("button", { type: "button", class: "toggle", "aria-expanded": "false", click: () => this.toggle(body) });
+        const labels = [_("Container"), _("Network"), _("Way")];
+        body.append(h("tr", null, h("th", { scope: "row" }, toggle, h("span", { class: "name" })), labels.map(label => h("td", { "data-label": label }))));
         return body;
     }
 
@@ -89,9 +92,8 @@ export class Table {
         const [port, container, network, way] = first.cells;
         const what = { out: _("way out"), self: "–", none: _("no port"), in: row.port }[row.kind] ?? KINDS[row.kind] ?? row.kind;
         port.lastChild.replaceChildren(row.kind === "in" ? theirs(row.port) : h("span", { class: "faint" }, what));
+        set(port, "aria-label", clean(what));
         set(port.firstChild, "aria-label", format(_("Hops of $0, $1"), clean(what), clean(row.container || row.network)));
-        for (const [cell, title] of [[port, _("Port")], [container, _("Container")], [network, _("Network")], [way, _("Way")]])
-            set(cell, "data-label", title);
         container.replaceChildren(row.container ? this.link("container", row.container) : h("span", { class: "faint" }, _("all on it")));
         network.replaceChildren(h("div", null, row.network.split(", ").filter(Boolean).flatMap((name, at) => [at ? ", " : null, this.link("network", name)])));
         way.replaceChildren(h("div", null, verdict(row)));
@@ -108,11 +110,17 @@ export class Table {
     }
 
     open(body, isOpen) {
-        const [first, second] = body.rows;
-        set(first.cells[0].firstChild, "aria-expanded", String(isOpen));
-        show(second, isOpen);
+        const toggle = body.rows[0].cells[0].firstChild;
+        set(toggle, "aria-expanded", String(isOpen));
+        if (isOpen && !body.rows[1]) {
+            const id = `hops-${number++}`;
+            set(toggle, "aria-controls", id);
+            body.append(h("tr", { id, class: "opened" }, h("td", { colspan: 4 })));
+        }
+        if (body.rows[1])
+            show(body.rows[1], isOpen);
         if (isOpen) {
-            this.hopsOf(body.row, second.cells[0]);
+            this.hopsOf(body.row, body.rows[1].cells[0]);
             if (!this.hops.has(body.row.key))
                 this.ask(body.row, body.row.state + body.row.hop + body.row.why);
         }
@@ -124,7 +132,7 @@ export class Table {
         const done = found => {
             this.hops.set(row.key, { is, ...found });
             const body = this.table.kept?.get(row.key)?.node;
-            if (body && this.opened.has(row.key))
+            if (body?.rows[1] && this.opened.has(row.key))
                 this.hopsOf(row, body.rows[1].cells[0]);
         };
         if (answer)
@@ -149,7 +157,7 @@ export class Table {
             parts.push(h("p", { class: "faint" }, known?.why ?? (known?.ways ? _("podwatch knows no hops of it.") : _("Asking podwatch …"))));
         }
         if (row.since)
-            parts.push(h("p", { class: "faint" }, format(_("like this for $0"), lasted(Date.now() / 1000 - row.since))));
+            parts.push(h("p", { class: "faint" }, format(_("Like this since $0"), exactly(row.since))));
         cell.replaceChildren(...parts);
     }
 }
