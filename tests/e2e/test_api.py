@@ -29,7 +29,7 @@ MAX_TIMES = 5
 """So many times as long as in the calm a repair may take, on a machine as busy: it takes 1.5."""
 MAX_MORE_KB = 1024
 """So much more memory podwatch may have with the API, each method answered, than without."""
-AT_IT_S = 15
+AT_IT_S = 10
 DRY, REPAIR = ("Restore", "b", True), ("Restore", "b", False)
 READING = (("Look",), ("Status",), ("Explain", "s", ""), ("Incidents", "u", 9))
 _GRAVEST = ("broken", "unknown", "closed")
@@ -260,6 +260,7 @@ def test_a_flood_of_calls_keeps_nothing_from_healing(there: Installed) -> None:
     assert given(there, "Look") == "ok"
 
 
+@on_one_suite
 def test_a_storm_of_looks_is_a_look_a_second(there: Installed) -> None:
     """However many callers ask for them without a rest; they are all answered."""
     before, began = there.status()["counters"]["looks"], time.monotonic()
@@ -331,7 +332,6 @@ sys.exit(main())
 """podwatch as it is, but that nothing of the API is loaded."""
 
 
-@pytest.mark.alone
 @on_one_suite
 @pytest.mark.usefixtures("whole_afterwards")
 def test_the_api_takes_little_memory(there: Installed) -> None:
