@@ -105,7 +105,7 @@ def test_what_is_empty_says_why(page: Shown, document: str) -> None:
     """Without a status, or without containers, there is a sentence and no table."""
     page.show(document)
     told = {
-        "never": "podwatch does not run",
+        "never": "podwatch is not running",
         "no-podwatch": "podwatch is not installed",
         "old": "too old",
         "newer": "do not fit",
