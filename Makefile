@@ -66,6 +66,12 @@ host: need-root setup ## a throw-away host to play with, until Ctrl-C (root); SU
 	@packaging/make-deb
 	@$(PYTHON) -m tests.lab host $(SUITE)
 
+.PHONY: page-picture
+page-picture: need-root setup ## take README's picture of the page anew, on a throw-away host (root)
+	@packaging/make-deb
+	@PODWATCH_PICTURE=tests/browser/page.png $(PYTHON) -m pytest -q -n0 \
+		tests/e2e/test_page_looks.py -k picture
+
 .PHONY: page
 page: ## the Cockpit page in any browser, with recorded documents, without Cockpit or root
 	@$(SYSTEM_PYTHON) -m tests.page

@@ -8,7 +8,7 @@ export const HOST = "/run/podwatch/status.json";
 export const ofUser = uid => `/run/user/${uid}/podwatch/status.json`;
 
 // A file's tag has its modification time (cockpit-bridge: "1:INODE-MTIME-…",
-// and before 299 nothing after that), which is the heartbeat.
+// 287 writes nothing after that), which is the heartbeat.
 const written = tag => Number(/^1:\d+-(\d+(?:\.\d+)?)(?:-|$)/.exec(tag || "")?.[1]) || 0;
 
 // One status file, read again whenever it changes. `told` is called with this object.

@@ -68,7 +68,12 @@ class PageHost(Installed):
 
     @contextmanager
     def looking(
-        self, user: str = ADMIN, path: str = "", *, size: tuple[int, int] = WIDE
+        self,
+        user: str = ADMIN,
+        path: str = "",
+        *,
+        size: tuple[int, int] = WIDE,
+        language: str = "",
     ) -> Iterator[Session]:
         """A browser in which this user is logged in, and looks at the page.
 
@@ -76,8 +81,11 @@ class PageHost(Installed):
             user: one of the people of `tests.lab.cockpit`.
             path: what comes after the page's name in the address, as `#/container/web`.
             size: of the browser, in pixels.
+            language: as Cockpit's menu of languages has it; English if empty.
         """
         with browsing(self.host, size=size) as session:
+            if language:
+                session.speak(language)
             session.log_in(user, path)
             yield session
             no_faults(session)
