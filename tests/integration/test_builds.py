@@ -74,6 +74,8 @@ _MACROS = """
 %_userunitdir /usr/lib/systemd/user
 %_journalcatalogdir /usr/lib/systemd/catalog
 %_metainfodir /usr/share/metainfo
+%_sysusersdir /usr/lib/sysusers.d
+%_tmpfilesdir /usr/lib/tmpfiles.d
 %bash_completions_dir %{_datadir}/bash-completion/completions
 %zsh_completions_dir %{_datadir}/zsh/vendor-completions
 %fish_completions_dir %{_datadir}/fish/vendor_completions.d
@@ -91,6 +93,7 @@ _MACROS = """
 %use_source_date_epoch_as_buildtime 1
 %clamp_mtime_to_source_date_epoch 1
 %_buildhost builder
+%tmpfiles_create() : tmpfiles_create %*
 %systemd_post() : systemd_post %*
 %systemd_preun() : systemd_preun %*
 %systemd_postun_with_restart() : systemd_postun_with_restart %*
