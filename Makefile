@@ -18,7 +18,7 @@ TOOL_PACKAGES := $(LIBRARIES) python3-venv
 BUILD_PACKAGES := git dpkg-dev debhelper dh-python pybuild-plugin-pyproject python3-all \
 	python3-setuptools lintian man-db zsh fish rpm python3-build python3-wheel
 LAB_PACKAGES := mmdebstrap systemd-container iproute2 nftables dnsmasq-base \
-	debian-archive-keyring procps chromium
+	debian-archive-keyring procps chromium dbus-daemon libglib2.0-bin
 
 TOOLS := ruff==0.17.6 mypy==2.4.1 pytest==9.2.0 pytest-timeout==2.4.0 pytest-xdist==3.8.0 \
 	hypothesis==6.170.15 coverage==7.17.5 ansible-core==2.19.14

@@ -40,7 +40,7 @@ export class Empty {
         const button = act === START
             ? h("button", { type: "button", class: "primary", id: "start", disabled: !may, "aria-describedby": may ? null : "rights-start",
                             click: event => { event.target.disabled = true; this.start().catch(error => { wrong.textContent = clean(error.message); event.target.disabled = false; }); } }, act[1])
-            : act ? h("button", { type: "button", class: "link", click: () => cockpit.jump("/system/logs/#/?tag=podwatch") }, act[1]) : null;
+            : act ? h("button", { type: "button", class: "link", click: () => cockpit.jump("/system/logs/#/?prio=info&tag=podwatch") }, act[1]) : null;
         this.node.replaceChildren(h("div", { class: "sign", "aria-hidden": "true" }, "?"), h("h2", null, title), h("p", null, text),
                                   why ? h("p", null, h("code", null, clean(why))) : "", button || "",
                                   act === START && !may ? h("p", { class: "faint", id: "rights-start" }, _("Needs administrative access.")) : "", wrong);

@@ -2,10 +2,10 @@
 // Incidents, the newest first, and the last day of them as a bar.
 
 import { _, cockpit, clean, count, exactly, format, lasted, moment } from "./words.js";
-import { h, keep, mark, set, show, svg, say, told } from "./dom.js";
+import { h, keep, mark, set, show, svg, say, theirs, told } from "./dom.js";
 
 const DAY = 86400;
-const MOST = 20;
+const MOST = 5;
 
 export class Incidents {
     constructor() {
@@ -15,7 +15,7 @@ export class Incidents {
         this.empty = h("p", { class: "empty" });
         this.note = h("p", { class: "faint" });
         this.more = h("button", { type: "button", class: "link", click: () => { this.all = !this.all; this.update(...this.given); } });
-        this.logs = h("button", { type: "button", class: "link", click: () => cockpit.jump(`/system/logs/#/?tag=podwatch&since=${encodeURIComponent(this.since)}`) },
+        this.logs = h("button", { type: "button", class: "link", click: () => cockpit.jump(`/system/logs/#/?prio=info&tag=podwatch&since=${encodeURIComponent(this.since)}`) },
                       _("View in the logs"));
         this.since = "-24hours";
         this.node = h("div", { id: "incidents" }, this.says, this.bar,
@@ -28,7 +28,7 @@ export class Incidents {
         this.given = [incidents, whole, now, started];
         const last = incidents.filter(each => (each.ended || now) > now - DAY);
         const says = whole ? count("$0 incident in the last 24 hours", "$0 incidents in the last 24 hours", last.length)
-            : _("Only the last incident is known: podwatch does not answer on the bus.");
+            : _("Only the last incident is known here.");
         say(this.says, says);
         set(this.bar, "aria-label", says);
         show(this.bar.parentNode.querySelector(".scale"), whole);
@@ -45,16 +45,17 @@ export class Incidents {
                 set(node, "class", each.is === "restored" ? "restored" : each.is === "open" ? "open" : "told");
             },
         });
-        keep(this.list, incidents.slice(0, this.all ? 200 : MOST / 4).map(each => ({ ...each, day: moment(each.began) })), {
+        keep(this.list, incidents.slice(0, this.all ? 200 : MOST).map(each => ({ ...each, day: moment(each.began) })), {
             key: each => String(each.id || each.began),
             make: () => h("li"),
             fill: (node, each) => node.replaceChildren(...entry(each).filter(Boolean)),
         });
-        show(this.more, incidents.length > MOST / 4);
+        show(this.more, incidents.length > MOST);
         say(this.more, this.all ? _("Show fewer") : format(_("Show all $0"), incidents.length));
         show(this.empty, whole && !incidents.length);
         say(this.empty, started ? format(_("No incident since $0."), exactly(started)) : _("No incident."));
-        this.since = incidents.length ? new Date((incidents[incidents.length - 1].began - 60) * 1000).toISOString().slice(0, 19).replace("T", " ") : "-24hours";
+        const [oldest] = incidents.slice(0, MOST).slice(-1);
+        this.since = oldest ? `@${Math.floor(oldest.began) - 60}` : "-24hours";
     }
 }
 
@@ -68,8 +69,8 @@ function entry(each) {
         h("div", { class: "when" }, mark(state), h("time", { datetime: new Date(each.began * 1000).toISOString(), title: exactly(each.began) }, each.day),
           h("span", { class: "outcome" }, outcome)),
         h("div", { class: "what" }, told(each.what)),
-        each.cause || who ? h("div", { class: "who" }, h("span", { class: "faint" }, `${_("Who")}: `), told(each.cause || _("not known")),
-                              who && !each.cause.includes(who) ? h("span", { class: "faint" }, ` (${who})`) : null) : null,
+        each.cause || who ? h("div", { class: "who" }, h("span", { class: "faint" }, `${_("Who")}: `), each.cause ? told(each.cause) : _("not known"),
+                              who && !each.cause.includes(who) ? h("span", { class: "faint" }, " (", theirs(who), ")") : null) : null,
         each.how.length ? h("div", { class: "how" }, h("span", { class: "faint" }, `${_("How")}: `), told(each.how.join("; "))) : null,
     ];
 }

@@ -10,6 +10,7 @@ const LEFT_OVER = ["leftover", "remains"];
 // Kinds of warnings that make no state degraded; all others are worth an eye.
 const NOTES = ["neighbour", "no_events", "reload", "linger", "host_firewall", "stale_state", "unlisted", "remains"];
 export const MOST_IN_PICTURE = 40;
+const MOST_MISSING = 10;
 
 // The document of a status.json, or why there is none: absent, broken, schema, early or old.
 export function parse(text) {
@@ -74,12 +75,12 @@ function ofContainer(each, old) {
     const row = (kind, port, network, ways) => rows.push({
         ...common, key: [each.id, kind, port, network].join("\n"), kind, port, network,
         target: each.name, ...summed(ways, old) });
-    const into = each.ways.filter(way => way.kind === "in" || way.kind === "host");
+    const into = each.ways.filter(way => way.kind === "in");
     for (const ways of grouped(into, way => `${label(way)}\n${way.network}`).values())
         row("in", label(ways[0]), ways[0].network, ways);
-    for (const [network, ways] of grouped(each.ways.filter(way => way.kind === "out"), way => way.network)) {
+    for (const ways of grouped(each.ways.filter(way => way.kind !== "in"), way => `${way.kind}\n${way.network}`).values()) {
         if (worst(ways) !== "open" || !into.length)
-            row("out", "", network, ways);
+            row(ways[0].kind, "", ways[0].network, ways);
     }
     const networks = each.networks.map(on => on.network).join(", ");
     const known = ["broken", "unknown"].includes(worst(each.ways));
@@ -176,17 +177,25 @@ export function headline(document, doubt, { silent, paused }) {
              advice: document.state === "ok" ? "" : advice(document), doubt: "" };
 }
 
-// What else there is to tell, in parts that are shown where they have something in them.
-export function remarks(document) {
+// The watchers that do not work: what one says begins with a word of its own while it does.
+const ailing = watchers => Object.entries(watchers).filter(([, says]) => says && !/^(listening|connected|serving)|: no system bus$/.test(says));
+
+// What else there is to tell, in parts that are shown where they have something in them. What was
+// wrong when podwatch looked last may be so or not, where it does not look any more: `old`.
+export function remarks(document, old) {
     const left = document.warnings.filter(each => LEFT_OVER.includes(each.kind));
     const others = document.warnings.filter(each => !LEFT_OVER.includes(each.kind));
-    const entry = (state, what, advice, why = "") => ({ state, what, why, advice });
+    const entry = (state, what, advice, why = "") => ({ state: old && state !== "info" ? "unknown" : state, what, why, advice });
+    const more = Math.max(document.missing_count, document.missing.length) - MOST_MISSING;
     return {
         left: left.map(each => entry("note", each.what, each.advice)),
         entries: [
             // That it is paused is in the headline.
             ...document.blocked.filter(each => each.kind !== "paused").map(each => entry("broken", each.what, each.advice)),
+            ...document.missing.slice(0, MOST_MISSING).map(each => entry("broken", each.what, "")),
+            ...(more > 0 ? [entry("broken", format(_("and $0 more things are missing"), more), "")] : []),
             ...document.unknown.map(each => entry("unknown", each.what, each.hint, each.why)),
+            ...ailing(document.watchers).map(([name, says]) => entry("degraded", format(_("podwatch goes without $0: $1"), name, says), "")),
             ...others.filter(each => !NOTES.includes(each.kind)).map(each => entry("degraded", each.what, each.advice)),
             ...others.filter(each => NOTES.includes(each.kind)).map(each => entry("info", each.what, each.advice)),
         ],

@@ -126,12 +126,13 @@ export class Picture {
         stop.replaceChildren();
         if (state !== "broken" && state !== "unknown")
             return;
+        // Near the port, where lines that come together later are still apart.
         const [[x, y], [toX, toY]] = points;
-        const [midX, midY] = [(x + toX) / 2, (y + toY) / 2];
+        const [midX, midY] = [x + 0.342 * (toX - x), y + 0.216 * (toY - y)];
         stop.append(svg("circle", { cx: midX, cy: midY, r: 8 }),
                     svg("text", { x: midX, y: midY + 4, class: "glyph" }, state === "broken" ? "✕" : "?"));
         if (port && hop && Math.abs(toX - x) > GAP_FOR_TEXT)
-            stop.append(svg("text", { x: midX, y: midY - 13, class: "hop" }, clean(hop)));
+            stop.append(svg("text", { x: midX, y: midY - 13, class: "hop", lang: "en" }, clean(hop)));
     }
 }
 

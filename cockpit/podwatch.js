@@ -84,7 +84,9 @@ class Page {
         this.whose = h("div", { class: "switch", role: "group", "aria-label": _("Whose containers"), hidden: true }, this.choices);
         this.where = h("nav", { "aria-label": _("Breadcrumb"), class: "where", hidden: true });
         this.many = h("p", { class: "faint", hidden: true });
-        this.bare = h("p", { class: "empty", hidden: true });
+        this.bareSays = h("p");
+        this.bareMore = h("p", null, _("What Podman publishes shows here as soon as a container starts."));
+        this.bare = h("div", { class: "empty", hidden: true }, this.bareSays, this.bareMore);
         this.users = h("ul", { class: "remarks", role: "list" });
         this.usersCard = h("section", { class: "card", id: "users", "aria-labelledby": "users-title", hidden: true },
                            h("h2", { id: "users-title" }, _("Users' own containers")), h("p", { class: "faint" }, _("Each as that user's own podwatch tells it.")), this.users);
@@ -137,7 +139,7 @@ class Page {
         this.drawWays(found, rows, place, isOld);
         const given = this.own || !this.incidents ? lastIncident(found, isOld) : this.incidents;
         this.incidentsView.update(given, !this.own && Boolean(this.incidents), this.clock.now || Date.now() / 1000, 0);
-        this.remarks.update(found, isOld, this.may && this.bus.isServed && !this.own);
+        this.remarks.update(found, isOld, this.may && this.bus.isServed && !this.own, this.may);
     }
 
     drawWays(found, rows, place, isOld) {
@@ -153,7 +155,8 @@ class Page {
         say(this.many, format(_("The picture is drawn for up to $0 containers; choose a network to see its part."), MOST_IN_PICTURE));
         const isThere = part.containers.length > 0 || (place.kind === "network" && part.networks.length > 0);
         show(this.bare, !isThere);
-        say(this.bare, !found.containers.length ? _("No container is up on this host.")
+        show(this.bareMore, !found.containers.length);
+        say(this.bareSays, !found.containers.length ? _("No container is up on this host.")
             : place.kind === "network" ? format(_("No container is on a network called $0."), clean(place.name)) : format(_("No container called $0 is up."), clean(place.name || "")));
         show(this.table.node, found.containers.length > 0 || rows.length > 0);
         this.table.update(rows, place);

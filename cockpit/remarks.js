@@ -28,8 +28,9 @@ export class Remarks {
         this.podman = h("button", { type: "button", class: "link", click: () => cockpit.jump("/podman") }, _("Podman containers"));
         this.neighbours = card("neighbours", _("Neighbours and notes"), this.entries, this.units, this.nothing, h("p", { class: "links" }, this.podman, " ", this.firewall));
         this.left = list();
-        this.take = h("button", { type: "button", class: "danger", id: "take-away", click: () => remove(this.found.left.map(each => each.what)) }, _("Take away"));
-        this.leftovers = card("leftovers", _("Leftovers"), h("p", { class: "faint" }, _("Rules of containers that have gone. They can hide a container that publishes the same port now.")), this.left, this.take);
+        this.needs = h("p", { class: "faint", id: "rights-take" }, _("Needs administrative access."));
+        this.take = h("button", { type: "button", class: "danger", id: "take-away", "aria-describedby": "rights-take", click: () => remove(this.found.left.map(each => each.what)) }, _("Take away"));
+        this.leftovers = card("leftovers", _("Leftovers"), h("p", { class: "faint" }, _("Rules of containers that have gone. They can hide a container that publishes the same port now.")), this.left, this.take, this.needs);
         this.lease = h("tbody");
         this.dhcpSays = h("p");
         this.dhcpAdvice = h("div");
@@ -41,8 +42,8 @@ export class Remarks {
         this.nodes = [this.leftovers, this.neighbours, this.dhcp, this.about];
     }
 
-    update(document, old, canRemove) {
-        this.found = remarks(document);
+    update(document, old, canRemove, may) {
+        this.found = remarks(document, old);
         keepAll(this.entries, this.found.entries);
         const units = document.neighbours.map(clean).join(", ");
         say(this.units, units ? format(_("Units that add rules of their own: $0"), units) : "");
@@ -54,7 +55,7 @@ export class Remarks {
         keepAll(this.left, this.found.left);
         show(this.leftovers, this.found.left.length);
         this.take.disabled = !canRemove || old;
-        this.take.title = canRemove ? "" : _("Needs administrative access.");
+        show(this.needs, !may);
         this.updateDhcp(document.dhcp, old);
         this.updateFacts(document);
     }

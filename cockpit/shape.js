@@ -40,7 +40,10 @@ export const SHAPE = {
         "socket": { "unit": "", "active": "", "listening": false },
         "containers": [{ "name": "", "network": "", "address": "", "known": false, "renews_at": 0 }]
     },
-    "watchers": { "names": "" },
+    "watchers": {
+        "nftables": "", "links": "", "firewalld": "", "sysctls": "", "runtimes": "", "names": "", "netns": "", "relays": "",
+        "pause": "", "guard": "", "api": ""
+    },
     "fight": "",
     "restoring": "",
     "next_try": "",

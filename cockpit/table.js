@@ -44,7 +44,7 @@ export class Table {
         for (const row of rows) {
             const known = this.hops.get(row.key);
             const is = row.state + row.hop + row.why;
-            if (this.opened.has(row.key) && known && known.is !== is)
+            if (this.opened.has(row.key) && known && (known.is !== is || known.isDeaf))
                 this.ask(row, is);
         }
     }
@@ -93,20 +93,24 @@ export class Table {
         const what = { out: _("way out"), self: "–", none: _("no port"), in: row.port }[row.kind] ?? KINDS[row.kind] ?? row.kind;
         port.lastChild.replaceChildren(row.kind === "in" ? theirs(row.port) : h("span", { class: "faint" }, what));
         set(port, "aria-label", clean(what));
+        show(port.firstChild, row.state !== "none");
         set(port.firstChild, "aria-label", format(_("Hops of $0, $1"), clean(what), clean(row.container || row.network)));
         container.replaceChildren(row.container ? this.link("container", row.container) : h("span", { class: "faint" }, _("all on it")));
-        network.replaceChildren(h("div", null, row.network.split(", ").filter(Boolean).flatMap((name, at) => [at ? ", " : null, this.link("network", name)])));
+        const names = row.network.split(", ").filter(Boolean);
+        network.replaceChildren(...(names.length ? [h("div", null, names.flatMap((name, at) => [at ? ", " : null, this.link("network", name)]))] : []));
         way.replaceChildren(h("div", null, verdict(row)));
         this.open(body, this.opened.has(row.key));
     }
 
     toggle(body) {
         const key = body.row.key;
-        if (this.opened.has(key))
-            this.opened.delete(key);
-        else
-            this.opened.set(key, true);
-        this.open(body, this.opened.has(key));
+        if (this.opened.delete(key)) {
+            this.open(body, false);
+            return;
+        }
+        this.opened.set(key, true);
+        this.hops.delete(key);
+        this.open(body, true);
     }
 
     open(body, isOpen) {
@@ -127,7 +131,7 @@ export class Table {
     }
 
     ask(row, is) {
-        const answer = row.state === "none" ? null : this.explain(row.target);
+        const answer = this.explain(row.target);
         this.hops.set(row.key, { ...this.hops.get(row.key), is });
         const done = found => {
             this.hops.set(row.key, { is, ...found });
@@ -138,7 +142,7 @@ export class Table {
         if (answer)
             answer.then(ways => done({ ways }), error => done({ why: error.message || String(error) }));
         else
-            done({ why: row.state === "none" ? "" : _("podwatch does not answer on the bus: only the first hop that keeps the way from being open is known.") });
+            done({ isDeaf: true, why: _("podwatch does not answer on the bus: only the first hop that keeps the way from being open is known.") });
     }
 
     hopsOf(row, cell) {

@@ -112,12 +112,18 @@ class Aardvark:
         """Whether this process is aardvark-dns, of this directory."""
         return _serves(self._proc / str(pid), self.directory)
 
-    def hang_up(self, pid: int) -> None:
-        """Have the process read its files again (SIGHUP). Raises RestoreFailed."""
+    def hang_up(self, pid: int) -> bool:
+        """Have the process read its files again (SIGHUP); False where it is another user's.
+
+        Raises RestoreFailed.
+        """
         if not self.serves(pid):
             raise RestoreFailed(f"process {pid} is not aardvark-dns any more")
         try:
             os.kill(pid, signal.SIGHUP)
+            return True
+        except PermissionError:
+            return False
         except OSError as exc:
             raise RestoreFailed(f"aardvark-dns ({pid}) takes no SIGHUP: {exc.strerror}") from exc
 
@@ -219,10 +225,18 @@ def _serves(process: Path, directory: Path) -> bool:
     if _read(process / "comm").strip() != PROGRAM or str(directory) not in _command(process):
         return False
     status = _read(process / "status")
-    if parse_uid(status) != os.geteuid() or not is_of_this_host(status):
+    if parse_uid(status) != _owner(directory) or not is_of_this_host(status):
         return False
     # One that was left behind in a namespace that podman has given up serves nobody.
     return namespace.networks().holds(str(process))
+
+
+def _owner(directory: Path) -> int:
+    """Whose podman writes there: aardvark-dns is that user's. -1 where there is no directory."""
+    try:
+        return directory.stat().st_uid
+    except OSError:
+        return -1
 
 
 def _command(process: Path) -> tuple[str, ...]:

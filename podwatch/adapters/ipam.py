@@ -4,6 +4,7 @@
 It is parsed once, and again only after another transaction: what tells of that is read each time.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -35,7 +36,9 @@ class AddressBook:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise StateUnreadable(f"cannot read {self._path}: {exc.strerror}") from exc
+            # A podwatch that is not root is given the right to read it when its service starts.
+            hint = "systemctl restart podwatch" if exc.errno == errno.EACCES else ""
+            raise StateUnreadable(f"cannot read {self._path}: {exc.strerror}", hint=hint) from exc
         except StateUnreadable as exc:
             raise StateUnreadable(f"{self._path}: {exc}") from exc
 
@@ -49,7 +52,8 @@ class AddressBook:
                 raise StateUnreadable(f"larger than {MAX_BYTES} bytes")
             data = os.pread(file, info.st_size, 0)
             if _heads(file) == before:
-                self._known = (before, parse_ipam(data))
+                # An empty one podman has yet to begin.
+                self._known = (before, parse_ipam(data) if data else {})
                 return self._known[1]
         raise StateUnreadable("it changes faster than it can be read")
 

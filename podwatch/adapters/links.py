@@ -9,13 +9,13 @@ container that podman does not list shows here that it lives. What is changed is
 
 import errno
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
 
 from podwatch.adapters import namespace
-from podwatch.adapters.files import open_regular, read_proc
+from podwatch.adapters.files import open_regular
+from podwatch.adapters.rights import may_change_networks
 from podwatch.adapters.rtnetlink import Questions, Refused
 from podwatch.formats.route_messages import (
     AddressSeen,
@@ -57,7 +57,6 @@ _NO_TABLE = (errno.ENOENT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)  # no address, 
 _OWN_RULES = (0, 32766, 32767)  # tables local, main and default: ip-rule(8)
 _GIVEN = b"3"  # NET_ADDR_SET, linux/netdevice.h
 _SMALL_BYTES = 64
-_CAP_NET_ADMIN = 12  # linux/capability.h
 
 
 def read(where: namespace.Own | None = None) -> Links:
@@ -293,7 +292,7 @@ class _Questions(Questions):
         except Refused as exc:
             if exc.errno == errno.EINVAL:
                 return None
-            if exc.errno == errno.EACCES and _is_capable():
+            if exc.errno == errno.EACCES and may_change_networks():
                 return [], []  # where the host is a container itself: its own uplink leads there
             raise
         return (
@@ -349,9 +348,3 @@ class _Questions(Questions):
         except Refused as exc:
             return 0 if exc.errno in _GO_NOWHERE else None
         return next((message.index for message in found if isinstance(message, RouteSeen)), None)
-
-
-def _is_capable() -> bool:
-    """Whether this process has CAP_NET_ADMIN over the namespaces that are made on this host."""
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", read_proc("/proc/self/status").decode(), re.M)
-    return found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)

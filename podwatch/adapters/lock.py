@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from podwatch.adapters.files import open_regular
+from podwatch.adapters.files import hand_over, open_regular
 from podwatch.words.errors import RestoreFailed
 
 
@@ -20,7 +20,7 @@ def hold(path: Path) -> Iterator[None]:
     """
     # Read-only: a file held open for writing would keep its file system from being made so.
     try:
-        fd = open_regular(path, os.O_CREAT | os.O_RDONLY, of_root=True)
+        fd = _opened(path)
     except OSError as exc:
         raise RestoreFailed(f"cannot open the lock {path}: {exc.strerror}") from exc
     try:
@@ -33,10 +33,29 @@ def hold(path: Path) -> Iterator[None]:
                 f"another podwatch{who} holds {path}", hint="see: systemctl status podwatch"
             ) from exc
         try:
-            with os.fdopen(open_regular(path, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+            # Not by its path, which may be another file's by now.
+            again = open_regular(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_TRUNC, follow=True)
+            with os.fdopen(again, "wb") as file:
                 file.write(f"{os.getpid()}\n".encode())
         except OSError:
             pass  # a courtesy to whoever finds it held
         yield
     finally:
         os.close(fd)
+
+
+def _opened(path: Path) -> int:
+    """The lock's file, made where there is none; whoever makes it, podwatch.service can open it.
+
+    Raises OSError.
+    """
+    try:
+        fd = open_regular(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY)
+    except FileExistsError:
+        return open_regular(path, of_root=True)
+    try:
+        hand_over(fd, path)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting aardvark-dns, and writing its pid file: what the daemon must not do itself.
+"""Starting aardvark-dns, writing its pid file, and signals to it: what is not the daemon's to do.
 
 aardvark-dns has to outlive podwatch, and wants all of root's rights. So where systemd runs the host
 it is started as a unit of its own, elsewhere as a child. Either runs one small program under the
 lock that netavark takes to write entries; it looks once more whether aardvark-dns runs already.
+
+What is to be started the unit reads from a file of the daemon's, which need not be root: it starts
+nothing but an aardvark-dns that nobody but root can have put there.
 """
 
 import re
@@ -18,6 +21,7 @@ from podwatch.words.errors import RestoreFailed
 
 START_UNIT = "podwatch-dns.service"
 MEND_UNIT = "podwatch-dns-pid.service"
+HANG_UP_UNIT = "podwatch-dns-hup.service"
 PROGRAM = Path("/usr/libexec/podwatch/name-server")
 
 LIMIT_S = 5.0
@@ -55,6 +59,10 @@ class NameServerStart:
     async def mend(self) -> None:
         """Have the pid file name the one that runs. Raises PodwatchError."""
         await self._do(MEND_UNIT, "mend")
+
+    async def hang_up(self) -> None:
+        """Have the one that runs read its files again. Raises PodwatchError."""
+        await self._do(HANG_UP_UNIT, "hang-up")
 
     async def _do(self, unit: str, *words: str) -> None:
         if self._systemd is None:

@@ -13,7 +13,10 @@ from pathlib import Path
 from podwatch.words.errors import StateUnreadable
 
 RUN = Path("/run/podwatch")
-"""The run directory of podwatch.service, to which podwatch's other units write."""
+"""The run directory of podwatch.service, which need not be root's."""
+
+LISTS = Path("/run/podwatch-podman")
+"""Where podwatch's units of root write what podman lists; podwatch.service only reads there."""
 
 STORAGE_CONF = (Path("/etc/containers/storage.conf"), Path("/usr/share/containers/storage.conf"))
 """Those of the system, of which podman reads the first that is there."""
@@ -213,14 +216,18 @@ class Paths:
         return self.run / "pause" / "pause.json"
 
     @property
+    def _lists(self) -> Path:
+        return LISTS if self.run == RUN else self.run
+
+    @property
     def listing(self) -> Path:
         """podman's containers, as podwatch-inspect.service listed them."""
-        return self.run / "podman.json"
+        return self._lists / "podman.json"
 
     @property
     def networks(self) -> Path:
         """podman's networks, as podwatch-networks.service listed them."""
-        return self.run / "networks.json"
+        return self._lists / "networks.json"
 
     @property
     def relays(self) -> Path:
@@ -234,7 +241,7 @@ class Paths:
 
     def network(self, name: str) -> Path:
         """One network, as podwatch-network@NAME.service asked for it."""
-        return self.run / f"network-{name}.json"
+        return self._lists / f"network-{name}.json"
 
     @property
     def history(self) -> Path:

@@ -113,7 +113,7 @@ class Podman:
             return parse_network_inspect(
                 await _output(("podman", "network", "inspect", "--", network))
             )
-        unit = f"podwatch-network@{network}.service"
+        unit = network_unit(network)
         failed = await _run(self._asks_by_unit, unit)
         if failed:
             raise StateUnreadable(
@@ -206,6 +206,11 @@ def _changed_ns(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
+
+
+def network_unit(network: str) -> str:
+    """The unit that asks podman for one network."""
+    return f"podwatch-network@{network}.service"
 
 
 def reload_unit(container_id: str) -> str:

@@ -72,6 +72,10 @@ class Systemd:
         async with self._turn:  # whoever asks for a unit that runs already wants another run of it
             return await self._run("StartUnit", names, at_once, timeout_s)
 
+    async def enable(self, name: str) -> None:
+        """Have a unit started at every boot, as `systemctl enable` does. Raises BusUnavailable."""
+        await self._manager("EnableUnitFiles", "asbb", [[name], False, False])
+
     async def start(self, name: str, *, also_reset: Sequence[str] = (), restart: bool) -> None:
         """Start or restart a unit and wait for the job; failures before are forgotten.
 

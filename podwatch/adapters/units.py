@@ -66,13 +66,6 @@ class UnitWatch:
             started=int(started) / 1e6 if pid else 0.0,
         )
 
-    async def enable(self, name: str) -> None:
-        """Have the unit started at every boot, as `systemctl enable` does.
-
-        Raises BusUnavailable.
-        """
-        await self._manager("EnableUnitFiles", "asbb", [[name], False, False])
-
     def describe(self) -> str:
         """One word for a watcher that is well, else what is wrong with it."""
         return "connected" if self.bus.connected else self.bus.problem

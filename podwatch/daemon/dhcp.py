@@ -17,7 +17,6 @@ from typing import Protocol
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.journal import last_words
 from podwatch.adapters.podman import reload_unit
-from podwatch.adapters.systemd import Systemd
 from podwatch.adapters.units import UnitWatch
 from podwatch.daemon.config import Config
 from podwatch.daemon.dhcp_look import UNITS, DhcpLooker, Units
@@ -55,17 +54,17 @@ class Renewer(Protocol):
 
 
 class ProxyUnits(Units, Watcher, Protocol):
-    """The proxies' units, read, enabled and heard of."""
+    """The proxies' units, read and heard of."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> "asyncio.Future[None]":
         """Listen for ever: what is returned ends only by an error."""
 
-    async def enable(self, name: str) -> None:
-        """Have the unit started at every boot. Raises PodwatchError."""
-
 
 class Starter(Protocol):
-    """Who starts units."""
+    """Who enables and starts units."""
+
+    async def enable(self, name: str) -> None:
+        """Have the unit started at every boot. Raises PodwatchError."""
 
     async def start(self, name: str, *, also_reset: Sequence[str], restart: bool) -> None:
         """Start or restart a unit; failures before are forgotten. Raises PodwatchError."""
@@ -101,7 +100,7 @@ class DhcpLoop:
     def on_host(
         cls,
         installed: Installed,
-        systemd: Systemd | None,
+        systemd: Starter | None,
         renewer: Renewer,
         config: Config,
         document: Document,
@@ -198,8 +197,8 @@ class DhcpLoop:
         """Enable the proxy's socket, and start or restart it, as decided."""
         proxy, done, error = seen.proxy, list[str](), None
         try:
-            if decision.enable and self.units is not None:
-                await self.units.enable(proxy.socket)
+            if decision.enable and self.systemd is not None:
+                await self.systemd.enable(proxy.socket)
                 done.append("enabled")
             if (decision.start or decision.restart) and self.systemd is not None:
                 await self.systemd.start(

@@ -11,6 +11,8 @@ from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.polkit import Polkit
+from podwatch.adapters.proxy_units import ProxyUnits
+from podwatch.adapters.rights import is_root, user
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.api import Api
 from podwatch.daemon.audience import Audience
@@ -90,9 +92,10 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     )
     watchers["guard"] = guard.watch
     loop = Loop(host, hints, config, publisher, guard=guard, pause=pause.now, dry_run=dry_run)
+    starter = systemd if systemd is None or is_root() else ProxyUnits(systemd)
     dhcp = DhcpLoop.on_host(
         host.installed,
-        systemd,
+        starter,
         host.restorer,
         config,
         publisher,
@@ -100,10 +103,13 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         pause=pause.now,
         dry_run=dry_run,
     )
+    watches = "Podman's network rules"
+    if not is_root():
+        watches += f", as {user()} with CAP_NET_ADMIN"
     polkit = Polkit()
     api = Api(loop, publisher, audience, paths, polkit.permit)
     served = BusService(api.answer, api.properties, publisher.complain)
     watchers["api"] = face = Served(served, polkit.close, publisher.complain)
     return Service(
-        *(host, hints, watchers, loop, guard, dhcp, publisher, page, files), tend=face.tend
+        *(host, hints, watchers, loop, guard, dhcp, publisher, page, files, watches), tend=face.tend
     )

@@ -153,7 +153,7 @@ class KeptSources:
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             if own:
-                write_whole(self._path, as_text(own), mode=0o600)
+                write_whole(self._path, as_text(own), mode=0o600, own=True)
             else:
                 self._path.unlink(missing_ok=True)
         except OSError as exc:

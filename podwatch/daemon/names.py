@@ -101,7 +101,8 @@ class Names:
             if not server.is_alive:
                 await self._installed.name_server.mend()
                 return f"{server.pid_file} names {pid} again"
-            self._aardvark.hang_up(pid)
+            if not self._aardvark.hang_up(pid):
+                await self._installed.name_server.hang_up()
             return f"{PROGRAM} ({pid}) was told to listen on all its addresses"
 
     async def _start(self, server: NameServer) -> str:

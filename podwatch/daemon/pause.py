@@ -2,8 +2,9 @@
 """The pause: an administrator at work, who wants nothing put back for a while.
 
 It is a file in a directory of its own below the run directory: root can begin and end a pause
-whether the daemon runs or not, a restart of podwatch keeps it, and a reboot ends it. The daemon
-hears of the file by inotify, and its loops wait for the pause's end: nothing is polled.
+whether the daemon runs or not, a restart of podwatch keeps it, and a reboot ends it. Whoever
+puts it there, it belongs to whom the directory belongs: podwatch.service need not be root. The
+daemon hears of the file by inotify, and its loops wait for the pause's end: nothing is polled.
 
 What is there and cannot be read counts as a pause, until `podwatch resume` removes it: whoever put
 it there wanted something, and the last thing they wanted is a repair.
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from podwatch.adapters.files import read_whole, write_whole
+from podwatch.adapters.files import make_own_directory, read_whole, remove, write_whole
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.words.errors import PodwatchError, StateUnreadable
 from podwatch.words.text import clean
@@ -73,27 +74,25 @@ def begin(path: Path, pause: Pause) -> None:
     """Begin a pause, or replace the one there is. Raises PodwatchError."""
     _refuse_link(path)
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not path.parent.parent.exists():
+            path.parent.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            make_own_directory(path.parent)
     except OSError as exc:
         raise PodwatchError(f"cannot make {path.parent}: {exc.strerror}") from exc
-    write_whole(path, json.dumps(asdict(pause)) + "\n", mode=0o600)
+    write_whole(path, json.dumps(asdict(pause)) + "\n", mode=0o600, own=True)
 
 
 def end(path: Path) -> bool:
     """End the pause, whatever is in its place; False when there was none. Raises PodwatchError."""
     directory = path.parent
-    if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
-        path = directory
     try:
-        if path.is_dir() and not path.is_symlink():
-            # Imported only here: it loads libraries for compression, which the daemon never needs.
-            from shutil import rmtree
-
-            rmtree(path)
+        if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
+            path = directory
+            directory.unlink()
+            make_own_directory(directory)  # the daemon hears of it
         else:
-            path.unlink()
-        if path == directory:
-            directory.mkdir(mode=0o755)  # the daemon hears of it
+            remove(path)
     except FileNotFoundError:
         return False
     except OSError as exc:

@@ -62,7 +62,7 @@ class SavedCopy:
         self.current = fresh
         self.complaint = ""
         try:
-            write_whole(self.path, saved.dump(fresh), mode=0o600)
+            write_whole(self.path, saved.dump(fresh), mode=0o600, own=True)
         except PodwatchError as exc:
             self.complaint = str(exc)
             raise

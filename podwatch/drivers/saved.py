@@ -264,7 +264,8 @@ def load(text: str) -> SavedRules:
         raise ValueError("it has no chains")
     for texts in chains.values():
         whole = isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
-        if not whole:
+        # Each is one line of a script.
+        if not whole or any("\n" in text for text in texts):
             raise ValueError("its chains are damaged")
     paths = data.get("sysctls", [])
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):

@@ -20,6 +20,7 @@ SUITES = ("trixie", "forky")
 SHARED, WITH_COCKPIT = "shared", "with cockpit"
 SHARING = {
     "test_api": SHARED,
+    "test_api_commands": SHARED,
     "test_blocked": SHARED,
     "test_each_rule": SHARED,
     "test_reload_gates": SHARED,

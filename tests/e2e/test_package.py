@@ -16,8 +16,14 @@ UNITS = (
     "podwatch-inspect.service",
     "podwatch-reload@0.service",
     "podwatch-network@lan.service",
+    "podwatch-networks.service",
+    "podwatch-dns.service",
+    "podwatch-dns-pid.service",
+    "podwatch-dns-hup.service",
+    "podwatch-dhcp-enable@netavark-dhcp-proxy.service",
+    "podwatch-dhcp-restart@netavark-dhcp-proxy.service",
 )
-LISTING = "/run/podwatch/podman.json"
+LISTING = "/run/podwatch-podman/podman.json"
 
 pytestmark = pytest.mark.e2e
 

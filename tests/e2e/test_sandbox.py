@@ -140,7 +140,7 @@ def test_stopping_podwatch_stops_nothing_else(
 def test_others_read_the_status_alone(there: Installed) -> None:
     """Of what podwatch keeps, a user without privileges reads status.json and writes nothing."""
     as_nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
-    keeps = "/run/podwatch /var/lib/podwatch"
+    keeps = "/run/podwatch /run/podwatch-podman /var/lib/podwatch"
     find = f"{as_nobody} find {keeps} 2>/dev/null"
     there.host.run(["podwatch", "pause", "--reason", "nobody's business"])
 
@@ -158,23 +158,19 @@ def test_no_link_is_followed(there: Installed) -> None:
     victim = "/etc/victim"
     there.host.write(victim, "untouched\n")
     lists = ("podman.json", "networks.json", "network-podman.json")
-    names = (
-        "status.json",
-        "rules.json",
-        "networks.ids",
-        *lists,
-        *(f"{path}.new" for path in lists),
-    )
+    of_root = ("networks.ids", *lists, *(f"{path}.new" for path in lists))
     there.host.run(["systemctl", "stop", "podwatch"])
-    for name in names:
+    for name in ("status.json", "rules.json"):
         there.host.run(["ln", "-sfn", victim, f"/run/podwatch/{name}"])
+    for name in of_root:
+        there.host.run(["ln", "-sfn", victim, f"/run/podwatch-podman/{name}"])
     there.host.run(["systemctl", "start", "podwatch"])
     for unit in ("podwatch-inspect", "podwatch-networks", "podwatch-network@podman"):
         there.host.run(["systemctl", "start", unit])
     there.until_whole()
     there.until(
         lambda: (
-            there.host.shell("find /run/podwatch -type l").stdout == ""
+            there.host.shell("find /run/podwatch /run/podwatch-podman -type l").stdout == ""
             and there.host.exists("/run/podwatch/rules.json")
         ),
         "every link replaced",

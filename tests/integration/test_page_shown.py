@@ -108,7 +108,7 @@ def test_what_is_empty_says_why(page: Shown, document: str) -> None:
         "never": "podwatch is not running",
         "no-podwatch": "podwatch is not installed",
         "old": "too old",
-        "newer": "do not fit",
+        "newer": "of different versions",
         "broken": "cannot be read",
         "no-container": "No container is up",
     }
@@ -167,7 +167,7 @@ def test_two_hundred_containers_are_filtered(page: Shown) -> None:
 
     page.evaluate("document.querySelector('#filter').select()")
     page.type("no such thing")
-    page.click("button", "Clear it")
+    page.click("button", "Clear filter")
     page.until("document.querySelectorAll('#ways tbody').length == 200")
 
 
@@ -240,3 +240,10 @@ def test_leftovers_are_taken_away_after_a_question(page: Shown) -> None:
     page.find("button", "Close")
     page.press("Enter")
     page.until_gone("button", "Take away")
+
+
+def test_a_link_to_a_container_has_its_hops(page: Shown) -> None:
+    """The line that a link opens before podwatch answers on the bus has its hops once it does."""
+    page.show("one", "#/container/web-a")
+
+    page.until("document.querySelectorAll('tbody.broken ol.hops li').length > 3")

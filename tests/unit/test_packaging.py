@@ -11,9 +11,11 @@ from xml.etree import ElementTree
 import pytest
 
 import podwatch
-from podwatch.adapters import name_server
-from podwatch.adapters.paths import Paths
+from podwatch.adapters import name_server, podman
+from podwatch.adapters.paths import LISTS, Paths
+from podwatch.adapters.proxy_units import ENABLE, RESTART
 from podwatch.words.api import ACTIONS, NAME
+from podwatch.words.dhcp import PROXIES
 
 TOP = Path(__file__).resolve().parent.parent.parent
 
@@ -70,7 +72,7 @@ def test_the_name_server_is_started_where_the_packages_put_it() -> None:
         assert (words[5], words[7]) == (str(name_server.PROGRAM), str(paths.aardvark))
         assert f"TimeoutStartSec={limit}\n" in text
     started = (TOP / "units" / name_server.START_UNIT).read_text()
-    assert f"EnvironmentFile={paths.name_server}\n" in started
+    assert f" asked {paths.aardvark} {paths.name_server}\n" in started
     assert (
         "units/name-server usr/libexec/podwatch\n"
         in (TOP / "packaging/debian/podwatch.install").read_text()
@@ -182,7 +184,7 @@ def test_a_call_starts_podwatch_only_where_somebody_wants_that() -> None:
     assert f"\nName={NAME}\n" in service
     assert f"\nSystemdService=dbus-{NAME}.service\n" in service
     assert f"\nAlias=dbus-{NAME}.service\n" in unit.split("[Install]")[1]
-    for listed in ("packaging/debian/install", "packaging/rpm/podwatch.spec"):
+    for listed in ("packaging/debian/podwatch.install", "packaging/rpm/podwatch.spec"):
         assert "system-services" not in (TOP / listed).read_text()
 
 
@@ -201,3 +203,99 @@ def test_sandbox_exposure() -> None:
     )
 
     assert analysis.returncode == 0, analysis.stdout[-300:] + analysis.stderr
+
+
+RULES = TOP / "packaging/polkit/50-podwatch.rules"
+NONROOT = TOP / "units/offered/nonroot.conf"
+ID = "0123456789abcdef" * 4
+
+
+def started_units() -> set[str]:
+    """The name of every unit that a podwatch that is not root starts."""
+    proxies = [proxy.socket.removesuffix(".socket") for proxy in PROXIES.values()]
+    return {
+        podman.INSPECT_UNIT,
+        podman.NETWORKS_UNIT,
+        podman.network_unit("lan.1_a-b"),
+        podman.reload_unit(ID),
+        name_server.START_UNIT,
+        name_server.MEND_UNIT,
+        name_server.HANG_UP_UNIT,
+        *(f"{unit}@{proxy}.service" for unit in (ENABLE, RESTART) for proxy in proxies),
+    }
+
+
+def allowed_units() -> re.Pattern[str]:
+    """The pattern of the rule: JavaScript's, of words that Python reads alike."""
+    said = RULES.read_text().split("new RegExp(")[1].split(");")[0]
+    before, _, after = said.partition("[")
+    words, _, after = after.rpartition("]")
+    alternatives = re.findall(r'"([^"]*)"', words)
+    (first,), last = re.findall(r'"([^"]*)"', before), re.findall(r'"([^"]*)"', after)[1]
+    return re.compile(first + "|".join(alternatives) + last.replace("\\\\", "\\"))
+
+
+def test_the_rule_allows_every_unit_that_podwatch_starts() -> None:
+    """Each by its whole name, and none beside."""
+    allowed = allowed_units()
+
+    assert [name for name in started_units() if not allowed.fullmatch(name)] == []
+    in_code = {
+        name
+        for path in (TOP / "podwatch").rglob("*.py")
+        for name in re.findall(r'"(podwatch-[a-z-]+)(?:@|\.service)', path.read_text())
+    }
+    assert in_code <= {re.split(r"[@.]", name)[0] for name in started_units()}
+
+
+def test_the_rule_allows_no_unit_but_of_this_package() -> None:
+    """A name without a unit's file lets its holder run anything as root."""
+    units = {unit.name for unit in (TOP / "units").glob("*.service")}
+    allowed = allowed_units()
+    words = re.findall(r'"([^"]*)"', RULES.read_text().split("[", 1)[1].split("].join")[0])
+
+    for word in words:
+        stem, at, _ = word.partition("@")
+        for name in ("dhcp-enable", "dhcp-restart") if stem == "dhcp-(enable|restart)" else (stem,):
+            assert f"podwatch-{name}{at}.service" in units
+    for name in (
+        *("podwatch.service", "podwatch-evil.service", "podwatch-inspect.socket"),
+        *("netavark-dhcp-proxy.socket", "cni-dhcp.socket", "podwatch-network@.service"),
+        *("podwatch-network@-x.service", "podwatch-network@a/b.service"),
+        *("podwatch-reload@a.service", f"podwatch-reload@{ID}0.service"),
+        *("podwatch-dhcp-enable@ssh.service", "podwatch-dhcp-restart@.service"),
+        *("xpodwatch-dns.service", "podwatch-dns.service.d", "podwatch-dns.service\n"),
+    ):
+        assert not allowed.fullmatch(name), name
+    assert 'action.lookup("verb") == "start"' in RULES.read_text()
+
+
+def test_units_of_root_read_and_write_nothing_of_podwatchs() -> None:
+    """But the name server's file, of which nothing is believed: podwatch.service need not be root.
+
+    Least of all is it the environment of what root runs.
+    """
+    for unit in (TOP / "units").glob("podwatch-*.service"):
+        text = unit.read_text()
+        assert "EnvironmentFile=" not in text.replace("Not EnvironmentFile=:", "")
+        own = re.findall(r"/(?:run|var/lib)/podwatch/\S*", text)
+        asked = [str(Paths().name_server)] if unit.name == name_server.START_UNIT else []
+        assert own == asked, unit.name
+    directory = (TOP / "packaging/tmpfiles.d/podwatch.conf").read_text()
+    assert f"\nd {LISTS} 2750 root podwatch\n" in directory
+
+
+def test_who_is_not_root_keeps_one_capability() -> None:
+    """The drop-in takes nothing of the sandbox away but the sight of other processes."""
+    given = set(re.findall(r"^(\w+)=(.*)$", NONROOT.read_text(), re.MULTILINE))
+
+    assert {name for name, _ in given} == {
+        *("User", "AmbientCapabilities", "ExecStart", "ExecStartPre", "ExecReload"),
+        *("ProtectProc", "SupplementaryGroups"),
+    }
+    assert ("AmbientCapabilities", "CAP_NET_ADMIN") in given
+    assert "\nu podwatch - " in (TOP / "packaging/sysusers.d/podwatch.conf").read_text()
+    installed = (TOP / "packaging/debian/podwatch.install").read_text()
+    assert "packaging/sysusers.d usr/lib\npackaging/tmpfiles.d usr/lib\n" in installed
+    assert f"{RULES.relative_to(TOP)} usr/share/polkit-1/rules.d\n" in installed
+    assert f"{NONROOT.parent.relative_to(TOP)}/* usr/share/podwatch/units\n" in installed

@@ -192,6 +192,30 @@ def test_the_kernel_tells_who_listens() -> None:
         assert read_sockets()[place] > 0
 
 
+def test_it_is_whose_podman_writes_there(files: Path, tmp_path: Path) -> None:
+    """Root's aardvark-dns is seen by a podwatch that is not root, and no other user's."""
+    proc = tmp_path / "proc"
+    process(proc, 247, "aardvark-dns", "aardvark-dns", "--config", files)
+    assert Aardvark(files, proc).serves(247)
+    if os.geteuid() == 0:
+        os.chown(files, 12345, -1)
+        assert not Aardvark(files, proc).serves(247)
+
+
+def test_a_signal_that_is_not_ones_own_to_send_is_another_answer(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no error: a unit of root's sends it."""
+
+    def refuse(_pid: int, _signal: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    proc = tmp_path / "proc"
+    process(proc, 247, "aardvark-dns", "aardvark-dns", "--config", files)
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not Aardvark(files, proc).hang_up(247)
+
+
 def test_only_itself_is_sent_a_signal(files: Path, tmp_path: Path) -> None:
     """Whoever has its number by now takes no harm."""
     proc = tmp_path / "proc"

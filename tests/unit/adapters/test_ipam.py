@@ -45,7 +45,18 @@ def test_no_file_is_no_answer(tmp_path: Path) -> None:
     assert AddressBook(tmp_path / "none").read() is None
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 8192, b"{}"])
+def test_an_empty_file_holds_nobody(tmp_path: Path) -> None:
+    """podman fills it when the first container starts; what is in it then is read."""
+    path = tmp_path / "ipam.db"
+    path.touch()
+    book = AddressBook(path)
+    assert book.read() == {}
+    path.write_bytes(b"{}" * 4096)
+    with pytest.raises(StateUnreadable):
+        book.read()
+
+
+@pytest.mark.parametrize("content", [b"\0" * 8192, b"{}"])
 def test_what_makes_no_sense_is_named(tmp_path: Path, content: bytes) -> None:
     """A file that is none of podman's is an error with its path."""
     path = tmp_path / "ipam.db"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from podwatch.adapters.name_server import MEND_UNIT, START_UNIT, NameServerStart
+from podwatch.adapters.name_server import HANG_UP_UNIT, MEND_UNIT, START_UNIT, NameServerStart
 from podwatch.adapters.paths import RUN, Paths
 from podwatch.words.errors import RestoreFailed
 
@@ -63,10 +63,12 @@ def test_it_is_started_by_a_unit(tmp_path: Path) -> None:
 
 
 def test_its_pid_file_is_written_by_another(tmp_path: Path) -> None:
-    """Which needs nothing of that file."""
+    """Which needs nothing of that file; no more does the one that sends a signal."""
     systemd = FakeSystemd()
-    asyncio.run(by_unit(tmp_path, systemd).mend())
-    assert systemd.ran == [MEND_UNIT]
+    start = by_unit(tmp_path, systemd)
+    asyncio.run(start.mend())
+    asyncio.run(start.hang_up())
+    assert systemd.ran == [MEND_UNIT, HANG_UP_UNIT]
     assert list(tmp_path.iterdir()) == []
 
 

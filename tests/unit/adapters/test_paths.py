@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from podwatch.adapters.paths import RUN, Paths
+from podwatch.adapters.paths import LISTS, RUN, Paths
 from podwatch.adapters.podman import INSPECT_UNIT, Podman
 from podwatch.words.errors import StateUnreadable
 
@@ -36,6 +36,13 @@ def test_the_run_directory_moves_all_that_is_in_it(tmp_path: Path) -> None:
     assert moved.network("lan") == tmp_path / "network-lan.json"
     assert moved.history == Path("/elsewhere/history.jsonl")
     assert moved.netavark_state == Paths().netavark_state
+
+
+def test_units_of_root_write_nowhere_but_in_a_directory_of_roots() -> None:
+    """What they list is not in podwatch's own directory, which need not be root's."""
+    of_units = (Paths().listing, Paths().networks, Paths().network("lan"))
+    assert {path.parent for path in of_units} == {LISTS}
+    assert RUN not in (LISTS, *LISTS.parents)
 
 
 def test_without_a_word_it_is_roots_host() -> None:

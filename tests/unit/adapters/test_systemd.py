@@ -190,6 +190,17 @@ def test_a_bus_that_goes_ends_the_waiting(path: Path) -> None:
     use(path, fake, body)
 
 
+def test_a_unit_is_enabled_for_good(path: Path) -> None:
+    """Not only until the next boot, and nobody else's link is overwritten."""
+    fake = FakeSystemd()
+
+    async def body(systemd: Systemd) -> None:
+        await systemd.enable("x.socket")
+
+    use(path, fake, body)
+    assert "EnableUnitFiles ['x.socket'] False False" in fake.asked
+
+
 @pytest.mark.parametrize(("restart", "member"), [(True, "RestartUnit"), (False, "StartUnit")])
 def test_failures_before_a_start_are_forgotten(path: Path, *, restart: bool, member: str) -> None:
     """A start limit stands in nobody's way; a unit that is not loaded has not failed."""

@@ -128,17 +128,6 @@ def test_a_file_state_that_is_no_answer_is_an_error(path: Path) -> None:
     use(path, systemd, body)
 
 
-def test_a_unit_is_enabled_for_good(path: Path) -> None:
-    """Not only until the next boot, and nobody else's link is overwritten."""
-    systemd = FakeSystemd()
-
-    async def body(units: UnitWatch, _changes: list[int]) -> None:
-        await units.enable("x.socket")
-
-    use(path, systemd, body)
-    assert "EnableUnitFiles ['x.socket'] False False" in systemd.asked
-
-
 def test_what_may_have_changed_a_unit_is_heard(path: Path) -> None:
     """Signals of systemd's, and the bus that comes and goes; not what others say."""
     systemd = FakeSystemd({"x_socket": SOCKET})

@@ -17,10 +17,11 @@ import structlog
 
 from podwatch import __version__
 from podwatch.adapters.paths import Paths
-from podwatch.commands import explain, once
+from podwatch.commands import explain, once, whose
 from podwatch.commands import release as released
 from podwatch.commands.main import main
 from podwatch.daemon import serve
+from podwatch.report import logging
 from podwatch.report.history import History
 from podwatch.report.incident import Incident
 from podwatch.words.cause import NO_CAUSE
@@ -395,12 +396,7 @@ def test_release_says_what_it_took_away(
 @pytest.mark.parametrize(
     "command",
     [
-        "run --host",
         "check --host",
-        "restore --host",
-        "explain --host",
-        "pause --host",
-        "resume --host",
         "release",
     ],
 )
@@ -418,6 +414,29 @@ def test_what_needs_root_says_so(
     assert capsys.readouterr().err == (
         f"podwatch: {command} needs root\n  → sudo podwatch {command}\n"
     )
+
+
+def test_watching_the_host_takes_a_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root's or CAP_NET_ADMIN: who has neither is told what is missing, who has one watches."""
+    root_on(tmp_path, monkeypatch)
+    monkeypatch.setattr(serve, "serve", Answer(None))
+    monkeypatch.setattr(logging, "configure", lambda _level: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 4242424)
+    monkeypatch.setattr(whose, "may_change_networks", lambda: False)
+
+    assert main(["run", "--host"]) == 3
+    assert capsys.readouterr().err == (
+        "podwatch: run --host needs root, or CAP_NET_ADMIN: uid 4242424 has neither\n"
+        "  → systemctl start podwatch; as a user of its own: "
+        "see /usr/share/podwatch/units/nonroot.conf\n"
+    )
+    monkeypatch.setattr(whose, "may_change_networks", lambda: True)
+    assert main(["run", "--host"]) == 0
+    monkeypatch.setattr(whose, "sees_processes", lambda: False)
+    assert main(["run", "--host"]) == 64
+    assert "/proc hides other users' processes from uid 4242424" in capsys.readouterr().err
 
 
 def test_a_pause_is_ended_once(
@@ -452,18 +471,6 @@ def test_history_is_limited_by_number_and_time(
     with pytest.raises(SystemExit):
         main(["history", "-n", "-1"])
     assert "'-1' is not a whole number" in capsys.readouterr().err
-
-
-def test_the_history_that_may_not_be_read_is_roots(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Who may not read the file is told to be root."""
-    root_on(tmp_path, monkeypatch)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(os, "access", lambda *_: False)
-
-    assert main(["history", "--host"]) == 3
-    assert "history --host needs root" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ class FakeHost:
         self.server, self.after = server, after
         self.command: tuple[str, ...] = ("aardvark-dns", "--config", "/run", "-p", "53", "run")
         self.links, self.program, self.dns_port = HERE, PROGRAM, 53
-        self.now, self.error, self.held = 100.0, "", False
+        self.now, self.error, self.held, self.is_own = 100.0, "", False, True
         self.done: list[str] = []
 
     def read(self, *, scan: bool = False) -> NameServer | None:
@@ -55,9 +56,10 @@ class FakeHost:
         """Whether it is alive."""
         return self.server is not None and pid in self.server.running
 
-    def hang_up(self, pid: int) -> None:
+    def hang_up(self, pid: int) -> bool:
         """SIGHUP."""
         self.done.append(f"SIGHUP {pid}")
+        return self.is_own
 
     @contextmanager
     def keeping_off(self) -> Iterator[None]:
@@ -88,11 +90,16 @@ class FakeHost:
         """Write the pid file."""
         self.done.append("mend")
 
+    async def _hang_up(self) -> None:
+        """SIGHUP, by a unit."""
+        self.done.append("hang up")
+
     @property
     def names(self) -> Names:
         """What is under test, on this host."""
         fake: Any = self
-        installed = Installed(Paths(), fake, fake, fake, fake)
+        server: Any = SimpleNamespace(start=self.start, mend=self.mend, hang_up=self._hang_up)
+        installed = Installed(Paths(), fake, fake, fake, server)
         return Names(
             installed, aardvark=fake, read_links=lambda: self.links, clock=lambda: self.now
         )
@@ -218,6 +225,14 @@ def test_one_that_runs_by_now_is_not_started() -> None:
     host.server = WELL
     assert host.mended() == "aardvark-dns (7) was told to listen on all its addresses"
     assert host.done == ["scan, held", "mend", "scan, held", "SIGHUP 7"]
+
+
+def test_another_users_is_told_to_listen_by_a_unit() -> None:
+    """Root's, where podwatch is not root: the signal is root's to send."""
+    host = FakeHost(WELL)
+    host.is_own = False
+    assert host.mended() == "aardvark-dns (7) was told to listen on all its addresses"
+    assert host.done == ["scan, held", "SIGHUP 7", "hang up"]
 
 
 @pytest.mark.parametrize("server", [None, replace(DEAD, served=())])

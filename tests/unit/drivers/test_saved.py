@@ -376,6 +376,7 @@ GOOD: dict[str, Any] = json.loads(dump(COPY))
         json.dumps({**GOOD, "chains": {"X": []}}),
         json.dumps({**GOOD, "chains": {"X": "text"}}),
         json.dumps({**GOOD, "chains": {"X": ["", 7]}}),
+        json.dumps({**GOOD, "chains": {"X": ["", "accept\ndrop"]}}),
         json.dumps({**GOOD, "sysctls": "text"}),
         json.dumps({**GOOD, "sysctls": [7]}),
         json.dumps({**GOOD, "macs": ["02:ea:4c:00:11:22"]}),
