@@ -148,7 +148,11 @@ def test_a_hostile_name_has_a_link_of_its_own(page: Shown) -> None:
     page.click("link", HOSTILE[0])
     page.find("navigation", "Breadcrumb")
 
-    assert until(lambda: {row[1] for row in page.rows(WAYS)[1:]} == {HOSTILE[0]}, 10)
+    def named() -> set[str]:
+        # The first line is open: what is below it has one cell.
+        return {row[1] for row in page.rows(WAYS)[1:] if len(row) > 1}
+
+    assert until(lambda: named() == {HOSTILE[0]}, 10)
 
 
 def test_two_hundred_containers_are_filtered(page: Shown) -> None:
