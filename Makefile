@@ -18,7 +18,7 @@ TOOL_PACKAGES := $(LIBRARIES) python3-venv
 BUILD_PACKAGES := git dpkg-dev debhelper dh-python pybuild-plugin-pyproject python3-all \
 	python3-setuptools lintian man-db zsh fish rpm python3-build python3-wheel
 LAB_PACKAGES := mmdebstrap systemd-container iproute2 nftables dnsmasq-base \
-	debian-archive-keyring procps
+	debian-archive-keyring procps chromium dbus-daemon libglib2.0-bin
 
 TOOLS := ruff==0.17.6 mypy==2.4.1 pytest==9.2.0 pytest-timeout==2.4.0 pytest-xdist==3.8.0 \
 	hypothesis==6.170.15 coverage==7.17.5 ansible-core==2.19.14
@@ -66,6 +66,16 @@ host: need-root setup ## a throw-away host to play with, until Ctrl-C (root); SU
 	@packaging/make-deb
 	@$(PYTHON) -m tests.lab host $(SUITE)
 
+.PHONY: page-picture
+page-picture: need-root setup ## take README's picture of the page anew, on a throw-away host (root)
+	@packaging/make-deb
+	@PODWATCH_PICTURE=tests/browser/page.png $(PYTHON) -m pytest -q -n0 \
+		tests/e2e/test_page_looks.py -k picture
+
+.PHONY: page
+page: ## the Cockpit page in any browser, with recorded documents, without Cockpit or root
+	@$(SYSTEM_PYTHON) -m tests.page
+
 .PHONY: soak
 soak: need-root setup ## random faults, churn and kills on one host (root); SOAK="--minutes 30 --kills 200"
 	@packaging/make-deb
@@ -77,7 +87,7 @@ bench: need-root setup ## podwatch beside the alternatives, measured (root, 40 m
 	@$(PYTHON) -m tests.bench $(BENCH)
 
 .PHONY: deb
-deb: need-build ## build dist/podwatch_VERSION_all.deb
+deb: need-build ## build dist/podwatch_VERSION_all.deb, and cockpit-podwatch's beside it
 	@packaging/make-deb
 
 .PHONY: run

@@ -20,7 +20,7 @@ from typing import Any
 from podwatch.adapters.bus_callers import Callers
 from podwatch.adapters.bus_connection import DBUS, DBUS_PATH, Connection, connected, unpacked
 from podwatch.adapters.files import read_text
-from podwatch.formats.bus_messages import MAY_ASK, Header
+from podwatch.formats.bus_messages import MAY_ASK, NO_REPLY, Header
 from podwatch.formats.introspection import (
     INTERFACES,
     INTROSPECTABLE,
@@ -158,7 +158,7 @@ class BusService:
         self._bus = bus = await connected(
             on_call=self._on_call, on_signal=self._on_signal, timeout_s=_TIMEOUT_S
         )
-        self._told = dict(self._properties())
+        self._told = {}  # whoever came to this bus before podwatch knows nothing
         try:
             (got,) = await bus.ask(
                 *(DBUS, DBUS_PATH, DBUS, "RequestName", "su", [NAME, _DO_NOT_QUEUE]),
@@ -212,7 +212,7 @@ class BusService:
                 )
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
-            else:
+            elif not call.flags & NO_REPLY:
                 bus.answer(call, method.out_signature, self._standard(method.name, call, data))
         except Exception as exc:
             self._excuse(bus, call, exc)
@@ -225,6 +225,8 @@ class BusService:
         try:
             async with self._callers.turn(call.sender) as uid:
                 await bus.has_room.wait()
+                if not bus.connected:
+                    return  # the next bus may know somebody else by this sender's name
                 asked = Call(method, tuple(values), call.sender, uid, may_ask)
                 async with asyncio.timeout(limit_s):
                     given = await self._answer(asked)
@@ -259,20 +261,20 @@ class BusService:
         if isinstance(exc, TimeoutError):
             exc = Refused("Unknown", "It took too long.")
         if not isinstance(exc, Refused):
-            self._blame(exc)
+            self._blame(call.member, exc)
             exc = Refused("Unknown", "internal error, see journalctl -u podwatch")
         text = f"{exc} ({exc.hint})" if exc.hint else str(exc)
         with suppress(EOFError):
             bus.refuse(call, exc.name, text[:4000])
 
-    def _blame(self, exc: Exception) -> None:
+    def _blame(self, member: str, exc: Exception) -> None:
         """A mistake of podwatch's: one line for each kind, however often it is met."""
         last = traceback.extract_tb(exc.__traceback__)[-1:]
         where = "".join(f"{Path(each.filename).name}:{each.lineno}" for each in last)
-        kind = f"{type(exc).__name__} at {where}"
+        kind = f"{member}: {type(exc).__name__} at {where}"
         if kind not in self._complaints and len(self._complaints) < _MOST_COMPLAINTS:
             self._complaints.add(kind)
-            self._complain(PodwatchError(f"a call on D-Bus: {kind}: {str(exc)[:200]}"))
+            self._complain(PodwatchError(f"on D-Bus, {kind}: {str(exc)[:200]}"))
 
     # Signals
 
@@ -286,7 +288,11 @@ class BusService:
         if not bus.has_room.is_set():
             self.changed()
             return
-        now = dict(self._properties())
+        try:
+            now = dict(self._properties())
+        except Exception as exc:
+            self._blame("PropertiesChanged", exc)
+            return
         other = {
             name: (kind, now[name])
             for name, kind in _SIGNATURES.items()
@@ -307,7 +313,7 @@ class BusService:
         except EOFError:
             pass  # it is connected anew
         except ValueError as exc:
-            self._blame(exc)
+            self._blame(name, exc)
 
 
 def _method(call: Header) -> tuple[Method, bool]:

@@ -68,6 +68,10 @@ _WHOSE = (
         help="be about root's containers, as it is for root",
     ),
 )
+_BY_SERVICE = (
+    "With --host podwatch.service does it for who is not root, once polkit has asked for an "
+    "administrator's password."
+)
 _ALL = _flag("--all", "name everything, and all containers")
 
 COMMANDS = (
@@ -100,7 +104,7 @@ COMMANDS = (
         "restore",
         "look, repair, look again",
         "Does once what the daemon does by itself, with the daemon or without it, and exits with "
-        "the state it leaves.",
+        f"the state it leaves. {_BY_SERVICE}",
         (
             _CONFIG,
             _flag("--dry-run", "only say what would be done"),
@@ -123,7 +127,7 @@ COMMANDS = (
         "not be followed. That nobody listens in a container is a note. podwatch explain firewalld "
         "tells what a reload of firewalld costs, and prints what ends that, ready to paste into a "
         "shell, for root's containers alone; a container that is called firewalld is explained "
-        "instead.",
+        "instead. With --host podwatch.service tells who is not root what it saw last.",
         (
             _CONFIG,
             _argument(
@@ -143,7 +147,8 @@ COMMANDS = (
     Command(
         "pause",
         "put nothing back for a while",
-        arguments=(
+        _BY_SERVICE,
+        (
             _argument(
                 "--for",
                 dest="duration",
@@ -155,11 +160,13 @@ COMMANDS = (
             *_WHOSE,
         ),
     ),
-    Command("resume", "end a pause", arguments=_WHOSE),
+    Command("resume", "end a pause", _BY_SERVICE, _WHOSE),
     Command(
         "history",
         "the incidents, the newest last",
-        arguments=(
+        "With --host podwatch.service tells who is not root of the last 200, without the command "
+        "lines of those who caused them.",
+        (
             _argument("--since", metavar="WHEN", help='"2h", "3d", "2026-11-24 10:00"'),
             _argument("-n", type=_whole, default=None, metavar="N", help="the last N (0: all)"),
             _argument("-f", "--follow", action="store_true", help="wait for more"),

@@ -6,7 +6,6 @@ status` has no use for D-Bus.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -16,17 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 from podwatch import __version__
 from podwatch.adapters.paths import Paths
+from podwatch.commands import typed
 from podwatch.commands.arguments import parser
-from podwatch.commands.whose import HOST, chosen_paths, has_used_podman, need_rights, need_root
+from podwatch.commands.printing import colour, show, show_json
+from podwatch.commands.whose import (
+    chosen_paths,
+    has_used_podman,
+    is_for_service,
+    is_kept_from_us,
+    need_rights,
+    need_root,
+    refuse_without_containers,
+)
 from podwatch.words.errors import ConfigError, PodwatchError, StateUnreadable
 from podwatch.words.verdict import ExitCode, State
 
 if TYPE_CHECKING:
     from podwatch.daemon.config import Config
     from podwatch.words.snapshot import Snapshot
-
-_LAST = 20
-"""Incidents that `podwatch history` prints where nobody says how many."""
 
 _SIGINT_EXIT = 130
 _SIGPIPE_EXIT = 141
@@ -43,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Wrong usage exits by SystemExit, as argparse does."""
     try:
         arguments = parser().parse_args(argv)
-        code = int(_COMMANDS[arguments.command](arguments))
+        code = int(_chosen(arguments)(arguments))
         sys.stdout.flush()
         return code
     except ConfigError as exc:
@@ -63,6 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read is gone. The interpreter flushes at its end, and must find no broken pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SIGPIPE_EXIT
+
+
+def _chosen(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    """What runs the command for who types it. Raises PodwatchError where it is about nothing."""
+    command, whose = arguments.command, getattr(arguments, "whose", None)
+    if is_for_service(command, whose):
+        from podwatch.commands import through_api
+
+        return through_api.COMMANDS[command]
+    refuse_without_containers(command, whose)
+    return _COMMANDS[command]
 
 
 def _complain(exc: PodwatchError, code: int) -> int:
@@ -88,31 +105,8 @@ def _config_of(arguments: argparse.Namespace) -> "tuple[Config, list[Path]]":
 def _paths_of(arguments: argparse.Namespace) -> Paths:
     """Where things are of those whom the command is about; as root, where it is about the host."""
     paths = chosen_paths(arguments.whose)
-    need_root(_typed(arguments), paths)
+    need_root(typed.command(arguments), paths)
     return paths
-
-
-def _typed(arguments: argparse.Namespace) -> str:
-    return f"{arguments.command} --host" if arguments.whose == HOST else str(arguments.command)
-
-
-def _colour() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def _show(text: str) -> None:
-    """Print for a person, on whatever terminal it is."""
-    from podwatch.commands import render
-
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        text = render.plain(text)
-    print(text)
-
-
-def _show_json(document: Mapping[str, Any]) -> None:
-    print(json.dumps(document, indent=1))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -141,19 +135,19 @@ def _status(arguments: argparse.Namespace) -> int:
     if why:
         if arguments.json:
             summary = f"no word from the daemon: {why}"
-            _show_json({**document, "state": State.UNKNOWN, "summary": summary})
+            show_json({**document, "state": State.UNKNOWN, "summary": summary})
         else:
             refused = _refused(paths)
             if paths.rootless is None:
-                _show(render.not_running(why, refused, colour=_colour()))
+                show(render.not_running(why, refused, colour=colour()))
             else:
                 used = has_used_podman(paths)
-                _show(render.own_not_running(why, refused, used=used, colour=_colour()))
+                show(render.own_not_running(why, refused, used=used, colour=colour()))
         return State.UNKNOWN.exit_code
     if arguments.json:
-        _show_json(document)
+        show_json(document)
     else:
-        _show(render.status(document, now=time.time(), colour=_colour(), everything=arguments.all))
+        show(render.status(document, now=time.time(), colour=colour(), everything=arguments.all))
     return State(document["state"]).exit_code
 
 
@@ -165,9 +159,9 @@ def _status_of_users(arguments: argparse.Namespace) -> int:
     need_root("status --users", Paths.of())
     told = document(read_claims(), time.time())
     if arguments.json:
-        _show_json(told)
+        show_json(told)
     else:
-        _show(users.as_text(told, colour=_colour(), everything=arguments.all))
+        show(users.as_text(told, colour=colour(), everything=arguments.all))
     return State(told["state"]).exit_code
 
 
@@ -180,7 +174,15 @@ def _last_word(paths: Paths) -> tuple[dict[str, Any], str]:
         document = read_status(paths.status)
         return document, why_not_running(document, time.time())
     except StateUnreadable as exc:
-        return document, str(exc)
+        why = str(exc)
+    if paths.rootless is None and is_kept_from_us(paths.status):
+        from podwatch.commands import through_api
+
+        try:
+            return through_api.status(), ""
+        except PodwatchError as exc:
+            why = f"{why}; {exc}"
+    return document, why
 
 
 def _refused(paths: Paths) -> str:
@@ -214,15 +216,15 @@ def _check(arguments: argparse.Namespace) -> int:
             raise
         summary = f"the configuration is refused: {exc}"
         if arguments.json:
-            _show_json({"state": State.UNKNOWN, "summary": summary})
+            show_json({"state": State.UNKNOWN, "summary": summary})
         else:
-            _show(f"PODWATCH UNKNOWN - {render.in_one_line(summary)}")
+            show(f"PODWATCH UNKNOWN - {render.in_one_line(summary)}")
         return State.UNKNOWN.exit_code
     document = asyncio.run(check(paths, config))
     if arguments.json:
-        _show_json(document)
+        show_json(document)
     else:
-        _show(render.plugin(document, now=time.time(), everything=arguments.all))
+        show(render.plugin(document, now=time.time(), everything=arguments.all))
     return State(document["state"]).exit_code
 
 
@@ -263,8 +265,8 @@ def _explain(arguments: argparse.Namespace) -> int:
         print(explain.as_json(found, seen.notes))
     elif not arguments.svg:
         every_hop = arguments.all or bool(arguments.target)
-        told = explain.as_text(found, every_hop=every_hop, colour=_colour(), notes=seen.notes)
-        _show(told)
+        told = explain.as_text(found, every_hop=every_hop, colour=colour(), notes=seen.notes)
+        show(told)
     return explain.state_of(found).exit_code
 
 
@@ -272,9 +274,9 @@ def _explain_firewalld(snapshot: "Snapshot", *, as_json: bool) -> int:
     from podwatch.commands import firewalld
 
     if as_json:
-        _show_json(firewalld.document(snapshot))
+        show_json(firewalld.document(snapshot))
     else:
-        _show(firewalld.as_script(snapshot))
+        show(firewalld.as_script(snapshot))
     return 0
 
 
@@ -288,25 +290,20 @@ def _release(arguments: argparse.Namespace) -> int:
     paths = Paths.of()
     need_root("release", paths)
     logging.configure(Config().log.level)
-    _show(asyncio.run(release(paths, Config())))
+    show(asyncio.run(release(paths, Config())))
     return 0
 
 
 def _pause(arguments: argparse.Namespace) -> int:
-    from podwatch.daemon.forms import durations
-    from podwatch.daemon.pause import MAX_PAUSE_S, Pause, begin
+    from podwatch.daemon.pause import Pause, begin
 
-    form, typed = durations(1, MAX_PAUSE_S), arguments.duration
-    try:
-        seconds = form.read(f"{typed}s" if typed.replace(".", "", 1).isdecimal() else typed)
-    except ValueError:
-        raise ConfigError(f"--for {arguments.duration}: must be {form.allowed}") from None
+    seconds = typed.duration(arguments.duration)
     paths = _paths_of(arguments)
     now = time.time()
     by = os.environ.get("SUDO_USER") or os.environ.get("LOGNAME", "")
     pause = Pause(now, now + seconds, arguments.reason, by)
     begin(paths.pause, pause)
-    _show(f"{pause}\n  → podwatch resume{_without_daemon(paths)}")
+    show(f"{pause}\n  → podwatch resume{_without_daemon(paths)}")
     return 0
 
 
@@ -315,7 +312,7 @@ def _resume(arguments: argparse.Namespace) -> int:
 
     paths = _paths_of(arguments)
     found = "the pause has ended" if end(paths.pause) else "there is no pause"
-    _show(f"{found}{_without_daemon(paths)}")
+    show(f"{found}{_without_daemon(paths)}")
     return 0
 
 
@@ -323,16 +320,12 @@ def _history(arguments: argparse.Namespace) -> int:
     from podwatch.commands import history
 
     paths = chosen_paths(arguments.whose)
-    path, tell = paths.history, print if arguments.json else _show
-    try:
-        since = history.parse_since(arguments.since, time.time()) if arguments.since else 0.0
-    except (ValueError, OverflowError):
-        hint = 'write "2h", "3d" or "2026-11-24 10:00"'
-        raise ConfigError(f"--since {arguments.since}: not a moment", hint=hint) from None
-    if not os.access(path if os.path.exists(path) else path.parent, os.R_OK):
-        need_root(_typed(arguments), paths)
-    # All that is from that time on; without a time, some to begin with.
-    last = arguments.n if arguments.n is not None else 0 if since else _LAST
+    path, tell = paths.history, print if arguments.json else show
+    if paths.rootless is None and is_kept_from_us(path):
+        from podwatch.commands import through_api
+
+        return through_api.history(arguments)
+    since, last = typed.incidents(arguments)
     if arguments.follow:
         history.follow(path, since=since, last=last, as_json=arguments.json, tell=tell)
     else:

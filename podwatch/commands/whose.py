@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose containers a command is about: root's, which are the host's, or those of who types it.
 
-Who is not root means his own, as with systemctl; --host and --user say it.
+Who is not root means his own, as with systemctl; --host and --user say it. What he may do about the
+host's he asks podwatch.service for, and polkit decides (`through_api.py`).
 """
 
 import os
@@ -14,6 +15,9 @@ from podwatch.words.errors import ConfigError, PodwatchError
 
 HOST = "host"
 USER = "user"
+
+_BY_SERVICE = ("restore", "explain", "pause", "resume")
+_OF_CONTAINERS = (*_BY_SERVICE, "history")
 
 _RUNTIMES = Path("/run/user")
 """Where systemd makes the runtime directories of users (pam_systemd(8))."""
@@ -61,6 +65,38 @@ def need_root(command: str, paths: Paths) -> None:
     """Raise PodwatchError where the host's containers are meant, and it is not root who types."""
     if paths.rootless is None and os.geteuid() != 0:
         raise PodwatchError(f"{command} needs root", hint=f"sudo podwatch {command}")
+
+
+def is_for_service(command: str, whose: str | None) -> bool:
+    """Whether the host's containers are meant, and it is not root who types what others may ask."""
+    return command in _BY_SERVICE and whose == HOST and os.geteuid() != 0
+
+
+def is_kept_from_us(path: Path) -> bool:
+    """Whether a file of the host's podwatch, or the directory it would be in, may not be read."""
+    if os.geteuid() == 0:
+        return False
+    try:
+        where = path if path.exists() else path.parent
+    except PermissionError:
+        return True
+    return not os.access(where, os.R_OK)
+
+
+def refuse_without_containers(command: str, whose: str | None) -> None:
+    """Raise PodwatchError for a command about the containers of somebody who never had any.
+
+    On a server of root's containers he meant those, and is told how to say it.
+    """
+    if command not in _OF_CONTAINERS or whose is not None or os.geteuid() == 0:
+        return
+    paths = chosen_paths(None)
+    if not (has_used_podman(paths) or paths.run.is_dir() or paths.state.is_dir()):
+        raise PodwatchError(
+            f"{command} is about your own containers, and podman has kept nothing of yours; "
+            "--host means root's",
+            hint=f"podwatch {command} --host",
+        )
 
 
 def need_rights(paths: Paths) -> None:

@@ -153,15 +153,23 @@ class Api:
     async def _incidents(self, _call: Call, count: int) -> Sequence[Any]:
         async with self._past:
             if not self._knows_past:
-                told = await asyncio.to_thread(
-                    read, self._paths.history, last=MOST, limit_bytes=_RECENT_BYTES
-                )
-                self._audience.recent.remember(
-                    incident_of(each) for each in told.incidents if each["began"] > 0
-                )
-                self._knows_past = True
+                await self._remember_the_past()
         newest = self._audience.recent.newest(count)
         return [[{key: (INCIDENT[key], one[key]) for key in INCIDENT} for one in newest]]
+
+    async def _remember_the_past(self) -> None:
+        """Read what was written down; where that cannot be, what is known since is told."""
+        try:
+            told = await asyncio.to_thread(
+                read, self._paths.history, last=MOST, limit_bytes=_RECENT_BYTES
+            )
+        except PodwatchError as exc:
+            self._publisher.complain(exc)
+            return
+        self._audience.recent.remember(
+            incident_of(each) for each in told.incidents if each["began"] > 0
+        )
+        self._knows_past = True
 
     # What polkit was asked about.
 
@@ -193,6 +201,8 @@ class Api:
     async def _remove_leftovers(self, _call: Call) -> Sequence[Any]:
         told: list[str] = []
         host = self._loop.host
+        if self._loop.dry_run:
+            raise Refused("Busy", why_blocked(None, enabled=True, dry_run=True))
         async with self._alone():
             # podman takes its time, and keeps nobody from a repair meanwhile.
             running, _ = await host.installed.podman.list_networks()

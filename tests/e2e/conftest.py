@@ -1,22 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An installed host for each module and suite, or for several modules, and which process has it."""
+"""An installed host for each module and suite, or for several modules, and which process has it.
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+Beside it, for the modules about the page, a browser that shows it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.browser.cockpit import Session
 from tests.e2e.installed import Installed, installed
+from tests.e2e.page import PageHost, no_faults, with_cockpit
 from tests.lab.by_host import host_of
 
 SUITES = ("trixie", "forky")
-SHARING = (
-    *("test_api", "test_blocked", "test_each_rule", "test_reload_gates", "test_strangers"),
-    "test_sysctls",
-)
+SHARED, WITH_COCKPIT = "shared", "with cockpit"
+SHARING = {
+    "test_api": SHARED,
+    "test_api_commands": SHARED,
+    "test_blocked": SHARED,
+    "test_each_rule": SHARED,
+    "test_reload_gates": SHARED,
+    "test_strangers": SHARED,
+    "test_sysctls": SHARED,
+    "test_page_live": WITH_COCKPIT,
+    "test_page_looks": WITH_COCKPIT,
+    "test_page_rights": WITH_COCKPIT,
+}
 """Modules that share a host of each suite: they leave it as they found it, and count from there."""
+
+_BOOTS: dict[str, Callable[[str], AbstractContextManager[Installed]]] = {
+    SHARED: installed,
+    WITH_COCKPIT: with_cockpit,
+}
 
 
 class HostByHost(LoadScopeScheduling):  # type: ignore[misc] # pytest-xdist has no types
@@ -33,27 +52,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> HostByHost |
 
 
 class SharedHosts:
-    """One host for each suite, kept from one module that shares to the next."""
+    """One host for each suite and kind, kept from one module that shares to the next."""
 
     def __init__(self) -> None:
-        self._hosts: dict[str, tuple[Installed, ExitStack]] = {}
+        self._hosts: dict[tuple[str, str], tuple[Installed, ExitStack]] = {}
 
-    def get(self, suite: str) -> Installed:
-        """The host of a suite, booted if there is none."""
-        if suite not in self._hosts:
+    def get(self, kind: str, suite: str) -> Installed:
+        """The host of a kind and suite, booted if there is none."""
+        if (kind, suite) not in self._hosts:
             with ExitStack() as booting:
-                host = booting.enter_context(installed(suite))
-                self._hosts[suite] = host, booting.pop_all()
-        return self._hosts[suite][0]
+                host = booting.enter_context(_BOOTS[kind](suite))
+                self._hosts[kind, suite] = host, booting.pop_all()
+        return self._hosts[kind, suite][0]
 
-    def drop(self, suite: str) -> None:
-        """End the host of a suite."""
-        self._hosts.pop(suite)[1].close()
+    def drop(self, kind: str, suite: str) -> None:
+        """End the host of a kind and suite."""
+        self._hosts.pop((kind, suite))[1].close()
 
     def drop_all(self) -> None:
         """End every host that is still kept."""
-        for suite in list(self._hosts):
-            self.drop(suite)
+        for kind, suite in list(self._hosts):
+            self.drop(kind, suite)
 
 
 @pytest.fixture(scope="session")
@@ -66,18 +85,19 @@ def shared_hosts() -> Iterator[SharedHosts]:
 
 @pytest.fixture(scope="module", params=SUITES)
 def there(request: pytest.FixtureRequest, shared_hosts: SharedHosts) -> Iterator[Installed]:
-    """A host with podwatch installed and the standard containers running."""
-    if request.path.stem not in SHARING:
+    """A host with podwatch installed and the standard containers running; with Cockpit, too."""
+    kind, suite = SHARING.get(request.path.stem), request.param
+    if kind is None:
         shared_hosts.drop_all()  # whoever shared them is through
-        with installed(request.param) as host:
+        with installed(suite) as host:
             yield host
         return
-    yield (host := shared_hosts.get(request.param))
+    yield (host := shared_hosts.get(kind, suite))
     try:
         host.start_anew()
         host.until_whole(30)
     except BaseException:
-        shared_hosts.drop(request.param)  # the next module gets another one
+        shared_hosts.drop(kind, suite)  # the next module gets another one
         raise
 
 
@@ -86,3 +106,38 @@ def whole_afterwards(there: Installed) -> Iterator[None]:
     """A test that breaks something ends with a host on which everything works."""
     yield
     there.until_whole(40)
+
+
+@pytest.fixture(scope="module")
+def web(there: Installed) -> PageHost:
+    """The host, seen by a module that is about the page."""
+    assert isinstance(there, PageHost)
+    return there
+
+
+@pytest.fixture(scope="module")
+def _logged_in(web: PageHost) -> Iterator[Session]:
+    """One browser for all tests of a module that need no other."""
+    with web.looking() as session:
+        yield session
+
+
+@pytest.fixture
+def seen(_logged_in: Session) -> Iterator[Session]:
+    """A browser that shows all of the page; it ends without a fault."""
+    _logged_in.turn_to()
+    yield _logged_in
+    no_faults(_logged_in)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what tests have measured and recorded."""
+    lines = [
+        f"  {report.nodeid.rpartition('::')[2]}: {name}: {value}"
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call"
+        for name, value in report.user_properties
+    ]
+    if lines:
+        terminalreporter.section("measured", sep="-")
+        terminalreporter.write_line("\n".join(lines))

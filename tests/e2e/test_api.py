@@ -6,6 +6,7 @@ The clients are busctl and dbus-next; whoever has no rights is the user nobody.
 
 import json
 import statistics
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import SUITES
-from tests.e2e.installed import Installed, on_one_suite
+from tests.e2e.installed import LOSSES_AT_ONCE, Installed, on_one_suite
 from tests.lab import caller
 
 pytestmark = pytest.mark.e2e
@@ -24,11 +25,11 @@ SCRIPT = "/usr/local/lib/caller.py"
 NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 MANAGER = "org.podwatch1 /org/podwatch1 org.podwatch1.Manager"
 TABLE = "nft list table inet netavark"
-MAX_TIMES = 10
-"""A repair that waited for callers would take a hundred times what it takes in the calm."""
+MAX_TIMES = 5
+"""So many times as long as in the calm a repair may take, on a machine as busy: it takes 1.5."""
 MAX_MORE_KB = 1024
 """So much more memory podwatch may have with the API, each method answered, than without."""
-AT_IT_S = 15
+AT_IT_S = 10
 DRY, REPAIR = ("Restore", "b", True), ("Restore", "b", False)
 READING = (("Look",), ("Status",), ("Explain", "s", ""), ("Incidents", "u", 9))
 _GRAVEST = ("broken", "unknown", "closed")
@@ -117,6 +118,18 @@ def heal_s(there: Installed) -> float:
     return time.monotonic() - began
 
 
+def lose_and_heal(there: Installed) -> None:
+    """Lose the table; an incident began by that, and is over."""
+    before = there.incidents()
+    there.lose_the_table()
+
+    def is_over() -> bool:
+        told = there.status()
+        return told["counters"]["incidents"] > before and bool(told["last_incident"]["restored_at"])
+
+    there.until(is_over, "healed")
+
+
 @pytest.mark.parametrize("there", [*SUITES, "bookworm"], indirect=True)
 def test_anybody_may_look(there: Installed) -> None:
     """Each method that only reads, each property, and what is there to be asked."""
@@ -185,11 +198,8 @@ def test_a_pause_holds_and_a_resume_heals(there: Installed) -> None:
 @pytest.mark.usefixtures("whole_afterwards")
 def test_who_listens_hears_of_an_incident(there: Installed) -> None:
     """When it begins, with who did it, and when it ends; properties that are others are told."""
-    before = int(prop(there, "Incidents"))
     with hearing(there) as heard:
-        there.lose_the_table()
-        there.until(lambda: int(prop(there, "Incidents")) > before, "an incident")
-        there.until(lambda: there.status()["last_incident"]["restored_at"] > 0, "over")
+        lose_and_heal(there)
         there.host.shell("sleep 0.5")  # what was sent last is on its way
     told = {each["signal"]: each["body"] for each in heard if each["signal"] != "hears"}
     began, what, by = told["IncidentBegan"]
@@ -213,8 +223,7 @@ def test_who_listens_hears_of_an_incident(there: Installed) -> None:
 @pytest.mark.usefixtures("whole_afterwards")
 def test_what_was_written_down_before_is_told(there: Installed) -> None:
     """A podwatch that has just started knows the incidents of the one before, by its history."""
-    heal_s(there)
-    there.until(lambda: there.status()["last_incident"]["restored_at"] > 0, "over")
+    lose_and_heal(there)
     before = given(there, "Incidents", "u", 200)
     there.start_anew()
     assert given(there, "Incidents", "u", 200) == before
@@ -225,29 +234,33 @@ def test_a_flood_of_calls_keeps_nothing_from_healing(there: Installed) -> None:
     """960 large calls from eight connections at once, again and again: root's are answered, what is
     lost comes back about as fast as in the calm, and nobody writes into the journal.
     """
-    calm = statistics.median(heal_s(there) for _ in range(3))
+    calm = statistics.median(heal_s(there) for _ in range(LOSSES_AT_ONCE - 1))
+    there.start_anew()
     pace, process = there.pace_s(), there.main_pid()
     there.until_whole(40)
     cursor = there.host.journal_cursor()
-    flood = there.host.popen(["nice", "-n", "19", *argv("flood", str(AT_IT_S))], stdout=-1)
+    command = ["nice", "-n", "19", *argv("flood", "300")]
+    flood = there.host.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     took: list[float] = []
     try:
-        began = time.monotonic()
-        while time.monotonic() - began < AT_IT_S - 5:
+        for _ in range(LOSSES_AT_ONCE - 1):
+            time.sleep(1.0)  # its pace, not a wait for anything
             took.append(heal_s(there) * pace / max(pace, there.pace_s()))
-            assert given(there, "Look", root=True) in ("ok", "lost", "degraded")
+            assert given(there, "Look", root=True) == "ok"
+            assert flood.poll() is None
     finally:
-        told = json.loads(flood.communicate(timeout=120)[0])
+        told = json.loads(flood.communicate("", timeout=120)[0])
     assert told["answered"] > 960, told
     assert set(told) <= {"answered", "org.podwatch1.Error.Busy"}, told
     assert statistics.median(took) < MAX_TIMES * calm, (calm, took)
     assert there.main_pid() == process
     lines = there.host.journal("podwatch", since_cursor=cursor).splitlines()
-    known = ("missing: ", "restored ", "rules keep being removed", "the guard ", "flapping")
+    known = (": missing: ", ": restored ", ": the guard ")
     assert not [line for line in lines if not any(word in line for word in known)], lines
     assert given(there, "Look") == "ok"
 
 
+@on_one_suite
 def test_a_storm_of_looks_is_a_look_a_second(there: Installed) -> None:
     """However many callers ask for them without a rest; they are all answered."""
     before, began = there.status()["counters"]["looks"], time.monotonic()
@@ -319,7 +332,6 @@ sys.exit(main())
 """podwatch as it is, but that nothing of the API is loaded."""
 
 
-@pytest.mark.alone
 @on_one_suite
 @pytest.mark.usefixtures("whole_afterwards")
 def test_the_api_takes_little_memory(there: Installed) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made of the tree: the same deb and rpm twice, with the same files, what pip installs."""
+"""What is made of the tree: the same packages twice, with the same files, and what pip installs."""
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -31,13 +32,21 @@ def _run(
     return ended
 
 
+PACKAGES = ("podwatch", "cockpit-podwatch")
+
+
 @pytest.fixture(scope="module")
-def deb() -> Path:
-    """The package, built from this tree."""
-    return TOP / _run(["packaging/make-deb"]).stdout.strip()
+def debs() -> dict[str, Path]:
+    """The packages by name, built from this tree."""
+    told = _run(["packaging/make-deb"]).stdout.splitlines()
+    return dict(zip(PACKAGES, (TOP / line for line in told), strict=True))
 
 
-def test_same_bytes_elsewhere(deb: Path, tmp_path: Path) -> None:
+def _sums(built: Mapping[str, Path]) -> dict[str, str]:
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in built.items()}
+
+
+def test_same_bytes_elsewhere(debs: Mapping[str, Path], tmp_path: Path) -> None:
     """Built in another place, time zone, language, umask and as an older tree: the same bytes."""
     elsewhere = tmp_path / "a tree with blanks"
     leave_out = shutil.ignore_patterns("dist", ".*_cache", "__pycache__", ".hypothesis")
@@ -51,10 +60,9 @@ def test_same_bytes_elsewhere(deb: Path, tmp_path: Path) -> None:
         "GIT_CONFIG_VALUE_0": "*",
     }
     _run(["sh", "-c", "umask 077; exec packaging/make-deb"], cwd=elsewhere, env=odd | safe)
-    [again] = (elsewhere / "dist").glob("*.deb")
+    again = {path.name.partition("_")[0]: path for path in (elsewhere / "dist").glob("*.deb")}
 
-    first, second = (hashlib.sha256(built.read_bytes()).hexdigest() for built in (deb, again))
-    assert first == second
+    assert _sums(again) == _sums(debs)
 
 
 # What Fedora's pyproject-rpm-macros, python-rpm-macros and systemd-rpm-macros mean, as far as the
@@ -65,6 +73,7 @@ _MACROS = """
 %_unitdir /usr/lib/systemd/system
 %_userunitdir /usr/lib/systemd/user
 %_journalcatalogdir /usr/lib/systemd/catalog
+%_metainfodir /usr/share/metainfo
 %bash_completions_dir %{_datadir}/bash-completion/completions
 %zsh_completions_dir %{_datadir}/zsh/vendor-completions
 %fish_completions_dir %{_datadir}/fish/vendor_completions.d
@@ -91,7 +100,7 @@ _MACROS = """
 """
 
 
-def _build_rpm(place: Path, env: Mapping[str, str] | None = None) -> Path:
+def _build_rpms(place: Path, env: Mapping[str, str] | None = None) -> dict[str, Path]:
     (place / "macros").write_text(_MACROS)
     (place / "SOURCES").mkdir()
     name = f"podwatch-{podwatch.__version__}"
@@ -101,30 +110,34 @@ def _build_rpm(place: Path, env: Mapping[str, str] | None = None) -> Path:
     _run([*tar, *there])
     define = ["--define", f"_topdir {place}", "--load", str(place / "macros"), "--nodeps"]
     _run(["rpmbuild", "-bb", *define, "packaging/rpm/podwatch.spec"], env=env)
-    [built] = (place / "RPMS").rglob("*.rpm")
+    built = {path.name.rsplit("-", 2)[0]: path for path in (place / "RPMS").rglob("*.rpm")}
+    assert sorted(built) == sorted(PACKAGES)
     return built
 
 
 @pytest.fixture(scope="module")
-def rpm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package that packaging/rpm/podwatch.spec makes."""
-    return _build_rpm(tmp_path_factory.mktemp("rpm"))
+def rpms(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The packages by name that packaging/rpm/podwatch.spec makes."""
+    return _build_rpms(tmp_path_factory.mktemp("rpm"))
 
 
-def test_rpm_same_bytes_elsewhere(rpm: Path, tmp_path: Path) -> None:
+def test_rpm_same_bytes_elsewhere(rpms: Mapping[str, Path], tmp_path: Path) -> None:
     """Built a second time, in another place, time zone and language: the same bytes."""
-    again = _build_rpm(tmp_path, {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "USER": "somebody"})
+    again = _build_rpms(tmp_path, {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "USER": "somebody"})
 
-    first, second = (hashlib.sha256(built.read_bytes()).hexdigest() for built in (rpm, again))
-    assert first == second
+    assert _sums(again) == _sums(rpms)
 
 
 def _asked(rpm: Path, *questions: str) -> str:
     return _run(["rpm", "--query", "--package", *questions, str(rpm)]).stdout
 
 
-def test_rpm_has_what_the_deb_has(deb: Path, rpm: Path) -> None:
-    """Both packages install the same files, but for what each distribution wants to be told."""
+@pytest.mark.parametrize("name", PACKAGES)
+def test_rpm_has_what_the_deb_has(
+    name: str, debs: Mapping[str, Path], rpms: Mapping[str, Path]
+) -> None:
+    """Deb and rpm install the same files, but for what each distribution wants to be told."""
+    deb, rpm = debs[name], rpms[name]
     listed = _run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -t', "sh", str(deb)])
     of_deb = {path.removeprefix(".") for path in listed.stdout.splitlines() if path[-1] != "/"}
     of_rpm = {
@@ -145,12 +158,52 @@ def test_rpm_has_what_the_deb_has(deb: Path, rpm: Path) -> None:
         }
 
     assert alike(of_rpm) == alike(of_deb)
-    for told in ("README.md", "NEWS.md", "LICENSE"):
+    for told in ("README.md", "NEWS.md", "LICENSE") if name == "podwatch" else ("LICENSE",):
         assert any(path.startswith("/usr/share/") and path.endswith(told) for path in of_rpm)
 
 
-def test_rpm_requires_and_scriptlets(rpm: Path) -> None:
+def test_the_page_is_small(debs: Mapping[str, Path]) -> None:
+    """What the page's package installs below /usr/share/cockpit is under 60 KB, in all."""
+    listed = _run(
+        ["sh", "-c", 'dpkg-deb --fsys-tarfile "$1" | tar -tv', "sh", str(debs[PACKAGES[1]])]
+    )
+    sizes = [
+        int(line.split()[2]) for line in listed.stdout.splitlines() if "/share/cockpit/" in line
+    ]
+
+    assert len(sizes) > 10
+    assert sum(sizes) < 60_000
+
+
+def test_the_page_is_translated(debs: Mapping[str, Path], tmp_path: Path) -> None:
+    """Each language has its two files, under the names and in the form that Cockpit looks for."""
+    _run(["dpkg-deb", "--extract", str(debs["cockpit-podwatch"]), str(tmp_path)])
+    page = tmp_path / "usr/share/cockpit/podwatch"
+    languages = {path.stem for path in (TOP / "cockpit/po").glob("*.po")}
+
+    assert {"de", "zh_CN"} <= languages
+    assert {path.name for path in page.glob("po.*")} == {
+        f"po.{part}{language}.js.gz" for part in ("", "manifest.") for language in languages
+    }
+    for path in page.glob("po.*"):
+        language = path.name.removesuffix(".js.gz").rpartition(".")[2]
+        script = gzip.decompress(path.read_bytes()).decode("ascii")
+        assert script.startswith("cockpit.locale({")
+        assert f'"language":"{language}"' in script
+        assert '"Container networks":[null,"' in script
+
+
+def test_the_page_comes_with_its_podwatch(rpms: Mapping[str, Path]) -> None:
+    """The page's rpm wants the very podwatch that it was built with, and Cockpit."""
+    wanted = _asked(rpms["cockpit-podwatch"], "--requires")
+
+    assert f"podwatch = {podwatch.__version__}-1" in wanted
+    assert "cockpit-bridge" in wanted
+
+
+def test_rpm_requires_and_scriptlets(rpms: Mapping[str, Path]) -> None:
     """The rpm names the version of the code, libnftables' module, and handles its one daemon."""
+    rpm = rpms["podwatch"]
     scripts = _asked(rpm, "--scripts")
 
     assert _asked(rpm, "--queryformat", "%{VERSION}") == podwatch.__version__

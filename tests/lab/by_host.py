@@ -7,8 +7,9 @@ modules that share one.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import PurePath
+from types import MappingProxyType
 
 _HOST = re.compile(
     r"[\[-]((?:bookworm|trixie|forky|experimental)(?:-(?:netavark|cni|iptables))?)(?=[-\]])"
@@ -16,16 +17,15 @@ _HOST = re.compile(
 """The host in a test's parameters: its suite, and what netavark or CNI is told there."""
 
 
-def host_of(test: str, sharing: Collection[str] = ()) -> str:
+def host_of(test: str, sharing: Mapping[str, str] = MappingProxyType({})) -> str:
     """The module of a test, and its host where the test has one of several.
 
     Args:
         test: its id, ``tests/e2e/test_x.py::test_y[trixie-z]``.
-        sharing: the names of modules that share a host of each suite, ``test_x``.
+        sharing: the modules that share a host of each suite, ``test_x``, and what they share.
     """
     module, _, name = test.partition("::")
     host = _HOST.search(name)
     if host is None:
         return module
-    shares = PurePath(module).stem in sharing
-    return f"{'shared' if shares else module}::{host[1]}"
+    return f"{sharing.get(PurePath(module).stem, module)}::{host[1]}"

@@ -5,16 +5,18 @@
     python3 caller.py look SECONDS | flood SECONDS | hear SECONDS
 
 `call` prints what came of one call. `look` has eight connections ask for looks without a rest.
-`flood` has each of them send 120 calls of Status at once, again and again. Both print how many were
-answered, and how many were refused by which error. `hear` prints each signal as it comes. All of it
-is JSON, a line each.
+`flood` has each of them send 120 calls of Status at once, again and again, until its input ends.
+Both print how many were answered, and how many were refused by which error. `hear` prints each
+signal as it comes. All of it is JSON, a line each.
 """
 
 import asyncio
 import json
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -52,12 +54,14 @@ async def call(member: str, signature: str = "", body: str = "[]") -> None:
     _say(await _called(await _connected(), member, signature, json.loads(body)))
 
 
-async def _storm(member: str, at_once: int, seconds: float) -> None:
+async def _storm(
+    member: str, at_once: int, seconds: float, is_over: Callable[[], bool] = lambda: False
+) -> None:
     end, counts = time.monotonic() + seconds, Counter[str]()
 
     async def one() -> None:
         bus = await _connected()
-        while time.monotonic() < end:
+        while time.monotonic() < end and not is_over():
             for reply in await asyncio.gather(*[_called(bus, member) for _ in range(at_once)]):
                 counts[reply.get("error", "answered")] += 1
         bus.disconnect()
@@ -73,7 +77,14 @@ async def look(seconds: str) -> None:
 
 async def flood(seconds: str) -> None:
     """960 calls at once that are answered by the whole document, without a rest."""
-    await _storm("Status", AT_ONCE, float(seconds))
+    ended = threading.Event()
+
+    def read() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    await _storm("Status", AT_ONCE, float(seconds), ended.is_set)
 
 
 async def hear(seconds: str) -> None:

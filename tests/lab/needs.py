@@ -16,6 +16,7 @@ PACKAGES = {
     "unshare": "util-linux",
     "setpriv": "util-linux",
     "mount": "mount",
+    "chromium": "chromium",
 }
 """Each program the lab runs on this machine, and the Debian package that brings it."""
 

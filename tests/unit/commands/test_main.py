@@ -397,10 +397,6 @@ def test_release_says_what_it_took_away(
     "command",
     [
         "check --host",
-        "restore --host",
-        "explain --host",
-        "pause --host",
-        "resume --host",
         "release",
     ],
 )
@@ -475,18 +471,6 @@ def test_history_is_limited_by_number_and_time(
     with pytest.raises(SystemExit):
         main(["history", "-n", "-1"])
     assert "'-1' is not a whole number" in capsys.readouterr().err
-
-
-def test_the_history_that_may_not_be_read_is_roots(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Who may not read the file is told to be root."""
-    root_on(tmp_path, monkeypatch)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(os, "access", lambda *_: False)
-
-    assert main(["history", "--host"]) == 3
-    assert "history --host needs root" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,25 @@ def test_a_user_without_podwatch_is_told_how_to_begin(
     assert "podman has kept nothing of yours yet" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["pause", "resume", "restore", "explain", "history"])
+def test_who_has_no_containers_is_told_of_roots(
+    user: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    """On a server of root's containers he meant those; nothing is guessed, and nothing done."""
+    (user / ".local/share/containers/storage").rmdir()
+
+    assert main([command]) == 3
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == (
+        f"podwatch: {command} is about your own containers, and podman has kept nothing of yours; "
+        f"--host means root's\n  → podwatch {command} --host\n"
+    )
+    assert not (user / "run/podwatch").exists()
+    if command == "pause":
+        assert main([command, "--user"]) == 0  # he said it
+
+
 def test_a_user_pauses_his_own(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The pause is in the user's runtime directory, and needs no root."""
     assert main(["pause", "--for", "10m"]) == 0

@@ -400,6 +400,19 @@ def test_incidents_are_told_without_command_lines(tmp_path: Path) -> None:
     host.driven(body)
 
 
+def test_what_cannot_be_read_hides_nothing_newer(tmp_path: Path) -> None:
+    """A history that is none is complained of, and what happened since is told all the same."""
+    host = ApiHost(FINE, directory=tmp_path)
+    host.paths.history.mkdir()
+    host.audience.entered(_incident(200.0))
+
+    async def body(call: Caller) -> None:
+        assert [each["id"] for each in await call("Incidents", 9)] == [("t", 200_000)]
+        assert any(each.startswith("complain cannot read") for each in host.done)
+
+    host.driven(body)
+
+
 def test_properties_are_those_of_the_document() -> None:
     """Each that is described, before the first look and after it."""
     host = ApiHost(FINE)
@@ -652,6 +665,19 @@ def test_a_failure_leaves_the_loop_at_work(
         assert caught.value.name == f"org.podwatch1.Error.{name}"
         await asyncio.sleep(2)
         assert await call("Look") == "ok"
+
+    host.driven(body)
+
+
+def test_a_dry_run_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is changed by a podwatch that was told to change nothing."""
+    host = ApiHost(FINE, is_dry=True)
+    _leftovers(host, monkeypatch, None)
+
+    async def body(call: Caller) -> None:
+        with pytest.raises(Refused, match="dry run"):
+            await call("RemoveLeftovers")
+        assert "rules" not in host.done
 
     host.driven(body)
 

@@ -25,10 +25,10 @@ def test_the_host_of_a_test(test: str) -> None:
 
 def test_modules_that_share_a_host_stay_together() -> None:
     """Tests of modules that share are of one host for each suite, and others of their module's."""
-    sharing = ("test_a", "test_b")
+    sharing = {"test_a": "shared", "test_b": "shared", "test_d": "web"}
     found = [
         host_of(f"tests/e2e/{name}[{suite}]", sharing)
-        for name in ("test_a.py::test_x", "test_b.py::test_y", "test_c.py::test_z")
+        for name in ("test_a.py::x", "test_b.py::y", "test_c.py::z", "test_d.py::z")
         for suite in ("trixie", "forky")
     ]
 
@@ -36,4 +36,6 @@ def test_modules_that_share_a_host_stay_together() -> None:
         *("shared::trixie", "shared::forky") * 2,
         "tests/e2e/test_c.py::trixie",
         "tests/e2e/test_c.py::forky",
+        "web::trixie",
+        "web::forky",
     ]

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dialogs before anything is done, in the browser's own element for that: it keeps the focus inside,
+// Escape closes it, and the focus goes back to where it was.
+
+import { _, clean } from "./words.js";
+import { h, say, show } from "./dom.js";
+
+let number = 0;
+
+// `act` is called with what `content` holds, and gives a promise of lines to show, or of none.
+function dialog({ title, content = [], verb, isDanger = false, act, first = null }) {
+    const id = `dialog-${number++}`;
+    const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
+    const lines = h("pre", { class: "lines", lang: "en", tabindex: "0", hidden: true });
+    const said = h("div", { role: "status" }, lines);
+    const cancel = h("button", { type: "button", click: () => node.close() }, _("Cancel"));
+    const go = h("button", { type: "submit", class: isDanger ? "danger" : "primary" }, verb);
+    const form = h("form", { submit: event => { event.preventDefault(); run(); } },
+                   h("h2", { id }, title), ...content, wrong, said, h("div", { class: "buttons" }, go, cancel));
+    const node = h("dialog", { role: "dialog", "aria-modal": "true", "aria-labelledby": id, close: () => node.remove() }, form);
+
+    const tell = text => {
+        show(lines, text);
+        say(lines, clean_lines(text));
+    };
+
+    async function run() {
+        go.disabled = true;
+        node.setAttribute("aria-busy", "true");
+        show(wrong, false);
+        try {
+            const text = await act();
+            if (text === undefined || text === null) {
+                node.close();
+                return;
+            }
+            tell(text || _("There was nothing to do."));
+            go.remove();
+            say(cancel, _("Close"));
+            cancel.focus();
+        } catch (error) {
+            say(wrong, clean(error.message || error));
+            show(wrong, true);
+            go.disabled = false;
+            go.focus();
+        }
+        node.removeAttribute("aria-busy");
+    }
+
+    document.body.append(node);
+    node.showModal();
+    (first || go).focus();
+    return { node, go, tell, wrong };
+}
+
+const clean_lines = text => text.split("\n").map(clean).join("\n");
+
+const LENGTHS = [[900, _("15 minutes")], [3600, _("1 hour")], [604800, _("Until resumed, a week at most")]];
+
+export function askPause(pause) {
+    const choices = LENGTHS.map(([seconds, name], at) => {
+        const input = h("input", { type: "radio", name: "length", value: seconds, checked: at === 1 });
+        return h("label", { class: "choice" }, input, " ", name);
+    });
+    const reason = h("input", { type: "text", maxlength: "200", id: "reason", autocomplete: "off" });
+    const fields = h("fieldset", null, h("legend", null, _("For how long")), ...choices);
+    const { node } = dialog({
+        title: _("Pause repairs"),
+        content: [h("p", null, _("podwatch goes on looking, and puts nothing back until the pause ends.")), fields,
+                  h("label", { for: "reason" }, _("Reason, for whoever reads the status")), reason],
+        verb: _("Pause"), first: choices[1].firstChild,
+        act: () => pause(Number(node.querySelector("input[name=length]:checked").value), reason.value),
+    });
+}
+
+export async function askRestore(restore) {
+    const { go, tell, wrong } = dialog({
+        title: _("Restore now"),
+        content: [h("p", null, _("Puts back now what is missing, without waiting for a back-off to end. This would be done:"))],
+        verb: _("Restore"), act: () => restore(false),
+    });
+    go.disabled = true;
+    tell(_("Asking podwatch …"));
+    try {
+        tell(await restore(true) || _("Nothing: all that podwatch puts back is in place."));
+        go.disabled = false;
+        go.focus();
+    } catch (error) {
+        tell("");
+        say(wrong, clean(error.message || error));
+        show(wrong, true);
+    }
+}
+
+export function askRemove(left, remove) {
+    dialog({
+        title: _("Take leftovers away"),
+        content: [h("p", null, _("These rules are deleted, and every other one of containers that have gone. Rules of containers that run stay.")),
+                  h("ul", null, left.map(what => h("li", { lang: "en" }, clean(what))))],
+        verb: _("Take away"), isDanger: true, act: remove,
+    });
+}

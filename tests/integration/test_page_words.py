@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page in other languages, in a browser: all that it says itself is translated."""
+
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+
+import pytest
+
+from tests.browser.chromium import Chromium
+from tests.browser.frame import Frame
+from tests.page.__main__ import Handler
+from tests.page.documents import DOCUMENTS
+
+pytestmark = pytest.mark.integration
+
+# What is said in English though the language marks each translation with » and «: texts and what a
+# screen reader is told. Names of others are in <bdi>, and may be the label of what is around them;
+# what podwatch says is marked as English.
+_UNTRANSLATED = """
+(() => {
+    const found = new Set();
+    const names = new Set([...document.querySelectorAll("bdi")].map(each => each.textContent));
+    const see = text => {
+        let left = text, before;
+        do { before = left; left = left.replace(/»[^»«]*«/gu, " "); } while (left !== before);
+        if (/\\p{Script=Latin}{2}/u.test(left) && !names.has(text))
+            found.add(text);
+    };
+    const theirs = "[lang=en], bdi, code, pre, script, style";
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode())
+        if (!texts.currentNode.parentElement.closest(theirs))
+            see(texts.currentNode.data);
+    for (const element of document.body.querySelectorAll("*"))
+        for (const name of ["aria-label", "title", "placeholder"])
+            if (element.hasAttribute(name) && !element.closest(theirs))
+                see(element.getAttribute(name));
+    see(document.title);
+    return [...found];
+})()
+"""
+
+
+class Shown(Frame):
+    """The page in a browser, in one of its languages."""
+
+    def __init__(self, browser: Chromium, url: str) -> None:
+        super().__init__(browser)
+        self.url = url
+
+    def show(self, document: str, language: str, more: str = "") -> None:
+        """Open the page with a document, and wait until it is drawn."""
+        address = f"{self.url}?bare=1&document={document}&language={language}{more}"
+        self.browser.open(address)
+        self.until("document.readyState == 'complete' && document.body.dataset.state")
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Shown]:
+    """The page, served as by `make page`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, Chromium() as browser:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Shown(browser, f"http://127.0.0.1:{server.server_port}/podwatch/")
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("document", "more"),
+    [
+        *((document, "") for document in DOCUMENTS),
+        *((each, "&bus=no&access=no") for each in ("lost", "leftover", "stopped", "never")),
+    ],
+)
+def test_nothing_is_left_untranslated(page: Shown, document: str, more: str) -> None:
+    """With each document, whatever the page says itself is a text that a translator was given."""
+    page.show(document, "he", more)
+
+    assert page.evaluate("document.documentElement.dir") == "rtl"
+    assert page.evaluate(_UNTRANSLATED) == []
+
+
+def test_dialogs_and_hops_are_translated(page: Shown) -> None:
+    """So it is in each dialog, in an opened line, and where the filter finds nothing."""
+    page.show("leftover", "he")
+    for button in ("»Pause«", "»Restore«", "»Take away«"):
+        page.click("button", button)
+        page.find("dialog")
+        assert page.evaluate(_UNTRANSLATED) == []
+        page.click("button", "»Cancel«")
+        page.until_gone("dialog")
+    page.show("one", "he")
+    page.evaluate("document.querySelector('tbody.broken .toggle').click()")
+    page.until("!!document.querySelector('ol.hops')")
+    assert page.evaluate(_UNTRANSLATED) == []
+    page.evaluate("document.getElementById('filter').focus()")
+    page.type("nobody's name")
+    page.find("button", "»Clear filter«")
+    assert page.evaluate(_UNTRANSLATED) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "lang", "headline", "head", "counted"),
+    [
+        ("de", "de", "Verloren seit", ("Port", "Container", "Netzwerk", "Weg"), "21 Wege"),
+        ("zh_CN", "zh-CN", "已丢失", ("端口", "容器", "网络", "路径"), "21 条路径"),
+    ],
+)
+def test_the_page_speaks(
+    page: Shown, language: str, lang: str, headline: str, head: tuple[str, ...], counted: str
+) -> None:
+    """State, table and plurals are in the language that the reader prefers, and marked as such."""
+    page.show("lost", language)
+
+    assert page.evaluate("document.documentElement.lang") == lang
+    assert page.evaluate("document.documentElement.dir") == "ltr"
+    assert page.find("status").text.startswith(headline)
+    found = page.evaluate("[...document.querySelectorAll('#ways thead th')].map(e => e.innerText)")
+    assert tuple(found) == head
+    page.until_text(counted)
