@@ -74,6 +74,8 @@ _MACROS = """
 %_userunitdir /usr/lib/systemd/user
 %_journalcatalogdir /usr/lib/systemd/catalog
 %_metainfodir /usr/share/metainfo
+%_sysusersdir /usr/lib/sysusers.d
+%_tmpfilesdir /usr/lib/tmpfiles.d
 %bash_completions_dir %{_datadir}/bash-completion/completions
 %zsh_completions_dir %{_datadir}/zsh/vendor-completions
 %fish_completions_dir %{_datadir}/fish/vendor_completions.d
