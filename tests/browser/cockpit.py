@@ -45,8 +45,8 @@ class Session:
         self.until_open()
 
     def until_open(self) -> None:
-        """Wait for the page's first elements."""
-        self.page.until("document.readyState == 'complete'", LOGIN_S)
+        """Wait until the page shows what it has been told; it says of itself when it does."""
+        self.page.until("document.body.dataset.state", LOGIN_S)
 
     def turn_to(self, *path: str) -> None:
         """Turn the page to a place of its own, as `container`, `web`, without loading it anew."""
@@ -59,7 +59,8 @@ class Session:
         nobody waited for, and what is asked for next there is answered after its limit of 30 s.
         """
         self.page.evaluate("void (window.before = true, location.reload())")
-        self.page.until("!window.before && document.readyState == 'complete'", LOGIN_S)
+        self.page.until("!window.before", LOGIN_S)
+        self.until_open()
 
     def speak(self, language: str) -> None:
         """Choose a language, as Cockpit's own menu does: `de-de`, `zh-cn`, `he-il`."""

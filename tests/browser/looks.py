@@ -12,19 +12,21 @@ INTERACTIVE = {
 """Roles of what a person does something with."""
 
 _STICKS_OUT = """(() => {
-    const root = document.documentElement;
-    if (root.scrollWidth <= root.clientWidth)
-        return [];
-    return [...document.body.querySelectorAll("*")].filter(each => {
+    const root = document.documentElement, all = [...document.body.querySelectorAll("*")];
+    const out = all.filter(each => {
         const { left, right, width } = each.getBoundingClientRect();
         return width && (right > root.clientWidth + 1 || left < -1);
-    }).map(each => `${each.tagName}#${each.id}.${each.getAttribute("class")} in `
-        + `${each.parentNode.tagName}: ${each.textContent.slice(0, 40)}`);
+    });
+    // Out of the box around it: whatever has a frame of its own.
+    const over = all.filter(each => each.clientWidth > 1 && each.scrollWidth > each.clientWidth + 1
+        && getComputedStyle(each).borderInlineStartWidth !== "0px" && each.tagName !== "INPUT");
+    return [...(root.scrollWidth > root.clientWidth ? out : []), ...over].map(each =>
+        `${each.tagName}.${each.getAttribute("class")}: ${each.textContent.slice(0, 60)}`);
 })()"""
 
 
 def sticking_out(page: Frame) -> list[str]:
-    """What makes the page wider than its window; empty where nothing does."""
+    """What makes the page wider than its window, or is wider than its box; empty at best."""
     found: list[str] = page.evaluate(_STICKS_OUT)
     return found
 

@@ -107,9 +107,9 @@ class PageHost(Installed):
         return any(obstacle["kind"] == "paused" for obstacle in self.status()["blocked"])
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self, reason: str = "a test") -> Iterator[None]:
         """For the block podwatch puts nothing back."""
-        self.host.run(["podwatch", "pause", "--for", "10m", "--reason", "a test"])
+        self.host.run(["podwatch", "pause", "--for", "10m", "--reason", reason])
         try:
             self.until(lambda: self.is_paused, "paused")
             yield
