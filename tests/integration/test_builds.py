@@ -76,6 +76,7 @@ _MACROS = """
 %_metainfodir /usr/share/metainfo
 %_sysusersdir /usr/lib/sysusers.d
 %_tmpfilesdir /usr/lib/tmpfiles.d
+%tmpfiles_create() : tmpfiles_create %*
 %bash_completions_dir %{_datadir}/bash-completion/completions
 %zsh_completions_dir %{_datadir}/zsh/vendor-completions
 %fish_completions_dir %{_datadir}/fish/vendor_completions.d
@@ -214,6 +215,7 @@ def test_rpm_requires_and_scriptlets(rpms: Mapping[str, Path]) -> None:
     for name in ("post", "preun", "postun_with_restart"):
         assert f": systemd_{name} podwatch.service" in scripts
         assert f": systemd_user_{name} podwatch.service" in scripts
+    assert ": tmpfiles_create podwatch.conf" in scripts
 
 
 def test_pip_install(tmp_path: Path) -> None:
