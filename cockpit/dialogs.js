@@ -3,7 +3,7 @@
 // Escape closes it, and the focus goes back to where it was.
 
 import { _, clean } from "./words.js";
-import { h, say, show } from "./dom.js";
+import { h, say, set, show } from "./dom.js";
 
 let number = 0;
 
@@ -19,9 +19,11 @@ function dialog({ title, content = [], verb, isDanger = false, act, first = null
                    h("h2", { id }, title), ...content, wrong, said, h("div", { class: "buttons" }, go, cancel));
     const node = h("dialog", { role: "dialog", "aria-modal": "true", "aria-labelledby": id, close: () => node.remove() }, form);
 
-    const tell = text => {
-        show(lines, text);
-        say(lines, clean_lines(text));
+    // What was done podwatch says, in English; where it says nothing, the page does.
+    const tell = (text, ours = "") => {
+        show(lines, text || ours);
+        set(lines, "lang", text ? "en" : document.documentElement.lang);
+        say(lines, clean_lines(text || ours));
     };
 
     async function run() {
@@ -34,7 +36,7 @@ function dialog({ title, content = [], verb, isDanger = false, act, first = null
                 node.close();
                 return;
             }
-            tell(text || _("There was nothing to do."));
+            tell(text, _("There was nothing to do."));
             go.remove();
             say(cancel, _("Close"));
             cancel.focus();
@@ -80,9 +82,9 @@ export async function askRestore(restore) {
         verb: _("Restore"), act: () => restore(false),
     });
     go.disabled = true;
-    tell(_("Asking podwatch …"));
+    tell("", _("Asking podwatch …"));
     try {
-        tell(await restore(true) || _("Nothing: all that podwatch puts back is in place."));
+        tell(await restore(true), _("Nothing: all that podwatch puts back is in place."));
         go.disabled = false;
         go.focus();
     } catch (error) {

@@ -55,7 +55,7 @@ function summed(ways, old) {
     const same = ways.filter(way => way.state === state).length;
     return {
         state: old ? "unknown" : state, was: old ? state : "", hop: first?.hop || "", why: first?.why || "",
-        advice: old ? "" : first?.advice || "", since: first?.since || 0,
+        advice: old ? "" : first?.advice || "", since: first?.since || 0, isOurs: Boolean(first?.isOurs),
         part: state !== "open" && same < ways.length ? format(_("$0 of $1 ways"), same, ways.length) : "",
     };
 }
@@ -86,7 +86,7 @@ function ofContainer(each, old) {
     const known = ["broken", "unknown"].includes(worst(each.ways));
     if ((each.state === "lost" || each.state === "unknown") && !known) {
         const state = each.state === "lost" ? "broken" : "unknown";
-        row("self", "", networks, [{ ...each, state, why: each.why || count("$0 thing is missing", "$0 things are missing", each.missing) }]);
+        row("self", "", networks, [{ ...each, state, isOurs: !each.why, why: each.why || count("$0 thing is missing", "$0 things are missing", each.missing) }]);
     } else if (!rows.length) {
         rows.push({ ...common, key: each.id, kind: "none", port: "", network: networks, target: each.name, was: "", part: "",
                     state: each.state !== "ok" ? "none" : old ? "unknown" : "open", hop: "", advice: "", since: 0,
@@ -186,6 +186,8 @@ export function remarks(document, old) {
     const left = document.warnings.filter(each => LEFT_OVER.includes(each.kind));
     const others = document.warnings.filter(each => !LEFT_OVER.includes(each.kind));
     const entry = (state, what, advice, why = "") => ({ state: old && state !== "info" ? "unknown" : state, what, why, advice });
+    // What the page says, not podwatch: it is in the reader's language.
+    const ours = (state, what, why = "") => ({ ...entry(state, what, "", why), isOurs: true });
     const more = Math.max(document.missing_count, document.missing.length) - MOST_MISSING;
     return {
         left: left.map(each => entry("note", each.what, each.advice)),
@@ -193,9 +195,9 @@ export function remarks(document, old) {
             // That it is paused is in the headline.
             ...document.blocked.filter(each => each.kind !== "paused").map(each => entry("broken", each.what, each.advice)),
             ...document.missing.slice(0, MOST_MISSING).map(each => entry("broken", each.what, "")),
-            ...(more > 0 ? [entry("broken", format(_("and $0 more things are missing"), more), "")] : []),
+            ...(more > 0 ? [ours("broken", count("and $0 more thing is missing", "and $0 more things are missing", more))] : []),
             ...document.unknown.map(each => entry("unknown", each.what, each.hint, each.why)),
-            ...ailing(document.watchers).map(([name, says]) => entry("degraded", format(_("podwatch goes without $0: $1"), name, says), "")),
+            ...ailing(document.watchers).map(([name, says]) => ours("degraded", format(_("podwatch goes without $0"), name), says)),
             ...others.filter(each => !NOTES.includes(each.kind)).map(each => entry("degraded", each.what, each.advice)),
             ...others.filter(each => NOTES.includes(each.kind)).map(each => entry("info", each.what, each.advice)),
         ],

@@ -13,7 +13,7 @@ const list = () => h("ul", { class: "remarks", role: "list" });
 function fill(node, each) {
     node.className = each.state;
     node.replaceChildren(mark(each.state === "info" ? "note" : each.state),
-                         h("div", null, told(each.what), each.why ? h("div", { class: "faint" }, told(each.why)) : null, advised(each.advice)));
+                         h("div", null, each.isOurs ? clean(each.what) : told(each.what), each.why ? h("div", { class: "faint" }, told(each.why)) : null, advised(each.advice)));
 }
 
 const keepAll = (parent, entries) => keep(parent, entries, { key: each => each.what, make: () => h("li"), fill });

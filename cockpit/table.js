@@ -157,7 +157,7 @@ export class Table {
         if (!mine.length) {
             if (row.hop || row.why)
                 parts.push(h("ol", { class: "hops" }, h("li", { class: row.state }, mark(row.state),
-                    h("span", { class: "place" }, told(row.hop || "…")), h("span", { class: "what" }, told(row.why), advised(row.advice)))));
+                    h("span", { class: "place" }, told(row.hop || "…")), h("span", { class: "what" }, reason(row), advised(row.advice)))));
             parts.push(h("p", { class: "faint" }, known?.why ?? (known?.ways ? _("podwatch knows no hops of it.") : _("Asking podwatch …"))));
         }
         if (row.since)
@@ -175,6 +175,9 @@ function isOf(way, row) {
 
 export const advised = advice => advice ? h("div", { class: "advice" }, h("code", { lang: "en" }, clean(advice))) : null;
 
+// What the page says of a row is in the reader's language; what podwatch says is not.
+const reason = row => row.kind === "none" || row.isOurs ? clean(row.why) : told(row.why);
+
 function verdict(row) {
     if (row.state === "none")
         return [h("span", { class: "faint" }, row.why)];
@@ -185,6 +188,6 @@ function verdict(row) {
     if (row.part)
         parts.push(" · ", h("span", { class: "faint" }, row.part));
     if (row.why)
-        parts.push(h("div", { class: "why" }, row.kind === "none" ? row.why : told(row.why)));
+        parts.push(h("div", { class: "why" }, reason(row)));
     return parts;
 }

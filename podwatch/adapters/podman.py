@@ -135,7 +135,8 @@ class Podman:
             info = self._paths.addresses.stat()
         except OSError:
             return None
-        return info.st_ino, info.st_mtime_ns, info.st_size
+        # Begun for a podwatch that is not root, and by no podman yet (nonroot-tmpfiles.conf).
+        return (info.st_ino, info.st_mtime_ns, info.st_size) if info.st_size else None
 
     @property
     def journal(self) -> str:

@@ -21,6 +21,7 @@ from podwatch.words.network import BadFile, Endpoint, FirewallDriver, Network, S
 MAX_FILES = 20_000
 _KINDS = ("networks", "ports")
 _TICK_NS = 50_000_000
+_AS_ROOT = "podwatch has to run as root here: without nonroot.conf in podwatch.service.d"
 
 _NETWORK_ID = re.compile("[0-9a-f]{64}")
 _Stamp = tuple[int, int, int]
@@ -102,7 +103,8 @@ class StateDirectory:
             text = _text(path)
             return FirewallDriver.UNKNOWN if text is None else parse_driver(text)
         except StateUnreadable as exc:
-            raise StateUnreadable(f"{path}: {exc}", hint=exc.hint) from exc
+            shut = not os.access(self.path, os.R_OK | os.X_OK)
+            raise StateUnreadable(f"{path}: {exc}", hint=_AS_ROOT if shut else exc.hint) from exc
 
     def _scan(self, kind: str) -> list[tuple[str, _Stamp]]:
         directory = self.path / kind
@@ -124,7 +126,7 @@ class StateDirectory:
             return []
         except OSError as exc:
             raise StateUnreadable(
-                f"cannot read {directory}: {exc.strerror}", hint="podwatch has to run as root"
+                f"cannot read {directory}: {exc.strerror}", hint=_AS_ROOT
             ) from exc
         return sorted(entries)
 

@@ -20,7 +20,7 @@ FOREVER = 2**64 - 1
 """`PausedUntil` of a pause that lasts until somebody ends it."""
 
 
-MAX_WAYS = 500
+MAX_WAYS = 300
 """So many ways fit into one answer: to make a message of them takes 20 ms."""
 
 INCIDENT: Mapping[str, str] = {
@@ -162,7 +162,7 @@ METHODS = (
                 "a(sssa(ssss))",
                 "Of each way its kind, its title, the container whose it is, and its hops: place, "
                 "what was found there, mark (open, broken, note, unknown or closed), advice. "
-                "Where there are more than 500, ask for less.",
+                "Where there are more than 300, ask for less.",
             ),
         ),
     ),

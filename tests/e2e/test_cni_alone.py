@@ -99,3 +99,26 @@ def test_a_rule_of_a_running_container_is_kept(there: Installed) -> None:
 
 def _nat(there: Installed) -> list[str]:
     return there.host.run(["iptables-save", "-t", "nat"]).stdout.splitlines()
+
+
+def test_who_is_not_root_sees_nothing_here_and_says_so(there: Installed) -> None:
+    """Debian 12 stays root: with nonroot.conf all is unknown, and nothing is lost or touched."""
+    drop_in = "/etc/systemd/system/podwatch.service.d/nonroot.conf"
+    there.host.run(["install", "-Dm644", "/usr/share/podwatch/units/nonroot.conf", drop_in])
+    before = there.host.shell("iptables-save; ip6tables-save").stdout
+    there.host.run(["systemctl", "daemon-reload"])
+    there.host.run(["systemctl", "restart", "podwatch"])
+    there.until(lambda: there.status()["state"] == "unknown", "unknown")
+    told = there.host.run(["podwatch", "status"], check=False).stdout
+
+    assert "podwatch has to run as root here: without nonroot.conf" in told
+    assert (there.status()["missing"], there.status()["counters"]["incidents"]) == ([], 0)
+    assert _rules(there.host.shell("iptables-save; ip6tables-save").stdout) == _rules(before)
+    there.host.run(["rm", drop_in])
+    there.host.run(["systemctl", "daemon-reload"])
+    there.start_anew()
+    there.until_whole(10)
+
+
+def _rules(saved: str) -> list[str]:
+    return [line for line in saved.splitlines() if line.startswith("-A")]

@@ -412,6 +412,33 @@ def test_the_name_servers_unit_starts_nothing_of_its_choice(there: Installed) ->
     agree(there, is_open=True)
 
 
+@pytest.mark.parametrize("ends", ["-m nosuch", "-j NOSUCH", "-m mark --mark 1 -j ACCEPT"])
+def test_firewalld_runs_nothing_of_its_choice(there: Installed, ends: str) -> None:
+    """Its configuration has arguments of iptables, which root runs; iptables-nft runs nothing then.
+
+    With iptables-legacy, `--modprobe` names a program for root to run: no host for nonroot.conf.
+    """
+    evil = "/var/lib/podwatch/evil"
+    arguments = f"-A INPUT --modprobe={evil} {ends}"
+    busctl = "busctl --allow-interactive-authorization=no call -- org.fedoraproject.FirewallD1"
+    manager = "/org/fedoraproject/FirewallD1"
+    try:
+        done = taken_over(
+            there,
+            f"printf '#!/bin/sh\\ntouch /root/owned\\n' > {evil}; chmod 755 {evil}; {busctl} "
+            f"{manager}/config org.fedoraproject.FirewallD1.config.direct addPassthrough sas ipv4 "
+            f"{len(arguments.split())} {arguments} && {busctl} {manager} "
+            "org.fedoraproject.FirewallD1 reload",
+        )
+        assert "--modprobe" in there.host.read("/etc/firewalld/direct.xml"), done
+        direct = f"{busctl} {manager} org.fedoraproject.FirewallD1.direct passthrough sas ipv4 1 -L"
+        assert "Not Authorized" in taken_over(there, direct).stderr
+        assert not there.host.exists("/root/owned")
+    finally:
+        there.host.shell(f"rm -f {evil} /etc/firewalld/direct.xml; systemctl restart firewalld")
+    agree(there, is_open=True)
+
+
 def test_an_upgrade_keeps_it_so(there: Installed) -> None:
     """The package installed over itself: it is whom it was, and nothing is lost."""
     there.host.install(built_package())

@@ -74,6 +74,9 @@ _MACROS = """
 %_userunitdir /usr/lib/systemd/user
 %_journalcatalogdir /usr/lib/systemd/catalog
 %_metainfodir /usr/share/metainfo
+%_sysusersdir /usr/lib/sysusers.d
+%_tmpfilesdir /usr/lib/tmpfiles.d
+%tmpfiles_create() : tmpfiles_create %*
 %bash_completions_dir %{_datadir}/bash-completion/completions
 %zsh_completions_dir %{_datadir}/zsh/vendor-completions
 %fish_completions_dir %{_datadir}/fish/vendor_completions.d
@@ -91,6 +94,7 @@ _MACROS = """
 %use_source_date_epoch_as_buildtime 1
 %clamp_mtime_to_source_date_epoch 1
 %_buildhost builder
+%tmpfiles_create() : tmpfiles_create %*
 %systemd_post() : systemd_post %*
 %systemd_preun() : systemd_preun %*
 %systemd_postun_with_restart() : systemd_postun_with_restart %*
@@ -211,6 +215,7 @@ def test_rpm_requires_and_scriptlets(rpms: Mapping[str, Path]) -> None:
     for name in ("post", "preun", "postun_with_restart"):
         assert f": systemd_{name} podwatch.service" in scripts
         assert f": systemd_user_{name} podwatch.service" in scripts
+    assert ": tmpfiles_create podwatch.conf" in scripts
 
 
 def test_pip_install(tmp_path: Path) -> None:

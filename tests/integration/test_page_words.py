@@ -16,7 +16,7 @@ pytestmark = pytest.mark.integration
 
 # What is said in English though the language marks each translation with » and «: texts and what a
 # screen reader is told. Names of others are in <bdi>, and may be the label of what is around them;
-# what podwatch says is marked as English.
+# what podwatch says is marked as English, and nothing else is.
 _UNTRANSLATED = """
 (() => {
     const found = new Set();
@@ -36,6 +36,9 @@ _UNTRANSLATED = """
         for (const name of ["aria-label", "title", "placeholder"])
             if (element.hasAttribute(name) && !element.closest(theirs))
                 see(element.getAttribute(name));
+    for (const english of document.querySelectorAll("[lang=en]"))
+        if (/»[^»«]*«/u.test(english.textContent) && english !== document.documentElement)
+            found.add(`in English: ${english.textContent}`);
     see(document.title);
     return [...found];
 })()
@@ -98,6 +101,21 @@ def test_dialogs_and_hops_are_translated(page: Shown) -> None:
     page.evaluate("document.getElementById('filter').focus()")
     page.type("nobody's name")
     page.find("button", "»Clear filter«")
+    assert page.evaluate(_UNTRANSLATED) == []
+
+
+def test_what_podwatch_lacks_is_translated(page: Shown) -> None:
+    """So it is where more is missing than is listed, and where podwatch lacks a watcher."""
+    page.show("lost", "he")
+    page.evaluate(
+        "demo.document.status.missing_count = 1000;"
+        "demo.document.status.watchers.firewalld = 'off: it went away';"
+        "demo.publish()"
+    )
+
+    page.until_text("more things are missing")
+    page.until_text("»podwatch goes without firewalld«")
+    page.until_text("it went away")
     assert page.evaluate(_UNTRANSLATED) == []
 
 

@@ -109,6 +109,15 @@ def test_translations_fit(po: Path) -> None:
 
 
 @pytest.mark.parametrize("po", LANGUAGES, ids=lambda each: each.stem)
+def test_the_filter_names_a_word_that_it_finds(po: Path) -> None:
+    """The word that the empty filter proposes is the one that the table has for it."""
+    forms = {text.text: forms[0] for text, forms in translations.read(po).texts.items()}
+    [proposal] = (form for text, form in forms.items() if "“broken”" in text)
+
+    assert re.search(r"[“„](.*)[”“]", proposal)[1] == forms["broken"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("po", LANGUAGES, ids=lambda each: each.stem)
 def test_files(written: Path, po: Path) -> None:
     """The page's file has every text, the menu's those of the manifest; both say their language."""
     language = translations.read(po)

@@ -249,6 +249,8 @@ def test_what_changes_with_containers_is_a_stamp(tmp_path: Path) -> None:
     database, runtime = tmp_path / "ipam.db", tmp_path / "crun"
     podman = Podman(Paths(addresses=database, runtimes=(runtime, tmp_path / "runc")), None)
     assert podman.networks_stamp() is None
+    database.touch()
+    assert podman.networks_stamp() is None  # begun, and no container has joined a network yet
     database.write_text("x")
     before = podman.networks_stamp()
     assert before == podman.networks_stamp() is not None

@@ -335,10 +335,10 @@ def test_ways_are_told_hop_by_hop() -> None:
 
 def test_an_answer_holds_so_many_ways() -> None:
     """To make a message of more would keep the loop from its work."""
-    host = ApiHost(FINE, found=501 * (Way(WayKind.OUT, "out", "web", "", "podman", ()),))
+    host = ApiHost(FINE, found=301 * (Way(WayKind.OUT, "out", "web", "", "podman", ()),))
 
     async def body(call: Caller) -> None:
-        with pytest.raises(Refused, match="501 ways are more") as caught:
+        with pytest.raises(Refused, match="301 ways are more") as caught:
             await call("Explain", "")
         assert caught.value.name == "org.podwatch1.Error.InvalidArgument"
 
