@@ -251,3 +251,41 @@ def test_a_link_to_a_container_has_its_hops(page: Shown) -> None:
     page.show("one", "#/container/web-a")
 
     page.until("document.querySelectorAll('tbody.broken ol.hops li').length > 3")
+
+
+def test_incidents_are_told_and_drawn(page: Shown) -> None:
+    """The last day is a picture with a name; an entry says when, what, who, how and how long."""
+    page.show("ok")
+    drawn = page.find("image", re.compile("incidents? in the last 24 hours")).name
+    told = [node.text for node in page.all("listitem", re.compile("restored after"))]
+
+    assert page.evaluate("document.querySelectorAll('#incidents svg.bar rect').length") == int(
+        drawn.split()[0]
+    )
+    assert told
+    assert all("Who:" in entry and "How:" in entry for entry in told)
+
+
+def test_leases_are_a_table(page: Shown) -> None:
+    """The lease that the proxy does not know is told beside the one that it renews."""
+    page.show("dhcp")
+    head, *leases = page.rows("DHCP leases")
+
+    assert head[:3] == ("Container", "Network", "Address")
+    assert [lease[:3] for lease in leases] == [
+        ("scanner", "lan", "192.0.2.60"),
+        ("printer", "lan", "192.0.2.61"),
+    ]
+    assert "not known to the DHCP proxy" in leases[1][3]
+
+
+def test_ones_own_containers_are_looked_at_apart(page: Shown) -> None:
+    """Who has podwatch for themselves turns to it; an administrator sees how all users stand."""
+    page.show("users")
+    page.find("status", re.compile("OK"))
+    page.find("listitem", re.compile("eve.*Unknown"))
+    page.click("button", "My containers")
+    page.find("status", re.compile("Lost"))
+
+    assert page.all("button", "Pause") == []
+    assert [row for row in page.rows(WAYS)[1:] if row[-1].startswith("broken")]
