@@ -14,27 +14,24 @@ next connection is made.
 
 import asyncio
 import io
-import sys
+import xml.etree  # noqa: F401 - within which dbus_next looks for what is kept from it
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from podwatch.adapters.bus_socket import Writer, knock
+from podwatch.adapters.spared import spared
 from podwatch.formats.bus_messages import CALL, ERROR, NO_REPLY, RETURN, SIGNAL, Header, Messages
 from podwatch.words.errors import BusUnavailable
 
 # dbus_next (0.2.3) loads GLib where it is installed, as on every host with firewalld: 4 MB and
-# 13 ms that podwatch has no use for. It does without where gi cannot be imported.
-_had_gi = "gi" in sys.modules
-sys.modules.setdefault("gi", None)  # type: ignore[arg-type]
-
-from dbus_next._private.unmarshaller import Unmarshaller  # noqa: E402
-from dbus_next.aio.message_bus import MessageBus  # noqa: E402
-from dbus_next.constants import BusType, MessageFlag, MessageType  # noqa: E402
-from dbus_next.message import Message  # noqa: E402
-from dbus_next.signature import SignatureTree, Variant  # noqa: E402
-
-if not _had_gi:
-    del sys.modules["gi"]
+# 13 ms that podwatch has no use for; it does without where gi cannot be imported. And it loads an
+# XML parser, 0.4 MB, for introspection, which is never asked of it here.
+with spared({"gi": None, "xml.etree.ElementTree": {"Element": object}}):
+    from dbus_next._private.unmarshaller import Unmarshaller
+    from dbus_next.aio.message_bus import MessageBus
+    from dbus_next.constants import BusType, MessageFlag, MessageType
+    from dbus_next.message import Message
+    from dbus_next.signature import SignatureTree, Variant
 
 MAX_BODY_BYTES = 1 << 20
 """More than firewalld says of 10,000 sources, and not a second to unpack."""

@@ -116,7 +116,7 @@ class Api:
             "Summary": str(document.get("summary", "podwatch has not looked yet")),
             "Since": int(document.get("since", 0)),
             "PausedUntil": until,
-            "Incidents": int(document.get("counters", {}).get("incidents", 0)),
+            "IncidentCount": int(document.get("counters", {}).get("incidents", 0)),
         }
 
     # What anybody may ask.

@@ -12,11 +12,14 @@ import sys
 from types import MappingProxyType
 from typing import Any, Protocol
 
-import structlog
-
 from podwatch.adapters.journal import connected_to_journal, send
+from podwatch.adapters.spared import spared
 from podwatch.report.events import Event
 from podwatch.words.text import clean
+
+# structlog (25.4) loads both, 0.5 MB, for loggers that are pickled, and local to threads.
+with spared({"pickle": {"PicklingError": TypeError}, "uuid": {}}):
+    import structlog
 
 _LEVELS = logging.getLevelNamesMapping()
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3}

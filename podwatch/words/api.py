@@ -130,7 +130,7 @@ PROPERTIES = (
         "When the pause that is going on ends, in seconds since the epoch; 0 where there is none, "
         "and the greatest number where it lasts until somebody ends it.",
     ),
-    Property("Incidents", "t", "How many incidents there were since podwatch started."),
+    Property("IncidentCount", "t", "How many incidents there were since podwatch started."),
 )
 
 METHODS = (

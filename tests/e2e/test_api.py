@@ -209,7 +209,7 @@ def test_who_listens_hears_of_an_incident(there: Installed) -> None:
     assert (ended, took_ms > 0) == (began, True)
     assert "put right from the verified copy" in outcome
     changed = {key for each in heard if "Properties" in each["signal"] for key in each["body"][1]}
-    assert "Incidents" in changed
+    assert "IncidentCount" in changed
 
     newest, *_ = given(there, "Incidents", "u", 1)
     assert (newest["id"], newest["outcome"], newest["took_ms"]) == (began, "restored", took_ms)

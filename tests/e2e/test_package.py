@@ -76,14 +76,14 @@ def test_reload_reaches_the_daemon(host: Host) -> None:
 
 
 def test_listing_is_whole_and_private(host: Host) -> None:
-    """podwatch-inspect.service replaces what an interrupted run left, and only root reads it."""
+    """podwatch-inspect.service replaces what an interrupted run left; root and podwatch read it."""
     # podwatch starts the same unit whenever it looks, and must not while the file is spoilt.
     host.run(["systemctl", "stop", "podwatch", "podwatch-inspect"])
     host.write(f"{LISTING}.new", "left behind " * 1000)
     host.run(["systemctl", "start", "podwatch-inspect"])
 
     assert host.run(["jq", "-r", ".[].Names[0]", LISTING]).stdout == "web\n"
-    assert host.run(["stat", "-c", "%a", LISTING]).stdout == "600\n"
+    assert host.run(["stat", "-c", "%a %U:%G", LISTING]).stdout == "640 root:podwatch\n"
     assert not host.exists(f"{LISTING}.new")
     host.run(["systemctl", "start", "podwatch"])
 

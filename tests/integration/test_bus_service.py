@@ -46,7 +46,7 @@ class Stage:
         self.complaints: list[str] = []
         self.properties: dict[str, Any] = {
             **{"Version": "1.2", "State": "ok", "Summary": "fine"},
-            **{"Since": 7, "PausedUntil": 0, "Incidents": 0},
+            **{"Since": 7, "PausedUntil": 0, "IncidentCount": 0},
         }
         self.client = SystemBus(timeout_s=20.0)
         self.strangers: list[Stranger] = []
@@ -238,7 +238,7 @@ def test_it_tells_what_it_is(bus: OwnBus) -> None:
 
     async def body(stage: Stage) -> None:
         told = await printed("busctl", "--system", "introspect", NAME, PATH)
-        for words in ("Pause method ts", "Incidents property t", "IncidentEnded signal tst"):
+        for words in ("Pause method ts", "IncidentCount property t", "IncidentEnded signal tst"):
             member, kind, signature = words.split()
             assert any(
                 line.split()[:3] == [f".{member}", kind, signature] for line in told.splitlines()
@@ -551,7 +551,7 @@ def test_changes_are_told_a_few_times_a_second(bus: OwnBus) -> None:
         listener = SystemBus(NAME, [rule], heard)
         await listener.connect()
         for number in range(1, 101):
-            stage.properties["Incidents"] = number
+            stage.properties["IncidentCount"] = number
             stage.service.changed()
             stage.service.changed()
             await asyncio.sleep(0.005)
@@ -559,7 +559,7 @@ def test_changes_are_told_a_few_times_a_second(bus: OwnBus) -> None:
         stage.service.changed()
         await stage.until(lambda: bool(told) and "State" in told[-1][1])
         assert told[-1][1]["State"] == "lost"
-        assert {**told[-2][1], **told[-1][1]}["Incidents"] == 100
+        assert {**told[-2][1], **told[-1][1]}["IncidentCount"] == 100
         moments = [at for at, _ in told]
         assert len(moments) >= 3
         assert moments[-1] - moments[0] >= (len(moments) - 1) * bus_service.BETWEEN_CHANGES_S * 0.9

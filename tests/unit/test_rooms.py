@@ -39,12 +39,12 @@ IMPURE_MODULES = {
 IMPURE_CALLS = {"open", "print", "input"}
 OPENING_METHODS = {"read_text", "read_bytes", "write_text", "write_bytes", "touch", "FileIO"}
 SHARED_BY_ADAPTERS = (
-    *("files", "paths", "rights", "bus_socket", "bus_connection", "bus_callers", "dbus"),
+    *("spared", "files", "paths", "rights", "bus_socket", "bus_connection", "bus_callers", "dbus"),
     *("program", "worker", "namespace", "rtnetlink"),
 )
-"""The adapters that are tools of the others: files, where they are, one's rights, the bus, running
-a program, a worker thread, the networks' namespace, hearing rtnetlink. Each knows those before it
-alone."""
+"""The adapters that are tools of the others: sparing imports, files, where they are, one's rights,
+the bus, running a program, a worker thread, the networks' namespace, hearing rtnetlink. Each knows
+those before it alone."""
 NAMES_THAT_SAY_NOTHING = {
     "utils",
     "util",

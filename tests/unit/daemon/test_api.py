@@ -422,7 +422,7 @@ def test_properties_are_those_of_the_document() -> None:
         assert call.api.properties()["State"] == "unknown"
         await asyncio.sleep(1)
         told = call.api.properties()
-        assert (told["State"], told["Since"], told["Incidents"]) == ("ok", 7, 3)
+        assert (told["State"], told["Since"], told["IncidentCount"]) == ("ok", 7, 3)
         assert told["PausedUntil"] == 0
         until = time.time() + 100
         host.pause = Pause(0, until)
