@@ -22,7 +22,7 @@ ARTEFACTS = Path(os.environ.get("PODWATCH_ARTEFACTS") or TOP / "dist/screenshots
 
 WIDE, NARROW = (1280, 900), (414, 896)
 
-_OF_COCKPIT = re.compile(r" at https://[^ ]*/(shell|system|static)/")
+_OF_COCKPIT = re.compile(r" at https?://[^ ]*/(shell|system|static)/")
 """Faults of Cockpit's own pages: fonts that Debian leaves out, and what its overview throws."""
 
 
