@@ -210,7 +210,9 @@ class _Teller:
             bridge, members = self._bridges.bridges[name], list(running.values())
             among = {key: known.title for key, (_, known) in running.items()}
             title = f"{_few(among.values())} with each other on {bridge.network}"
-            passed = tuple(self._bridges.neighbours(bridge, members))
+            # What stays on a bridge meets no firewall, unless bridges hand it over.
+            panic = self._firewalld.panic() if self.snapshot.around.bridged else ()
+            passed = (*panic, *self._bridges.neighbours(bridge, members))
             yield Way(WayKind.NEIGHBOURS, title, "", "", bridge.network, passed, among=among)
 
     def names(self) -> Iterator[Way]:
@@ -221,7 +223,8 @@ class _Teller:
             without = self._bridges.without(bridge, {one.version for one in served.addresses})
             for some, astray in self._bridges.asking(served, among):
                 title = f"names of {_few(some.values())} on {served.network}"
-                passed = (*without, *astray, *of_names.of(served, some))
+                panic = self._firewalld.panic()
+                passed = (*panic, *without, *astray, *of_names.of(served, some))
                 yield Way(WayKind.NAMES, title, "", "", served.network, passed, among=some)
 
     def _is_internal(self, endpoint: Endpoint) -> bool:

@@ -39,8 +39,7 @@ class FirewalldHops:
                 what = "it does not run, and it has all of netavark's rules"
                 yield Hop("firewalld", what, Mark.BROKEN, "systemctl start firewalld")
         elif firewalld.panic:
-            what = "panic mode: all traffic is dropped"
-            yield Hop("firewalld", what, Mark.BROKEN, "firewall-cmd --panic-off")
+            yield from self.panic()
         elif firewalld.reloading:
             what = "a reload is going on: new connections are dropped"
             yield Hop("firewalld", what, Mark.BROKEN, "wait, or: systemctl restart firewalld")
@@ -51,6 +50,12 @@ class FirewalldHops:
             yield Hop("firewalld", what, Mark.BROKEN, advice)
         else:
             yield Hop("firewalld", "it lets forwarded ports pass")
+
+    def panic(self) -> Iterator[Hop]:
+        """Its panic mode, in which nothing gets anywhere: no port, no name, no neighbour."""
+        if self._said is not None and self._said.running and self._said.panic:
+            what = "panic mode: all traffic is dropped"
+            yield Hop("firewalld", what, Mark.BROKEN, "firewall-cmd --panic-off")
 
     def source(self, endpoint: Endpoint, address: Address) -> Iterator[Hop]:
         """The zones of which the address is a source, and what they do with what it sends.

@@ -3,6 +3,7 @@
 
 import pytest
 
+from tests.e2e.agreement import agree
 from tests.e2e.installed import Installed, on_one_suite
 from tests.lab.containers import web
 
@@ -25,9 +26,10 @@ def _why(there: Installed) -> str:
 
 
 def test_panic_mode(there: Installed) -> None:
-    """In firewalld's panic mode nothing is put back; afterwards everything is."""
+    """In firewalld's panic mode every way is told closed that is; afterwards all is put back."""
     there.host.run(["firewall-cmd", "--panic-on"])
     there.until(lambda: _blocked(there, "panic"), "blocked by panic mode")
+    agree(there, is_open=False)
     there.host.nft("delete", "table", "inet", "netavark")
     there.until(lambda: there.status()["state"] == "lost", "lost")
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verdict and ways never disagree, whatever is wrong with a host."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,18 @@ def test_a_whole_host_is_ok() -> None:
     found = explain(WHOLE)
     assert {way.kind for way in found} == set(WayKind) - {WayKind.HOST}  # a user's
     assert {way.mark for way in found} == {Mark.OPEN}
+
+
+def test_panic_mode_closes_all_that_meets_firewalld() -> None:
+    """No name, no port and no way out; neighbours where their bridge hands packets over."""
+    panic = FAULTS["panic"](WHOLE)
+    handed = replace(panic, around=replace(panic.around, bridged=frozenset({4, 6})))
+
+    def broken(snapshot: Snapshot) -> set[WayKind]:
+        return {way.kind for way in explain(snapshot) if way.mark is Mark.BROKEN}
+
+    assert broken(panic) == {WayKind.IN, WayKind.OUT, WayKind.NAMES}
+    assert broken(handed) == {WayKind.IN, WayKind.OUT, WayKind.NAMES, WayKind.NEIGHBOURS}
 
 
 OPEN = {"nothing", "no default route", "no firewalld", "paused", "ended", "just ended"}
