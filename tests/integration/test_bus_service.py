@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -393,18 +394,18 @@ def test_what_has_another_signature_is_not_unpacked(bus: OwnBus) -> None:
 
 
 def test_a_call_that_wants_no_answer_gets_none(bus: OwnBus) -> None:
-    """It is done all the same."""
+    """What changes something is done all the same; to look for nobody is nothing."""
 
     async def body(stage: Stage) -> None:
         caller = await stage.stranger()
-        for member in ("Look", "Boom", "Introspect"):
+        for member in ("Look", "Boom", "Introspect", "Resume"):
             data = raw({**TO_PODWATCH, stranger.MEMBER: member}, flags=1)
             await asyncio.to_thread(caller.sock.sendall, data)
         await asyncio.to_thread(
             caller.sock.sendall, raw({**TO_PODWATCH, stranger.MEMBER: "Status"})
         )
         assert DOCUMENT.encode() in await asyncio.to_thread(answer_to, caller)
-        assert [each.method.name for each in stage.calls] == ["Look", "Status"]
+        assert [each.method.name for each in stage.calls] == ["Resume", "Status"]
 
     on(bus, body)
 
@@ -478,6 +479,51 @@ def test_a_flood_leaves_it_answering(bus: OwnBus, interface: str, member: str) -
         assert stage.complaints == []
 
     on(bus, body)
+
+
+@pytest.mark.parametrize("members", ["Status,Look", "Status,Look,Restore"])
+def test_who_wants_no_answers_keeps_nobody_waiting(bus: OwnBus, members: str) -> None:
+    """Calls without end by three connections of a user: root's are answered as soon as the bus can.
+
+    Nothing is left over either: when the calls end there is no backlog.
+    """
+
+    async def body(stage: Stage) -> None:
+        async def slow(call: Call) -> Sequence[Any]:
+            if call.method.name == "Restore":
+                await asyncio.sleep(0.005)  # polkit is asked
+            return await stage.usual(call)
+
+        stage.answers = slow
+        calm = await stage.asked_in_s()
+        loop = asyncio.get_running_loop()
+        async with stage.calling(3, 0, 0, INTERFACE, members) as process:
+            ends_at = loop.time() + 3
+            took, by_bus = [], []
+            while loop.time() < ends_at:
+                took.append(await seconds_of(stage.call("Look")))
+                by_bus.append(await seconds_of(stage.client.owner(NAME)))
+            process.stdin.close()
+            came = json.loads(await process.stdout.read())
+            after = await seconds_of(stage.call("Look"))
+        # What the bus itself takes is not podwatch's, nor is the machine.
+        bus_s = median(by_bus)
+        told = (came, len(took), calm, median(took), max(took), bus_s, after)
+        assert came["silent"] > 10_000, told
+        assert median(took) < 10 * max(calm, bus_s, 0.005), told
+        assert after < max(0.5, 10 * bus_s), told
+        assert await stage.service.is_answering()
+        silent = {each.method.name for each in stage.calls if each.uid == NOBODY}
+        assert silent <= {"Restore"}
+
+    on(bus, body)
+
+
+async def seconds_of(call: Awaitable[Any]) -> float:
+    """How long it takes."""
+    began = time.monotonic()
+    await call
+    return time.monotonic() - began
 
 
 def count_signals(listener: Stranger, most: int) -> int:
