@@ -458,11 +458,13 @@ def test_a_flood_leaves_it_answering(bus: OwnBus, interface: str, member: str) -
         bus_itself = (stranger.DBUS, "/org/freedesktop/DBus", stranger.DBUS)
         await asyncio.to_thread(listener.call, *bus_itself, "AddMatch", match)
         flood = asyncio.create_task(stage.crowd(8, 120, 10, interface, member))
-        while not stage.calls and not flood.done() and interface == INTERFACE:
+        while interface == INTERFACE and not any(each.uid == NOBODY for each in stage.calls):
             await asyncio.sleep(0.001)
         for number in range(500):
             stage.service.emit("IncidentBegan", [number, "x" * 100, ""])
-        beside = await stage.asked_in_s()
+        beside = []
+        while not flood.done():
+            beside.append(await seconds_of(stage.call("Look")))
         came = await flood
         assert sum(came.values()) == 9600
         assert set(came) <= {"answer", "org.podwatch1.Error.Busy"}
@@ -471,7 +473,8 @@ def test_a_flood_leaves_it_answering(bus: OwnBus, interface: str, member: str) -
         assert heard == 500
         after = await stage.asked_in_s()
         # All of them share a machine of two processors; deaf is for ever.
-        assert beside < 1.0
+        assert median(beside) < 10 * max(calm, 0.01)
+        assert max(beside) < 2.0
         assert after < 10 * max(calm, 0.005)
         assert await stage.service.is_answering()
         assert stage.service.describe() == f"serving {NAME}"
