@@ -590,6 +590,7 @@ def test_who_forbids_repairs_is_obeyed(why: str) -> None:
         with pytest.raises(Refused, match=why) as caught:
             await call("Restore", *REAL)
         assert caught.value.name == "org.podwatch1.Error.Busy"
+        assert caught.value.hint == ("podwatch resume --host" if why == "paused" else "")
         assert "replay" not in host.done
 
     host.driven(body)
