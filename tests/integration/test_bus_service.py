@@ -522,6 +522,30 @@ def test_who_wants_no_answers_keeps_nobody_waiting(bus: OwnBus, members: str) ->
     on(bus, body)
 
 
+def test_root_is_never_too_many(bus: OwnBus) -> None:
+    """While a user calls from 100 connections root is answered, from new ones that nobody knows."""
+
+    async def body(stage: Stage) -> None:
+        async def slow(_: Call) -> Sequence[Any]:
+            await asyncio.sleep(0.01)
+            return [DOCUMENT]
+
+        stage.answers = slow
+        crowd_of = asyncio.create_task(stage.crowd(100, 16, 3, INTERFACE, "Status"))
+        await stage.until(lambda: bool(stage.calls))
+        answered = 0
+        while not crowd_of.done():
+            client = SystemBus(timeout_s=20.0)
+            assert await client.call(NAME, PATH, INTERFACE, "Status") == [DOCUMENT]
+            client.close()
+            answered += 1
+        came = await crowd_of
+        assert came["org.podwatch1.Error.Busy"] > 1000
+        assert answered >= 5
+
+    on(bus, body)
+
+
 async def seconds_of(call: Awaitable[Any]) -> float:
     """How long it takes."""
     began = time.monotonic()
