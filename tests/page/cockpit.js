@@ -118,6 +118,7 @@
                     throw error("org.freedesktop.DBus.Error.ServiceUnknown", "The name org.podwatch1 was not provided by any .service files");
                 if (GUARDED.includes(method) && !on("access"))
                     throw error("org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "");
+                await demo.held;
                 return later(await METHODS[method](...given));
             },
             subscribe(match, callback) {
@@ -173,7 +174,7 @@
 
     // The heartbeat, and a chooser of documents at the foot of the page.
     setInterval(() => { if (document_ && !document_.age) publish(); }, 10000);
-    window.demo = { change, publish, happen: () => signals.forEach(call => call()), get document() { return document_; } };
+    window.demo = { held: null, change, publish, happen: () => signals.forEach(call => call()), get document() { return document_; } };
 
     window.addEventListener("DOMContentLoaded", async () => {
         if (query.has("bare"))
