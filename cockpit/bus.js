@@ -91,7 +91,7 @@ export class Bus {
     pause(seconds, reason) { return this.call("Pause", [seconds, reason], "ts").then(() => null) }
     resume() { return this.call("Resume", []) }
     restore(isDry) { return this.call("Restore", [isDry], "b").then(([said]) => said) }
-    remove() { return this.call("RemoveLeftovers", []).then(([said]) => said) }
+    remove(isDry) { return this.call("RemoveLeftovers", [isDry], "b").then(([said]) => said) }
     incidents() { return this.call("Incidents", [200], "u").then(([found]) => found) }
 
     explain(target) {
