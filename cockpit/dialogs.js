@@ -103,18 +103,18 @@ export function askPause(pause) {
     });
 }
 
-export async function askRestore(restore) {
-    const { go, tell, wrong } = dialog({
-        title: _("Restore now"),
-        content: [h("p", null, _("Puts back now what is missing, without waiting for a back-off to end. This would be done:"))],
-        verb: _("Restore"), act: () => restore(false),
-    });
+// A dialog that first has podwatch say what it would do: only that is consented to.
+async function askAfterDry({ ask, none, ...more }) {
+    const { go, tell, wrong } = dialog({ ...more });
     go.disabled = true;
     tell("", _("Asking podwatch …"));
     try {
-        tell(await restore(true), _("Nothing: all that podwatch puts back is in place."));
-        go.disabled = false;
-        go.focus();
+        const text = await ask();
+        tell(text, none);
+        if (text || !more.isDanger) {
+            go.disabled = false;
+            go.focus();
+        }
     } catch (error) {
         tell("");
         say(wrong, clean(error.message || error));
@@ -122,11 +122,27 @@ export async function askRestore(restore) {
     }
 }
 
-export function askRemove(left, remove) {
-    dialog({
+// In a pause nothing is put back: it has to end first.
+export function askRestore(restore, resume, isPaused) {
+    const intro = isPaused ? _("podwatch is paused, and puts nothing back until it is resumed. Once resumed, this would be done:")
+        : _("Puts back now what is missing, without waiting for a back-off to end. This would be done:");
+    return askAfterDry({
+        title: _("Restore now"), content: [h("p", null, intro)],
+        verb: isPaused ? _("Resume and restore") : _("Restore"),
+        ask: () => restore(true), none: _("Nothing: all that podwatch puts back is in place."),
+        act: async () => {
+            if (isPaused)
+                await resume();
+            return restore(false);
+        },
+    });
+}
+
+export function askRemove(remove) {
+    return askAfterDry({
         title: _("Take leftovers away"),
-        content: [h("p", null, _("These rules are deleted, and every other one of containers that have gone. Rules of containers that run stay.")),
-                  h("ul", null, left.map(what => h("li", { lang: "en" }, clean(what))))],
-        verb: _("Take away"), isDanger: true, act: remove,
+        content: [h("p", null, _("Rules of containers that have gone are deleted. Rules of containers that run stay. This would be done:"))],
+        verb: _("Take away"), isDanger: true,
+        ask: () => remove(true), none: _("There was nothing to do."), act: () => remove(false),
     });
 }

@@ -90,7 +90,7 @@ def test_what_was_asked_for_is_not_cancelled(page: Asked) -> None:
 
 
 def test_a_podwatch_that_never_answers_holds_nobody(page: Asked) -> None:
-    """Once the page has said that it may still be done, the dialog can be closed, and it is done."""
+    """Once the page has said that it may still be done, the dialog can be closed."""
     page.show("ok")
     page.evaluate(_HOLD)
     page.click("button", "Pause")
@@ -103,5 +103,29 @@ def test_a_podwatch_that_never_answers_holds_nobody(page: Asked) -> None:
     page.evaluate("demo.release()")
     page.until_text("Paused until")
     page.click("button", "Pause")
+    page.press("Escape")
+    page.until_gone("dialog")
+
+
+def test_restore_in_a_pause_resumes_first(page: Asked) -> None:
+    """Nothing is put back in a pause: the dialog says so, and its button ends the pause."""
+    page.show("paused")
+    page.until("!document.getElementById('restore').disabled")
+    page.click("button", "Restore")
+    page.until_text("podwatch is paused, and puts nothing back until it is resumed")
+    page.until("!document.querySelector('dialog [type=submit]').disabled")
+    page.click("button", "Resume and restore")
+    page.find("button", "Close")
+    page.press("Enter")
+    page.until_gone("dialog")
+    page.until("document.getElementById('paused').hidden")
+
+
+def test_only_what_podwatch_names_is_taken_away(page: Asked) -> None:
+    """The dialog has the rules that podwatch would delete, not those that the status tells of."""
+    page.show("leftover")
+    page.click("button", "Take away")
+    page.until_text("would take away 1 rule")
+    page.until("!document.querySelector('dialog [type=submit]').disabled")
     page.press("Escape")
     page.until_gone("dialog")
