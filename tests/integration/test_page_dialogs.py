@@ -129,3 +129,13 @@ def test_only_what_podwatch_names_is_taken_away(page: Asked) -> None:
     page.until("!document.querySelector('dialog [type=submit]').disabled")
     page.press("Escape")
     page.until_gone("dialog")
+
+
+def test_what_does_not_start_is_told(page: Asked) -> None:
+    """A start that fails is no silence: the unit's result is there, and the way to its logs."""
+    page.show("never", "&start=no")
+    page.click("button", "Start podwatch")
+    page.until_text("podwatch did not start. podwatch.service: exit-code")
+    page.click("button", "View in the logs")
+    assert page.evaluate("window.jumped") == "/system/logs/#/?prio=info&tag=podwatch"
+    assert not page.is_disabled("Start podwatch")

@@ -13,7 +13,7 @@
     let document_ = null;
     let paused = 0;
     let serial = 1;
-    const watches = [], proxies = [], signals = [];
+    const watches = [], proxies = [], signals = [], jobs = [];
 
     if (query.has("style"))
         localStorage.setItem("shell:style", query.get("style"));
@@ -91,7 +91,13 @@
         GetAll: async () => [{ PausedUntil: { v: paused } }],
         Subscribe: async () => [],
         LoadUnit: async () => ["/unit"],
-        StartUnit: async () => { await change("ok"); return ["/job"]; },
+        StartUnit: async () => {
+            if (on("start"))
+                await change("ok");
+            jobs.forEach(call => call("", "", "JobRemoved", [1, "/job", "podwatch.service", on("start") ? "done" : "failed"]));
+            return ["/job"];
+        },
+        Get: async () => [{ v: "exit-code" }],
     };
     const GUARDED = ["Pause", "Resume", "Restore", "RemoveLeftovers", "StartUnit"];
 
@@ -130,7 +136,7 @@
                 if (match.member === "PropertiesChanged")
                     proxies.push({ refresh: () => callback(match.path, match.interface, "PropertiesChanged", ["org.podwatch1.Manager", { PausedUntil: { v: paused } }]) });
                 else
-                    signals.push(callback);
+                    (match.member === "JobRemoved" ? jobs : signals).push(callback);
             },
             close() { /* nothing is open */ },
         });
