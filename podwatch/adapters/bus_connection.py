@@ -20,7 +20,16 @@ from typing import Any
 
 from podwatch.adapters.bus_socket import Writer, knock
 from podwatch.adapters.spared import spared
-from podwatch.formats.bus_messages import CALL, ERROR, NO_REPLY, RETURN, SIGNAL, Header, Messages
+from podwatch.formats.bus_messages import (
+    CALL,
+    ERROR,
+    NO_REPLY,
+    RETURN,
+    SIGNAL,
+    Header,
+    Messages,
+    refusal,
+)
 from podwatch.words.errors import BusUnavailable
 
 # dbus_next (0.2.3) loads GLib where it is installed, as on every host with firewalld: 4 MB and
@@ -48,11 +57,15 @@ TOO_LARGE = "org.freedesktop.DBus.Error.LimitsExceeded"
 
 _CHUNK_BYTES = 1 << 16
 _CHUNK_OF_CALLS_BYTES = 1 << 12
+_SLICE_S = 0.002
 NAME_CHANGED = "NameOwnerChanged"
 
 
 OnCall = Callable[[Header, bytes], None]
 """Gets each call that comes in, as a whole: see `unpacked`."""
+
+WantsCall = Callable[[Header], bool]
+"""Whether a call is read at all; what it says no to it has refused, or nobody waits for."""
 
 OnSignal = Callable[[str, str, str, list[Any]], None]
 """Gets the sender, interface, member and body of each signal."""
@@ -62,15 +75,22 @@ class Connection(MessageBus):
     """dbus_next's connection, but for how it reads and writes.
 
     It reads by the header first, a piece at a time: the rest of the loop has its turn after each
-    piece, however much is sent. `has_room` is set while little waits to be sent.
+    piece, however much is sent. A piece of calls is what comes within two milliseconds: most of a
+    flood is refused by the headers, and who waits behind it does not wait for long. `has_room` is
+    set while little waits to be sent.
     """
 
     def __init__(
-        self, follow: str = "", on_call: OnCall | None = None, on_signal: OnSignal | None = None
+        self,
+        follow: str = "",
+        on_call: OnCall | None = None,
+        on_signal: OnSignal | None = None,
+        wants_call: WantsCall = lambda _: True,
     ) -> None:
         super().__init__(bus_type=BusType.SYSTEM)
         self._follow = follow
         self._on_call = on_call
+        self._wants_call = wants_call
         self._on_signal = on_signal
         self._closed = False
         self._chunk_bytes = _CHUNK_OF_CALLS_BYTES if on_call else _CHUNK_BYTES
@@ -141,19 +161,22 @@ class Connection(MessageBus):
 
         Raises ValueError for what is not of these types, and EOFError on a dead connection.
         """
-        self._reply(call, message_type=MessageType.METHOD_RETURN, signature=signature, body=values)
+        if not call.flags & NO_REPLY:
+            self._send_fitted(
+                signature,
+                values,
+                message_type=MessageType.METHOD_RETURN,
+                destination=call.sender,
+                reply_serial=call.serial,
+            )
 
     def refuse(self, call: Header, error: str, text: str) -> None:
         """Answer a call by an error. Raises EOFError on a dead connection."""
-        self._reply(
-            call, message_type=MessageType.ERROR, error_name=error, signature="s", body=[text]
-        )
-
-    def _reply(self, call: Header, signature: str, body: Sequence[Any], **fields: Any) -> None:
-        if not call.flags & NO_REPLY:
-            self._send_fitted(
-                signature, body, destination=call.sender, reply_serial=call.serial, **fields
-            )
+        if call.flags & NO_REPLY:
+            return
+        if not self.connected:
+            raise EOFError
+        self._writer.schedule_write(refusal(self.next_serial(), call, error, text))
 
     def emit(
         self, path: str, interface: str, member: str, signature: str, values: Sequence[Any]
@@ -222,7 +245,8 @@ class Connection(MessageBus):
                 self.refuse(
                     header, TOO_LARGE, f"A call has {MAX_CALL_BYTES} bytes of values at most."
                 )
-            return header.body_bytes <= MAX_CALL_BYTES
+                return False
+            return self._wants_call(header)
         if header.kind not in (RETURN, ERROR):
             return False
         if header.reply_serial not in self._method_return_handlers:
@@ -233,12 +257,17 @@ class Connection(MessageBus):
         return True
 
     def _message_reader(self) -> None:
+        ends_at = self._loop.time() + (_SLICE_S if self._on_call else 0.0)
         try:
-            data = self._sock.recv(self._chunk_bytes)
-            if not data:
-                raise EOFError
-            for header, message in self._messages.feed(data):
-                self._take(header, message)
+            while True:
+                data = self._sock.recv(self._chunk_bytes)
+                if not data:
+                    raise EOFError
+                for header, message in self._messages.feed(data):
+                    self._take(header, message)
+                is_over = self._disconnected or not self.has_room.is_set()
+                if is_over or self._loop.time() >= ends_at:
+                    break
         except BlockingIOError:
             pass
         except Exception as exc:  # whatever it is, nothing can be read of this connection any more
@@ -292,6 +321,7 @@ async def connected(
     follow: str = "",
     on_call: OnCall | None = None,
     on_signal: OnSignal | None = None,
+    wants_call: WantsCall = lambda _: True,
     *,
     timeout_s: float,
 ) -> Connection:
@@ -299,7 +329,9 @@ async def connected(
     knock()
     bus: Connection | None = None
     try:
-        bus = Connection(follow, on_call, on_signal)  # opens the socket, or raises OSError
+        bus = Connection(
+            follow, on_call, on_signal, wants_call
+        )  # opens the socket, or raises OSError
         await asyncio.wait_for(bus.connect(), timeout_s)
     except Exception as exc:  # connection errors of many types, from sockets and dbus_next
         if bus is not None:

@@ -13,11 +13,11 @@ The connection is its own, so that a flood does not delay what firewalld and sys
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from podwatch.adapters.bus_callers import Callers
+from podwatch.adapters.bus_callers import Callers, busy
 from podwatch.adapters.bus_connection import DBUS, DBUS_PATH, Connection, connected, unpacked
 from podwatch.adapters.files import read_text
 from podwatch.formats.bus_messages import MAY_ASK, NO_REPLY, Header
@@ -28,7 +28,17 @@ from podwatch.formats.introspection import (
     PROPERTIES_INTERFACE,
     introspection,
 )
-from podwatch.words.api import INTERFACE, NAME, PATH, PROPERTIES, SIGNALS, Call, Method, Refused
+from podwatch.words.api import (
+    INTERFACE,
+    METHODS,
+    NAME,
+    PATH,
+    PROPERTIES,
+    SIGNALS,
+    Call,
+    Method,
+    Refused,
+)
 from podwatch.words.errors import BusUnavailable, PodwatchError
 
 LIMIT_S = 25.0
@@ -48,6 +58,9 @@ _OWNER, _OWNER_ALREADY = 1, 4
 _MOST_COMPLAINTS = 64
 _MACHINE_ID = Path("/etc/machine-id")
 _ERROR = "org.freedesktop.DBus.Error"
+_BUSY = busy()
+_OWN = frozenset(each.name for each in METHODS)
+_CHANGES = {each.name: each.in_signature for each in METHODS if each.action is not None}
 _SIGNATURES = {each.name: each.signature for each in PROPERTIES}
 
 
@@ -156,7 +169,10 @@ class BusService:
     async def _serve(self) -> None:
         """Own the name until the connection ends. Raises BusUnavailable where that cannot be."""
         self._bus = bus = await connected(
-            on_call=self._on_call, on_signal=self._on_signal, timeout_s=_TIMEOUT_S
+            on_call=self._on_call,
+            on_signal=self._on_signal,
+            wants_call=self._wants,
+            timeout_s=_TIMEOUT_S,
         )
         self._told = {}  # whoever came to this bus before podwatch knows nothing
         try:
@@ -198,6 +214,20 @@ class BusService:
 
     # Calls
 
+    def _wants(self, call: Header) -> bool:
+        """Whether a call is read: not what nobody is told of, nor what there is no room for."""
+        is_own = call.interface in (INTERFACE, "") and call.path == PATH
+        if call.flags & NO_REPLY:
+            if not is_own or _CHANGES.get(call.member) != call.signature:
+                return False
+        elif not is_own or call.member not in _OWN:
+            return True
+        if self._callers.has_room(call.sender):
+            return True
+        if self._bus is not None and not call.flags & NO_REPLY:
+            self._excuse(self._bus, call, _BUSY)
+        return False
+
     def _on_call(self, call: Header, data: bytes) -> None:
         bus = self._bus
         if bus is None:
@@ -206,24 +236,29 @@ class BusService:
             method, is_own = _method(call)
             if is_own:
                 values = _values(call, data)
-                self._callers.admit(call.sender)
+                turn = self._callers.turn(call.sender, self._callers.admit(call.sender))
                 task = asyncio.get_running_loop().create_task(
-                    self._respond(bus, call, method, values)
+                    self._respond(bus, call, method, values, turn)
                 )
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
-            elif not call.flags & NO_REPLY:
+            else:
                 bus.answer(call, method.out_signature, self._standard(method.name, call, data))
         except Exception as exc:
             self._excuse(bus, call, exc)
 
     async def _respond(
-        self, bus: Connection, call: Header, method: Method, values: Sequence[Any]
+        self,
+        bus: Connection,
+        call: Header,
+        method: Method,
+        values: Sequence[Any],
+        turn: AbstractAsyncContextManager[int],
     ) -> None:
         may_ask = bool(call.flags & MAY_ASK)
         limit_s = LIMIT_OF_CHANGES_S if method.action is not None else LIMIT_S
         try:
-            async with self._callers.turn(call.sender) as uid:
+            async with turn as uid:
                 await bus.has_room.wait()
                 if not bus.connected:
                     return  # the next bus may know somebody else by this sender's name
@@ -321,7 +356,8 @@ def _method(call: Header) -> tuple[Method, bool]:
 
     A call need not name the interface: it is that of the first method of this name.
     """
-    if introspection(call.path) is None and call.interface != PEER:
+    is_there = call.path == PATH or call.interface == PEER
+    if not is_there and introspection(call.path) is None:
         raise Refused(f"{_ERROR}.UnknownObject", f"There is no such object: {PATH} is.")
     everywhere = (INTROSPECTABLE, PEER)
     there = [each for each in INTERFACES if call.path == PATH or each.name in everywhere]

@@ -48,7 +48,7 @@ class Writer:
     def schedule_write(self, msg: Any = None, future: "asyncio.Future[None] | None" = None) -> None:
         """Send this message, and what waited until the bus had said Hello."""
         if msg is not None:
-            data = memoryview(bytes(msg._marshall()))
+            data = memoryview(msg if isinstance(msg, bytes) else bytes(msg._marshall()))
             if len(data) > MAX_SENT_BYTES:
                 raise ValueError(f"a message of {len(data)} bytes")
             self._waiting.append((data, future))

@@ -12,8 +12,10 @@ from itertools import count
 from typing import Any
 
 from podwatch.adapters.dbus import SystemBus
+from podwatch.adapters.rights import user
 from podwatch.words.api import ASK, Action, Call, Refused
 from podwatch.words.errors import BusUnavailable
+from podwatch.words.text import clean
 
 NAME = "org.freedesktop.PolicyKit1"
 PATH = "/org/freedesktop/PolicyKit1/Authority"
@@ -79,9 +81,10 @@ class Polkit:
             )
         if "polkit.dismissed" in details:
             raise Refused("NotAllowed", f"{what}, and the question for a password was dismissed.")
+        who = clean(await asyncio.to_thread(user, call.uid))
         raise Refused(
             "NotAllowed",
-            f"{what}, and polkit does not give them to the user {call.uid}",
+            f"{what}, and polkit does not permit it to {who}",
             hint=f"as root; or pkaction --verbose --action-id {action.name}",
         )
 

@@ -29,9 +29,10 @@ def sees_processes() -> bool:
         return False
 
 
-def user() -> str:
-    """As whom it runs: the user's name, else the number."""
-    uid = os.geteuid()
+def user(uid: int | None = None) -> str:
+    """A user's name, else the number; of the one as whom it runs, if none is given."""
+    if uid is None:
+        uid = os.geteuid()
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -8,7 +8,6 @@ changes the host is asked of polkit first, and done by the loop, or while it wai
 """
 
 import asyncio
-import pwd
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from typing import Any
 
 from podwatch import __version__
 from podwatch.adapters.paths import Paths
+from podwatch.adapters.rights import user
 from podwatch.daemon.audience import Audience
 from podwatch.daemon.leftovers import take_away_copies, take_away_from
 from podwatch.daemon.loop import Loop
@@ -179,14 +179,14 @@ class Api:
         loop = self._loop
         pause, enabled = loop.pause(), loop.config.restore.enabled
         if blocked := why_blocked(pause, enabled=enabled, dry_run=loop.dry_run):
-            raise Refused("Busy", blocked, hint="podwatch resume" if pause else "")
+            raise Refused("Busy", blocked, hint="podwatch resume --host" if pause else "")
         async with self._alone():
             return ["\n".join(_bounded(await self._restored()))]
 
     async def _pause(self, call: Call, seconds: int, reason: str) -> Sequence[Any]:
         if not 1 <= seconds <= MAX_PAUSE_S:
             raise Refused("InvalidArgument", f"seconds: 1 to {MAX_PAUSE_S:.0f}, not {seconds}")
-        by = await asyncio.to_thread(_name_of, call.uid)
+        by = clean(await asyncio.to_thread(user, call.uid))
         now = time.time()
         begin(self._paths.pause, Pause(now, now + seconds, clean(reason)[:MAX_REASON], by))
         await self._taken_over("it is paused, but a repair that began before is under way")
@@ -198,18 +198,18 @@ class Api:
             await self._taken_over("the pause has ended; podwatch is still at work")
         return [was_paused]
 
-    async def _remove_leftovers(self, _call: Call) -> Sequence[Any]:
+    async def _remove_leftovers(self, _call: Call, dry_run: bool) -> Sequence[Any]:  # noqa: FBT001 - a value of the call
         told: list[str] = []
         host = self._loop.host
-        if self._loop.dry_run:
+        if self._loop.dry_run and not dry_run:
             raise Refused("Busy", why_blocked(None, enabled=True, dry_run=True))
         async with self._alone():
             # podman takes its time, and keeps nobody from a repair meanwhile.
             running, _ = await host.installed.podman.list_networks()
             async with self._between_looks():
                 own = self._publisher.document.get("guard", {}).get("table", "")
-                await ended(take_away_copies(host.nft, own, told.append, dry_run=False))
-                await ended(take_away_from(host, running, told.append, dry_run=False))
+                await ended(take_away_copies(host.nft, own, told.append, dry_run=dry_run))
+                await ended(take_away_from(host, running, told.append, dry_run=dry_run))
         return ["\n".join(_bounded(told))]
 
     # How the loop is asked, and what it says.
@@ -341,11 +341,3 @@ def _as_struct(way: Way) -> list[Any]:
 def _bounded(lines: Sequence[str]) -> list[str]:
     more = len(lines) - _MAX_LINES
     return [*lines[:_MAX_LINES], *([f"and {more} lines more"] if more > 0 else [])]
-
-
-def _name_of(uid: int) -> str:
-    """Who that is; the number where nobody is called so."""
-    try:
-        return clean(pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        return str(uid)

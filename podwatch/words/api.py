@@ -183,7 +183,10 @@ METHODS = (
     ),
     Method(
         "Restore",
-        "Put back now what is missing, without waiting for a back-off to end.",
+        "Put back now what is missing, without waiting for a back-off to end. While podwatch is "
+        "paused, or may put nothing back (restore.enabled, --dry-run), it is refused as Busy, and "
+        "the message says why: end the pause by Resume first. (The command podwatch restore, "
+        "typed by root, puts back during a pause, too.)",
         takes=(Argument("dry_run", "b", "Only say what would be done."),),
         gives=(Argument("told", "s", "What was done, or would be: a line for each step."),),
         action=RESTORE,
@@ -205,8 +208,17 @@ METHODS = (
     ),
     Method(
         "RemoveLeftovers",
-        "Take away rules of containers that have gone, and copies of the guard that are nobody's.",
-        gives=(Argument("told", "s", "What was taken away: a line for each rule."),),
+        "Take away rules of containers that have gone, and copies of the guard that are nobody's. "
+        "To only say which those are is asked of polkit, too: podman is started for it.",
+        takes=(Argument("dry_run", "b", "Only say what would be taken away."),),
+        gives=(
+            Argument(
+                "told",
+                "s",
+                "What was taken away, or would be: a line for each rule, and for each that is "
+                "kept as somebody may need it.",
+            ),
+        ),
         action=REMOVE_LEFTOVERS,
     ),
 )
@@ -234,7 +246,9 @@ SIGNALS = (
 
 ERRORS: Mapping[str, str] = {
     "NoSuchContainer": "No way is that of the container, network or port that was asked for.",
-    "Busy": "Too much is asked at once, or a repair is under way: try again.",
+    "Busy": "Not now; the message says why. Too much is asked at once, or a repair or somebody "
+    "else's change is under way: try again. Or podwatch is paused, or was told to put nothing "
+    "back: that lasts until somebody ends it.",
     "Unknown": "The host could not be looked at, or podman does not answer; the message says why.",
     "NotAllowed": "polkit does not permit it, or does not answer; the message says what is needed.",
     "InvalidArgument": "A value is not allowed; the message says which are.",

@@ -6,7 +6,9 @@
 Each connection makes CALLS calls at once, waits for what comes of all of them, and does so BATCHES
 times. How often each came is printed at the end, as JSON: "answer", or the error's name. With
 BATCHES 0 the calls are made, "sent" is printed, and no answer is ever read; it ends when its input
-does.
+does. With CALLS 0 calls that want no answer are made as fast as the bus takes them, by each
+connection of one MEMBER of "A,B,C" after the other, until the input ends; their number is printed,
+as "silent". Those of "Restore" and its like are dry runs.
 """
 
 import json
@@ -24,11 +26,15 @@ from tests.lab.stranger import (
     MEMBER,
     PATH,
     RETURN,
+    SIGNATURE,
     Stranger,
     message,
 )
 
 NAME, OBJECT = "org.podwatch1", "/org/podwatch1"
+A_PIECE = 60
+NO_REPLY = 1
+_CHANGES = ("Restore", "RemoveLeftovers")
 _ERROR_NAME = re.compile(rb"\x04\x01s\0....([\w.]+)\0", re.DOTALL)
 
 
@@ -59,6 +65,17 @@ class Caller(Stranger):
         """Send what the bus takes."""
         self.unsent = self.unsent[self.sock.send(self.unsent) :]
 
+    def shout(self, piece: bytes) -> None:
+        """Send this, and throw away what has come."""
+        self.sock.settimeout(10)
+        self.sock.sendall(piece)
+        self.sock.settimeout(0)
+        try:
+            while self.sock.recv(1 << 16):
+                pass
+        except BlockingIOError:
+            pass
+
     def read(self) -> None:
         """Count what has come."""
         piece = self.sock.recv(1 << 20)
@@ -83,11 +100,37 @@ class Caller(Stranger):
         self.waiting -= kind in (RETURN, ERROR)
 
 
+def shouted(callers: list[Caller], interface: str, members: list[str]) -> int:
+    """Make calls that want no answer until the input ends; how many those were."""
+    piece, made = b"", 0
+    for number in range(A_PIECE):
+        member = members[number % len(members)]
+        fields: dict[int, str | int] = {
+            PATH: OBJECT,
+            INTERFACE: interface,
+            MEMBER: member,
+            DESTINATION: NAME,
+        }
+        if member in _CHANGES:
+            fields[SIGNATURE] = "b"
+        one = bytearray(message(CALL, 7, fields, b"\1\0\0\0" if member in _CHANGES else b""))
+        one[2] = NO_REPLY
+        piece += one
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        for each in callers:
+            each.shout(piece)
+            made += A_PIECE
+    return made
+
+
 def main() -> None:
     """Call as the arguments say."""
     connections, calls, batches = map(int, sys.argv[1:4])
     interface, member = sys.argv[4:]
     callers = [Caller() for _ in range(connections)]
+    if not calls:
+        print(json.dumps({"silent": shouted(callers, interface, member.split(","))}))
+        return
     for each in callers:
         each.sock.settimeout(0)
     for _ in range(batches or 1):

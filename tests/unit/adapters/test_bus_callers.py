@@ -41,11 +41,11 @@ class Crowd:
 
     def call(self, sender: str) -> None:
         """A call of this sender comes in, and is answered when the gate is open."""
-        self.callers.admit(sender)
-        self.tasks.append(asyncio.ensure_future(self._respond(sender)))
+        known = self.callers.admit(sender)
+        self.tasks.append(asyncio.ensure_future(self._respond(sender, known)))
 
-    async def _respond(self, sender: str) -> int:
-        async with self.callers.turn(sender) as uid:
+    async def _respond(self, sender: str, known: int | None) -> int:
+        async with self.callers.turn(sender, known) as uid:
             self.at_once[uid] += 1
             await self.gate.wait()
             self.at_once[uid] -= 1
@@ -130,18 +130,24 @@ def test_too_many_of_one_are_busy() -> None:
 
 
 def test_too_many_of_all_are_busy_but_not_roots() -> None:
-    """Whoever comes with many users and connections does not shut root out that is known."""
+    """Whoever comes with many users and connections shuts root out from none of its connections."""
 
     async def body(crowd: Crowd) -> None:
-        crowd.call(":0.1")
-        await crowd.settle()
-        for number in range(MOST - 1):
+        for number in range(MOST):
             crowd.call(f":{1000 + number // 8}.{number}")
+        await crowd.settle()
+        for number in range(100):
+            crowd.call(f":2000.{number}")
         with pytest.raises(Refused) as caught:
-            crowd.call(":2000.1")
+            crowd.call(":1000.1")
         assert caught.value.name == BUSY
-        crowd.call(":0.1")
-        assert names(await crowd.end()) == {}
+        for number in range(8):
+            crowd.call(f":0.{number}")
+        await crowd.settle()
+        assert crowd.at_once[0] == AT_ONCE_OF_ONE
+        outcomes = await crowd.end()
+        assert names(outcomes) == {BUSY: 100}
+        assert outcomes[-8:] == [0] * 8
 
     run(body)
 

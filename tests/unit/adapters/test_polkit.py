@@ -117,16 +117,22 @@ def test_polkit_is_asked_about_the_sender(path: Path, call: Call) -> None:
     ("call", "answers", "name", "told"),
     [
         (JOE, (False, True, {}), ASK, "does not let polkit ask"),
-        (JOE, (False, False, {}), NOT_ALLOWED, "does not give them to the user 1000"),
+        (JOE, (False, False, {}), NOT_ALLOWED, "does not permit it to joe"),
         (ASKING, (False, True, {}), NOT_ALLOWED, "nothing is there through which"),
         (ASKING, (False, False, {"polkit.dismissed": "true"}), NOT_ALLOWED, "was dismissed"),
-        (ASKING, (False, False, {}), NOT_ALLOWED, "does not give them"),
+        (ASKING, (False, False, {}), NOT_ALLOWED, "does not permit it to joe"),
     ],
 )
 def test_a_refusal_says_what_is_missing(
-    path: Path, call: Call, answers: tuple[bool, bool, dict[str, str]], name: str, told: str
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Call,
+    answers: tuple[bool, bool, dict[str, str]],
+    name: str,
+    told: str,
 ) -> None:
     """Each kind in words of its own; all say that it needs administrative rights."""
+    monkeypatch.setattr(polkit, "user", lambda uid: {1000: "joe"}[uid])
 
     async def body(asked: Polkit, fake: FakePolkit) -> None:
         fake.answers = answers

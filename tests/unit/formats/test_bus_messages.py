@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """D-Bus messages are judged by their headers, whatever pieces they arrive in."""
 
+import io
 import struct
 import tracemalloc
 from importlib import import_module
@@ -11,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podwatch.formats.bus_messages import CALL, ERROR, RETURN, SIGNAL, Header, Messages
+from podwatch.formats.bus_messages import CALL, ERROR, RETURN, SIGNAL, Header, Messages, refusal
 from tests.lab import stranger
 
 import_module("podwatch.adapters.dbus")  # which sees to it that dbus_next does not load GLib
 Message: Any = import_module("dbus_next.message").Message
 MessageType: Any = import_module("dbus_next.constants").MessageType
+Unmarshaller: Any = import_module("dbus_next._private.unmarshaller").Unmarshaller
 
 FROM = bytes([stranger.SENDER, 1, ord("s"), 0]) + stranger.string(":1.9")
 NAMES = st.sampled_from(["", ":1.7", ":1.42", "org.example.Service"])
@@ -265,3 +267,37 @@ def test_headers_are_those_that_dbus_next_writes() -> None:
 def test_kinds_have_the_numbers_of_the_specification(kind: int, name: str) -> None:
     """They are those that the library writes."""
     assert kind == MessageType[name].value
+
+
+@given(st.integers(1, 2**32 - 1), st.text(), st.sampled_from([":1.9", ":1.1234"]))
+def test_a_refusal_is_read_as_it_was_meant(serial: int, text: str, sender: str) -> None:
+    """By a library that others use; what no message may hold is replaced."""
+    call = Header(CALL, 0, "", sender, 0, serial=serial)
+    name = "org.podwatch1.Error.Busy"
+    data = refusal(7, call, name, text)
+    message = Unmarshaller(io.BytesIO(data)).unmarshall()
+    assert (message.message_type, message.serial) == (MessageType.ERROR, 7)
+    assert (message.reply_serial, message.destination) == (serial, sender)
+    assert (message.error_name, message.signature) == (name, "s")
+    assert message.body == [text.encode("utf-8", "replace").decode().replace("\0", "?")]
+
+
+def test_what_is_said_again_is_read_again() -> None:
+    """Calls that differ only in their numbers and flags do so in what is read of them, too."""
+    asked: list[Header] = []
+
+    def wanted(header: Header) -> bool:
+        asked.append(header)
+        return False
+
+    messages = Messages(wanted)
+    fields: dict[int, str | int] = {stranger.PATH: "/a", stranger.MEMBER: "Do"}
+    for number in range(1, 200):
+        other = {**fields, stranger.SENDER: f":1.{number % 90}"}
+        data = bytearray(stranger.message(CALL, number, other, bytes(number)))
+        data[2] = number % 8
+        assert list(messages.feed(bytes(data))) == []
+        assert asked[-1] == Header(
+            CALL, 0, "", f":1.{number % 90}", number, number, number % 8, "/a", "", "Do", ""
+        )
+        assert len(messages._known) <= 64
