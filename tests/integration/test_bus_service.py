@@ -398,6 +398,9 @@ def test_a_call_that_wants_no_answer_gets_none(bus: OwnBus) -> None:
 
     async def body(stage: Stage) -> None:
         caller = await stage.stranger()
+        known = raw({**TO_PODWATCH, stranger.MEMBER: "Look"})
+        await asyncio.to_thread(caller.sock.sendall, known)
+        assert b"ok\0" in await asyncio.to_thread(answer_to, caller)
         for member in ("Look", "Boom", "Introspect", "Resume"):
             data = raw({**TO_PODWATCH, stranger.MEMBER: member}, flags=1)
             await asyncio.to_thread(caller.sock.sendall, data)
@@ -405,7 +408,7 @@ def test_a_call_that_wants_no_answer_gets_none(bus: OwnBus) -> None:
             caller.sock.sendall, raw({**TO_PODWATCH, stranger.MEMBER: "Status"})
         )
         assert DOCUMENT.encode() in await asyncio.to_thread(answer_to, caller)
-        assert [each.method.name for each in stage.calls] == ["Resume", "Status"]
+        assert [each.method.name for each in stage.calls] == ["Look", "Resume", "Status"]
 
     on(bus, body)
 
