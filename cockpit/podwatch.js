@@ -32,8 +32,10 @@ const path = (kind, name) => `#/${kind}/${encodeURIComponent(name)}`;
 function link(kind, name) {
     return h("a", { href: path(kind, name), class: "name", click: event => {
         if (!event.ctrlKey && !event.metaKey && !event.shiftKey) {
-            event.preventDefault();
-            cockpit.location.go([kind, name]);
+            try {
+                cockpit.location.go([kind, name]);
+                event.preventDefault();
+            } catch { /* the address of now cannot be read: the browser follows the link */ }
         }
     } }, theirs(name));
 }
@@ -95,14 +97,34 @@ class Page {
         this.happened = section(_("Incidents"), this.incidentsView.node);
         this.body = h("div", { class: "body", hidden: true }, this.headline.node, this.where, this.ways,
                       h("div", { class: "cards" }, this.happened, ...this.remarks.nodes, this.usersCard));
-        document.body.append(h("main", null, h("div", { class: "top" }, h("h1", null, _("Container networks")), this.whose), this.empty.node, this.body));
+        this.failedWhy = h("code");
+        this.failed = h("div", { class: "empty-state", role: "status", hidden: true }, h("div", { class: "headline unknown" }, mark("unknown", STATES.unknown)),
+                        h("h2", null, _("This page cannot show the status of podwatch")),
+                        h("p", null, _("How the networks stand is not known here. In a terminal, podwatch status says it.")), h("p", null, this.failedWhy));
+        document.body.append(h("main", null, h("div", { class: "top" }, h("h1", null, _("Container networks")), this.whose), this.failed, this.empty.node, this.body));
     }
 
     change() {
         if (this.pending)
             return;
         this.pending = true;
-        queueMicrotask(() => { this.pending = false; this.draw(); });
+        queueMicrotask(() => { this.pending = false; this.tryDraw(); });
+    }
+
+    // What cannot be drawn is told as such: nothing that was drawn before, or half, stays as if it were so.
+    tryDraw() {
+        try {
+            this.draw();
+        } catch (error) {
+            const why = clean(error.message || error);
+            if (this.failed.hidden || this.failedWhy.textContent !== why)
+                console.error(error);
+            say(this.failedWhy, why);
+            show(this.failed, true);
+            show(this.empty.node, false);
+            show(this.body, false);
+            document.body.dataset.state = "unknown";
+        }
     }
 
     draw() {
@@ -115,13 +137,15 @@ class Page {
         const isSoon = performance.now() < PATIENCE_MS;
         if (!file.found || (isSoon && (this.unit === undefined || (this.clock.now === null && file.found.document))))
             return;
-        const { document: found, problem } = file.found;
+        const isGone = !this.own && this.unit?.load === "not-found" && !["active", "reloading"].includes(this.unit.active);
+        const { document: found, problem } = isGone ? { problem: "absent" } : file.found;
         show(this.empty.node, problem);
         show(this.body, !problem);
         if (problem)
-            this.empty.update(file.found, this.unit, this.may);
+            this.empty.update(isGone ? { problem } : file.found, this.unit, this.may);
         else
             this.drawDocument(found, file);
+        show(this.failed, false);
         if (!document.body.dataset.state)
             performance.mark("shown");
         document.body.dataset.state = problem || this.shown.state;
@@ -170,7 +194,10 @@ class Page {
     }
 
     place() {
-        const [kind, name] = cockpit.location.path;
+        let kind, name;
+        try {
+            [kind, name] = cockpit.location.path;
+        } catch { /* an address that is none leads to all of them */ }
         return (kind === "container" || kind === "network") && name ? { kind, name } : {};
     }
 
