@@ -200,12 +200,16 @@ const ailing = watchers => Object.entries(watchers).filter(([, says]) => says &&
 export function remarks(document, old) {
     const left = document.warnings.filter(each => LEFT_OVER.includes(each.kind));
     const others = document.warnings.filter(each => !LEFT_OVER.includes(each.kind));
+    // A way that a left-over rule closes says so in its advice alone.
+    const hiding = [...document.containers, ...document.networks].flatMap(each => each.ways)
+            .filter(way => way.state === "broken" && way.advice.includes("restore --stale"))
+            .map(way => ({ state: old ? "unknown" : "note", what: `${way.title}: ${way.why}`, why: "", advice: way.advice }));
     const entry = (state, what, advice, why = "") => ({ state: old && state !== "info" ? "unknown" : state, what, why, advice });
     // What the page says, not podwatch: it is in the reader's language.
     const ours = (state, what, why = "") => ({ ...entry(state, what, "", why), isOurs: true });
     const more = Math.max(document.missing_count, document.missing.length) - MOST_MISSING;
     return {
-        left: left.map(each => entry("note", each.what, each.advice)),
+        left: [...left.map(each => entry("note", each.what, each.advice)), ...hiding],
         entries: [
             // That it is paused is in the headline.
             ...document.blocked.filter(each => each.kind !== "paused").map(each => entry("broken", each.what, each.advice)),

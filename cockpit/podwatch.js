@@ -19,6 +19,8 @@ const TICK_S = 5;
 const CLOCK_S = 60;
 // So long what can be said at once waits for what makes it sure.
 const PATIENCE_MS = 3000;
+// So long nobody is said not to answer.
+const ANSWER_MS = 1000;
 
 function theme(event) {
     const style = event?.detail?.style || localStorage.getItem("shell:style") || "auto";
@@ -53,6 +55,9 @@ class Page {
         this.files = [new StatusFile(HOST, changed)];
         this.bus = new Bus({ changed, incident: () => this.askIncidents() });
         watchUnit(unit => {
+            if (this.unit === undefined)
+                setTimeout(changed, ANSWER_MS + 10);
+            this.askedSince ??= performance.now();
             this.unit = unit;
             this.bus.follow(unit?.active === "active" || unit?.active === "reloading");
             changed();
@@ -157,12 +162,14 @@ class Page {
         const isOld = doubt !== "";
         document.body.classList.toggle("old", isOld);
         this.shown = headline(found, doubt, { silent, paused: this.own ? 0 : this.bus.pausedUntil || 0 });
-        this.headline.update(this.shown, { may: Boolean(this.may), served: this.bus.isServed, own: this.own });
+        const isAsking = this.unit?.active === "active" && performance.now() < this.askedSince + ANSWER_MS && (this.may === null || !this.answered);
+        this.headline.update(this.shown, { asking: isAsking, may: Boolean(this.may), served: this.bus.isServed, own: this.own });
         const rows = rowsOf(found, isOld);
         const place = this.place();
         this.drawWays(found, rows, place, isOld);
         const given = this.own || !this.incidents ? lastIncident(found, isOld) : this.incidents;
-        this.incidentsView.update(given, !this.own && Boolean(this.incidents), this.clock.now || Date.now() / 1000, 0);
+        if (show(this.incidentsView.node, this.own || !isAsking))
+            this.incidentsView.update(given, !this.own && Boolean(this.incidents), this.clock.now || Date.now() / 1000, 0);
         this.remarks.update(found, isOld, this.may && this.bus.isServed && !this.own, this.may);
     }
 
@@ -204,6 +211,7 @@ class Page {
     askIncidents() {
         const take = found => {
             this.incidents = found;
+            this.answered = true;
             this.change();
         };
         if (this.bus.isServed)

@@ -106,3 +106,73 @@ def test_what_is_no_status_is_not_another_version(page: Shown, status: str) -> N
     page.evaluate(f"demo.document.status = '{status}'; demo.publish()")
 
     page.until_text("cannot be read")
+
+
+def test_what_is_too_large_is_not_read(page: Shown) -> None:
+    """A status of more than 8 MiB is told as such, and not drawn."""
+    page.show("ok")
+    _change(page, "status.summary = 'x'.repeat(9 << 20)")
+
+    page.until_text("larger than 8 MiB")
+
+
+def test_rows_beyond_two_thousand_are_counted_and_found(page: Shown) -> None:
+    """So many rows are drawn; the others are counted, and the filter finds each."""
+    page.show("200")
+    _change(
+        page,
+        "const all = status.containers; status.containers = Array.from({length: 2005}, (_, n) =>"
+        "({...all[0], id: `id${n}`, name: `n${n}.`, networks: [], ways: [], state: 'ok'}))",
+    )
+    page.until("document.querySelectorAll('#ways tbody').length == 2000")
+    page.until_text("and 5 more ways")
+
+    page.click("searchbox", "Filter ways")
+    page.type("n2004.")
+    page.until("document.querySelectorAll('#ways tbody').length == 1")
+
+
+def test_a_rule_that_hides_a_port_can_be_taken_away(page: Shown) -> None:
+    """Where only a way's advice tells of a left-over rule, the button is there as well."""
+    page.show("one")
+    _change(
+        page,
+        "const way = status.containers.flatMap(c => c.ways).find(w => w.state == 'broken');"
+        "way.advice = 'podwatch restore --stale'",
+    )
+
+    page.find("button", "Take away")
+
+
+def test_nothing_is_said_twice(page: Shown) -> None:
+    """What podwatch waits for and what it restores is one sentence where it is the same."""
+    page.show("lost")
+    _change(page, "status.blocked = []; status.restoring = status.next_try = 'a copy is at hand'")
+
+    page.until_text("Restoring: a copy is at hand")
+    assert page.text().count("a copy is at hand") == 1
+
+
+def test_whoever_has_not_answered_yet_is_not_said_to_be_silent(page: Shown) -> None:
+    """Until the bus has answered the page says nothing of it; where nobody does, it says so."""
+    page.browser.open(f"{page.url}?bare=1&document=ok")
+    page.until("document.readyState == 'complete'")
+    page.evaluate(
+        "window.heard = []; new MutationObserver(() => window.heard.push(document.body.innerText))"
+        ".observe(document.body, {subtree: true, childList: true, attributes: true})"
+    )
+    page.until("document.querySelectorAll('#incidents li').length")
+    page.until("!document.getElementById('pause').disabled")
+    heard = "\n".join(page.evaluate("window.heard"))
+    assert "does not answer" not in heard
+    assert "Only the last incident" not in heard
+
+    page.show("ok", "&bus=no")
+    page.until_text("podwatch does not answer on the bus.")
+
+
+def test_hops_name_the_command_that_knows_more(page: Shown) -> None:
+    """Below the hops of a port is the command that also says who holds it."""
+    page.show("one", "#/container/web-a")
+
+    page.until_text("sudo podwatch explain web-a")

@@ -125,7 +125,7 @@ def _leftover() -> Document:
     document = recorded("ok")
     status = document["status"]
     status["state"] = "degraded"
-    status["summary"] = "a rule is left over that hides web-a"
+    status["summary"] = "a rule is left over; firewalld does not answer"
     status["warnings"] += [
         {
             "kind": "leftover",
