@@ -91,7 +91,7 @@ export class Bus {
     pause(seconds, reason) { return this.call("Pause", [seconds, reason], "ts").then(() => null) }
     resume() { return this.call("Resume", []) }
     restore(isDry) { return this.call("Restore", [isDry], "b").then(([said]) => said) }
-    remove() { return this.call("RemoveLeftovers", []).then(([said]) => said) }
+    remove(isDry) { return this.call("RemoveLeftovers", [isDry], "b").then(([said]) => said) }
     incidents() { return this.call("Incidents", [200], "u").then(([found]) => found) }
 
     explain(target) {
@@ -118,9 +118,35 @@ export function watchUnit(told) {
     }).catch(() => told(null));
 }
 
-export function startUnit() {
+// systemd answers once the job is queued: what comes of it is told by a signal, maybe before the answer.
+export async function startUnit() {
     const client = cockpit.dbus("org.freedesktop.systemd1", { bus: "system", superuser: "try" });
-    return client.call(...SYSTEMD, "StartUnit", [UNIT, "replace"]).catch(error => { throw refused(error) }).finally(() => client.close());
+    const [manager, face] = SYSTEMD;
+    const ended = new Map();
+    let heard = () => { /* nobody waits yet */ };
+    client.subscribe({ path: manager, interface: face, member: "JobRemoved" }, (path, name, signal, [, job, , result]) => {
+        ended.set(job, result);
+        heard();
+    });
+    try {
+        await client.call(manager, face, "Subscribe", []);
+        const [job] = await client.call(manager, face, "StartUnit", [UNIT, "replace"]);
+        await new Promise((done, failed) => {
+            heard = () => ended.has(job) && done();
+            client.addEventListener("close", (event, why) => failed(new Error(why?.message || why?.problem || _("podwatch did not start."))));
+            heard();
+        });
+        if (ended.get(job) === "done")
+            return;
+        const [unit] = await client.call(manager, face, "LoadUnit", [UNIT]);
+        const [result] = await client.call(unit, PROPERTIES, "Get", ["org.freedesktop.systemd1.Service", "Result"]);
+        const why = String(value(result));
+        throw new Error(`${_("podwatch did not start.")} ${UNIT}: ${why === "success" ? ended.get(job) : why}`);
+    } catch (error) {
+        throw refused(error);
+    } finally {
+        client.close();
+    }
 }
 
 // A channel keeps the rights that it was opened with: when they change, the page begins anew.

@@ -5,19 +5,27 @@
 import { _, clean } from "./words.js";
 import { h, say, set, show } from "./dom.js";
 
+const LONG_MS = 5000;
+
 let number = 0;
 
-// `act` is called with what `content` holds, and gives a promise of lines to show, or of none.
+// `act` gives a promise of lines to show, or of none. What podwatch has been asked for cannot be taken
+// back: until it answers the dialog stays, and where that is long it says so before it may be closed.
 function dialog({ title, content = [], verb, isDanger = false, act, first = null }) {
     const id = `dialog-${number++}`;
     const wrong = h("p", { class: "wrong", role: "alert", hidden: true });
+    const asked = h("p", { tabindex: "-1", class: "asked", role: "status" });
     const lines = h("pre", { class: "lines", lang: "en", tabindex: "0", hidden: true });
     const said = h("div", { role: "status" }, lines);
     const cancel = h("button", { type: "button", click: () => node.close() }, _("Cancel"));
     const go = h("button", { type: "submit", class: isDanger ? "danger" : "primary" }, verb);
     const form = h("form", { submit: event => { event.preventDefault(); run(); } },
-                   h("h2", { id }, title), ...content, wrong, said, h("div", { class: "buttons" }, go, cancel));
-    const node = h("dialog", { role: "dialog", "aria-modal": "true", "aria-labelledby": id, close: () => node.remove() }, form);
+                   h("h2", { id }, title), ...content, wrong, said, asked, h("div", { class: "buttons" }, go, cancel));
+    const node = h("dialog", { role: "dialog", "aria-modal": "true", "aria-labelledby": id, close: () => node.remove(),
+                               cancel: event => isAsked && event.preventDefault() }, form);
+    let isAsked = false;
+    // A browser closes a dialog at the second Escape whatever the first was answered.
+    const stay = event => event.key === "Escape" && event.preventDefault();
 
     // What was done podwatch says, in English; where it says nothing, the page does.
     const tell = (text, ours = "") => {
@@ -26,12 +34,29 @@ function dialog({ title, content = [], verb, isDanger = false, act, first = null
         say(lines, clean_lines(text || ours));
     };
 
+    function under(way) {
+        isAsked = way;
+        for (const each of [go, cancel, ...form.querySelectorAll("input")])
+            each.disabled = way;
+        node.setAttribute("aria-busy", String(way));
+        say(asked, way ? _("podwatch has been asked, and this cannot be taken back. Waiting for its answer …") : "");
+        document[way ? "addEventListener" : "removeEventListener"]("keydown", stay, true);
+    }
+
     async function run() {
-        go.disabled = true;
-        node.setAttribute("aria-busy", "true");
+        if (isAsked)
+            return;
         show(wrong, false);
+        under(true);
+        asked.focus();
+        const long = setTimeout(() => {
+            say(asked, _("podwatch has not answered yet, and may still do it, even when this is closed."));
+            say(cancel, _("Close"));
+            cancel.disabled = false;
+        }, LONG_MS);
         try {
             const text = await act();
+            under(false);
             if (text === undefined || text === null) {
                 node.close();
                 return;
@@ -41,15 +66,18 @@ function dialog({ title, content = [], verb, isDanger = false, act, first = null
             say(cancel, _("Close"));
             cancel.focus();
         } catch (error) {
+            under(false);
+            say(cancel, _("Cancel"));
             say(wrong, clean(error.message || error));
             show(wrong, true);
-            go.disabled = false;
             go.focus();
+        } finally {
+            clearTimeout(long);
         }
-        node.removeAttribute("aria-busy");
     }
 
     document.body.append(node);
+    node.addEventListener("close", () => document.removeEventListener("keydown", stay, true));
     node.showModal();
     (first || go).focus();
     return { node, go, tell, wrong };
@@ -75,18 +103,18 @@ export function askPause(pause) {
     });
 }
 
-export async function askRestore(restore) {
-    const { go, tell, wrong } = dialog({
-        title: _("Restore now"),
-        content: [h("p", null, _("Puts back now what is missing, without waiting for a back-off to end. This would be done:"))],
-        verb: _("Restore"), act: () => restore(false),
-    });
+// A dialog that first has podwatch say what it would do: only that is consented to.
+async function askAfterDry({ ask, none, ...more }) {
+    const { go, tell, wrong } = dialog({ ...more });
     go.disabled = true;
     tell("", _("Asking podwatch …"));
     try {
-        tell(await restore(true), _("Nothing: all that podwatch puts back is in place."));
-        go.disabled = false;
-        go.focus();
+        const text = await ask();
+        tell(text, none);
+        if (text || !more.isDanger) {
+            go.disabled = false;
+            go.focus();
+        }
     } catch (error) {
         tell("");
         say(wrong, clean(error.message || error));
@@ -94,11 +122,27 @@ export async function askRestore(restore) {
     }
 }
 
-export function askRemove(left, remove) {
-    dialog({
+// In a pause nothing is put back: it has to end first.
+export function askRestore(restore, resume, isPaused) {
+    const intro = isPaused ? _("podwatch is paused, and puts nothing back until it is resumed. Once resumed, this would be done:")
+        : _("Puts back now what is missing, without waiting for a back-off to end. This would be done:");
+    return askAfterDry({
+        title: _("Restore now"), content: [h("p", null, intro)],
+        verb: isPaused ? _("Resume and restore") : _("Restore"),
+        ask: () => restore(true), none: _("Nothing: all that podwatch puts back is in place."),
+        act: async () => {
+            if (isPaused)
+                await resume();
+            return restore(false);
+        },
+    });
+}
+
+export function askRemove(remove) {
+    return askAfterDry({
         title: _("Take leftovers away"),
-        content: [h("p", null, _("These rules are deleted, and every other one of containers that have gone. Rules of containers that run stay.")),
-                  h("ul", null, left.map(what => h("li", { lang: "en" }, clean(what))))],
-        verb: _("Take away"), isDanger: true, act: remove,
+        content: [h("p", null, _("Rules of containers that have gone are deleted. Rules of containers that run stay. This would be done:"))],
+        verb: _("Take away"), isDanger: true,
+        ask: () => remove(true), none: _("There was nothing to do."), act: () => remove(false),
     });
 }

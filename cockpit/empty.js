@@ -2,9 +2,10 @@
 // What is shown where there is no status to show: why, and the one thing to do about it.
 
 import { _, clean, cockpit } from "./words.js";
-import { h } from "./dom.js";
+import { h, say, show } from "./dom.js";
 
 const LOGS = ["logs", _("View in the logs")];
+const toLogs = () => cockpit.jump("/system/logs/#/?prio=info&tag=podwatch");
 const START = ["start", _("Start podwatch")];
 
 // Title, text and the one button for each of these.
@@ -28,6 +29,22 @@ export class Empty {
         this.start = start;
         this.node = h("div", { class: "empty-state", role: "status", hidden: true });
         this.is = "";
+        this.wrong = h("p", { class: "wrong", role: "alert" });
+        this.logs = h("button", { type: "button", class: "link", hidden: true, click: toLogs }, LOGS[1]);
+    }
+
+    // What went wrong stays while systemd tells of the unit, which draws all of this anew.
+    async begin(button) {
+        button.disabled = true;
+        say(this.wrong, "");
+        show(this.logs, false);
+        try {
+            await this.start();
+        } catch (error) {
+            say(this.wrong, clean(error.message));
+            show(this.logs, true);
+        }
+        button.disabled = false;
     }
 
     update({ problem, why }, unit, may) {
@@ -36,13 +53,13 @@ export class Empty {
             return;
         this.is = is;
         const [title, text, act] = told(problem, unit);
-        const wrong = h("p", { class: "wrong", role: "alert" });
         const button = act === START
             ? h("button", { type: "button", class: "primary", id: "start", disabled: !may, "aria-describedby": may ? null : "rights-start",
-                            click: event => { event.target.disabled = true; this.start().catch(error => { wrong.textContent = clean(error.message); event.target.disabled = false; }); } }, act[1])
-            : act ? h("button", { type: "button", class: "link", click: () => cockpit.jump("/system/logs/#/?prio=info&tag=podwatch") }, act[1]) : null;
+                            click: event => this.begin(event.target) }, act[1])
+            : act ? h("button", { type: "button", class: "link", click: toLogs }, act[1]) : null;
         this.node.replaceChildren(h("div", { class: "sign", "aria-hidden": "true" }, "?"), h("h2", null, title), h("p", null, text),
                                   why ? h("p", null, h("code", null, clean(why))) : "", button || "",
-                                  act === START && !may ? h("p", { class: "faint", id: "rights-start" }, _("Needs administrative access.")) : "", wrong);
+                                  act === START && !may ? h("p", { class: "faint", id: "rights-start" }, _("Needs administrative access.")) : "",
+                                  this.wrong, act === LOGS ? "" : this.logs);
     }
 }

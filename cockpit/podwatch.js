@@ -79,13 +79,13 @@ class Page {
         this.headline = new Headline({
             look: () => this.bus.look(), resume: () => this.bus.resume(), start,
             pause: () => askPause((seconds, reason) => this.bus.pause(seconds, reason)),
-            restore: () => askRestore(isDry => this.bus.restore(isDry)),
+            restore: () => askRestore(isDry => this.bus.restore(isDry), () => this.bus.resume(), this.shown.isPaused),
         });
         this.empty = new Empty(start);
         this.picture = new Picture(link);
         this.table = new Table({ link, explain: target => this.bus.isServed && !this.own ? this.bus.explain(target) : null });
         this.incidentsView = new Incidents();
-        this.remarks = new Remarks(left => askRemove(left, () => this.bus.remove()));
+        this.remarks = new Remarks(() => askRemove(isDry => this.bus.remove(isDry)));
         const choice = (words, own) => h("button", { type: "button", "aria-pressed": "false", click: () => { this.own = own; this.change(); } }, words);
         this.choices = [choice(_("This host"), false), choice(_("My containers"), true)];
         this.whose = h("div", { class: "switch", role: "group", "aria-label": _("Whose containers"), hidden: true }, this.choices);

@@ -24,7 +24,7 @@ from podwatch.commands import typed
 from podwatch.commands.printing import colour, show, show_json
 from podwatch.report.status import parse_status
 from podwatch.words.api import ASK, NAME, Refused, method
-from podwatch.words.errors import BusUnavailable, ConfigError, PodwatchError
+from podwatch.words.errors import BusUnavailable, PodwatchError
 from podwatch.words.text import clean, clean_lines, lasted
 from podwatch.words.verdict import State
 from podwatch.words.way import Hop, Mark, Way, WayKind
@@ -126,14 +126,9 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 def _restore(arguments: argparse.Namespace) -> int:
     _refuse(arguments, "config")
-    if arguments.dry_run and arguments.stale:
-        raise ConfigError(
-            "restore --host: --dry-run and --stale together need root",
-            hint="sudo podwatch restore --dry-run --stale",
-        )
     show(clean_lines(_ask(arguments, "Restore", arguments.dry_run)).rstrip("\n"))
     if arguments.stale:
-        show(clean_lines(_ask(arguments, "RemoveLeftovers")).rstrip("\n"))
+        show(clean_lines(_ask(arguments, "RemoveLeftovers", arguments.dry_run)).rstrip("\n"))
     return State(_ask(arguments, "Look")).exit_code
 
 

@@ -198,18 +198,18 @@ class Api:
             await self._taken_over("the pause has ended; podwatch is still at work")
         return [was_paused]
 
-    async def _remove_leftovers(self, _call: Call) -> Sequence[Any]:
+    async def _remove_leftovers(self, _call: Call, dry_run: bool) -> Sequence[Any]:  # noqa: FBT001 - a value of the call
         told: list[str] = []
         host = self._loop.host
-        if self._loop.dry_run:
+        if self._loop.dry_run and not dry_run:
             raise Refused("Busy", why_blocked(None, enabled=True, dry_run=True))
         async with self._alone():
             # podman takes its time, and keeps nobody from a repair meanwhile.
             running, _ = await host.installed.podman.list_networks()
             async with self._between_looks():
                 own = self._publisher.document.get("guard", {}).get("table", "")
-                await ended(take_away_copies(host.nft, own, told.append, dry_run=False))
-                await ended(take_away_from(host, running, told.append, dry_run=False))
+                await ended(take_away_copies(host.nft, own, told.append, dry_run=dry_run))
+                await ended(take_away_from(host, running, told.append, dry_run=dry_run))
         return ["\n".join(_bounded(told))]
 
     # How the loop is asked, and what it says.

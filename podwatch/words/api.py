@@ -205,8 +205,17 @@ METHODS = (
     ),
     Method(
         "RemoveLeftovers",
-        "Take away rules of containers that have gone, and copies of the guard that are nobody's.",
-        gives=(Argument("told", "s", "What was taken away: a line for each rule."),),
+        "Take away rules of containers that have gone, and copies of the guard that are nobody's. "
+        "To only say which those are is asked of polkit, too: podman is started for it.",
+        takes=(Argument("dry_run", "b", "Only say what would be taken away."),),
+        gives=(
+            Argument(
+                "told",
+                "s",
+                "What was taken away, or would be: a line for each rule, and for each that is "
+                "kept as somebody may need it.",
+            ),
+        ),
         action=REMOVE_LEFTOVERS,
     ),
 )

@@ -156,7 +156,8 @@ def test_a_change_is_for_whom_polkit_permits_it(there: Installed) -> None:
         ("Pause", "ts", 600, "no"),
         REPAIR,
         ("Resume",),
-        ("RemoveLeftovers",),
+        ("RemoveLeftovers", "b", True),
+        ("RemoveLeftovers", "b", False),
     )
     for words in changes:
         answer = called(there, *words)
@@ -167,7 +168,8 @@ def test_a_change_is_for_whom_polkit_permits_it(there: Installed) -> None:
     assert prop(there, "PausedUntil") == "0"
     assert given(there, *DRY, root=True).startswith("ok: nothing is missing")
     assert given(there, *REPAIR, root=True).startswith("ok: nothing is missing")
-    assert "nothing is left over" in given(there, "RemoveLeftovers", root=True)
+    for is_dry in (True, False):
+        assert "nothing is left over" in given(there, "RemoveLeftovers", "b", is_dry, root=True)
 
 
 @pytest.mark.usefixtures("whole_afterwards")

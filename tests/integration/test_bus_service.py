@@ -308,9 +308,10 @@ def test_a_mistake_of_podwatchs_is_told_once_and_to_podwatch(bus: OwnBus) -> Non
 
     async def body(stage: Stage) -> None:
         stage.answers = boom
-        for member in ("Look", "Status", "Resume", "RemoveLeftovers"):
+        dry: tuple[Any, ...] = ("RemoveLeftovers", "b", True)
+        for member, *values in (("Look",), ("Status",), ("Resume",), dry):
             for _ in range(20):
-                name, text = await stage.error(member)
+                name, text = await stage.error(member, *values)
                 assert name == "org.podwatch1.Error.Unknown"
                 assert text.endswith(": internal error, see journalctl -u podwatch")
         assert len(stage.complaints) == len(set(stage.complaints)) == 4

@@ -13,7 +13,7 @@
     let document_ = null;
     let paused = 0;
     let serial = 1;
-    const watches = [], proxies = [], signals = [];
+    const watches = [], proxies = [], signals = [], jobs = [];
 
     // Of this address alone: the next one without a style is as the browser's own again.
     if (query.has("style"))
@@ -85,11 +85,22 @@
             }
             return [text];
         },
-        RemoveLeftovers: async () => { await change("ok"); return ["took away: tcp dport 8081 dnat ip to 10.88.0.99:80"]; },
+        RemoveLeftovers: async isDry => {
+            if (!isDry)
+                await change("ok");
+            const left = "left over: netavark nv_2f259bab: tcp dport 8081 dnat ip to 10.88.0.99:80";
+            return [`${left}\n${isDry ? "would take" : "taking"} away 1 rule`];
+        },
         GetAll: async () => [{ PausedUntil: { v: paused } }],
         Subscribe: async () => [],
         LoadUnit: async () => ["/unit"],
-        StartUnit: async () => { await change("ok"); return ["/job"]; },
+        StartUnit: async () => {
+            if (on("start"))
+                await change("ok");
+            jobs.forEach(call => call("", "", "JobRemoved", [1, "/job", "podwatch.service", on("start") ? "done" : "failed"]));
+            return ["/job"];
+        },
+        Get: async () => [{ v: "exit-code" }],
     };
     const GUARDED = ["Pause", "Resume", "Restore", "RemoveLeftovers", "StartUnit"];
 
@@ -121,13 +132,14 @@
                     throw error("org.freedesktop.DBus.Error.ServiceUnknown", "The name org.podwatch1 was not provided by any .service files");
                 if (GUARDED.includes(method) && !on("access"))
                     throw error("org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "");
+                await demo.held;
                 return later(await METHODS[method](...given));
             },
             subscribe(match, callback) {
                 if (match.member === "PropertiesChanged")
                     proxies.push({ refresh: () => callback(match.path, match.interface, "PropertiesChanged", ["org.podwatch1.Manager", { PausedUntil: { v: paused } }]) });
                 else
-                    signals.push(callback);
+                    (match.member === "JobRemoved" ? jobs : signals).push(callback);
             },
             close() { /* nothing is open */ },
         });
@@ -177,7 +189,7 @@
 
     // The heartbeat, and a chooser of documents at the foot of the page.
     setInterval(() => { if (document_ && !document_.age) publish(); }, 10000);
-    window.demo = { change, publish, happen: () => signals.forEach(call => call()), get document() { return document_; } };
+    window.demo = { held: null, change, publish, happen: () => signals.forEach(call => call()), get document() { return document_; } };
 
     window.addEventListener("DOMContentLoaded", async () => {
         if (query.has("bare"))

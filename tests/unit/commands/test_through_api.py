@@ -193,12 +193,15 @@ def test_a_restore_ends_with_the_state_it_leaves(
     assert main(["restore", "--host", "--dry-run"]) == 0
     assert service.asked[0] == ("Restore", True, False)
 
+    service.asked.clear()
+    assert main(["restore", "--host", "--stale", "--dry-run"]) == 0
+    assert service.asked[:2] == [("Restore", True, False), ("RemoveLeftovers", True, False)]
+
 
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
         ("restore --host --config FILE", "restore --host --config needs root"),
-        ("restore --host --dry-run --stale", "--dry-run and --stale together need root"),
         ("explain --host --svg FILE", "explain --host --svg needs root"),
         ("history --host --follow", "history --host --follow needs root"),
     ],

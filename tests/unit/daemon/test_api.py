@@ -456,7 +456,7 @@ def test_an_incident_is_told_when_it_begins_and_when_it_ends() -> None:
 def test_who_may_not_changes_nothing(tmp_path: Path, called: Any) -> None:
     """Polkit is asked first, of each method that changes something, and the host is not touched."""
     host = ApiHost(WEB, directory=tmp_path, permitted=(), pause=Pause(0, time.time() + 100))
-    values = {"Restore": REAL, "Pause": (60, "")}.get(called.name, ())
+    values = {"Restore": REAL, "RemoveLeftovers": DRY, "Pause": (60, "")}.get(called.name, ())
 
     async def body(call: Caller) -> None:
         with pytest.raises(Refused, match="may not"):
@@ -602,7 +602,7 @@ def test_one_change_is_made_at_a_time() -> None:
     async def body(call: Caller) -> None:
         first = asyncio.ensure_future(call("Restore", *REAL))
         await asyncio.sleep(1)
-        for name, values in (("Restore", REAL), ("RemoveLeftovers", ())):
+        for name, values in (("Restore", REAL), ("RemoveLeftovers", REAL)):
             with pytest.raises(Refused, match="somebody else's call") as caught:
                 await call(name, *values)
             assert caught.value.name == "org.podwatch1.Error.Busy"
@@ -612,13 +612,15 @@ def test_one_change_is_made_at_a_time() -> None:
 
 
 def _leftovers(host: ApiHost, monkeypatch: pytest.MonkeyPatch, fails: Exception | None) -> None:
-    async def copies(_nft: Any, own: str, tell: Callable[[str], None], **_: bool) -> None:
-        host.done.append(f"copies but for {own}")
+    async def copies(_nft: Any, own: str, tell: Callable[[str], None], *, dry_run: bool) -> None:
+        host.done.append(f"{'dry: ' * dry_run}copies but for {own}")
         await asyncio.sleep(1)
         tell("a copy")
 
-    async def rules(_host: Any, _running: Setup, tell: Callable[[str], None], **_: bool) -> None:
-        host.done.append("rules")
+    async def rules(
+        _host: Any, _running: Setup, tell: Callable[[str], None], *, dry_run: bool
+    ) -> None:
+        host.done.append(f"{'dry: ' * dry_run}rules")
         if fails is not None:
             raise fails
         tell("a rule")
@@ -637,13 +639,31 @@ def test_leftovers_are_taken_away_between_two_looks(monkeypatch: pytest.MonkeyPa
         host.done.clear()
         asyncio.get_running_loop().call_later(1, host.hints.look_now, "while podman is asked")
         asyncio.get_running_loop().call_later(3.5, host.hints.look_now, "meanwhile")
-        assert await call("RemoveLeftovers") == "a copy\na rule"
+        assert await call("RemoveLeftovers", *REAL) == "a copy\na rule"
         await asyncio.sleep(1)
         told = [each for each in host.done if not each.startswith("report")]
         assert told == [
             *("podman is asked", "look"),
             *("copies but for podwatch-guard-0001", "rules", "look"),
         ]
+
+    host.driven(body)
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_what_would_be_taken_away_is_only_told(
+    monkeypatch: pytest.MonkeyPatch, *, is_dry: bool
+) -> None:
+    """polkit is asked all the same, as podman is started; also where nothing may be changed."""
+    host = ApiHost(FINE, is_dry=is_dry)
+    _leftovers(host, monkeypatch, None)
+
+    async def body(call: Caller) -> None:
+        await asyncio.sleep(2)
+        assert await call("RemoveLeftovers", *DRY) == "a copy\na rule"
+        assert host.asked[-1] == "org.podwatch1.remove-leftovers"
+        told = [each for each in host.done if "copies" in each or "rules" in each]
+        assert [each.startswith("dry: ") for each in told] == [True, True]
 
     host.driven(body)
 
@@ -661,7 +681,7 @@ def test_a_failure_leaves_the_loop_at_work(
 
     async def body(call: Caller) -> None:
         with pytest.raises(Refused, match=str(fails)) as caught:
-            await call("RemoveLeftovers")
+            await call("RemoveLeftovers", *REAL)
         assert caught.value.name == f"org.podwatch1.Error.{name}"
         await asyncio.sleep(2)
         assert await call("Look") == "ok"
@@ -676,7 +696,7 @@ def test_a_dry_run_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def body(call: Caller) -> None:
         with pytest.raises(Refused, match="dry run"):
-            await call("RemoveLeftovers")
+            await call("RemoveLeftovers", *REAL)
         assert "rules" not in host.done
 
     host.driven(body)
@@ -690,7 +710,7 @@ def test_leftovers_wait_for_no_endless_repair(monkeypatch: pytest.MonkeyPatch) -
     async def body(call: Caller) -> None:
         await asyncio.sleep(5)
         with pytest.raises(Refused, match="a repair is under way"):
-            await call("RemoveLeftovers")
+            await call("RemoveLeftovers", *REAL)
         await asyncio.sleep(300)
         assert "rules" not in host.done
         assert await call("Look") == "ok"
