@@ -5,7 +5,9 @@
 import { _, KINDS, MARKS, clean, format } from "./words.js";
 import { h, keep, mark, say, set, svg, theirs } from "./dom.js";
 
-const GAP_FOR_TEXT = 90;
+// A line has no size before it is drawn: so wide is a letter of its text at most, on average.
+const LETTER = 6.5;
+const GAP_BESIDE_TEXT = 3;
 
 const list = (name, title) => h("ul", { class: `column ${name}`, role: "list", "aria-label": title });
 
@@ -19,7 +21,8 @@ export class Picture {
         const column = content => h("div", null, h("h3", null, content.getAttribute("aria-label")), content);
         this.frame = h("div", { class: "frame" }, this.lines,
                        column(this.ports), column(this.networks), column(this.boxes));
-        this.node = h("div", { id: "picture" }, this.frame);
+        const past = event => { event.preventDefault(); document.getElementById("filter").focus(); };
+        this.node = h("div", { id: "picture" }, h("a", { class: "skip", href: "#/", click: past }, _("Skip to the table")), this.frame);
         this.shown = null;
         new ResizeObserver(() => this.draw()).observe(this.frame);
     }
@@ -131,8 +134,12 @@ export class Picture {
         const [midX, midY] = [x + 0.342 * (toX - x), y + 0.216 * (toY - y)];
         stop.append(svg("circle", { cx: midX, cy: midY, r: 8 }),
                     svg("text", { x: midX, y: midY + 4, class: "glyph" }, state === "broken" ? "✕" : "?"));
-        if (port && hop && Math.abs(toX - x) > GAP_FOR_TEXT)
-            stop.append(svg("text", { x: midX, y: midY - 13, class: "hop", lang: "en" }, clean(hop)));
+        if (!port || !hop)
+            return;
+        // As near as it is without lying under the port, and not at all where it does not fit.
+        const half = clean(hop).length * LETTER / 2 + GAP_BESIDE_TEXT;
+        if (2 * half <= Math.abs(toX - x))
+            stop.append(svg("text", { x: x < toX ? Math.max(midX, x + half) : Math.min(midX, x - half), y: midY - 13, class: "hop", lang: "en" }, clean(hop)));
     }
 }
 

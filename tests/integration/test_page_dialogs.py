@@ -139,3 +139,32 @@ def test_what_does_not_start_is_told(page: Asked) -> None:
     page.click("button", "View in the logs")
     assert page.evaluate("window.jumped") == "/system/logs/#/?prio=info&tag=podwatch"
     assert not page.is_disabled("Start podwatch")
+
+
+def test_the_keyboard_goes_past_the_picture(page: Asked) -> None:
+    """A link before the picture, which shows once it has the focus, leads to the filter."""
+    page.show("one")
+    page.until("!document.getElementById('pause').disabled")
+    page.evaluate("document.getElementById('pause').focus()")
+    page.press("Tab")
+    page.until("document.activeElement.className == 'skip'")
+    page.until("document.activeElement.getBoundingClientRect().width > 20")
+    page.press("Enter")
+    page.until("document.activeElement.id == 'filter'")
+
+
+def test_the_hop_is_beside_its_port(page: Asked) -> None:
+    """At no width the name of what is broken lies under the port or the network."""
+    page.show("one")
+    for width in (1280, 1100, 1040, 1000, 800):
+        page.browser.resize(width, 900)
+        page.until(f"innerWidth == {width}")
+        under = """[...document.querySelectorAll('.stop .hop')].filter(text => {
+            const a = text.getBoundingClientRect();
+            return [...document.querySelectorAll('.frame .box')].some(box => {
+                const b = box.getBoundingClientRect();
+                return a.left < b.right && b.left < a.right
+                    && a.top < b.bottom + 20 && b.top < a.bottom + 20;
+            });
+        }).length"""
+        page.until(f"{under} == 0")
