@@ -88,7 +88,7 @@
         RemoveLeftovers: async isDry => {
             if (!isDry)
                 await change("ok");
-            const left = "left over: netavark nv_2f259bab: tcp dport 8081 dnat ip to 10.88.0.99:80";
+            const left = "left over: netavark nv_2f259bab: tcp dport 8099 dnat ip to 10.88.0.99:80";
             return [`${left}\n${isDry ? "would take" : "taking"} away 1 rule`];
         },
         GetAll: async () => [{ PausedUntil: { v: paused } }],

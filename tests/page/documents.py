@@ -129,8 +129,8 @@ def _leftover() -> Document:
     status["warnings"] += [
         {
             "kind": "leftover",
-            "what": "8081/tcp is still forwarded to 10.88.0.99, which nobody has: "
-            "tcp dport 8081 dnat ip to 10.88.0.99:80",
+            "what": "8099/tcp is still forwarded to 10.88.0.99, which nobody has: "
+            "tcp dport 8099 dnat ip to 10.88.0.99:80",
             "advice": "podwatch restore --stale takes it away; "
             "with --dry-run it only names all of them",
         },
