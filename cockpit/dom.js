@@ -59,8 +59,9 @@ export function keep(parent, items, { key, make, fill, after = null }) {
         const entry = before.get(name) || { node: make(item), is: "" };
         const is = JSON.stringify(item);
         if (entry.is !== is) {
-            entry.is = is;
             fill(entry.node, item);
+            // Only now: what could not be filled is filled anew the next time.
+            entry.is = is;
         }
         now.set(name, entry);
     }

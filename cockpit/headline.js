@@ -63,14 +63,14 @@ export class Headline {
         this.paused.replaceChildren(...same(this.paused, pauseOf(shown)));
         const working = [shown.restoring ? format(_("Restoring: $0"), clean(shown.restoring)) : "",
                          shown.fight ? format(_("Flapping: $0"), clean(shown.fight)) : "",
-                         shown.waiting && !shown.isPaused ? clean(shown.waiting) : ""].filter(Boolean).join(" · ");
+                         shown.waiting && !shown.isPaused && shown.waiting !== shown.restoring ? clean(shown.waiting) : ""].filter(Boolean).join(" · ");
         say(this.working, working);
         show(this.working, working);
         this.permit();
     }
 
     permit() {
-        const { may, served, own } = this.access;
+        const { may, served, own, asking } = this.access;
         const { doubt, isPaused } = this.shown;
         const isDown = doubt === "stopped" || doubt === "silent";
         show(this.start, doubt === "stopped" && !own);
@@ -90,7 +90,7 @@ export class Headline {
             else
                 button.removeAttribute("aria-describedby");
         }
-        const says = own ? _("For your own containers, in a terminal: podwatch pause, resume, restore.")
+        const says = asking ? "" : own ? _("For your own containers, in a terminal: podwatch pause, resume, restore.")
             : why === _("Needs administrative access.") ? _("To pause, resume and restore, administrative access is needed.") : why;
         say(this.rights, says);
         show(this.rights, says);

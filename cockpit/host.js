@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where the page's facts come from: status files, their heartbeats, and the clock of the host.
 
-import { cockpit } from "./words.js";
+import { _, cockpit, format } from "./words.js";
 import { parse } from "./model.js";
 
 export const HOST = "/run/podwatch/status.json";
@@ -11,15 +11,18 @@ export const ofUser = uid => `/run/user/${uid}/podwatch/status.json`;
 // 287 writes nothing after that), which is the heartbeat.
 const written = tag => Number(/^1:\d+-(\d+(?:\.\d+)?)(?:-|$)/.exec(tag || "")?.[1]) || 0;
 
+// podwatch of a thousand containers writes 3 MB: what is much larger is of nobody who means well.
+const MOST_MIB = 8;
+
 // One status file, read again whenever it changes. `told` is called with this object.
 export class StatusFile {
     constructor(path, told) {
         this.found = null;
         this.heartbeat = 0;
         this.seen = 0;
-        this.file = cockpit.file(path, { max_read_size: 64 << 20 });
+        this.file = cockpit.file(path, { max_read_size: MOST_MIB << 20 });
         this.file.watch((text, tag, error) => {
-            this.found = error ? { problem: "broken", why: error.message || error.problem } : parse(text);
+            this.found = error ? { problem: "broken", why: error.problem === "too-large" ? format(_("It is larger than $0 MiB."), MOST_MIB) : error.message || error.problem } : parse(text);
             this.heartbeat = written(tag);
             this.seen = performance.now() / 1000;
             told(this);

@@ -66,7 +66,7 @@ function entry(each) {
     const took = over ? format(_("restored after $0"), lasted(each.took_ms / 1000)) : each.outcome === "open" ? _("still going on") : _("its end is not known");
     const outcome = each.outcome === "told" ? format(_("over after $0"), lasted(each.took_ms / 1000)) : took;
     return [
-        h("div", { class: "when" }, mark(state), h("time", { datetime: new Date(each.began * 1000).toISOString(), title: exactly(each.began) }, each.day),
+        h("div", { class: "when" }, mark(state), h("time", { title: exactly(each.began) }, each.day),
           h("span", { class: "outcome" }, outcome)),
         h("div", { class: "what" }, told(each.what)),
         each.cause || who ? h("div", { class: "who" }, h("span", { class: "faint" }, `${_("Who")}: `), each.cause ? told(each.cause) : _("not known"),

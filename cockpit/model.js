@@ -22,13 +22,22 @@ export function parse(text) {
     } catch (error) {
         return { problem: "broken", why: error.message };
     }
-    if (!found || typeof found !== "object" || found.schema !== SHAPE.schema)
+    if (!found || typeof found !== "object" || Array.isArray(found))
+        return { problem: "broken", why: _("It is no status of podwatch's.") };
+    if (found.schema !== SHAPE.schema)
         return { problem: "schema", why: format(_("schema $0, where $1 is understood"), clean(found?.schema), SHAPE.schema) };
     if (found.state === undefined)
         return { problem: "early" };
     if (!Array.isArray(found.containers) || found.containers.some(each => !Array.isArray(each?.ways)))
         return { problem: "old" };
+    if (typeof found.pid !== "number")
+        return { problem: "broken", why: _("It does not say which process wrote it.") };
     const document = fit(found, SHAPE);
+    for (const each of [...document.containers, ...document.networks]) {
+        each.state = ["", ...Object.keys(STATES)].includes(each.state) ? each.state : "unknown";
+        for (const way of each.ways)
+            way.state = GRAVEST.includes(way.state) ? way.state : "unknown";
+    }
     if (!Object.hasOwn(STATES, document.state))
         return { problem: "broken", why: format(_("no such state: $0"), clean(document.state)) };
     return { document };
@@ -69,6 +78,12 @@ function grouped(ways, key) {
     return groups;
 }
 
+function lacking({ state, missing }) {
+    if (missing > 0)
+        return count("$0 thing is missing", "$0 things are missing", missing);
+    return state === "lost" ? _("Lost: podwatch does not say what is missing.") : _("podwatch does not say what is unknown.");
+}
+
 function ofContainer(each, old) {
     const rows = [];
     const common = { container: each.name, id: each.id, pod: each.pod, addresses: each.networks.flatMap(on => on.addresses) };
@@ -86,7 +101,7 @@ function ofContainer(each, old) {
     const known = ["broken", "unknown"].includes(worst(each.ways));
     if ((each.state === "lost" || each.state === "unknown") && !known) {
         const state = each.state === "lost" ? "broken" : "unknown";
-        row("self", "", networks, [{ ...each, state, isOurs: !each.why, why: each.why || count("$0 thing is missing", "$0 things are missing", each.missing) }]);
+        row("self", "", networks, [{ ...each, state, isOurs: !each.why, why: each.why || lacking(each) }]);
     } else if (!rows.length) {
         rows.push({ ...common, key: each.id, kind: "none", port: "", network: networks, target: each.name, was: "", part: "",
                     state: each.state !== "ok" ? "none" : old ? "unknown" : "open", hop: "", advice: "", since: 0,
@@ -185,12 +200,16 @@ const ailing = watchers => Object.entries(watchers).filter(([, says]) => says &&
 export function remarks(document, old) {
     const left = document.warnings.filter(each => LEFT_OVER.includes(each.kind));
     const others = document.warnings.filter(each => !LEFT_OVER.includes(each.kind));
+    // A way that a left-over rule closes says so in its advice alone.
+    const hiding = [...document.containers, ...document.networks].flatMap(each => each.ways)
+            .filter(way => way.state === "broken" && way.advice.includes("restore --stale"))
+            .map(way => ({ state: old ? "unknown" : "note", what: `${way.title}: ${way.why}`, why: "", advice: way.advice }));
     const entry = (state, what, advice, why = "") => ({ state: old && state !== "info" ? "unknown" : state, what, why, advice });
     // What the page says, not podwatch: it is in the reader's language.
     const ours = (state, what, why = "") => ({ ...entry(state, what, "", why), isOurs: true });
     const more = Math.max(document.missing_count, document.missing.length) - MOST_MISSING;
     return {
-        left: left.map(each => entry("note", each.what, each.advice)),
+        left: [...left.map(each => entry("note", each.what, each.advice)), ...hiding],
         entries: [
             // That it is paused is in the headline.
             ...document.blocked.filter(each => each.kind !== "paused").map(each => entry("broken", each.what, each.advice)),

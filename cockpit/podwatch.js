@@ -19,6 +19,8 @@ const TICK_S = 5;
 const CLOCK_S = 60;
 // So long what can be said at once waits for what makes it sure.
 const PATIENCE_MS = 3000;
+// So long nobody is said not to answer.
+const ANSWER_MS = 1000;
 
 function theme(event) {
     const style = event?.detail?.style || localStorage.getItem("shell:style") || "auto";
@@ -32,8 +34,10 @@ const path = (kind, name) => `#/${kind}/${encodeURIComponent(name)}`;
 function link(kind, name) {
     return h("a", { href: path(kind, name), class: "name", click: event => {
         if (!event.ctrlKey && !event.metaKey && !event.shiftKey) {
-            event.preventDefault();
-            cockpit.location.go([kind, name]);
+            try {
+                cockpit.location.go([kind, name]);
+                event.preventDefault();
+            } catch { /* the address of now cannot be read: the browser follows the link */ }
         }
     } }, theirs(name));
 }
@@ -51,6 +55,9 @@ class Page {
         this.files = [new StatusFile(HOST, changed)];
         this.bus = new Bus({ changed, incident: () => this.askIncidents() });
         watchUnit(unit => {
+            if (this.unit === undefined)
+                setTimeout(changed, ANSWER_MS + 10);
+            this.askedSince ??= performance.now();
             this.unit = unit;
             this.bus.follow(unit?.active === "active" || unit?.active === "reloading");
             changed();
@@ -95,14 +102,34 @@ class Page {
         this.happened = section(_("Incidents"), this.incidentsView.node);
         this.body = h("div", { class: "body", hidden: true }, this.headline.node, this.where, this.ways,
                       h("div", { class: "cards" }, this.happened, ...this.remarks.nodes, this.usersCard));
-        document.body.append(h("main", null, h("div", { class: "top" }, h("h1", null, _("Container networks")), this.whose), this.empty.node, this.body));
+        this.failedWhy = h("code");
+        this.failed = h("div", { class: "empty-state", role: "status", hidden: true }, h("div", { class: "headline unknown" }, mark("unknown", STATES.unknown)),
+                        h("h2", null, _("This page cannot show the status of podwatch")),
+                        h("p", null, _("How the networks stand is not known here. In a terminal, podwatch status says it.")), h("p", null, this.failedWhy));
+        document.body.append(h("main", null, h("div", { class: "top" }, h("h1", null, _("Container networks")), this.whose), this.failed, this.empty.node, this.body));
     }
 
     change() {
         if (this.pending)
             return;
         this.pending = true;
-        queueMicrotask(() => { this.pending = false; this.draw(); });
+        queueMicrotask(() => { this.pending = false; this.tryDraw(); });
+    }
+
+    // What cannot be drawn is told as such: nothing that was drawn before, or half, stays as if it were so.
+    tryDraw() {
+        try {
+            this.draw();
+        } catch (error) {
+            const why = clean(error.message || error);
+            if (this.failed.hidden || this.failedWhy.textContent !== why)
+                console.error(error);
+            say(this.failedWhy, why);
+            show(this.failed, true);
+            show(this.empty.node, false);
+            show(this.body, false);
+            document.body.dataset.state = "unknown";
+        }
     }
 
     draw() {
@@ -115,13 +142,15 @@ class Page {
         const isSoon = performance.now() < PATIENCE_MS;
         if (!file.found || (isSoon && (this.unit === undefined || (this.clock.now === null && file.found.document))))
             return;
-        const { document: found, problem } = file.found;
+        const isGone = !this.own && this.unit?.load === "not-found" && !["active", "reloading"].includes(this.unit.active);
+        const { document: found, problem } = isGone ? { problem: "absent" } : file.found;
         show(this.empty.node, problem);
         show(this.body, !problem);
         if (problem)
-            this.empty.update(file.found, this.unit, this.may);
+            this.empty.update(isGone ? { problem } : file.found, this.unit, this.may);
         else
             this.drawDocument(found, file);
+        show(this.failed, false);
         if (!document.body.dataset.state)
             performance.mark("shown");
         document.body.dataset.state = problem || this.shown.state;
@@ -133,12 +162,14 @@ class Page {
         const isOld = doubt !== "";
         document.body.classList.toggle("old", isOld);
         this.shown = headline(found, doubt, { silent, paused: this.own ? 0 : this.bus.pausedUntil || 0 });
-        this.headline.update(this.shown, { may: Boolean(this.may), served: this.bus.isServed, own: this.own });
+        const isAsking = this.unit?.active === "active" && performance.now() < this.askedSince + ANSWER_MS && (this.may === null || !this.answered);
+        this.headline.update(this.shown, { asking: isAsking, may: Boolean(this.may), served: this.bus.isServed, own: this.own });
         const rows = rowsOf(found, isOld);
         const place = this.place();
         this.drawWays(found, rows, place, isOld);
         const given = this.own || !this.incidents ? lastIncident(found, isOld) : this.incidents;
-        this.incidentsView.update(given, !this.own && Boolean(this.incidents), this.clock.now || Date.now() / 1000, 0);
+        if (show(this.incidentsView.node, this.own || !isAsking))
+            this.incidentsView.update(given, !this.own && Boolean(this.incidents), this.clock.now || Date.now() / 1000, 0);
         this.remarks.update(found, isOld, this.may && this.bus.isServed && !this.own, this.may);
     }
 
@@ -170,13 +201,17 @@ class Page {
     }
 
     place() {
-        const [kind, name] = cockpit.location.path;
+        let kind, name;
+        try {
+            [kind, name] = cockpit.location.path;
+        } catch { /* an address that is none leads to all of them */ }
         return (kind === "container" || kind === "network") && name ? { kind, name } : {};
     }
 
     askIncidents() {
         const take = found => {
             this.incidents = found;
+            this.answered = true;
             this.change();
         };
         if (this.bus.isServed)

@@ -83,7 +83,7 @@ export class Remarks {
 
     updateFacts(document) {
         const { guard, counters } = document;
-        const guarded = { off: _("off"), anchor: _("an anchor: no rule is guarded yet"), full: format(_("full: $0 of $1"), count("$0 port", "$0 ports", guard.ports), count("$0 container", "$0 containers", guard.containers)) };
+        const guarded = { off: _("off"), anchor: _("an anchor"), full: format(_("full: $0 of $1"), count("$0 port", "$0 ports", guard.ports), count("$0 container", "$0 containers", guard.containers)) };
         const facts = [
             [_("Guard"), guard.mode ? guarded[guard.mode] || guard.mode : "", guard.why],
             [_("Carried by the guard"), guard.carried ? count("$0 connection", "$0 connections", guard.carried) : "", ""],

@@ -52,7 +52,7 @@ export const SHAPE = {
 
 export function fit(value, shape) {
     if (Array.isArray(shape))
-        return Array.isArray(value) ? value.slice(0, 10000).map(entry => fit(entry, shape[0])) : [];
+        return Array.isArray(value) ? value.map(entry => fit(entry, shape[0])) : [];
     if (typeof shape === "object") {
         const given = value && typeof value === "object" ? value : {};
         return Object.fromEntries(Object.entries(shape).map(([key, empty]) => [

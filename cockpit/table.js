@@ -6,6 +6,8 @@ import { chosen, matches } from "./model.js";
 import { h, keep, mark, say, set, show, theirs, told } from "./dom.js";
 
 let number = 0;
+// So many rows are drawn; the filter finds all of them.
+const MOST = 2000;
 
 export class Table {
     // `explain` asks for the ways of a container or network: a promise, or null where nobody answers.
@@ -25,7 +27,8 @@ export class Table {
         this.table = h("table", { id: "ways" }, h("caption", { class: "unseen" }, _("Ways to and from containers")), this.head);
         this.none = h("p", { class: "empty", hidden: true }, _("No way matches the filter."), " ",
                       h("button", { type: "button", class: "link", click: () => { this.filter.value = ""; this.draw(); this.filter.focus(); } }, _("Clear filter")));
-        this.node = h("div", null, h("div", { class: "tools" }, this.filter, this.quick, this.found), this.table, this.none);
+        this.more = h("p", { class: "faint", hidden: true });
+        this.node = h("div", null, h("div", { class: "tools" }, this.filter, this.quick, this.found), this.table, this.more, this.none);
     }
 
     update(rows, place) {
@@ -67,7 +70,10 @@ export class Table {
             },
         });
         say(this.found, query ? format(_("$0 of $1"), shown.length, here.length) : count("$0 way", "$0 ways", here.length));
-        keep(this.table, shown, {
+        const more = Math.max(0, shown.length - MOST);
+        show(this.more, more);
+        say(this.more, count("and $0 more way, which the filter finds", "and $0 more ways, which the filter finds", more));
+        keep(this.table, shown.slice(0, MOST), {
             key: row => row.key,
             make: row => this.make(row),
             fill: (node, row) => this.fill(node, row),
@@ -159,12 +165,16 @@ export class Table {
                 parts.push(h("ol", { class: "hops" }, h("li", { class: row.state }, mark(row.state),
                     h("span", { class: "place" }, told(row.hop || "…")), h("span", { class: "what" }, reason(row), advised(row.advice)))));
             parts.push(h("p", { class: "faint" }, known?.why ?? (known?.ways ? _("podwatch knows no hops of it.") : _("Asking podwatch …"))));
-        }
+        } else if (row.kind === "in" && SAFE.test(row.target))
+            parts.push(h("p", { class: "faint" }, _("In a terminal this says also who holds the port, and who listens:"), " ", h("code", null, `sudo podwatch explain ${row.target}`)));
         if (row.since)
             parts.push(h("p", { class: "faint" }, format(_("Like this since $0"), exactly(row.since))));
         cell.replaceChildren(...parts);
     }
 }
+
+// Names that a shell takes as they are.
+const SAFE = /^[a-zA-Z0-9][\w.-]*$/;
 
 function isOf(way, row) {
     if (row.kind === "self" || row.kind === "none")
@@ -173,7 +183,8 @@ function isOf(way, row) {
     return isIn || (row.kind !== "in" && way.kind === row.kind);
 }
 
-export const advised = advice => advice ? h("div", { class: "advice" }, h("code", { lang: "en" }, clean(advice))) : null;
+// A command, or a sentence with one in it.
+export const advised = advice => advice ? h("div", { class: "advice" }, told(advice)) : null;
 
 // What the page says of a row is in the reader's language; what podwatch says is not.
 const reason = row => row.kind === "none" || row.isOurs ? clean(row.why) : told(row.why);

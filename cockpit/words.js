@@ -17,16 +17,21 @@ export function count(one, many, number) {
     return format(ngettext(one, many, number), number);
 }
 
+// Any number: what is no time that a clock can show is a dash.
 export function moment(seconds) {
     const when = new Date(seconds * 1000);
+    if (Number.isNaN(when.getTime()))
+        return "–";
     const near = Math.abs(Date.now() - when) < 12 * 3600e3;
     const day = near ? {} : { day: "numeric", month: "short" };
     return new Intl.DateTimeFormat(language(), { ...day, hour: "2-digit", minute: "2-digit" }).format(when);
 }
 
 export function exactly(seconds) {
-    return new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "medium" })
-            .format(new Date(seconds * 1000));
+    const when = new Date(seconds * 1000);
+    if (Number.isNaN(when.getTime()))
+        return "–";
+    return new Intl.DateTimeFormat(language(), { dateStyle: "medium", timeStyle: "medium" }).format(when);
 }
 
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];

@@ -15,8 +15,11 @@
     let serial = 1;
     const watches = [], proxies = [], signals = [], jobs = [];
 
+    // Of this address alone: the next one without a style is as the browser's own again.
     if (query.has("style"))
         localStorage.setItem("shell:style", query.get("style"));
+    else
+        localStorage.removeItem("shell:style");
 
     const loaded = Promise.all([fetch(`/documents/${name}`).then(answer => answer.json()), fetch("/incidents").then(answer => answer.json())])
             .then(([found, incidents]) => {
@@ -85,7 +88,7 @@
         RemoveLeftovers: async isDry => {
             if (!isDry)
                 await change("ok");
-            const left = "left over: netavark nv_2f259bab: tcp dport 8081 dnat ip to 10.88.0.99:80";
+            const left = "left over: netavark nv_2f259bab: tcp dport 8099 dnat ip to 10.88.0.99:80";
             return [`${left}\n${isDry ? "would take" : "taking"} away 1 rule`];
         },
         GetAll: async () => [{ PausedUntil: { v: paused } }],
@@ -160,8 +163,9 @@
         jump: to => { window.jumped = to; console.info(`would go to ${to}`); },
         user: () => loaded.then(() => ({ id: 1000, name: "admin", home: "/home/admin" })),
         dbus,
-        file: path => ({
-            watch(callback) {
+        file: (path, { max_read_size: most } = {}) => ({
+            watch(given) {
+                const callback = (text, tag, error) => text?.length > most ? given(null, tag, { problem: "too-large" }) : given(text, tag, error);
                 watches.push({ path, callback });
                 loaded.then(publish);
                 return { remove() { /* it ends with the page */ } };
@@ -193,7 +197,9 @@
         const [names, languages] = await Promise.all(["/documents", "/languages"].map(path => fetch(path).then(answer => answer.json())));
         const bar = document.createElement("div");
         Object.assign(bar.style, { position: "fixed", insetInlineEnd: "8px", bottom: "8px", zIndex: 9, display: "flex", gap: "8px", padding: "6px 10px",
-                                   background: "#fffbe6", color: "#151515", border: "1px solid #dca614", borderRadius: "8px", fontSize: "12px" });
+                                   background: "#fffbe6", color: "#151515", border: "1px solid #dca614", borderRadius: "8px", fontSize: "12px", flexWrap: "wrap" });
+        if (innerWidth < 600)
+            Object.assign(bar.style, { zoom: "0.7", opacity: "0.85" });
         const go = (key, value) => { query.set(key, value); location.search = query; };
         const choice = (key, options, now) => {
             const select = document.createElement("select");

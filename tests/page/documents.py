@@ -125,12 +125,12 @@ def _leftover() -> Document:
     document = recorded("ok")
     status = document["status"]
     status["state"] = "degraded"
-    status["summary"] = "a rule is left over that hides web-a"
+    status["summary"] = "a rule is left over; firewalld does not answer"
     status["warnings"] += [
         {
             "kind": "leftover",
-            "what": "8081/tcp is still forwarded to 10.88.0.99, which nobody has: "
-            "tcp dport 8081 dnat ip to 10.88.0.99:80",
+            "what": "8099/tcp is still forwarded to 10.88.0.99, which nobody has: "
+            "tcp dport 8099 dnat ip to 10.88.0.99:80",
             "advice": "podwatch restore --stale takes it away; "
             "with --dry-run it only names all of them",
         },
