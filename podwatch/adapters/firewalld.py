@@ -29,6 +29,10 @@ PATH = "/org/fedoraproject/FirewallD1"
 _OF_ZONES = f"{NAME}.config.zone"
 _DNS = 53
 MAX_BYTES = 1 << 20
+_NO_POLKIT = (
+    "polkit does not run, and without it firewalld answers root alone: systemctl start polkit"
+)
+_NO_RIGHT = "polkit does not let podwatch's user ask: /usr/share/polkit-1/rules.d/50-podwatch.rules"
 _RULES = (
     f"type='signal',sender='{NAME}',interface='{NAME}'",
     f"type='signal',sender='{NAME}',interface='{NAME}.zone'",
@@ -109,10 +113,13 @@ class FirewalldWatch:
             return ABSENT_FIREWALLD
         try:
             return await self._running(policies)
-        except BusUnavailable:
-            if await self.bus.owner(NAME):
-                raise
-            return ABSENT_FIREWALLD
+        except BusUnavailable as exc:
+            if not await self.bus.owner(NAME):
+                return ABSENT_FIREWALLD
+            if exc.hint.endswith(".NotAuthorizedException"):
+                hint = _NO_POLKIT if "(uid)" in str(exc) else _NO_RIGHT
+                raise BusUnavailable(str(exc), hint=hint) from exc
+            raise
 
     async def _running(self, policies: Iterable[str]) -> Firewalld:
         (zones,), (panic,), settings = await asyncio.gather(
