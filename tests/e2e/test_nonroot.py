@@ -475,6 +475,40 @@ def test_permanent_sources_need_root(there: Installed) -> None:
     assert there.host.journal("podwatch", cursor).count("firewalld.permanent needs root") == 1
 
 
+@pytest.mark.parametrize("put", ["ln -sfn /root/victim", "mkfifo"])
+def test_what_lies_in_the_locks_place_stops_nothing(there: Installed, put: str) -> None:
+    """Who took podwatch over may leave it there: the service starts, and root's file stays."""
+    there.host.run(["systemctl", "stop", "podwatch"])
+    script = "; ".join(
+        f"rm -f /run/podwatch/{name}; {put} /run/podwatch/{name}"
+        for name in ("run.lock", "restore.lock")
+    )
+    assert taken_over(there, script).code == 0
+    there.host.run(["systemctl", "start", "podwatch"])
+    there.lose_the_table()
+    there.until_whole()
+
+    assert whose(there, "/run/podwatch/run.lock") == "600 podwatch:podwatch"
+    assert not there.host.exists("/root/victim")
+
+
+def test_a_host_without_polkit_is_told_so(there: Installed) -> None:
+    """What firewalld does not tell is unknown then, and the advice is about polkit."""
+
+    def status() -> str:
+        return there.host.run(["podwatch", "status"], check=False).stdout
+
+    there.host.run(["systemctl", "mask", "--runtime", "--now", "polkit"])
+    try:
+        there.host.run(["systemctl", "restart", "podwatch"])
+        there.until(lambda: "polkit does not run" in status(), "told")
+    finally:
+        there.host.run(["systemctl", "unmask", "--runtime", "polkit"])
+        there.host.run(["systemctl", "start", "polkit"])
+        restarted(there)
+    there.until(lambda: there.status()["state"] == "ok", "ok")
+
+
 def test_an_upgrade_keeps_it_so(there: Installed) -> None:
     """The package installed over itself: it is whom it was, and nothing is lost."""
     there.host.install(built_package())
