@@ -9,12 +9,15 @@ its answer means that its start is over.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from podwatch.adapters.dbus import SystemBus
+from podwatch.adapters.files import read_whole
 from podwatch.drivers.about import TRUSTED
 from podwatch.drivers.firewalld import policy
-from podwatch.words.errors import BusUnavailable
+from podwatch.formats.firewalld_conf import told_settings
+from podwatch.words.errors import BusUnavailable, StateUnreadable
 from podwatch.words.firewalld_event import FirewalldEvent
 from podwatch.words.rules import Chain
 from podwatch.words.snapshot import ABSENT_FIREWALLD, Firewalld, Zone
@@ -25,6 +28,11 @@ NAME = "org.fedoraproject.FirewallD1"
 PATH = "/org/fedoraproject/FirewallD1"
 _OF_ZONES = f"{NAME}.config.zone"
 _DNS = 53
+MAX_BYTES = 1 << 20
+_NO_POLKIT = (
+    "polkit does not run, and without it firewalld answers root alone: systemctl start polkit"
+)
+_NO_RIGHT = "polkit does not let podwatch's user ask: /usr/share/polkit-1/rules.d/50-podwatch.rules"
 _RULES = (
     f"type='signal',sender='{NAME}',interface='{NAME}'",
     f"type='signal',sender='{NAME}',interface='{NAME}.zone'",
@@ -54,9 +62,18 @@ _SIGNALS = {
 
 
 class FirewalldWatch:
-    """firewalld, watched and asked over one connection."""
+    """firewalld, watched and asked over one connection.
 
-    def __init__(self, on_event: Callable[[FirewalldEvent], None] | None = None) -> None:
+    `conf` is its firewalld.conf where podwatch is not root: then it does not tell what that says.
+    """
+
+    def __init__(
+        self,
+        on_event: Callable[[FirewalldEvent], None] | None = None,
+        *,
+        conf: Path | None = None,
+    ) -> None:
+        self._conf = conf
         self._on_event = on_event or (lambda _: None)
         self._barrier: asyncio.Task[None] | None = None
         self._started_again = False
@@ -96,24 +113,19 @@ class FirewalldWatch:
             return ABSENT_FIREWALLD
         try:
             return await self._running(policies)
-        except BusUnavailable:
-            if await self.bus.owner(NAME):
-                raise
-            return ABSENT_FIREWALLD
+        except BusUnavailable as exc:
+            if not await self.bus.owner(NAME):
+                return ABSENT_FIREWALLD
+            if exc.hint.endswith(".NotAuthorizedException"):
+                hint = _NO_POLKIT if "(uid)" in str(exc) else _NO_RIGHT
+                raise BusUnavailable(str(exc), hint=hint) from exc
+            raise
 
     async def _running(self, policies: Iterable[str]) -> Firewalld:
-        (zones,), (panic,), (settings,) = await asyncio.gather(
+        (zones,), (panic,), settings = await asyncio.gather(
             self._ask(f"{NAME}.zone", "getActiveZones", returns="a{sa{sas}}"),
             self._ask(NAME, "queryPanicMode", returns="b"),
-            self.bus.call(
-                NAME,
-                f"{PATH}/config",
-                "org.freedesktop.DBus.Properties",
-                "GetAll",
-                "s",
-                [f"{NAME}.config"],
-                returns="a{sv}",
-            ),
+            self._settings(),
         )
         default = _text(settings, "DefaultZone")
         return Firewalld(
@@ -128,6 +140,26 @@ class FirewalldWatch:
             policies=await self._policies(policies) if policies else {},
             between=await self._told_between(),
         )
+
+    async def _settings(self) -> dict[str, Any]:
+        """What its firewalld.conf says, of which it tells only whoever may change it, too."""
+        if self._conf is not None:
+            try:
+                text = read_whole(self._conf, limit_bytes=MAX_BYTES) or ""
+            except StateUnreadable as exc:
+                raise BusUnavailable(str(exc), hint=exc.hint) from exc
+            (default,) = await self._ask(NAME, "getDefaultZone", returns="s")
+            return {**told_settings(text), "DefaultZone": default}
+        (settings,) = await self.bus.call(
+            NAME,
+            f"{PATH}/config",
+            "org.freedesktop.DBus.Properties",
+            "GetAll",
+            "s",
+            [f"{NAME}.config"],
+            returns="a{sv}",
+        )
+        return dict(settings)
 
     async def _told_zones(self, names: set[str]) -> dict[str, Zone]:
         """What these zones let in; without those that a firewalld before 0.9 tells otherwise."""

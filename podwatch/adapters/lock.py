@@ -3,12 +3,15 @@
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from podwatch.adapters.files import hand_over, open_regular
+from podwatch.adapters.files import hand_over, open_regular, read_proc, remove
 from podwatch.words.errors import RestoreFailed
+
+_MAX_BYTES = 1 << 20
 
 
 @contextmanager
@@ -22,15 +25,16 @@ def hold(path: Path) -> Iterator[None]:
     try:
         fd = _opened(path)
     except OSError as exc:
-        raise RestoreFailed(f"cannot open the lock {path}: {exc.strerror}") from exc
+        raise RestoreFailed(
+            f"cannot open the lock {path}: {exc.strerror}",
+            hint=f"see who put it there (ls -ld {path}), and remove it",
+        ) from exc
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
-            pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
-            who = f" (pid {pid})" if pid.isdecimal() else ""
             raise RestoreFailed(
-                f"another podwatch{who} holds {path}", hint="see: systemctl status podwatch"
+                f"{_who_holds(fd)} holds {path}", hint="see: systemctl status podwatch"
             ) from exc
         try:
             # Not by its path, which may be another file's by now.
@@ -44,8 +48,43 @@ def hold(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def _who_holds(fd: int) -> str:
+    """By the kernel's word; what is in the file anybody of that user may have written."""
+    said = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+    info = os.fstat(fd)
+    dev = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
+    try:
+        locks = read_proc("/proc/locks", limit_bytes=_MAX_BYTES).decode("ascii", "replace")
+    except OSError:
+        locks = ""
+    for line in locks.splitlines():
+        words = line.split()  # 1: FLOCK ADVISORY WRITE 123 00:1a:5 0 EOF
+        if len(words) > 5 and words[1] == "FLOCK" and words[5] == dev and words[4] != "0":
+            return f"another {'podwatch' if words[4] == said else 'process'} (pid {words[4]})"
+    return (
+        f"another podwatch (pid {said}, as the file says)"
+        if said.isdecimal()
+        else "another podwatch"
+    )
+
+
 def _opened(path: Path) -> int:
-    """The lock's file, made where there is none; whoever makes it, podwatch.service can open it.
+    """The lock's file; a link, a FIFO or the like in its place is nobody's lock, and removed.
+
+    It would keep the service from starting for as long as it lies there. Raises OSError.
+    """
+    try:
+        return _open_or_make(path)
+    except OSError:
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISLNK(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            raise
+    remove(path)
+    return _open_or_make(path)
+
+
+def _open_or_make(path: Path) -> int:
+    """That file, made where there is none; whoever makes it, podwatch.service can open it.
 
     Raises OSError.
     """

@@ -12,6 +12,7 @@ from podwatch.adapters.cni import CniCache
 from podwatch.adapters.libnftables import Nftables, NftProgram
 from podwatch.adapters.netlink import generation
 from podwatch.adapters.paths import Paths
+from podwatch.adapters.source_units import Sources
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.daemon.config import Config
 from podwatch.daemon.containers import Containers
@@ -30,6 +31,7 @@ from podwatch.daemon.ways import Ways
 from podwatch.daemon.wires import Watch, Wires
 from podwatch.decide.decision import QUIET_CAP_S, Limits
 from podwatch.decide.kinds import KINDS, Kind
+from podwatch.words.errors import PodwatchError
 from podwatch.words.means import BY_PODMAN, Method
 
 if TYPE_CHECKING:  # a user's podwatch does without them, and without the bus
@@ -38,14 +40,20 @@ if TYPE_CHECKING:  # a user's podwatch does without them, and without the bus
     from podwatch.daemon.netns import NetnsWatch
     from podwatch.daemon.user_parts import UserParts
 
+_NEEDS_ROOT = (
+    "firewalld.permanent needs root: podwatch as a user of its own does not know what is permanent "
+    "in firewalld, and changes nothing there; to be root again: remove nonroot.conf"
+)
+
 
 class Host:
     """The adapters of one host, and what is made of them.
 
     `changes` counts the transactions on the networks' tables; `heard_late` is called when firewalld
     or systemd answers a question for which no look waited any more. `firewalld` and `systemd` are
-    None where nobody is to ask them, `links` where nobody listens to changes of links. `netns`
-    finds the namespace of a user's bridges; None on root's host.
+    None where nobody is to ask them, `links` where nobody listens to changes of links. `sources`
+    makes subnets sources where firewalld takes no orders from podwatch, which is not root then.
+    `netns` finds the namespace of a user's bridges; None on root's host.
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class Host:
         paths: Paths,
         *,
         links: Watch | None = None,
+        sources: Sources | None = None,
         changes: Callable[[], int] = generation,
         heard_late: Callable[[], None] = lambda: None,
         netns: "NetnsWatch | None" = None,
@@ -73,7 +82,9 @@ class Host:
         self.firewalld = firewalld
         self.systemd = systemd
         self.copy = SavedCopy(paths.rules)
-        self.permanent = _permanent(firewalld, self.installed, heard_late)
+        asks = firewalld if sources is None else None  # it is no other right than to change it
+        self._asks_permanent = asks is not None
+        self.permanent = _permanent(asks, self.installed, heard_late)
         rules = known_rules(self.nft)
         self.relays = None if user is None else user.relays
         self.containers = Containers(self.expected, self.installed, changes, relays=self.relays)
@@ -97,7 +108,7 @@ class Host:
         self.ways = Ways(self.looker.with_inside)
         self.restorer = Restorer(
             self.looker,
-            firewalld,
+            sources or firewalld,
             self.installed,
             self.copy,
             lock=paths.restore_lock,
@@ -120,8 +131,10 @@ class Host:
         """Take over what a changed configuration says of restoring, and of firewalld."""
         self.restorer.at_once = config.restore.at_once
         self.restorer.timeout_s = config.restore.timeout
-        self.permanent.tells = config.firewalld.reload_note and self.firewalld is not None
-        self.permanent.keeps = config.firewalld.permanent and self.firewalld is not None
+        self.permanent.tells = config.firewalld.reload_note and self._asks_permanent
+        self.permanent.keeps = config.firewalld.permanent and self._asks_permanent
+        if config.firewalld.permanent and self.firewalld is not None and not self._asks_permanent:
+            self.permanent.complain(PodwatchError(_NEEDS_ROOT))
 
     def close(self) -> None:
         """Let go of everything; whatever a library still does, nobody waits for it."""

@@ -13,6 +13,7 @@ from podwatch.adapters.paths import Paths
 from podwatch.adapters.polkit import Polkit
 from podwatch.adapters.proxy_units import ProxyUnits
 from podwatch.adapters.rights import is_root, user
+from podwatch.adapters.source_units import SourceUnits
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.api import Api
 from podwatch.daemon.audience import Audience
@@ -39,7 +40,8 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         guard.wake()
 
     kernel = KernelWatchers.ringing(hints)
-    firewalld = FirewalldWatch(hints.on_firewalld)
+    conf = None if is_root() else paths.firewalld_conf
+    firewalld = FirewalldWatch(hints.on_firewalld, conf=conf)
     pause = PauseWatch(paths.pause, pause_changed)
     watchers: dict[str, Watcher] = {
         "nftables": kernel.nftables,
@@ -60,6 +62,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         systemd,
         paths,
         links=kernel.links,
+        sources=None if systemd is None or is_root() else SourceUnits(systemd),
         changes=lambda: kernel.transactions(hints),
         heard_late=hints.on_late_answer,
     )

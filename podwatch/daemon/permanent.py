@@ -73,7 +73,13 @@ class PermanentLook:
         try:
             self.kept.remember()
         except PodwatchError as exc:
-            self._complain(exc)
+            self.complain(exc)
+
+    def complain(self, error: PodwatchError) -> None:
+        """Say what is wrong, once."""
+        if str(error) != self._complained:
+            self._complained = str(error)
+            logging.log(Event.COMPLAINT, str(error))
 
     def is_outdated(self) -> bool:
         """Whether a network was made or removed, which nothing tells of, and that counts."""
@@ -127,7 +133,7 @@ class PermanentLook:
         except Unreadable:
             self._known = None  # firewalld has gone, or hangs: what it tells next makes a look
         except PodwatchError as exc:
-            self._complain(exc)
+            self.complain(exc)
         if self._told(look) != before:
             self._heard()
 
@@ -155,11 +161,6 @@ class PermanentLook:
 
     def _told(self, look: _Look) -> list[str]:
         return [notice.what for notice in reload_notes(look.setup, self.known())]
-
-    def _complain(self, error: PodwatchError) -> None:
-        if str(error) != self._complained:
-            self._complained = str(error)
-            logging.log(Event.COMPLAINT, str(error))
 
 
 def _is_calm(snapshot: Snapshot) -> bool:

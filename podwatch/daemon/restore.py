@@ -19,10 +19,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from podwatch.adapters import sysctl
 from podwatch.adapters.lock import hold
+from podwatch.adapters.source_units import Sources
 from podwatch.daemon.gates import keep_macs, shut_gates
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker
@@ -42,9 +43,6 @@ from podwatch.words.network import FirewallDriver
 from podwatch.words.snapshot import Snapshot, Unknown
 from podwatch.words.text import counted, listed
 from podwatch.words.verdict import Missing, MissingKind, Verdict
-
-if TYPE_CHECKING:  # a user's podwatch does without, and without the bus
-    from podwatch.adapters.firewalld import FirewalldWatch
 
 T = TypeVar("T")
 
@@ -85,7 +83,7 @@ class Restorer:
     def __init__(
         self,
         looker: Looker,
-        firewalld: "FirewalldWatch | None",
+        firewalld: Sources | None,
         installed: Installed,
         copy: SavedCopy,
         *,

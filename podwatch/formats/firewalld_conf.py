@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""firewalld.conf: what a reload does with packets meanwhile. D-Bus does not tell. Pure."""
+"""firewalld.conf: what D-Bus does not tell, or not everybody. Pure."""
 
 import re
 
@@ -20,11 +20,24 @@ def reload_policy(text: str) -> dict[str, str]:
 
     The first line that sets it counts; a value it does not understand is the default, DROP.
     """
+    return _policy(_value(text, "ReloadPolicy", "DROP")) or _policy("DROP")
+
+
+def told_settings(text: str) -> dict[str, str]:
+    """What firewalld tells of it over D-Bus where it is asked by root (`config`'s properties)."""
+    return {
+        "FirewallBackend": _value(text, "FirewallBackend", "nftables"),
+        "StrictForwardPorts": _value(text, "StrictForwardPorts", "no"),
+    }
+
+
+def _value(text: str, name: str, default: str) -> str:
+    """The first line that sets it counts."""
     for line in text.splitlines():
         pair = [part.strip() for part in line.split("=")]
-        if len(pair) == 2 and pair[0] == "ReloadPolicy" and pair[1]:
-            return _policy(pair[1]) or _policy("DROP")
-    return _policy("DROP")
+        if len(pair) == 2 and pair[0] == name and pair[1]:
+            return pair[1]
+    return default
 
 
 def _policy(value: str) -> dict[str, str]:

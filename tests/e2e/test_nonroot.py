@@ -7,6 +7,8 @@ are run as that user with that capability, as a podwatch would that somebody has
 
 import itertools
 import json
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -42,7 +44,8 @@ _SYSTEMD = (
 _ID = "0123456789abcdef" * 4
 _ALLOWED = (
     *("podwatch-inspect", "podwatch-networks", "podwatch-network@podman", "podwatch-network@x"),
-    *(f"podwatch-reload@{_ID}", "podwatch-dns", "podwatch-dns-hup", "podwatch-dns-pid"),
+    *(f"podwatch-reload@{_ID}", "podwatch-trust@10.88.0.0-16", "podwatch-dns"),
+    *("podwatch-dns-hup", "podwatch-dns-pid"),
     *("podwatch-dhcp-enable@cni-dhcp", "podwatch-dhcp-restart@cni-dhcp"),
     *("podwatch-dhcp-enable@netavark-dhcp-proxy", "podwatch-dhcp-restart@netavark-dhcp-proxy"),
 )
@@ -142,10 +145,14 @@ def test_its_exposure_is_no_greater(there: Installed) -> None:
 
 @pytest.mark.parametrize("fault", [fault for fault in ALL if fault.name in _STRUCK], ids=str)
 def test_rules_and_sources_come_back(there: Installed, fault: Fault) -> None:
-    """Every way is open again, and all that podwatch tells says so."""
+    """Every way is open again, and all that podwatch tells says so; sources by a unit of root's."""
+    cursor = there.host.journal_cursor()
     fault.strike(there.host)
 
     agree(there, is_open=True)
+    if fault.name == "firewall-cmd --reload":
+        there.until(lambda: there.status()["state"] == "ok", "ok")
+        assert "Finished" in there.host.journal("podwatch-trust@10.88.0.0-16", cursor)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in HEALED if fault.name in _LINKS], ids=str)
@@ -412,31 +419,94 @@ def test_the_name_servers_unit_starts_nothing_of_its_choice(there: Installed) ->
     agree(there, is_open=True)
 
 
-@pytest.mark.parametrize("ends", ["-m nosuch", "-j NOSUCH", "-m mark --mark 1 -j ACCEPT"])
-def test_firewalld_runs_nothing_of_its_choice(there: Installed, ends: str) -> None:
-    """Its configuration has arguments of iptables, which root runs; iptables-nft runs nothing then.
-
-    With iptables-legacy, `--modprobe` names a program for root to run: no host for nonroot.conf.
-    """
-    evil = "/var/lib/podwatch/evil"
-    arguments = f"-A INPUT --modprobe={evil} {ends}"
-    busctl = "busctl --allow-interactive-authorization=no call -- org.fedoraproject.FirewallD1"
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "eb 8 -t filter -A INPUT --among-src-file /etc/token -j ACCEPT",
+        "ipv4 6 -M /tmp/evil -t security -N of-podwatch",
+        "ipv4 5 -A INPUT --modprobe=/tmp/evil -m nosuch",
+    ],
+    ids=["reads a file", "makes a chain", "runs a program"],
+)
+def test_firewalld_takes_no_orders(there: Installed, rule: str) -> None:
+    """Its direct rules are arguments of programs that root runs, at each reload and for ever."""
     manager = "/org/fedoraproject/FirewallD1"
-    try:
-        done = taken_over(
-            there,
-            f"printf '#!/bin/sh\\ntouch /root/owned\\n' > {evil}; chmod 755 {evil}; {busctl} "
-            f"{manager}/config org.fedoraproject.FirewallD1.config.direct addPassthrough sas ipv4 "
-            f"{len(arguments.split())} {arguments} && {busctl} {manager} "
-            "org.fedoraproject.FirewallD1 reload",
+    busctl = "busctl --allow-interactive-authorization=no call -- org.fedoraproject.FirewallD1"
+    there.host.write("/etc/token", "hunter2\n", mode=0o600)
+    add = f"{busctl} {manager}/config org.fedoraproject.FirewallD1.config.direct addPassthrough sas"
+    reload = f"{busctl} {manager} org.fedoraproject.FirewallD1 reload"
+    zone = f"{busctl} {manager} org.fedoraproject.FirewallD1.zone changeZoneOfSource ss trusted"
+    for order in (f"{add} {rule}", reload, f"{zone} 0.0.0.0/0"):
+        tried = taken_over(there, order)
+        assert "Not Authorized" in tried.stderr, tried
+        assert "hunter2" not in tried.stderr
+    assert not there.host.exists("/etc/firewalld/direct.xml")
+    there.host.run(["rm", "/etc/token"])
+
+
+def _refuses(journal: Callable[[], str]) -> bool:
+    return "is no subnet of" in journal()
+
+
+def test_root_trusts_podmans_subnets_alone(there: Installed) -> None:
+    """The unit that gives a source back takes none but what netavark set up; another is refused."""
+    start = f"{_SYSTEMD} StartUnit ss podwatch-trust@{{}}.service replace"
+    for instance in ("0.0.0.0-0", "192.0.2.0-24", "::-0"):
+        journal = partial(
+            there.host.journal, f"podwatch-trust@{instance}", there.host.journal_cursor()
         )
-        assert "--modprobe" in there.host.read("/etc/firewalld/direct.xml"), done
-        direct = f"{busctl} {manager} org.fedoraproject.FirewallD1.direct passthrough sas ipv4 1 -L"
-        assert "Not Authorized" in taken_over(there, direct).stderr
-        assert not there.host.exists("/root/owned")
+        assert taken_over(there, start.format(instance)).code == 0
+        there.until(partial(_refuses, journal), "refused")
+    sources = there.host.run(["firewall-cmd", "--zone=trusted", "--list-sources"]).stdout.split()
+    assert sources
+    assert not {"0.0.0.0/0", "192.0.2.0/24", "::/0"} & {*sources}
+
+
+def test_permanent_sources_need_root(there: Installed) -> None:
+    """`firewalld.permanent` is told to be of no use, once; nothing is lost or unknown for it."""
+    cursor = there.host.journal_cursor()
+    with there.configured("[firewalld]\npermanent = true\n"):
+        there.until(
+            lambda: "firewalld.permanent needs root" in there.host.journal("podwatch", cursor),
+            "told",
+        )
+        there.until(lambda: there.status()["state"] == "ok", "ok")
+        assert there.status()["unknown"] == []
+    assert there.host.journal("podwatch", cursor).count("firewalld.permanent needs root") == 1
+
+
+@pytest.mark.parametrize("put", ["ln -sfn /root/victim", "mkfifo"])
+def test_what_lies_in_the_locks_place_stops_nothing(there: Installed, put: str) -> None:
+    """Who took podwatch over may leave it there: the service starts, and root's file stays."""
+    there.host.run(["systemctl", "stop", "podwatch"])
+    script = "; ".join(
+        f"rm -f /run/podwatch/{name}; {put} /run/podwatch/{name}"
+        for name in ("run.lock", "restore.lock")
+    )
+    assert taken_over(there, script).code == 0
+    there.host.run(["systemctl", "start", "podwatch"])
+    there.lose_the_table()
+    there.until_whole()
+
+    assert whose(there, "/run/podwatch/run.lock") == "600 podwatch:podwatch"
+    assert not there.host.exists("/root/victim")
+
+
+def test_a_host_without_polkit_is_told_so(there: Installed) -> None:
+    """What firewalld does not tell is unknown then, and the advice is about polkit."""
+
+    def status() -> str:
+        return there.host.run(["podwatch", "status"], check=False).stdout
+
+    there.host.run(["systemctl", "mask", "--runtime", "--now", "polkit"])
+    try:
+        there.host.run(["systemctl", "restart", "podwatch"])
+        there.until(lambda: "polkit does not run" in status(), "told")
     finally:
-        there.host.shell(f"rm -f {evil} /etc/firewalld/direct.xml; systemctl restart firewalld")
-    agree(there, is_open=True)
+        there.host.run(["systemctl", "unmask", "--runtime", "polkit"])
+        there.host.run(["systemctl", "start", "polkit"])
+        restarted(there)
+    there.until(lambda: there.status()["state"] == "ok", "ok")
 
 
 def test_an_upgrade_keeps_it_so(there: Installed) -> None:

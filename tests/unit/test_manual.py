@@ -114,7 +114,7 @@ def test_podwatch_8(written: Path) -> None:
     for state in State:
         assert f" {state.exit_code} ({state})" in text
     assert f" {ExitCode.USAGE:d} " in text
-    assert "@" not in re.sub(r"podwatch-(reload|network|dhcp-enable|dhcp-restart)@", "", text)
+    assert "@" not in re.sub(r"podwatch-(reload|network|dhcp-enable|dhcp-restart|trust)@", "", text)
 
 
 def test_podwatch_conf_5(written: Path) -> None:

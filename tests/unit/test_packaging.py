@@ -14,6 +14,7 @@ import podwatch
 from podwatch.adapters import name_server, podman
 from podwatch.adapters.paths import LISTS, Paths
 from podwatch.adapters.proxy_units import ENABLE, RESTART
+from podwatch.adapters.source_units import TRUST
 from podwatch.words.api import ACTIONS, NAME
 from podwatch.words.dhcp import PROXIES
 
@@ -78,7 +79,7 @@ def test_the_name_server_is_started_where_the_packages_put_it() -> None:
         in (TOP / "packaging/debian/podwatch.install").read_text()
     )
     spec = (TOP / "packaging/rpm/podwatch.spec").read_text()
-    assert "%{buildroot}%{_libexecdir}/podwatch units/name-server units/relay\n" in spec
+    assert "%{buildroot}%{_libexecdir}/podwatch units/name-server units/relay units/trust\n" in spec
     assert {
         f"%{{_unitdir}}/{unit.name}\n" in spec for unit in (TOP / "units").glob("*.service")
     } == {True}
@@ -222,6 +223,7 @@ def started_units() -> set[str]:
         name_server.MEND_UNIT,
         name_server.HANG_UP_UNIT,
         *(f"{unit}@{proxy}.service" for unit in (ENABLE, RESTART) for proxy in proxies),
+        *(f"{TRUST}@{subnet}.service" for subnet in ("10.88.0.0-16", "fd10:89:10::-64")),
     }
 
 
@@ -264,10 +266,26 @@ def test_the_rule_allows_no_unit_but_of_this_package() -> None:
         *("podwatch-network@-x.service", "podwatch-network@a/b.service"),
         *("podwatch-reload@a.service", f"podwatch-reload@{ID}0.service"),
         *("podwatch-dhcp-enable@ssh.service", "podwatch-dhcp-restart@.service"),
+        *("podwatch-trust@trusted.service", "podwatch-trust@-.service"),
+        *("podwatch-trust@10.88.0.0-16-17.service", "podwatch-trust@10.88.0.0%-16.service"),
+        *("podwatch-trust@\\x2dv-1.service", "podwatch-trust@10.88.0.0-.service"),
         *("xpodwatch-dns.service", "podwatch-dns.service.d", "podwatch-dns.service\n"),
     ):
         assert not allowed.fullmatch(name), name
     assert 'action.lookup("verb") == "start"' in RULES.read_text()
+
+
+def test_the_rule_lets_firewalld_be_read_and_no_more() -> None:
+    """Whoever may change its configuration has root read files, and run iptables as they like."""
+    named = set(re.findall(r"org\.fedoraproject\.[\w.]+", RULES.read_text()))
+
+    assert named == {"org.fedoraproject.FirewallD1.config.info"}
+    unit = (TOP / f"units/{TRUST}@.service").read_text()
+    paths = Paths()
+    assert f"\nExecStart=/usr/libexec/podwatch/trust %I {paths.netavark_state}\n" in unit
+    installed = (TOP / "packaging/debian/podwatch.install").read_text()
+    assert "units/trust usr/libexec/podwatch\n" in installed
+    assert (TOP / "units/trust").stat().st_mode & 0o777 == 0o755
 
 
 def test_units_of_root_read_and_write_nothing_of_podwatchs() -> None:

@@ -58,8 +58,9 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
             lines(path, limit_bytes=100)
         with pytest.raises(PodwatchError, match="cannot write"):
             append(path, "x", limit_bytes=100)
-        with pytest.raises(RestoreFailed, match="cannot open the lock"), hold(path):
-            pass
+        if kind == "directory":  # the others go: tests/unit/adapters/test_lock.py
+            with pytest.raises(RestoreFailed, match="cannot open the lock"), hold(path):
+                pass
     if kind == "link":
         assert (tmp_path / "target").read_text() == "theirs"
 

@@ -3,7 +3,7 @@
 
 import pytest
 
-from podwatch.formats.firewalld_conf import has_policy, reload_policy
+from podwatch.formats.firewalld_conf import has_policy, reload_policy, told_settings
 
 DROP = {"INPUT": "DROP", "FORWARD": "DROP", "OUTPUT": "DROP"}
 ACCEPT = dict.fromkeys(DROP, "ACCEPT")
@@ -65,3 +65,14 @@ def test_a_policy_is_read_as_firewalld_reads_it(text: str, policy: dict[str, str
 def test_the_setting_is_of_firewalld_2_1(version: str, *, has: bool) -> None:
     """An older one drops all, whatever its file says; so does one whose version is none."""
     assert has_policy(version) is has
+
+
+def test_what_it_tells_over_dbus_is_read_alike() -> None:
+    """The first line that sets it counts; else its defaults."""
+    text = "#FirewallBackend=x\nFirewallBackend = iptables\nFirewallBackend=nftables\n"
+
+    assert told_settings(text + "StrictForwardPorts=yes") == {
+        "FirewallBackend": "iptables",
+        "StrictForwardPorts": "yes",
+    }
+    assert told_settings("") == {"FirewallBackend": "nftables", "StrictForwardPorts": "no"}
