@@ -30,6 +30,7 @@ export class Headline {
     }
 
     async doing(button, act) {
+        this.used = document.activeElement === button ? button : null;
         button.disabled = true;
         button.setAttribute("aria-busy", "true");
         show(this.wrong, false);
@@ -94,6 +95,19 @@ export class Headline {
             : why === _("Needs administrative access.") ? _("To pause, resume and restore, administrative access is needed.") : why;
         say(this.rights, says);
         show(this.rights, says);
+        this.keepFocus();
+    }
+
+    // A button that goes away once it was used would take the focus with it, to the top of the page.
+    keepFocus() {
+        const at = document.activeElement;
+        if (this.used && (at === document.body || at === this.used)) {
+            const stays = [this.used, this.pause, this.look].find(each => !each.hidden && !each.disabled);
+            if (stays && stays !== at)
+                stays.focus();
+        } else {
+            this.used = null;
+        }
     }
 }
 

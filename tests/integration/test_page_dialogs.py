@@ -168,3 +168,14 @@ def test_the_hop_is_beside_its_port(page: Asked) -> None:
             });
         }).length"""
         page.until(f"{under} == 0")
+
+
+def test_the_focus_stays_where_a_button_goes(page: Asked) -> None:
+    """Resume is gone once it was used: who goes by the keyboard is at the button beside it."""
+    page.show("paused")
+    page.until("!document.getElementById('resume').disabled")
+    page.evaluate("document.getElementById('resume').focus()")
+    page.press("Enter")
+    page.until("document.getElementById('resume').hidden")
+
+    page.until("document.activeElement.id == 'pause'")
