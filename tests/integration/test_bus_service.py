@@ -559,10 +559,9 @@ async def seconds_of(call: Awaitable[Any]) -> float:
 def count_signals(listener: Stranger, most: int) -> int:
     """How many signals of incidents come within some seconds."""
     listener.sock.settimeout(10)
-    found, data = 0, b""
-    while found < most:
-        data = data[-20:] + listener.sock.recv(1 << 16)
-        found += data[20:].count(b"IncidentBegan") if found else data.count(b"IncidentBegan")
+    data = b""
+    while (found := data.count(b"IncidentBegan")) < most:
+        data += listener.sock.recv(1 << 16)
     return found
 
 

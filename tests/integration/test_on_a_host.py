@@ -37,7 +37,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     }
     files = {f"/etc/systemd/system/{name}": text for name, text in units.items()}
     with Host(request.param, files=files, binds={SOURCE: "/src"}) as booted:
-        booted.shell("mkdir -p /run/podwatch")
+        booted.shell("mkdir -p /run/podwatch /run/podwatch-podman")  # as systemd, tmpfiles.d do
         yield booted
 
 
