@@ -129,7 +129,7 @@ export async function startUnit() {
         heard();
     });
     try {
-        await client.call(manager, face, "Subscribe", []);
+        await client.call(manager, face, "Subscribe", []).catch(() => { /* the bridge's connection is subscribed already */ });
         const [job] = await client.call(manager, face, "StartUnit", [UNIT, "replace"]);
         await new Promise((done, failed) => {
             heard = () => ended.has(job) && done();
