@@ -22,15 +22,13 @@ from podwatch.adapters.api_client import call
 from podwatch.adapters.polkit_agent import asking_here
 from podwatch.commands import typed
 from podwatch.commands.printing import colour, show, show_json
+from podwatch.report.recent import MOST
 from podwatch.report.status import parse_status
 from podwatch.words.api import ASK, NAME, Refused, method
 from podwatch.words.errors import BusUnavailable, PodwatchError
 from podwatch.words.text import clean, clean_lines, lasted
 from podwatch.words.verdict import State
 from podwatch.words.way import Hop, Mark, Way, WayKind
-
-MOST_INCIDENTS = 200
-"""The service tells no more."""
 
 _HOUR = "1h"
 """A pause for which nothing has to be typed."""
@@ -181,7 +179,7 @@ def history(arguments: argparse.Namespace) -> int:
     """Print the incidents, without command lines: those are root's. Raises PodwatchError."""
     _refuse(arguments, "follow")
     since, last = typed.incidents(arguments)
-    most = min(last or MOST_INCIDENTS, MOST_INCIDENTS)
+    most = min(last or MOST, MOST)
     told = _ask(arguments, "Incidents", most)
     incidents = [each for each in reversed(told) if each["began"] >= since]
     if arguments.json:
@@ -192,8 +190,8 @@ def history(arguments: argparse.Namespace) -> int:
         show("\n".join(_lines(incident)))
     if not incidents:
         show("no incidents")
-    if len(told) == MOST_INCIDENTS != last:
-        show(f"(no more than {MOST_INCIDENTS} are told to others than root)")
+    if len(told) == MOST != last:
+        show(f"(no more than {MOST} are told to others than root)")
     show("(root sees the commands: sudo podwatch history)")
     return 0
 

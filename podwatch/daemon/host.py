@@ -12,7 +12,7 @@ from podwatch.adapters.cni import CniCache
 from podwatch.adapters.libnftables import Nftables, NftProgram
 from podwatch.adapters.netlink import generation
 from podwatch.adapters.paths import Paths
-from podwatch.adapters.source_units import Sources
+from podwatch.adapters.root_units import Sources
 from podwatch.adapters.statedir import StateDirectory
 from podwatch.daemon.config import Config
 from podwatch.daemon.containers import Containers

@@ -11,9 +11,8 @@ from podwatch.adapters.firewalld import FirewalldWatch
 from podwatch.adapters.inotify import DirectoryWatch
 from podwatch.adapters.paths import Paths
 from podwatch.adapters.polkit import Polkit
-from podwatch.adapters.proxy_units import ProxyUnits
 from podwatch.adapters.rights import is_root, user
-from podwatch.adapters.source_units import SourceUnits
+from podwatch.adapters.root_units import RootUnits
 from podwatch.adapters.systemd import Systemd
 from podwatch.daemon.api import Api
 from podwatch.daemon.audience import Audience
@@ -55,6 +54,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         "pause": pause,
     }
     systemd = Systemd() if Systemd.is_there() else None
+    by_root = None if systemd is None or is_root() else RootUnits(systemd)
 
     host = Host(
         config,
@@ -62,7 +62,7 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
         systemd,
         paths,
         links=kernel.links,
-        sources=None if systemd is None or is_root() else SourceUnits(systemd),
+        sources=by_root,
         changes=lambda: kernel.transactions(hints),
         heard_late=hints.on_late_answer,
     )
@@ -95,10 +95,9 @@ def on_host(config: Config, files: list[Path], paths: Paths, *, dry_run: bool) -
     )
     watchers["guard"] = guard.watch
     loop = Loop(host, hints, config, publisher, guard=guard, pause=pause.now, dry_run=dry_run)
-    starter = systemd if systemd is None or is_root() else ProxyUnits(systemd)
     dhcp = DhcpLoop.on_host(
         host.installed,
-        starter,
+        by_root or systemd,
         host.restorer,
         config,
         publisher,

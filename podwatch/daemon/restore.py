@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from podwatch.adapters import sysctl
 from podwatch.adapters.lock import hold
-from podwatch.adapters.source_units import Sources
+from podwatch.adapters.root_units import Sources
 from podwatch.daemon.gates import keep_macs, shut_gates
 from podwatch.daemon.installed import Installed
 from podwatch.daemon.look import Looker

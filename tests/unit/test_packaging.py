@@ -13,8 +13,7 @@ import pytest
 import podwatch
 from podwatch.adapters import name_server, podman
 from podwatch.adapters.paths import LISTS, Paths
-from podwatch.adapters.proxy_units import ENABLE, RESTART
-from podwatch.adapters.source_units import TRUST
+from podwatch.adapters.root_units import ENABLE, RESTART, TRUST
 from podwatch.words.api import ACTIONS, NAME
 from podwatch.words.dhcp import PROXIES
 

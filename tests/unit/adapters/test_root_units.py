@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources of firewalld's zones, by a unit of root's that runs the program itself here."""
+"""What units of root's do for a podwatch that is not; the program for sources runs itself here."""
 
 import asyncio
 import os
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from podwatch.adapters.source_units import SourceUnits
+from podwatch.adapters.root_units import RootUnits
+from podwatch.words.dhcp import PROXIES
 from podwatch.words.errors import RestoreFailed
 
 PROGRAM = Path(__file__).resolve().parents[3] / "units/trust"
@@ -49,11 +50,27 @@ def trust(tmp_path: Path, subnet: str, driver: str = "nftables") -> tuple[int, s
     return done.returncode, done.stdout.rstrip("\n"), done.stderr
 
 
+def test_each_proxy_has_its_instance() -> None:
+    """The instance is the proxy's name: the unit makes of it that of socket and service."""
+    systemd = FakeSystemd()
+    units = RootUnits(systemd)
+    for proxy in PROXIES.values():
+        asyncio.run(units.enable(proxy.socket))
+        asyncio.run(units.start(proxy.socket, also_reset=(proxy.service,), restart=False))
+
+    assert systemd.ran == [
+        "podwatch-dhcp-enable@netavark-dhcp-proxy.service",
+        "podwatch-dhcp-restart@netavark-dhcp-proxy.service",
+        "podwatch-dhcp-enable@cni-dhcp.service",
+        "podwatch-dhcp-restart@cni-dhcp.service",
+    ]
+
+
 def test_each_subnet_has_its_instance() -> None:
     """systemd makes a slash of its dash again."""
     systemd = FakeSystemd()
     for subnet in ALLOWED:
-        asyncio.run(SourceUnits(systemd).trust(subnet, "trusted"))
+        asyncio.run(RootUnits(systemd).trust(subnet, "trusted"))
 
     assert systemd.ran == [
         "podwatch-trust@10.88.0.0-16.service",
@@ -65,7 +82,7 @@ def test_a_unit_that_fails_is_told_with_its_journal() -> None:
     """In systemd's word."""
     unit = "podwatch-trust@10.88.0.0-16.service"
     with pytest.raises(RestoreFailed, match=f"^{unit}: failed$") as caught:
-        asyncio.run(SourceUnits(FakeSystemd("failed")).trust(ALLOWED[0], "trusted"))
+        asyncio.run(RootUnits(FakeSystemd("failed")).trust(ALLOWED[0], "trusted"))
     assert caught.value.hint == f"journalctl -u {unit}"
 
 
