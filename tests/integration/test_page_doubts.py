@@ -1,37 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page in a browser with what no podwatch should write: it never shows that as well."""
 
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 
 import pytest
 
-from tests.browser.chromium import Chromium
-from tests.integration.test_page_shown import WAYS, Shown
-from tests.page.__main__ import Handler
+from tests.browser.demo import WAYS, Demo, served
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Shown]:
+def page() -> Iterator[Demo]:
     """The page, served as by `make page`."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, Chromium() as browser:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield Shown(browser, f"http://127.0.0.1:{server.server_port}/podwatch/")
-        server.shutdown()
-        thread.join()
+    with served() as demo:
+        yield demo
 
 
-def _change(page: Shown, script: str) -> None:
+def _change(page: Demo, script: str) -> None:
     """Change the document below the page, which is told of it."""
     page.evaluate(f"(() => {{ const status = demo.document.status; {script}; demo.publish(); }})()")
 
 
 @pytest.mark.parametrize("state", ["7", "'exploded'", "undefined", "'constructor'"])
-def test_a_state_that_is_none_is_unknown(page: Shown, state: str) -> None:
+def test_a_state_that_is_none_is_unknown(page: Demo, state: str) -> None:
     """A way is green only where podwatch says that it is open."""
     page.show("ok")
     _change(page, f"for (const c of status.containers) for (const w of c.ways) w.state = {state}")
@@ -41,7 +33,7 @@ def test_a_state_that_is_none_is_unknown(page: Shown, state: str) -> None:
     assert page.evaluate("document.querySelectorAll('#ways tbody.open').length") == 0
 
 
-def test_a_lost_container_without_ways_is_told_as_lost(page: Shown) -> None:
+def test_a_lost_container_without_ways_is_told_as_lost(page: Demo) -> None:
     """Where nothing says what it lacks, the row says that, and not that nothing is missing."""
     page.show("ok")
     _change(page, "Object.assign(status.containers[0], {state: 'lost', ways: [], missing: 0})")
@@ -51,7 +43,7 @@ def test_a_lost_container_without_ways_is_told_as_lost(page: Shown) -> None:
 
 
 @pytest.mark.parametrize("since", ["1e14", "-1e14", "9e12"])
-def test_no_number_is_too_large_for_a_time(page: Shown, since: str) -> None:
+def test_no_number_is_too_large_for_a_time(page: Demo, since: str) -> None:
     """A time that no clock shows takes nothing of the rest away."""
     page.show("one")
     page.evaluate("demo.change('ok')")
@@ -62,7 +54,7 @@ def test_no_number_is_too_large_for_a_time(page: Shown, since: str) -> None:
     assert page.find("status").text.startswith("Lost")
 
 
-def test_an_address_that_is_none_shows_all(page: Shown) -> None:
+def test_an_address_that_is_none_shows_all(page: Demo) -> None:
     """A percent sign with nothing behind it in the address leaves no half-drawn page."""
     page.show("one", "#/container/%E0%A4%A")
 
@@ -71,7 +63,7 @@ def test_an_address_that_is_none_shows_all(page: Shown) -> None:
     page.until("!document.querySelector('nav').hidden")
 
 
-def test_what_cannot_be_drawn_is_told_as_unknown(page: Shown) -> None:
+def test_what_cannot_be_drawn_is_told_as_unknown(page: Demo) -> None:
     """Where drawing fails, nothing old stays; what can be drawn again is."""
     page.show("ok")
     page.evaluate("window.whole = Intl.DateTimeFormat; Intl.DateTimeFormat = null")
@@ -89,7 +81,7 @@ def test_what_cannot_be_drawn_is_told_as_unknown(page: Shown) -> None:
     page.browser.faults.clear()
 
 
-def test_what_is_removed_meanwhile_is_not_installed(page: Shown) -> None:
+def test_what_is_removed_meanwhile_is_not_installed(page: Demo) -> None:
     """Where systemd no longer finds the unit, nothing offers to start it."""
     page.show("ok")
     page.evaluate("demo.document.unit = {active: 'inactive', load: 'not-found', pid: 0}")
@@ -100,7 +92,7 @@ def test_what_is_removed_meanwhile_is_not_installed(page: Shown) -> None:
 
 
 @pytest.mark.parametrize("status", ["[]", "null", '"text"'])
-def test_what_is_no_status_is_not_another_version(page: Shown, status: str) -> None:
+def test_what_is_no_status_is_not_another_version(page: Demo, status: str) -> None:
     """What is no object at all cannot be read; nobody is told to update."""
     page.show("ok")
     page.evaluate(f"demo.document.status = '{status}'; demo.publish()")
@@ -108,7 +100,7 @@ def test_what_is_no_status_is_not_another_version(page: Shown, status: str) -> N
     page.until_text("cannot be read")
 
 
-def test_what_is_too_large_is_not_read(page: Shown) -> None:
+def test_what_is_too_large_is_not_read(page: Demo) -> None:
     """A status of more than 8 MiB is told as such, and not drawn."""
     page.show("ok")
     _change(page, "status.summary = 'x'.repeat(9 << 20)")
@@ -116,7 +108,7 @@ def test_what_is_too_large_is_not_read(page: Shown) -> None:
     page.until_text("larger than 8 MiB")
 
 
-def test_rows_beyond_two_thousand_are_counted_and_found(page: Shown) -> None:
+def test_rows_beyond_two_thousand_are_counted_and_found(page: Demo) -> None:
     """So many rows are drawn; the others are counted, and the filter finds each."""
     page.show("200")
     _change(
@@ -132,7 +124,7 @@ def test_rows_beyond_two_thousand_are_counted_and_found(page: Shown) -> None:
     page.until("document.querySelectorAll('#ways tbody').length == 1")
 
 
-def test_a_rule_that_hides_a_port_can_be_taken_away(page: Shown) -> None:
+def test_a_rule_that_hides_a_port_can_be_taken_away(page: Demo) -> None:
     """Where only a way's advice tells of a left-over rule, the button is there as well."""
     page.show("one")
     _change(
@@ -144,7 +136,7 @@ def test_a_rule_that_hides_a_port_can_be_taken_away(page: Shown) -> None:
     page.find("button", "Take away")
 
 
-def test_nothing_is_said_twice(page: Shown) -> None:
+def test_nothing_is_said_twice(page: Demo) -> None:
     """What podwatch waits for and what it restores is one sentence where it is the same."""
     page.show("lost")
     _change(page, "status.blocked = []; status.restoring = status.next_try = 'a copy is at hand'")
@@ -153,7 +145,7 @@ def test_nothing_is_said_twice(page: Shown) -> None:
     assert page.text().count("a copy is at hand") == 1
 
 
-def test_whoever_has_not_answered_yet_is_not_said_to_be_silent(page: Shown) -> None:
+def test_whoever_has_not_answered_yet_is_not_said_to_be_silent(page: Demo) -> None:
     """Until the bus has answered the page says nothing of it; where nobody does, it says so."""
     page.browser.open(f"{page.url}?bare=1&document=ok")
     page.until("document.readyState == 'complete'")
@@ -171,7 +163,7 @@ def test_whoever_has_not_answered_yet_is_not_said_to_be_silent(page: Shown) -> N
     page.until_text("podwatch does not answer on the bus.")
 
 
-def test_hops_name_the_command_that_knows_more(page: Shown) -> None:
+def test_hops_name_the_command_that_knows_more(page: Demo) -> None:
     """Below the hops of a port is the command that also says who holds it."""
     page.show("one", "#/container/web-a")
 

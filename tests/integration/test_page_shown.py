@@ -6,74 +6,39 @@ markup, everything that is empty or broken, each of them narrow and from right t
 """
 
 import re
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 
 import pytest
 
-from tests.browser.chromium import Chromium
-from tests.browser.frame import Frame
+from tests.browser.demo import NARROW, WAYS, WIDE, Demo, served
 from tests.browser.looks import nameless, sticking_out
 from tests.lab.machine import until
-from tests.page.__main__ import Handler
 from tests.page.documents import DOCUMENTS, HOSTILE
 
 pytestmark = pytest.mark.integration
 
-WIDE, NARROW = (1280, 900), (414, 896)
-WAYS = "Ways to and from containers"
 NO_BODY = ("never", "no-podwatch", "old", "newer", "broken")
 """Documents that tell of no container."""
 DOUBTED = ("silent", "stopped", "starting")
 """Documents that may be of another time."""
 
 
-class Shown(Frame):
-    """The page in a browser, with one of the documents."""
-
-    def __init__(self, browser: Chromium, url: str) -> None:
-        super().__init__(browser)
-        self.url = url
-
-    def show(self, document: str, more: str = "") -> None:
-        """Open the page with a document, and wait until it is drawn."""
-        self.browser.open(f"{self.url}?bare=1&document={document}{more}")
-        self.until("document.readyState == 'complete' && document.body.dataset.state")
-
-
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Chromium]:
-    """A browser for all of them."""
-    with Chromium(size=WIDE) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """Where the page is served."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/podwatch/"
-        server.shutdown()
-        thread.join()
+def demo() -> Iterator[Demo]:
+    """One browser for all of them."""
+    with served() as demo:
+        yield demo
 
 
 @pytest.fixture
-def page(browser: Chromium, url: str) -> Iterator[Shown]:
+def page(demo: Demo) -> Iterator[Demo]:
     """The page, which is wide and light at first, and puts nothing on the console."""
-    browser.resize(*WIDE)
-    browser.faults.clear()
-    shown = Shown(browser, url)
-    yield shown
-    shown.evaluate("1")  # what the browser has told by now is heard
-    assert [fault for fault in browser.faults if "/favicon.ico" not in fault] == []
-    browser.open("about:blank")
+    with demo.quiet() as page:
+        yield page
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_document_fits_and_is_told(page: Shown, document: str) -> None:
+def test_every_document_fits_and_is_told(page: Demo, document: str) -> None:
     """In each width and direction nothing sticks out; what can be used has a name, tables too."""
     page.show(document)
     page.find("heading", "Container networks")
@@ -91,7 +56,7 @@ def test_every_document_fits_and_is_told(page: Shown, document: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOUBTED)
-def test_what_may_be_of_another_time_is_not_shown_as_well(page: Shown, document: str) -> None:
+def test_what_may_be_of_another_time_is_not_shown_as_well(page: Demo, document: str) -> None:
     """No line is green, and no way is open, where podwatch gives no sign of life."""
     page.show(document)
 
@@ -101,7 +66,7 @@ def test_what_may_be_of_another_time_is_not_shown_as_well(page: Shown, document:
 
 
 @pytest.mark.parametrize("document", [*NO_BODY, "no-container"])
-def test_what_is_empty_says_why(page: Shown, document: str) -> None:
+def test_what_is_empty_says_why(page: Demo, document: str) -> None:
     """Without a status, or without containers, there is a sentence and no table."""
     page.show(document)
     told = {
@@ -117,7 +82,7 @@ def test_what_is_empty_says_why(page: Shown, document: str) -> None:
     assert page.rows(WAYS) == []
 
 
-def test_start_is_offered_to_whoever_may(page: Shown) -> None:
+def test_start_is_offered_to_whoever_may(page: Demo) -> None:
     """Who has administrative access starts podwatch by the button; others are told what lacks."""
     page.show("never", "&access=no")
     assert page.find("button", "Start podwatch").states["disabled"]
@@ -128,7 +93,7 @@ def test_start_is_offered_to_whoever_may(page: Shown) -> None:
     page.find("status", re.compile("OK"))
 
 
-def test_names_are_text(page: Shown) -> None:
+def test_names_are_text(page: Demo) -> None:
     """Markup, quotes and escapes in a name are shown; nothing is done, nothing turns round."""
     page.show("hostile")
     shown = page.text()
@@ -142,7 +107,7 @@ def test_names_are_text(page: Shown) -> None:
     assert page.evaluate("[...document.querySelectorAll('[onerror]')].length") == 0
 
 
-def test_a_hostile_name_has_a_link_of_its_own(page: Shown) -> None:
+def test_a_hostile_name_has_a_link_of_its_own(page: Demo) -> None:
     """A container is opened by its name, whatever is in it."""
     page.show("hostile")
     page.click("link", HOSTILE[0])
@@ -155,7 +120,7 @@ def test_a_hostile_name_has_a_link_of_its_own(page: Shown) -> None:
     assert until(lambda: named() == {HOSTILE[0]}, 10)
 
 
-def test_two_hundred_containers_are_filtered(page: Shown) -> None:
+def test_two_hundred_containers_are_filtered(page: Demo) -> None:
     """No picture is drawn; each letter of the filter leaves fewer lines, and is quick."""
     page.show("200")
     page.until("document.querySelectorAll('#ways tbody').length == 200")
@@ -175,7 +140,7 @@ def test_two_hundred_containers_are_filtered(page: Shown) -> None:
     page.until("document.querySelectorAll('#ways tbody').length == 200")
 
 
-def test_a_network_of_two_hundred_has_its_picture(page: Shown) -> None:
+def test_a_network_of_two_hundred_has_its_picture(page: Demo) -> None:
     """The link of a network leaves its containers, and these are drawn."""
     page.show("200")
     page.click("link", "net-3")
@@ -184,7 +149,7 @@ def test_a_network_of_two_hundred_has_its_picture(page: Shown) -> None:
     assert len(page.all("listitem", re.compile("by net-3 to service-"))) == 20
 
 
-def test_keyboard_alone(page: Shown) -> None:
+def test_keyboard_alone(page: Demo) -> None:
     """Tab leads to a line, Enter opens it, Escape closes a dialog, and the focus goes back."""
     page.show("lost")
     page.until("document.querySelectorAll('#ways tbody').length")
@@ -215,7 +180,7 @@ def test_keyboard_alone(page: Shown) -> None:
     assert (node.role, node.name) == ("button", "Pause")
 
 
-def test_the_focus_stays_while_things_change(page: Shown) -> None:
+def test_the_focus_stays_while_things_change(page: Demo) -> None:
     """What breaks and heals meanwhile takes neither the keyboard away nor an opened line."""
     page.show("one")
     page.click("button", re.compile("Hops of 8082"))
@@ -228,7 +193,7 @@ def test_the_focus_stays_while_things_change(page: Shown) -> None:
         assert node.states["expanded"]
 
 
-def test_leftovers_are_taken_away_after_a_question(page: Shown) -> None:
+def test_leftovers_are_taken_away_after_a_question(page: Demo) -> None:
     """The button opens a dialog that names them; only its own button takes them away."""
     page.show("leftover")
     page.click("button", "Take away")
@@ -248,14 +213,14 @@ def test_leftovers_are_taken_away_after_a_question(page: Shown) -> None:
     page.until_gone("button", "Take away")
 
 
-def test_a_link_to_a_container_has_its_hops(page: Shown) -> None:
+def test_a_link_to_a_container_has_its_hops(page: Demo) -> None:
     """The line that a link opens before podwatch answers on the bus has its hops once it does."""
     page.show("one", "#/container/web-a")
 
     page.until("document.querySelectorAll('tbody.broken ol.hops li').length > 3")
 
 
-def test_incidents_are_told_and_drawn(page: Shown) -> None:
+def test_incidents_are_told_and_drawn(page: Demo) -> None:
     """The last day is a picture with a name; an entry says when, what, who, how and how long."""
     page.show("ok")
     drawn = page.find("image", re.compile("incidents? in the last 24 hours")).name
@@ -268,7 +233,7 @@ def test_incidents_are_told_and_drawn(page: Shown) -> None:
     assert all("Who:" in entry and "How:" in entry for entry in told)
 
 
-def test_leases_are_a_table(page: Shown) -> None:
+def test_leases_are_a_table(page: Demo) -> None:
     """The lease that the proxy does not know is told beside the one that it renews."""
     page.show("dhcp")
     head, *leases = page.rows("DHCP leases")
@@ -281,7 +246,7 @@ def test_leases_are_a_table(page: Shown) -> None:
     assert "not known to the DHCP proxy" in leases[1][3]
 
 
-def test_ones_own_containers_are_looked_at_apart(page: Shown) -> None:
+def test_ones_own_containers_are_looked_at_apart(page: Demo) -> None:
     """Who has podwatch for themselves turns to it; an administrator sees how all users stand."""
     page.show("users")
     page.find("status", re.compile("OK"))

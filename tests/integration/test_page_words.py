@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The page in other languages, in a browser: all that it says itself is translated."""
 
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 
 import pytest
 
-from tests.browser.chromium import Chromium
-from tests.browser.frame import Frame
-from tests.page.__main__ import Handler
+from tests.browser.demo import Demo, served
 from tests.page.documents import DOCUMENTS
 
 pytestmark = pytest.mark.integration
+
+HEBREW = "&language=he"
 
 # What is said in English though the language marks each translation with » and «: texts and what a
 # screen reader is told. Names of others are in <bdi>, and may be the label of what is around them;
@@ -45,29 +43,11 @@ _UNTRANSLATED = """
 """
 
 
-class Shown(Frame):
-    """The page in a browser, in one of its languages."""
-
-    def __init__(self, browser: Chromium, url: str) -> None:
-        super().__init__(browser)
-        self.url = url
-
-    def show(self, document: str, language: str, more: str = "") -> None:
-        """Open the page with a document, and wait until it is drawn."""
-        address = f"{self.url}?bare=1&document={document}&language={language}{more}"
-        self.browser.open(address)
-        self.until("document.readyState == 'complete' && document.body.dataset.state")
-
-
 @pytest.fixture(scope="module")
-def page() -> Iterator[Shown]:
+def page() -> Iterator[Demo]:
     """The page, served as by `make page`."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, Chromium() as browser:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield Shown(browser, f"http://127.0.0.1:{server.server_port}/podwatch/")
-        server.shutdown()
-        thread.join()
+    with served() as demo:
+        yield demo
 
 
 @pytest.mark.parametrize(
@@ -77,24 +57,24 @@ def page() -> Iterator[Shown]:
         *((each, "&bus=no&access=no") for each in ("lost", "leftover", "stopped", "never")),
     ],
 )
-def test_nothing_is_left_untranslated(page: Shown, document: str, more: str) -> None:
+def test_nothing_is_left_untranslated(page: Demo, document: str, more: str) -> None:
     """With each document, whatever the page says itself is a text that a translator was given."""
-    page.show(document, "he", more)
+    page.show(document, f"{HEBREW}{more}")
 
     assert page.evaluate("document.documentElement.dir") == "rtl"
     assert page.evaluate(_UNTRANSLATED) == []
 
 
-def test_dialogs_and_hops_are_translated(page: Shown) -> None:
+def test_dialogs_and_hops_are_translated(page: Demo) -> None:
     """So it is in each dialog, in an opened line, and where the filter finds nothing."""
-    page.show("leftover", "he")
+    page.show("leftover", HEBREW)
     for button in ("»Pause«", "»Restore«", "»Take away«"):
         page.click("button", button)
         page.find("dialog")
         assert page.evaluate(_UNTRANSLATED) == []
         page.click("button", "»Cancel«")
         page.until_gone("dialog")
-    page.show("one", "he")
+    page.show("one", HEBREW)
     page.evaluate("document.querySelector('tbody.broken .toggle').click()")
     page.until("!!document.querySelector('ol.hops')")
     assert page.evaluate(_UNTRANSLATED) == []
@@ -104,9 +84,9 @@ def test_dialogs_and_hops_are_translated(page: Shown) -> None:
     assert page.evaluate(_UNTRANSLATED) == []
 
 
-def test_what_podwatch_lacks_is_translated(page: Shown) -> None:
+def test_what_podwatch_lacks_is_translated(page: Demo) -> None:
     """So it is where more is missing than is listed, and where podwatch lacks a watcher."""
-    page.show("lost", "he")
+    page.show("lost", HEBREW)
     page.evaluate(
         "demo.document.status.missing_count = 1000;"
         "demo.document.status.watchers.firewalld = 'off: it went away';"
@@ -127,10 +107,10 @@ def test_what_podwatch_lacks_is_translated(page: Shown) -> None:
     ],
 )
 def test_the_page_speaks(
-    page: Shown, language: str, lang: str, headline: str, head: tuple[str, ...], counted: str
+    page: Demo, language: str, lang: str, headline: str, head: tuple[str, ...], counted: str
 ) -> None:
     """State, table and plurals are in the language that the reader prefers, and marked as such."""
-    page.show("lost", language)
+    page.show("lost", f"&language={language}")
 
     assert page.evaluate("document.documentElement.lang") == lang
     assert page.evaluate("document.documentElement.dir") == "ltr"
