@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.browser.cockpit import Session, browsing
+from tests.browser.demo import WAYS, WIDE
 from tests.browser.frame import Frame
 from tests.e2e.installed import TOP, Installed, installed
 from tests.lab.cockpit import ADMIN, install_cockpit
@@ -20,7 +21,6 @@ from tests.lab.containers import web
 ARTEFACTS = Path(os.environ.get("PODWATCH_ARTEFACTS") or TOP / "dist/screenshots")
 """Where the pictures are kept that the tests take, for whoever wants to see what they saw."""
 
-WIDE, NARROW = (1280, 900), (414, 896)
 
 _OF_COCKPIT = re.compile(r" at https?://[^ ]*/(shell|system|static)/")
 """Faults of Cockpit's own pages: fonts that Debian leaves out, and what its overview throws."""
@@ -34,7 +34,6 @@ def page_package() -> Path:
     return packages[-1]
 
 
-WAYS = "Ways to and from containers"
 _PARTS = ("Port", "Container", "Network", "Way")
 
 

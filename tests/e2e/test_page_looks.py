@@ -15,9 +15,10 @@ from statistics import median
 import pytest
 
 from tests.browser.cockpit import Session
+from tests.browser.demo import NARROW, WIDE
 from tests.browser.looks import nameless, sticking_out
 from tests.e2e.installed import PATIENCE, on_one_suite
-from tests.e2e.page import NARROW, WIDE, PageHost, keep_picture, lines
+from tests.e2e.page import PageHost, keep_picture, lines
 from tests.lab.cockpit import JOE
 
 pytestmark = [pytest.mark.e2e, on_one_suite]
